@@ -1,0 +1,50 @@
+# make repro | test | check | lock | help
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DVC    := $(BIN)/dvc
+export DVC_NO_ANALYTICS := 1
+
+# requirements/full.txt or requirements/light.txt (no torch, no openai)
+REQUIREMENTS ?= requirements/full.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install repro table test check format lock clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+install: $(VENV)/installed ## the environment, from hash-pinned requirements
+
+$(VENV)/installed: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip --disable-pip-version-check install --require-hashes --no-deps -r $(REQUIREMENTS)
+	@touch $@
+
+repro: install ## raw tweets to submission/submission.csv and the comparison table
+	PATH="$(abspath $(BIN)):$$PATH" $(DVC) repro
+	@cat evaluate/table.md
+
+test: install ## all tests
+	$(BIN)/python -m pytest
+
+check: install ## lint, format, types, tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: install ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+           --no-header --no-annotate --no-emit-index-url --quiet
+
+lock: ## pin anew what pyproject.toml asks for (needs uv)
+	$(COMPILE) --output-file requirements/light.txt >/dev/null
+	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
+
+clean: ## all that dvc repro made
+	rm -rf data/prepared predictions costs models transcripts evaluate submission

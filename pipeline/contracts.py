@@ -1,0 +1,264 @@
+"""The contracts between stages: typed params, prepared tweets, predictions, costs, and errors of one line.
+
+Every stage depends on this file, so it stays small and free of torch and openai.
+"""
+
+import hashlib
+import os
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn, TypeVar
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+PREPARED = Path("data/prepared")
+
+School = Literal["generative", "discriminative", "prompted"]
+TestRows = Literal["mean log-odds", "refit", "none"]
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class InputError(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do, in one line."""
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input is at fault."""
+    try:
+        main()
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+# --- params -----------------------------------------------------------------------------------------------------------
+
+
+class Params(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def validated(model: type[Model], values: object, where: str) -> Model:
+    """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join([where, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
+        given = "" if first["type"] == "missing" else f" (it is {first['input']!r:.60})"
+        raise InputError(f"{at}: {first['msg']}{given}") from None
+
+
+def read_yaml(path: Path) -> object:
+    """The content of a YAML 1.2 file: there `1e-4` is a number and `no` is a word, unlike in PyYAML."""
+    try:
+        return YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def read_params(section: str, model: type[Model], path: Path = Path("params.yaml")) -> Model:
+    """The section (dots descend into it) of the params file, validated."""
+    values = read_yaml(path)
+    for key in section.split("."):
+        if not isinstance(values, dict) or key not in values:
+            raise InputError(f"{path}: there is no section {section}")
+        values = values[key]
+    return validated(model, values, f"{path}: {section}")
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A path to write to that becomes `path` only if the block succeeds."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    with written_whole(path) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+# --- prepared tweets --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The prepared tweets.
+
+    Both frames hold `id` (int64), `keyword`, `location` (string or null), `text` (cleaned), `raw_text` and `group`
+    (near-duplicates share one). `train` also holds `target` (0/1, what every score is measured against), `train_target`
+    (what training may learn from; null where a row is left out) and `fold`.
+    """
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    digest: str
+    """Hash of both files: predictions made from other tweets are recognised by it."""
+
+
+def read_prepared(folder: Path = PREPARED) -> Prepared:
+    paths = [folder / "train.parquet", folder / "test.parquet"]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(f"{path}: no such file; run `dvc repro prepare` first")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    train, test = map(pd.read_parquet, paths)
+    return Prepared(train, test, digest)
+
+
+# --- predictions ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One classifier's scores: `train` out-of-fold and `test` (empty if not scored), one row per tweet.
+
+    Columns: `id`, `split`, `fold`, `score` = P(target = 1), `status` ("ok", or "unparsed" where the score is null).
+    """
+
+    name: str
+    school: School
+    test_rows: TestRows
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+
+def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], scores: np.ndarray) -> pd.DataFrame:
+    """Predictions for `tweets` from scores of shape (n,); NaN marks a reply that could not be read."""
+    return pd.DataFrame(
+        {
+            "id": tweets["id"].to_numpy(),
+            "split": split,
+            "fold": tweets["fold"].to_numpy() if split == "train" else -1,
+            "score": np.asarray(scores, dtype=np.float64),
+            "status": np.where(np.isnan(scores), "unparsed", "ok"),
+        }
+    )
+
+
+def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, where: str) -> None:
+    """Raise `InputError` unless the frame keeps the contract of `Predictions` for these prepared tweets."""
+    if list(frame.columns) != ["id", "split", "fold", "score", "status"]:
+        raise InputError(f"{where}: columns are {list(frame.columns)}")
+    for split, tweets in (("train", prepared.train), ("test", prepared.test)):
+        rows = frame[frame["split"] == split]
+        expected = tweets["id"]
+        if split == "train":
+            if school == "prompted":  # may cover a part of the rows, in their order
+                expected = expected[expected.isin(rows["id"])]
+            folds = tweets.set_index("id")["fold"].reindex(rows["id"])
+            if not np.array_equal(folds.to_numpy(), rows["fold"].to_numpy()):
+                raise InputError(f"{where}: train folds differ from the prepared ones")
+        elif rows.empty and school == "prompted":
+            continue
+        if not np.array_equal(rows["id"].to_numpy(), expected.to_numpy()):
+            raise InputError(f"{where}: {split} ids are not those of the prepared tweets, each once and in their order")
+    if not frame["split"].isin(["train", "test"]).all() or not frame["status"].isin(["ok", "unparsed"]).all():
+        raise InputError(f"{where}: split must be train or test, status must be ok or unparsed")
+    unparsed = frame["status"] == "unparsed"
+    if unparsed.any() and school != "prompted":
+        raise InputError(
+            f"{where}: {unparsed.sum()} scores are missing; only a prompted classifier may have unparsed rows"
+        )
+    if not (frame["score"].isna() == unparsed).all() or not frame.loc[~unparsed, "score"].between(0, 1).all():
+        raise InputError(
+            f"{where}: scores must be probabilities in [0, 1], and null exactly where the status is unparsed"
+        )
+
+
+def write_predictions(
+    name: str, scored: list[pd.DataFrame], prepared: Prepared, school: School, test_rows: TestRows
+) -> None:
+    """Check and write `predictions/<name>.parquet` from frames made by `predictions_frame`."""
+    frame = pd.concat(scored, ignore_index=True)
+    path = Path("predictions") / f"{name}.parquet"
+    check_predictions(frame, prepared, school, str(path))
+    frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest}
+    with written_whole(path) as partial:
+        frame.to_parquet(partial, index=False)
+
+
+def read_predictions(path: Path, prepared: Prepared) -> Predictions:
+    """Read and check one predictions file; refuse it if it was made from other prepared tweets."""
+    try:
+        frame = pd.read_parquet(path)
+        name, school, test_rows = (frame.attrs[key] for key in ("name", "school", "test_rows"))
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a predictions file: {error}") from None
+    if frame.attrs.get("prepared") != prepared.digest:
+        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
+    check_predictions(frame, prepared, school, str(path))
+    train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
+    return Predictions(name, school, test_rows, train, test)
+
+
+# --- costs ------------------------------------------------------------------------------------------------------------
+
+
+class LlmCosts(BaseModel):
+    """What an LLM was asked and what it used; stored answers cost nothing a second time and are not counted as requests."""
+
+    model: str
+    endpoint: Literal["embedded", "remote"]
+    scoring: Literal["logprobs"]
+    requests: int
+    stored_answers: int
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    money: float
+    unparsed: int
+
+
+class Costs(BaseModel):
+    """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it."""
+
+    fit_seconds: float
+    predict_ms_per_tweet: float
+    peak_memory_mb: float
+    trainable_parameters: int | None = None
+    total_parameters: int | None = None
+    llm: LlmCosts | None = None
+
+
+def peak_memory_mb() -> float:
+    """The process's largest resident set so far, in MB (10^6 bytes)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def write_costs(name: str, costs: Costs) -> None:
+    write_text(Path("costs") / f"{name}.json", costs.model_dump_json(indent=2, exclude_none=True) + "\n")
+
+
+def read_costs(name: str) -> Costs:
+    path = Path("costs") / f"{name}.json"
+    try:
+        return Costs.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path}: not a costs file: {str(error).splitlines()[0]}") from None

@@ -1,0 +1,129 @@
+"""Raw tweets to prepared ones: validated, cleaned, grouped by near-duplicates, split into folds.
+
+in:  data.source (train.csv, test.csv)
+out: data/prepared/{train,test}.parquet, report.json and report.md
+run: dvc repro prepare   (or python -m pipeline.data.prepare)
+"""
+
+import json
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from sklearn.model_selection import StratifiedGroupKFold
+
+from pipeline.contracts import PREPARED, InputError, Params, read_params, run, write_text, written_whole
+from pipeline.data.clean import clean, words
+from pipeline.data.near_duplicates import group_near_duplicates
+from pipeline.data.source import DataParams, read_source
+
+Conflicts = Literal["keep", "majority", "drop"]
+
+
+class PrepareParams(Params):
+    folds: int = Field(ge=2)
+    seed: int = Field(ge=0)
+    near_duplicate: float = Field(gt=0, le=1)
+    """Least overlap (Jaccard of words and word pairs) of two tweets that must not be split between folds."""
+    conflicts: Conflicts
+    """What training does with near-duplicates that carry both labels; every row is scored against its own label."""
+
+
+def assign_folds(targets: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Fold of each row, shape (n,): stratified by target, no group in two folds."""
+    if folds > (rarest := min(len(np.unique(groups[targets == label])) for label in (0, 1))):
+        raise InputError(
+            f"params.yaml: prepare.folds: {folds} is too many; the rarer label has {rarest} distinct tweets"
+        )
+    fold = np.empty(len(targets), dtype="int8")
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held_out) in enumerate(splitter.split(targets, targets, groups)):
+        fold[held_out] = number
+    return fold
+
+
+def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts) -> pd.Series:
+    """What training may learn from: the target, its group's majority, or null for a row that is left out.
+
+    Under `majority` a group whose labels are tied is left out, like every conflicting group under `drop`.
+    """
+    share = targets.groupby(groups).transform("mean")
+    learned = targets.astype("Int8")
+    if conflicts == "majority":
+        return (share > 0.5).astype("Int8").mask(share == 0.5)
+    return learned.mask((share > 0) & (share < 1)) if conflicts == "drop" else learned
+
+
+def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The prepared frames (see `contracts.Prepared`) of validated raw ones; groups are numbered over both."""
+    tweets = pd.concat([train, test], ignore_index=True)
+    cleaned = tweets["text"].map(clean)
+    keyword = tweets["keyword"].str.replace("%20", " ").str.lower()
+    groups = group_near_duplicates(cleaned.map(words).tolist(), params.near_duplicate)
+    tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, group=groups)
+    columns = ["id", "keyword", "location", "text", "raw_text", "group"]
+    train, test = tweets.iloc[: len(train)], tweets.iloc[len(train) :][columns].reset_index(drop=True)
+    target = train["target"].astype("int8")
+    return train[columns].assign(
+        target=target,
+        train_target=training_targets(target, train["group"], params.conflicts),
+        fold=assign_folds(target.to_numpy(), train["group"].to_numpy(), params.folds, params.seed),
+    ), test
+
+
+def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams) -> dict[str, Any]:
+    """The data report as nested numbers."""
+    sizes = train["group"].value_counts()
+    labels = train.groupby("group")["target"].nunique()
+    lengths = train["text"].str.split().str.len()
+    folds = train.groupby("fold")["target"].agg(["size", "mean"])
+    return {
+        "source": data.source,
+        "rows": {"train": len(train), "test": len(test)},
+        "label_rate": round(float(train["target"].mean()), 4),
+        "near_duplicates": {
+            "groups": len(sizes),
+            "rows_in_groups_of_two_or_more": int(sizes[sizes > 1].sum()),
+            "largest_group": int(sizes.max()),
+            "test_rows_with_one_in_train": int(test["group"].isin(train["group"]).sum()),
+        },
+        "conflicts": {
+            "groups_with_both_labels": int((labels > 1).sum()),
+            "rows_in_them": int(sizes[labels[labels > 1].index].sum()),
+            "rows_left_out_of_training": int(train["train_target"].isna().sum()),
+        },
+        "missing": {column: int(train[column].isna().sum()) for column in ("keyword", "location")},
+        "words_per_tweet": {str(q): int(lengths.quantile(q / 100)) for q in (0, 5, 50, 95, 100)},
+        "folds": {
+            str(fold): {"rows": int(row["size"]), "label_rate": round(float(row["mean"]), 4)}
+            for fold, row in folds.iterrows()
+        },
+    }
+
+
+def flatten(report: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    rows: list[tuple[str, object]] = []
+    for key, value in report.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        rows += flatten(value, f"{name}: ") if isinstance(value, dict) else [(name, value)]
+    return rows
+
+
+def main() -> None:
+    data, params = read_params("data", DataParams), read_params("prepare", PrepareParams)
+    train, test = prepare(*read_source(data), params)
+    report = describe(train, test, data)
+    for name, frame in (("train", train), ("test", test)):
+        with written_whole(PREPARED / f"{name}.parquet") as partial:
+            frame.to_parquet(partial, index=False)
+    table = "\n".join(f"| {name} | {value} |" for name, value in flatten(report))
+    write_text(PREPARED / "report.md", f"# The data\n\n| what | value |\n|---|---|\n{table}\n")
+    write_text(PREPARED / "report.json", json.dumps(report, indent=2) + "\n")
+    print(
+        f"prepare: {len(train)} train and {len(test)} test tweets, {report['near_duplicates']['groups']} distinct in train"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

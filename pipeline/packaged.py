@@ -1,0 +1,26 @@
+"""Model files that Python packages carry, so that a first run needs no model hub."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pipeline.contracts import InputError
+
+PREFIX = "package:"
+
+
+def locate(model: str) -> str:
+    """`package:NAME/PATH` as the path of that file or folder inside the installed package NAME; all else unchanged.
+
+    The package itself is not imported: only the weights in it are wanted.
+    """
+    if not model.startswith(PREFIX):
+        return model
+    name, _, inside = model.removeprefix(PREFIX).partition("/")
+    spec = find_spec(name)
+    roots = spec.submodule_search_locations if spec else None
+    if not roots:
+        raise InputError(f"{model}: the package {name} is not installed; run `make install`")
+    path = Path(roots[0]) / inside
+    if not path.exists():
+        raise InputError(f"{model}: the package {name} holds no {inside}")
+    return str(path)

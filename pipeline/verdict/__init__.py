@@ -1,0 +1,1 @@
+"""Who is better, by how much, at what cost: evaluate, submission."""

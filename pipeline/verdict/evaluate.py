@@ -1,0 +1,177 @@
+"""Compare all classifiers that there are predictions of, on the same rows, with intervals.
+
+in:  data/prepared, predictions/*.parquet, costs/*.json
+out: evaluate/: table.md, metrics.json, scores.csv, paired.csv, costs.csv and the points of the plots
+run: dvc repro evaluate   (or python -m pipeline.verdict.evaluate)
+"""
+
+import itertools
+import json
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy import stats
+from sklearn.metrics import precision_recall_curve, roc_curve
+from tqdm import tqdm
+
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Params,
+    Predictions,
+    Prepared,
+    read_costs,
+    read_params,
+    read_predictions,
+    read_prepared,
+    run,
+    write_text,
+    written_whole,
+)
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.metrics import METRICS, decide, equal_mass_bins, score, weighted
+from pipeline.verdict.table import render_table
+
+OUT = Path("evaluate")
+
+
+class EvaluateParams(Params):
+    draws: int = Field(ge=100)
+    """Bootstrap draws for each interval."""
+    seed: int = Field(ge=0)
+
+
+def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
+    """The train rows that a classifier covers, indexed by id: `target`, `group`, `score`."""
+    scores = predictions.train.set_index("id")["score"]
+    return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
+
+
+def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
+    """Each metric with the ends of its interval, the number of rows, and the accuracy on the rows that all cover."""
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    low, high = group_bootstrap(
+        lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
+    )
+    found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
+    for i, (metric, value) in enumerate(score(targets, scores).items()):
+        found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
+    common = rows.loc[shared]
+    right = decide(common["target"].to_numpy(), common["score"].to_numpy()) == common["target"].to_numpy()
+    return found | {"shared_rows": len(shared), "shared_accuracy": float(right.mean()) if len(shared) else float("nan")}
+
+
+def compare_pair(a: pd.DataFrame, b: pd.DataFrame, params: EvaluateParams) -> dict[str, float]:
+    """Accuracy of a minus accuracy of b on the rows both cover: interval by grouped bootstrap, exact McNemar p beside it."""
+    shared = a.index.intersection(b.index, sort=False)
+    a, b = a.loc[shared], b.loc[shared]
+    targets = a["target"].to_numpy()
+    right = [decide(targets, rows["score"].to_numpy()) == targets for rows in (a, b)]
+    gain = right[0].astype(float) - right[1]
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        return (weights @ gain / weights.sum(axis=1))[None]
+
+    low, high = group_bootstrap(difference, a["group"].to_numpy(), params.draws, params.seed)
+    only_a, only_b = int((gain > 0).sum()), int((gain < 0).sum())
+    # McNemar (1947), exact: of the rows on which exactly one is right, either is equally likely to be the one.
+    p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return {
+        "rows": len(shared),
+        "difference": float(gain.mean()),
+        "low": low[0],
+        "high": high[0],
+        "only_a_right": only_a,
+        "only_b_right": only_b,
+        "mcnemar_p": float(p),
+    }
+
+
+def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The points of a classifier's plots: `confusion`, `roc`, `precision_recall` and `calibration`, without unparsed rows."""
+    rows = rows.dropna(subset="score")
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
+    precision, recall, _ = precision_recall_curve(targets, scores)
+    decided = pd.crosstab(rows["target"], decide(targets, scores)).reindex(index=[0, 1], columns=[0, 1], fill_value=0)
+    confusion = decided.rename_axis(index="actual", columns="predicted").stack().rename("rows").reset_index()
+    calibration = pd.DataFrame({"bin": equal_mass_bins(scores), "predicted": scores, "observed": targets})
+    return {
+        "confusion": confusion.assign(share=confusion["rows"] / confusion.groupby("actual")["rows"].transform("sum")),
+        "roc": thin(
+            pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate})
+        ),
+        "precision_recall": thin(pd.DataFrame({"recall": recall, "precision": precision})),
+        "calibration": calibration.groupby("bin").mean(),
+    }
+
+
+def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:
+    """At most `points` points of a curve, its ends among them: a plot shows no more."""
+    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
+
+
+def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
+    """All predictions made from these prepared tweets, and a line on each file that was left out."""
+    found, left_out = [], []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            found.append(read_predictions(path, prepared))
+        except InputError as error:
+            left_out.append(f"left out {error}")
+    if not found:
+        raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")
+    return found, left_out
+
+
+def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
+    with written_whole(path) as partial:
+        frame.to_csv(partial, index=index)
+
+
+def main() -> None:
+    params = read_params("evaluate", EvaluateParams)
+    prepared = read_prepared()
+    classifiers, left_out = read_all(prepared)
+    costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
+    shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
+    pairs = list(itertools.combinations(rows, 2))
+    with tqdm(total=len(rows) + len(pairs), desc="evaluate", unit="bootstrap") as progress:
+        scores = {}
+        for one in classifiers:
+            scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
+            progress.update()
+        paired = []
+        for a, b in pairs:
+            paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params))
+            progress.update()
+    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
+    table = table.sort_values(["shared_accuracy", "accuracy"], ascending=False)
+    paired_table = pd.DataFrame(paired)
+    costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
+    write_csv(OUT / "scores.csv", table, index=True)
+    write_csv(OUT / "paired.csv", paired_table)
+    write_csv(OUT / "costs.csv", costs_table.rename_axis("classifier"), index=True)
+    write_text(OUT / "metrics.json", json.dumps(table[list(METRICS)].round(4).to_dict(orient="index"), indent=2) + "\n")
+    points = {name: plot_points(one) for name, one in rows.items()}
+    for plot in ("confusion", "roc", "precision_recall", "calibration"):
+        series = [points[name][plot].assign(series=name) for name in table.index]
+        write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
+    report = json.loads((Path("data/prepared") / "report.json").read_text(encoding="utf-8"))
+    write_text(OUT / "table.md", render_table(table, paired_table, costs_table, report, params.draws, left_out))
+    for line in left_out:
+        print(line)
+
+
+def flat_costs(costs: Costs) -> dict[str, object]:
+    """One row of the cost table: an LLM's costs beside the others."""
+    values = costs.model_dump()
+    return {key: value for key, value in values.items() if key != "llm"} | (values["llm"] or {})
+
+
+if __name__ == "__main__":
+    run(main)

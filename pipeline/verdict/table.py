@@ -1,0 +1,116 @@
+"""The comparison as Markdown: what a run prints, and what the README shows."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.contracts import InputError, run, write_text
+from pipeline.verdict.metrics import LOWER_IS_BETTER, METRICS
+
+NAMES = {
+    "accuracy": "Accuracy",
+    "f1": "F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "roc_auc": "ROC-AUC",
+    "log_loss": "Log loss",
+    "brier": "Brier",
+    "ece": "ECE",
+}
+BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
+
+
+def markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def with_interval(row: pd.Series, metric: str) -> str:
+    """`0.812 [0.803, 0.821]`; a dash where there is nothing to measure."""
+    value, low, high = (row[key] for key in (metric, f"{metric}_low", f"{metric}_high"))
+    return "–" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def number(value: Any, digits: int = 0) -> str:
+    return "–" if pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def p_value(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def render_table(
+    scores: pd.DataFrame,
+    paired: pd.DataFrame,
+    costs: pd.DataFrame,
+    report: dict[str, Any],
+    draws: int,
+    left_out: list[str],
+) -> str:
+    """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
+    shared = int(scores["shared_rows"].iloc[0])
+    rows = report["rows"]
+    intro = (
+        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
+        f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
+        f"({draws:,} draws). Ranked by accuracy on the {shared:,} rows that all classifiers scored; lower is better for "
+        f"{', '.join(NAMES[metric] for metric in LOWER_IS_BETTER)}."
+    )
+    scored = [
+        [name, row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
+        + [with_interval(row, metric) for metric in METRICS]
+        for name, row in scores.iterrows()
+    ]
+    score_header = ["Classifier", "School", "Rows", "Unparsed", f"Accuracy on {shared:,}", *NAMES.values()]
+    cost_columns = {
+        "Fit, s": ("fit_seconds", 1),
+        "Predict, ms/tweet": ("predict_ms_per_tweet", 2),
+        "Peak memory, MB": ("peak_memory_mb", 0),
+        "Trainable parameters": ("trainable_parameters", 0),
+        "Total parameters": ("total_parameters", 0),
+        "Requests": ("requests", 0),
+        "Prompt tokens": ("prompt_tokens", 0),
+        "of them cached": ("cached_tokens", 0),
+        "Money": ("money", 2),
+    }
+    shown = {
+        title: column for title, column in cost_columns.items() if column[0] in costs and costs[column[0]].notna().any()
+    }
+    cost_rows = [
+        [str(name), *(number(row[column], digits) for column, digits in shown.values())]
+        for name, row in costs.iterrows()
+    ]
+    pair_rows = [
+        [
+            f"{row['a']} − {row['b']}",
+            number(row["rows"]),
+            f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]",
+            f"{row['only_a_right']} : {row['only_b_right']}",
+            p_value(row["mcnemar_p"]),
+        ]
+        for _, row in paired.iterrows()
+    ]
+    pair_header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"]
+    parts = [intro, markdown(score_header, scored), "What it costs:", markdown(["Classifier", *shown], cost_rows)]
+    if pair_rows:
+        parts += ["Pair by pair, on the rows that both scored:", markdown(pair_header, pair_rows)]
+    return "\n\n".join(parts + left_out) + "\n"
+
+
+def main() -> None:
+    """Put the table of the last run between the README's markers."""
+    readme, table = Path("README.md"), Path("evaluate/table.md")
+    text = readme.read_text(encoding="utf-8")
+    if not table.is_file():
+        raise InputError(f"{table}: no such file; run `make repro` first")
+    block = f"{BEGIN}\n\n{table.read_text(encoding='utf-8')}\n{END}"
+    pattern = re.escape(BEGIN) + ".*" + re.escape(END)
+    if not re.search(pattern, text, re.DOTALL):
+        raise InputError(f"{readme}: the markers of the comparison table are missing")
+    write_text(readme, re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
+
+
+if __name__ == "__main__":
+    run(main)
