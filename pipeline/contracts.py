@@ -16,7 +16,8 @@ from typing import Literal, NoReturn, TypeVar
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 PREPARED = Path("data/prepared")
 

@@ -15,7 +15,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.contracts import Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
-TOKEN = r"\w+(?:'\w+)*"
+WORD = r"\w+(?:'\w+)*"
 
 
 class CountsParams(Params):
@@ -30,8 +30,8 @@ class CountsParams(Params):
 
 
 def whole(keyword: str) -> list[str]:
-    """A keyword is one token, spaces and all; none where it is missing."""
-    return [keyword] if keyword else []
+    """A keyword is one token, spaces and all, and so is its absence."""
+    return [keyword or "(none)"]
 
 
 def features(tweets: pd.DataFrame) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def vectorizer(params: CountsParams) -> ColumnTransformer:
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
-    words = CountVectorizer(token_pattern=TOKEN, min_df=params.min_count, binary=True)
+    words = CountVectorizer(token_pattern=WORD, min_df=params.min_count, binary=True)
     return ColumnTransformer([("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")])
 
 
@@ -71,7 +71,8 @@ def search(
 
 def terms(model: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
-    return model["counts"].get_feature_names_out()
+    names: np.ndarray = model["counts"].get_feature_names_out()
+    return names
 
 
 def write_words(name: str, models: list[Pipeline], weights: Callable[[Pipeline], np.ndarray]) -> None:

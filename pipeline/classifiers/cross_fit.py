@@ -39,7 +39,8 @@ def mean_log_odds(scores: np.ndarray) -> np.ndarray:
 
     Scores are held 1e-6 off 0 and 1, so that no single model's certainty outvotes all others.
     """
-    return expit(logit(np.clip(scores, 1e-6, 1 - 1e-6)).mean(axis=0))
+    scores = np.clip(scores, 1e-6, 1 - 1e-6)
+    return np.asarray(expit(logit(scores).mean(axis=0)))
 
 
 def training_rows(train: pd.DataFrame, held_out: int) -> tuple[pd.DataFrame, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import datasets
 import torch
@@ -27,7 +27,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 datasets.disable_progress_bars()
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
 def choose_device(device: Device) -> torch.device:
@@ -85,7 +85,7 @@ def tokenize(
 
 def training_batches(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, generator: torch.Generator
-) -> DataLoader:
+) -> "DataLoader[Any]":
     """Shuffled batches of similar length: most padding is saved, and an epoch still visits every row once."""
     sampler = LengthGroupedSampler(batch_size, lengths=rows["length"], generator=generator)
     return DataLoader(

@@ -33,12 +33,13 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams, counts
 
 def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
-    return model.predict_proba(features(tweets))[:, 1]
+    scores: np.ndarray = model.predict_proba(features(tweets))[:, 1]
+    return scores
 
 
 def log_odds_weights(model: Pipeline) -> np.ndarray:
     """The change in log-odds that each term's presence makes, shape (vocabulary,)."""
-    return model["classifier"].coef_[0]
+    return np.asarray(model["classifier"].coef_[0])
 
 
 def main() -> None:

@@ -132,13 +132,15 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     model.network.save_pretrained(folder)
     torch.manual_seed(model.params.seed + 1)  # a head that was not saved must not come back by the same chance
     base, _, _ = load(model.params.base_model)
-    reloaded = LoraModel(
-        PeftModel.from_pretrained(base, folder).to(model.network.device), model.tokenizer, model.params
-    )
+    try:
+        network = PeftModel.from_pretrained(base, folder).to(model.network.device)
+    except KeyError as error:
+        raise InputError(f"{folder}: {error} was not saved") from None
+    reloaded = LoraModel(network, model.tokenizer, model.params)
     before, after = predict(model, probe), predict(reloaded, probe)
     if not np.isfinite(after).all() or not np.allclose(before, after, atol=1e-4):
         raise InputError(
-            f"{folder}: scores differ by {np.abs(before - after).max():.2g} after reloading; not all was saved"
+            f"{folder}: scores differ by {np.abs(before - after).max():.2g} after reloading: not all of the model was saved"
         )
     return LoraModel(reloaded.network.merge_and_unload(), model.tokenizer, model.params, model.losses)
 
@@ -147,7 +149,7 @@ def learning_curve(models: list[LoraModel], every: int = 10) -> pd.DataFrame:
     """Mean training loss of each `every` steps, per fold."""
     losses = pd.concat([pd.DataFrame({"series": f"fold {k}", "loss": model.losses}) for k, model in enumerate(models)])
     losses["step"] = losses.index // every * every
-    return losses.groupby(["series", "step"], as_index=False)["loss"].mean()
+    return losses.groupby(["series", "step"])["loss"].mean().reset_index()
 
 
 def main() -> None:

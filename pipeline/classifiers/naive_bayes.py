@@ -33,13 +33,14 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NaiveBayesParams, coun
 
 def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
-    return model.predict_proba(features(tweets))[:, 1]
+    scores: np.ndarray = model.predict_proba(features(tweets))[:, 1]
+    return scores
 
 
 def log_likelihood_ratios(model: Pipeline) -> np.ndarray:
     """log p(w | 1) - log p(w | 0) of each term, shape (vocabulary,): how much its presence tells."""
     against, towards = model["classifier"].feature_log_prob_
-    return towards - against
+    return np.asarray(towards - against)
 
 
 def main() -> None:

@@ -29,8 +29,8 @@ def mend_mac_roman(text: str) -> str:
         except UnicodeError:
             return match[0]
 
-    # The ellipsis lost its last byte on the way: Mac Roman has no broken bar.
-    return _HIGH.sub(back, text.replace("\x89Û_", "…"))
+    # Two characters lost their last byte on the way: Mac Roman has no broken bar, Windows-1252 no byte 9D.
+    return _HIGH.sub(back, text.replace("\x89Û_", "…").replace("\x89Û\x9d", "”"))
 
 
 def clean(text: str) -> str:

@@ -21,8 +21,9 @@ FILES = ("train.csv", "test.csv")
 
 # What the kaggle command line prints, and what a user should read instead.
 KNOWN_FAILURES = {
-    r"Authentication required": "no Kaggle token: create one in your Kaggle settings and set KAGGLE_API_TOKEN to it",
-    r"\b401\b|Unauthorized": "Kaggle refused the token: create a new one in your settings and set KAGGLE_API_TOKEN to it",
+    r"Authentication required|\b401\b|Unauthorized": (
+        "no Kaggle token, or one that Kaggle refuses: create one in your settings there and set KAGGLE_API_TOKEN to it"
+    ),
     r"\b403\b|Forbidden|accept.*rules": f"Kaggle wants its rules accepted first, at kaggle.com/c/{COMPETITION}/rules",
     r"\b404\b|Not Found": f"Kaggle knows no competition {COMPETITION}",
     r"ConnectionError|Max retries exceeded": "Kaggle cannot be reached: check the network and run again",

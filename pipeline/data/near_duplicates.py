@@ -1,5 +1,7 @@
 """Group near-duplicate texts: retweets, and the same story with another link or a word changed."""
 
+import itertools
+
 import numpy as np
 from datasketch import MinHash, MinHashLSH
 from scipy.sparse import coo_array
@@ -10,7 +12,7 @@ PERMUTATIONS = 128
 
 def shingles(words: list[str]) -> frozenset[str]:
     """The set of words and word pairs of a text: order counts, and one changed word of ten costs little."""
-    return frozenset(words) | {f"{a} {b}" for a, b in zip(words, words[1:], strict=False)}
+    return frozenset(words) | {f"{a} {b}" for a, b in itertools.pairwise(words)}
 
 
 def jaccard(a: frozenset[str], b: frozenset[str]) -> float:

@@ -34,7 +34,7 @@ def first_token(completion: ChatCompletion, seconds: float) -> Answer:
     )
 
 
-def explain(error: openai.OpenAIError, endpoint: Endpoint) -> InputError:
+def explain(error: Exception, endpoint: Endpoint) -> Exception:
     """One line on what went wrong and what to do. The response's body stays out: it may repeat a part of the key."""
     where = f"prompt.base_url {endpoint.base_url}"
     match error:
@@ -56,8 +56,10 @@ def explain(error: openai.OpenAIError, endpoint: Endpoint) -> InputError:
             return InputError(f"{where}: cannot be reached; is it running?")
         case openai.APIStatusError():
             return InputError(f"{where}: refused the request ({error.status_code}) for model {endpoint.model}")
+        case openai.OpenAIError() | ValueError():
+            return InputError(f"{where}: answered with something that is no chat completion ({type(error).__name__})")
         case _:
-            return InputError(f"{where}: {type(error).__name__}: not an answer that can be read")
+            return error
 
 
 async def ask_all(
@@ -77,30 +79,32 @@ async def ask_all(
     gate = asyncio.Semaphore(endpoint.concurrency)
     progress = tqdm(total=len(missing), desc=name, unit="request", disable=not missing)
 
+    failures: list[Exception] = []
+
     async def ask(client: openai.AsyncOpenAI, key: str, request: dict[str, Any]) -> None:
         async with gate:
+            if failures:  # what has not been sent stays unsent; what is under way is waited for and kept
+                return
             start = time.perf_counter()
-            completion = await client.chat.completions.create(model=endpoint.model, **request)
-        answer = first_token(completion, time.perf_counter() - start)
-        store.put(key, endpoint.identity, request, answer)
-        known[key] = answer
-        progress.update()
+            try:
+                completion = await client.chat.completions.create(model=endpoint.model, **request)
+                known[key] = first_token(completion, time.perf_counter() - start)
+            except (openai.OpenAIError, ValueError, InputError) as error:
+                failures.append(error)
+                return
+            store.put(key, endpoint.identity, request, known[key])
+            progress.update()
 
     client = openai.AsyncOpenAI(
         base_url=endpoint.base_url, api_key=endpoint.api_key, timeout=timeout, max_retries=retries
     )
     try:
         async with client:
-            if in_order:
-                await ask(client, *in_order[0])
-            async with asyncio.TaskGroup() as tasks:
-                for key, request in in_order[1:]:
-                    tasks.create_task(ask(client, key, request))
-    except openai.OpenAIError as error:
-        raise explain(error, endpoint) from None
-    except ExceptionGroup as group:
-        error = group.exceptions[0]
-        raise explain(error, endpoint) if isinstance(error, openai.OpenAIError) else error from None
+            for first in in_order[:1]:
+                await ask(client, *first)
+            await asyncio.gather(*(ask(client, key, request) for key, request in in_order[1:]))
     finally:
         progress.close()
+    if failures:
+        raise explain(failures[0], endpoint) from None
     return [known[key] for key in keys], len(missing)

@@ -9,8 +9,7 @@ def label_of(token: str, label_words: list[str]) -> int | None:
     A beginning counts from two letters on: tokenizers cut words ("dis", "aster"), and a single letter says too little.
     """
     token = token.strip(" \t\n▁Ġ.,:;!\"'*").lower()
-    for label, word in enumerate(label_words):
-        word = word.strip().lower()
+    for label, word in enumerate(word.strip().lower() for word in label_words):
         if token == word or (len(token) >= 2 and word.startswith(token)):
             return label
     return None

@@ -38,7 +38,7 @@ def embedded(model: str, slots: int, context: int) -> Iterator[Endpoint]:
     `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
     the last digit in every run; with more, they depend slightly on which requests happen to share a batch.
     """
-    import xllamacpp  # loads 100 MB of native code: only where it is used
+    import xllamacpp  # noqa: PLC0415 - loads 100 MB of native code: only where it is used
 
     path = Path(locate(model))
     if not path.is_file():

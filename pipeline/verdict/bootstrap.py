@@ -19,7 +19,7 @@ def group_bootstrap(
     _, group = np.unique(groups, return_inverse=True)
     count = int(group.max()) + 1
 
-    def of_drawn(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
+    def of_drawn(drawn: np.ndarray, axis: int = -1) -> np.ndarray:  # noqa: ARG001 - scipy asks for it
         drawn = np.atleast_2d(drawn).astype(int)
         offsets = np.arange(len(drawn))[:, None] * count
         times = np.bincount((drawn + offsets).ravel(), minlength=len(drawn) * count).reshape(len(drawn), count)

@@ -19,20 +19,17 @@ from tqdm import tqdm
 
 from pipeline.contracts import (
     Costs,
-    InputError,
     Params,
-    Predictions,
-    Prepared,
     read_costs,
     read_params,
-    read_predictions,
     read_prepared,
     run,
     write_text,
     written_whole,
 )
 from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.metrics import METRICS, decide, equal_mass_bins, score, weighted
+from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
+from pipeline.verdict.scored import decide, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
 OUT = Path("evaluate")
@@ -42,12 +39,6 @@ class EvaluateParams(Params):
     draws: int = Field(ge=100)
     """Bootstrap draws for each interval."""
     seed: int = Field(ge=0)
-
-
-def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
-    """The train rows that a classifier covers, indexed by id: `target`, `group`, `score`."""
-    scores = predictions.train.set_index("id")["score"]
-    return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
 
 
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
@@ -73,7 +64,7 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, params: EvaluateParams) -> di
     gain = right[0].astype(float) - right[1]
 
     def difference(weights: np.ndarray) -> np.ndarray:
-        return (weights @ gain / weights.sum(axis=1))[None]
+        return np.asarray(weights @ gain / weights.sum(axis=1))[None]
 
     low, high = group_bootstrap(difference, a["group"].to_numpy(), params.draws, params.seed)
     only_a, only_b = int((gain > 0).sum()), int((gain < 0).sum())
@@ -96,8 +87,9 @@ def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
     false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
     precision, recall, _ = precision_recall_curve(targets, scores)
-    decided = pd.crosstab(rows["target"], decide(targets, scores)).reindex(index=[0, 1], columns=[0, 1], fill_value=0)
-    confusion = decided.rename_axis(index="actual", columns="predicted").stack().rename("rows").reset_index()
+    decided = pd.DataFrame({"actual": targets, "predicted": decide(targets, scores)})
+    cells = pd.MultiIndex.from_product([[0, 1], [0, 1]], names=["actual", "predicted"])
+    confusion = decided.value_counts().reindex(cells, fill_value=0).rename("rows").reset_index()
     calibration = pd.DataFrame({"bin": equal_mass_bins(scores), "predicted": scores, "observed": targets})
     return {
         "confusion": confusion.assign(share=confusion["rows"] / confusion.groupby("actual")["rows"].transform("sum")),
@@ -112,19 +104,6 @@ def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:
     """At most `points` points of a curve, its ends among them: a plot shows no more."""
     return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
-
-
-def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
-    """All predictions made from these prepared tweets, and a line on each file that was left out."""
-    found, left_out = [], []
-    for path in sorted(folder.glob("*.parquet")):
-        try:
-            found.append(read_predictions(path, prepared))
-        except InputError as error:
-            left_out.append(f"left out {error}")
-    if not found:
-        raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")
-    return found, left_out
 
 
 def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:

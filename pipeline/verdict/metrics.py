@@ -9,25 +9,21 @@ import numpy as np
 from sklearn import metrics
 
 import evaluate
+from pipeline.verdict.scored import decide
 
 DECISIONS = ("accuracy", "f1", "precision", "recall")
 PROBABILITIES = ("roc_auc", "log_loss", "brier", "ece")
 METRICS = DECISIONS + PROBABILITIES
-LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 
-THRESHOLD = 0.5
 BINS = 10
 CLIP = 1e-6  # keeps the log loss of a certain and wrong score finite
 
 
-def decide(targets: np.ndarray, scores: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """0/1 decisions, shape (n,): above the threshold is 1, and an unparsed row is decided against its target."""
-    return np.where(np.isnan(scores), 1 - targets, scores > threshold).astype(int)
-
-
 def equal_mass_bins(scores: np.ndarray) -> np.ndarray:
     """Bin of each score, shape (n,): about as many scores in each bin, equal scores in one (Nguyen & O'Connor 2015)."""
-    edges = np.unique(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1])) if len(scores) else []
+    edges: np.ndarray = (
+        np.unique(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1])) if len(scores) else np.array([])
+    )
     return np.searchsorted(edges, scores, side="left")
 
 
@@ -58,7 +54,7 @@ class Classification(evaluate.Metric):
         if len(np.unique(targets)) < 2:
             return found | dict.fromkeys(PROBABILITIES, float("nan"))
         bins = equal_mass_bins(scores)
-        gaps = [abs(np.sum(targets[bins == bin] - scores[bins == bin])) for bin in np.unique(bins)]
+        gaps = [abs(np.sum(targets[bins == b] - scores[bins == b])) for b in np.unique(bins)]
         return found | {
             "roc_auc": metrics.roc_auc_score(targets, scores),
             "log_loss": metrics.log_loss(targets, np.clip(scores, CLIP, 1 - CLIP)),
@@ -80,7 +76,7 @@ def weighted(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
     """
     decisions = decide(targets, scores)
     with np.errstate(invalid="ignore", divide="ignore"):
-        hit, true, called = (weights @ (mask).astype(float) for mask in (decisions & targets, targets, decisions))
+        hit, true, called = (weights @ mask.astype(float) for mask in (decisions & targets, targets, decisions))
         accuracy = weights @ (decisions == targets).astype(float) / weights.sum(axis=1)
         f1 = np.nan_to_num(2 * hit / (true + called))
         precision, recall = np.nan_to_num(hit / called), np.nan_to_num(hit / true)
@@ -91,7 +87,7 @@ def weighted(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
         log_loss = -(weights @ np.where(targets == 1, np.log(clipped), np.log(1 - clipped))) / total
         brier = weights @ (targets - scores) ** 2 / total
         bins = equal_mass_bins(scores)
-        gaps = [np.abs(weights[:, bins == bin] @ (targets - scores)[bins == bin]) for bin in np.unique(bins)]
+        gaps = [np.abs(weights[:, bins == b] @ (targets - scores)[bins == b]) for b in np.unique(bins)]
         ece = np.sum(gaps, axis=0) / total
         auc = weighted_auc(targets, scores, weights)
     return np.stack([accuracy, f1, precision, recall, auc, log_loss, brier, ece])
@@ -105,4 +101,5 @@ def weighted_auc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
     positive, negative = (np.add.reduceat((weights * (targets == label))[:, order], starts, axis=1) for label in (1, 0))
     below = np.cumsum(negative, axis=1) - negative / 2
-    return (positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
+    area: np.ndarray = (positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
+    return area

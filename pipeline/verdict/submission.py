@@ -5,8 +5,8 @@ out: submission/submission.csv, submission/choice.json
 run: dvc repro submission   (or python -m pipeline.verdict.submission)
 """
 
-import io
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,8 +23,7 @@ from pipeline.contracts import (
     run,
     write_text,
 )
-from pipeline.verdict.evaluate import read_all, scored_rows
-from pipeline.verdict.metrics import THRESHOLD, decide
+from pipeline.verdict.scored import THRESHOLD, decide, read_all, scored_rows
 
 OUT = Path("submission")
 
@@ -58,7 +57,7 @@ def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
     read = ~np.isnan(scores)
     order = np.argsort(scores[read], kind="stable")
     ordered, labels = scores[read][order], targets[read][order]
-    edges = np.concatenate([[0.0], ordered, [1.0]])
+    edges = np.concatenate([[0.0], ordered, [np.nextafter(1, 2)]])
     widths = np.diff(edges)
     # Right when all below i are called 0 and all from i on are called 1.
     right = np.concatenate([[0], np.cumsum(labels == 0)]) + np.concatenate([np.cumsum(labels[::-1] == 1)[::-1], [0]])
@@ -102,14 +101,11 @@ def check_submission(text: str, test: pd.DataFrame) -> None:
     lines = text.split("\n")
     if lines[0] != "id,target" or lines[-1] != "":
         raise InputError("submission.csv: must begin with the line id,target and end with a line break")
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype="int64")
-    except ValueError as error:
-        raise InputError(f"submission.csv: must hold integers only: {error}") from None
-    if not np.array_equal(frame["id"].to_numpy(), test["id"].to_numpy()):
+    for number, line in enumerate(lines[1:-1], start=2):
+        if not re.fullmatch(r"-?\d+,[01]", line):
+            raise InputError(f"submission.csv: line {number}: {line!r:.60} is not an integer id and a 0 or 1")
+    if [int(line.split(",")[0]) for line in lines[1:-1]] != test["id"].tolist():
         raise InputError("submission.csv: ids are not those of the test set, each once and in its order")
-    if not frame["target"].isin([0, 1]).all():
-        raise InputError("submission.csv: targets must be 0 or 1")
 
 
 def main() -> None:

@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from pipeline.contracts import InputError, run, write_text
-from pipeline.verdict.metrics import LOWER_IS_BETTER, METRICS
 
 NAMES = {
     "accuracy": "Accuracy",
@@ -19,6 +18,7 @@ NAMES = {
     "brier": "Brier",
     "ece": "ECE",
 }
+LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
 
 
@@ -60,7 +60,7 @@ def render_table(
     )
     scored = [
         [name, row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
-        + [with_interval(row, metric) for metric in METRICS]
+        + [with_interval(row, metric) for metric in NAMES]
         for name, row in scores.iterrows()
     ]
     score_header = ["Classifier", "School", "Rows", "Unparsed", f"Accuracy on {shared:,}", *NAMES.values()]

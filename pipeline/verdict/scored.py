@@ -1,0 +1,34 @@
+"""The rows that classifiers scored, and what their scores decide."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.contracts import InputError, Predictions, Prepared, read_predictions
+
+THRESHOLD = 0.5
+
+
+def decide(targets: np.ndarray, scores: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
+    """0/1 decisions, shape (n,): above the threshold is 1, and an unparsed row is decided against its target."""
+    return np.where(np.isnan(scores), 1 - targets, scores > threshold).astype(int)
+
+
+def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
+    """The train rows that a classifier covers, indexed by id: `target`, `group`, `score`."""
+    scores = predictions.train.set_index("id")["score"]
+    return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
+
+
+def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
+    """All predictions made from these prepared tweets, and a line on each file that was left out."""
+    found, left_out = [], []
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            found.append(read_predictions(path, prepared))
+        except InputError as error:
+            left_out.append(f"left out {error}")
+    if not found:
+        raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")
+    return found, left_out

@@ -1,0 +1,96 @@
+"""What the tests share: the sample prepared in memory, and copies of the project to run stages in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from pipeline.contracts import Prepared, read_params
+from pipeline.data.prepare import PrepareParams, prepare
+from pipeline.data.source import DataParams, read_source
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "data" / "sample"
+
+
+@pytest.fixture(scope="session")
+def data_params() -> DataParams:
+    return read_params("data", DataParams, ROOT / "params.yaml").model_copy(update={"source": str(SAMPLE)})
+
+
+@pytest.fixture(scope="session")
+def sample(data_params: DataParams) -> Prepared:
+    """The bundled sample, prepared with the project's own params."""
+    train, test = prepare(*read_source(data_params), read_params("prepare", PrepareParams, ROOT / "params.yaml"))
+    return Prepared(train, test, "digest of the sample")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
+    for name in (
+        "pipeline",
+        "prompts",
+        ".dvc/config",
+        ".dvc/.gitignore",
+        ".dvc/plots",
+        ".dvcignore",
+        "dvc.yaml",
+        "params.yaml",
+        ".gitignore",
+    ):
+        source, target = ROOT / name, tmp_path / "project" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, target)
+    folder = tmp_path / "project"
+    (folder / "data" / "sample").mkdir(parents=True)
+    for name, rows in (("train.csv", 90), ("test.csv", 20)):
+        pd.read_csv(SAMPLE / name).head(rows).to_csv(folder / "data" / "sample" / name, index=False)
+    return folder
+
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command(project: Path, tmp_path: Path) -> Command:
+    """Run a Python module in the project's copy, with a store of its own; extra environment by keyword."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {
+            name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))
+        }
+        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        own = {
+            "PATH": path,
+            "HOME": str(tmp_path),
+            "DISASTER_TWEETS_STORE": str(tmp_path / "store"),
+            "DVC_NO_ANALYTICS": "1",
+        }
+        return subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=project,
+            env=inherited | own | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
+    """The single line that a failed stage ends with."""
+    assert done.returncode != 0, done.stdout
+    assert "Traceback" not in done.stderr, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]

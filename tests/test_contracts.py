@@ -1,0 +1,148 @@
+"""The contracts between stages hold against whoever breaks them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import Field
+
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    check_predictions,
+    predictions_frame,
+    read_params,
+    read_predictions,
+    write_predictions,
+    written_whole,
+)
+
+
+class Example(Params):
+    rate: float = Field(gt=0)
+    names: list[str]
+
+
+@pytest.fixture
+def params_file(tmp_path: Path) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text("stage:\n  rate: 1e-4\n  names: [no, yes]\n")
+    return path
+
+
+def test_yaml_numbers_and_words_mean_what_they_look_like(params_file: Path) -> None:
+    params = read_params("stage", Example, params_file)
+    assert params.rate == 1e-4
+    assert params.names == ["no", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("stage: {rat: 1, names: []}", r"stage\.(rate|rat)"),
+        ("stage: {rate: 1, names: [], nmae: 2}", r"stage\.nmae: unknown; known here: names, rate"),
+        ("stage: {rate: '1', names: []}", r"stage\.rate: .*number.*'1'"),
+        ("stage: {rate: -1, names: []}", r"stage\.rate: .*greater than 0"),
+        ("stage: {rate: 1, names: [1]}", r"stage\.names\.0: .*string"),
+        ("other: {}", "there is no section stage"),
+        ("stage: [", "not YAML"),
+        ("stage: {rate: 1, rate: 2}", "not YAML"),
+    ],
+)
+def test_bad_params_are_one_clear_line(params_file: Path, content: str, message: str) -> None:
+    params_file.write_text(content)
+    with pytest.raises(InputError, match=message) as error:
+        read_params("stage", Example, params_file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "out.txt"
+    path.write_text("before")
+
+    def write_half() -> None:
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def scored(prepared: Prepared, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    train = predictions_frame(prepared.train, "train", rng.random(len(prepared.train)))
+    test = predictions_frame(prepared.test, "test", rng.random(len(prepared.test)))
+    return pd.concat([train, test], ignore_index=True)
+
+
+def test_whole_predictions_pass(sample: Prepared) -> None:
+    check_predictions(scored(sample), sample, "generative", "here")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_row_is_refused(sample: Prepared, split: str) -> None:
+    frame = scored(sample)
+    frame = frame.drop(frame.index[frame["split"] == split][3])
+    with pytest.raises(InputError, match=f"here: {split} ids are not those"):
+        check_predictions(frame, sample, "generative", "here")
+
+
+def test_another_order_is_refused(sample: Prepared) -> None:
+    frame = scored(sample)
+    frame = frame.iloc[[1, 0, *range(2, len(frame))]]
+    with pytest.raises(InputError, match="train"):
+        check_predictions(frame, sample, "prompted", "here")
+
+
+def test_a_repeated_row_is_refused(sample: Prepared) -> None:
+    frame = scored(sample)
+    with pytest.raises(InputError, match="train"):
+        check_predictions(pd.concat([frame.head(1), frame], ignore_index=True), sample, "prompted", "here")
+
+
+def test_only_a_prompted_classifier_may_cover_a_part(sample: Prepared) -> None:
+    part = predictions_frame(sample.train.iloc[::3], "train", np.full(len(sample.train.iloc[::3]), 0.5))
+    check_predictions(part, sample, "prompted", "here")
+    with pytest.raises(InputError, match="ids"):
+        check_predictions(part, sample, "discriminative", "here")
+
+
+def test_only_a_prompted_classifier_may_leave_rows_unparsed(sample: Prepared) -> None:
+    frame = scored(sample)
+    frame.loc[5, ["score", "status"]] = [np.nan, "unparsed"]
+    check_predictions(frame, sample, "prompted", "here")
+    with pytest.raises(InputError, match="1 scores are missing"):
+        check_predictions(frame, sample, "generative", "here")
+
+
+@pytest.mark.parametrize(("row", "score", "status"), [(0, 1.2, "ok"), (1, np.nan, "ok"), (2, 0.4, "unparsed")])
+def test_scores_are_probabilities_or_unparsed(sample: Prepared, row: int, score: float, status: str) -> None:
+    frame = scored(sample)
+    frame.loc[row, ["score", "status"]] = [score, status]
+    with pytest.raises(InputError, match="probabilities"):
+        check_predictions(frame, sample, "prompted", "here")
+
+
+def test_predictions_of_other_tweets_are_refused(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_predictions("some", [scored(sample)], sample, "generative", "mean log-odds")
+    path = Path("predictions/some.parquet")
+    found = read_predictions(path, sample)
+    assert (found.name, found.school, found.test_rows) == ("some", "generative", "mean log-odds")
+    assert len(found.train) == len(sample.train)
+    with pytest.raises(InputError, match="made from other prepared tweets"):
+        read_predictions(path, Prepared(sample.train, sample.test, "another digest"))
+
+
+def test_any_other_file_is_not_predictions(sample: Prepared, tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    path.write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(InputError, match="not a predictions file"):
+        read_predictions(path, sample)

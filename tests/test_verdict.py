@@ -1,0 +1,185 @@
+"""Scores, intervals, pairs and thresholds against cases worked by hand or by a trusted library."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.contracts import Costs, InputError, Prepared
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.evaluate import EvaluateParams, compare_pair, flat_costs, plot_points, score_classifier
+from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.submission import best_threshold, candidates, check_submission, fit_rule
+from pipeline.verdict.table import render_table
+
+TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
+SCORES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.1, 0.2, 0.7])
+PARAMS = EvaluateParams(draws=300, seed=0)
+
+
+def test_eight_rows_by_hand() -> None:
+    """Three of four disasters found, one false alarm: 6 of 8 right; one of 16 pairs is in the wrong order."""
+    found = score(TARGETS, SCORES)
+    assert found["accuracy"] == 6 / 8
+    assert found["precision"] == 3 / 4
+    assert found["recall"] == 3 / 4
+    assert found["f1"] == 3 / 4
+    assert found["roc_auc"] == 15 / 16
+    assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.36 + 0.09 + 0.36 + 0.01 + 0.04 + 0.09) / 8)
+    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7, 0.4, 0.9, 0.8, 0.7]).mean())
+    assert found["ece"] == pytest.approx(np.abs(TARGETS - SCORES).mean()), "eight distinct scores are eight bins"
+
+
+def test_unparsed_rows_are_wrong_but_have_no_probability() -> None:
+    scores = SCORES.copy()
+    scores[[0, 5]] = np.nan
+    found = score(TARGETS, scores)
+    assert found["accuracy"] == 4 / 8
+    assert found["precision"] == 2 / 4
+    assert found["brier"] == score(TARGETS[[1, 2, 3, 4, 6, 7]], scores[[1, 2, 3, 4, 6, 7]])["brier"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighting_rows_is_repeating_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = rng.integers(0, 2, 60)
+    scores = np.round(np.clip(targets * 0.3 + rng.random(60) * 0.7, 0, 1), 2)
+    scores[::17] = np.nan
+    times = rng.integers(0, 4, 60)
+    by_weight = weighted(targets, scores, times[None].astype(float))[:, 0]
+    repeated = score(np.repeat(targets, times), np.repeat(scores, times))
+    for metric, value in zip(METRICS, by_weight, strict=True):
+        if metric != "ece":  # its bins are those of the rows, not of the draw
+            assert value == pytest.approx(repeated[metric]), metric
+    assert weighted(targets, scores, np.ones((1, 60)))[:, 0] == pytest.approx(list(score(targets, scores).values()))
+
+
+def test_intervals_cover_and_widen_with_groups() -> None:
+    """95 % intervals of a mean hold the truth about 95 times in 100, also when rows come as copies of each other."""
+    rng = np.random.default_rng(0)
+
+    def mean(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+        low, high = group_bootstrap(lambda w: (w @ values / w.sum(axis=1))[None], groups, 300, 0)
+        return low[0], high[0]
+
+    covered, widths = 0, []
+    for _ in range(200):
+        values = np.repeat(rng.random(80) < 0.7, 3).astype(float)
+        low, high = mean(values, np.repeat(np.arange(80), 3))
+        covered += low <= 0.7 <= high
+        widths.append((high - low) / np.subtract(*mean(values, np.arange(240))[::-1]))
+    assert 0.89 <= covered / 200 <= 0.99
+    assert np.mean(widths) == pytest.approx(np.sqrt(3), rel=0.1)
+
+
+def rows(scores: np.ndarray, ids: range | None = None) -> pd.DataFrame:
+    frame = pd.DataFrame({"id": range(8), "target": TARGETS, "group": range(8), "score": scores}).set_index("id")
+    return frame.loc[list(ids)] if ids else frame
+
+
+def test_pairs_are_compared_on_the_rows_they_share() -> None:
+    better = np.where(TARGETS == 1, 0.9, 0.1)
+    found = compare_pair(rows(better), rows(SCORES, range(1, 7)), PARAMS)
+    assert found["rows"] == 6
+    assert found["difference"] == pytest.approx(2 / 6)
+    assert (found["only_a_right"], found["only_b_right"]) == (2, 0)
+    assert found["mcnemar_p"] == 0.5, "two of two by chance: 1/4 on either side"
+
+
+def test_a_classifier_ties_with_itself() -> None:
+    found = compare_pair(rows(SCORES), rows(SCORES), PARAMS)
+    assert (found["difference"], found["low"], found["high"], found["mcnemar_p"]) == (0, 0, 0, 1)
+
+
+def test_plot_points() -> None:
+    points = plot_points(rows(SCORES))
+    confusion = points["confusion"].set_index(["actual", "predicted"])["rows"]
+    assert confusion.to_dict() == {(0, 0): 3, (0, 1): 1, (1, 0): 1, (1, 1): 3}
+    assert points["roc"].iloc[[0, -1]].to_numpy().tolist() == [[0, 0], [1, 1]]
+
+
+def test_best_threshold_is_best_of_all() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        targets, scores = rng.integers(0, 2, 12), np.round(rng.random(12), 1)
+        threshold = best_threshold(targets, scores)
+        accuracies = [((scores > t) == targets).mean() for t in [-1, *np.linspace(0, 1, 101)]]
+        assert ((scores > threshold) == targets).mean() >= max(accuracies[1:])
+
+
+def test_a_threshold_that_does_not_pay_is_one_half() -> None:
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 2, 200)
+    fair = np.clip(0.5 + 0.3 * (targets - 0.5) + rng.normal(0, 0.2, 200), 0, 1)
+    folds = np.arange(200) % 5
+    assert fit_rule("fair", targets, np.where(targets, 0.9, 0.1), folds).threshold == 0.5
+    shifted = fit_rule("shifted", targets, fair / 3, folds)
+    assert shifted.threshold == pytest.approx(1 / 6, abs=0.05)
+    assert shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("id,target\n1,0\n2,1\n", None),
+        ("id,target\n2,1\n1,0\n", "order"),
+        ("id,target\n1,0\n", "order"),
+        ("id,target\n1,0\n1,0\n2,1\n", "order"),
+        ("id,target\n1,0\n2,2\n", "line 3: '2,2'"),
+        ("id,target\n1,0.0\n2,1.0\n", "line 2"),
+        ("id,target\n1,\n2,1\n", "line 2"),
+        ("id, target\n1,0\n2,1\n", "begin with"),
+        ("\ufeffid,target\n1,0\n2,1\n", "begin with"),
+        ("id,target\n1,0\n2,1", "line break"),
+    ],
+)
+def test_check_submission(text: str, message: str | None) -> None:
+    test = pd.DataFrame({"id": [1, 2]})
+    if message is None:
+        check_submission(text, test)
+    else:
+        with pytest.raises(InputError, match=message):
+            check_submission(text, test)
+
+
+def test_the_best_complete_classifier_is_submitted(sample: Prepared) -> None:
+    from pipeline.contracts import Predictions, predictions_frame
+
+    def classifier(name: str, quality: float, *, test: bool = True) -> Predictions:
+        scores = (
+            0.5 + quality * (sample.train["target"] - 0.5) + np.random.default_rng(0).normal(0, 0.2, len(sample.train))
+        )
+        tested = sample.test if test else sample.test.iloc[:0]
+        frames = (
+            predictions_frame(sample.train, "train", np.clip(scores, 0, 1)),
+            predictions_frame(tested, "test", np.full(len(tested), 0.5)),
+        )
+        return Predictions(name, "prompted", "refit" if test else "none", *frames)
+
+    rules = candidates(
+        [classifier("poor", 0.1), classifier("good", 0.5), classifier("partial", 0.9, test=False)], sample
+    )
+    assert list(rules) == ["good", "poor"]
+
+
+def test_the_table_names_every_classifier_and_pair() -> None:
+    frames = {"alpha": rows(SCORES), "beta": rows(1 - SCORES, range(2, 8))}
+    shared = frames["beta"].index
+    scores = pd.DataFrame.from_dict(
+        {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
+        orient="index",
+    )
+    pairs = pd.DataFrame(
+        [{"a": a, "b": b} | compare_pair(frames[a], frames[b], PARAMS) for a, b in itertools.combinations(frames, 2)]
+    )
+    costs = pd.DataFrame.from_dict(
+        {name: flat_costs(Costs(fit_seconds=1.5, predict_ms_per_tweet=0.1, peak_memory_mb=100)) for name in frames},
+        orient="index",
+    )
+    report = {"source": "somewhere", "rows": {"train": 8, "test": 3}, "folds": {"0": {}, "1": {}}}
+    text = render_table(scores, pairs, costs, report, 300, ["left out x.parquet: made from other prepared tweets"])
+    assert "| alpha | generative | 8 | 0 | 0.667 | 0.750 [" in text
+    assert "| alpha − beta | 6 |" in text
+    assert "`somewhere`, 8 train rows in 2 folds" in text
+    assert "left out x.parquet" in text
