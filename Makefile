@@ -1,4 +1,4 @@
-# make repro | test | check | lock | help
+# make repro | test | check | help
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -7,16 +7,17 @@ export DVC_NO_ANALYTICS := 1
 
 # requirements/full.txt or requirements/light.txt (no torch, no openai)
 REQUIREMENTS ?= requirements/full.txt
+INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro table test check format lock clean
+.PHONY: help install repro test check format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-install: $(VENV)/installed ## the environment, from hash-pinned requirements
+install: $(INSTALLED) ## the environment, from hash-pinned requirements
 
-$(VENV)/installed: $(REQUIREMENTS)
+$(INSTALLED): $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip --disable-pip-version-check install --require-hashes --no-deps -r $(REQUIREMENTS)
@@ -25,6 +26,9 @@ $(VENV)/installed: $(REQUIREMENTS)
 repro: install ## raw tweets to submission/submission.csv and the comparison table
 	PATH="$(abspath $(BIN)):$$PATH" $(DVC) repro
 	@cat evaluate/table.md
+
+readme: install ## put the last comparison into README.md
+	$(BIN)/python -m pipeline.verdict.table
 
 test: install ## all tests
 	$(BIN)/python -m pytest
@@ -47,4 +51,4 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
 
 clean: ## all that dvc repro made
-	rm -rf data/prepared predictions costs models transcripts evaluate submission
+	rm -rf data/prepared predictions costs models training transcripts evaluate submission

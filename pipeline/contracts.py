@@ -37,6 +37,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         main()
     except InputError as error:
         sys.exit(f"error: {error}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
@@ -209,6 +211,8 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
     try:
         frame = pd.read_parquet(path)
         name, school, test_rows = (frame.attrs[key] for key in ("name", "school", "test_rows"))
+        if name != path.stem:
+            raise ValueError(f"it holds those of {name}")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: not a predictions file: {error}") from None
     if frame.attrs.get("prepared") != prepared.digest:
@@ -222,13 +226,16 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
 
 
 class LlmCosts(BaseModel):
-    """What an LLM was asked and what it used; stored answers cost nothing a second time and are not counted as requests."""
+    """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run."""
 
     model: str
     endpoint: Literal["embedded", "remote"]
     scoring: Literal["logprobs"]
+    prompt_version: int
     requests: int
-    stored_answers: int
+    new_requests: int
+    """Those that were sent in this run; the other answers were stored."""
+    seconds: float
     prompt_tokens: int
     cached_tokens: int
     completion_tokens: int
@@ -237,7 +244,10 @@ class LlmCosts(BaseModel):
 
 
 class Costs(BaseModel):
-    """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it."""
+    """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it.
+
+    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches.
+    """
 
     fit_seconds: float
     predict_ms_per_tweet: float
@@ -248,8 +258,8 @@ class Costs(BaseModel):
 
 
 def peak_memory_mb() -> float:
-    """The process's largest resident set so far, in MB (10^6 bytes)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """The largest resident set so far of the process, or of one that it started, in MB (10^6 bytes)."""
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 

@@ -28,7 +28,9 @@ def imported(path: Path) -> set[Path]:
     while todo:
         for node in ast.walk(ast.parse(todo.pop().read_text())):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{path}: relative import"
+                names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
             for name in names:
                 module = ROOT / (name.replace(".", "/") + ".py")
                 if name.startswith("pipeline.") and module.is_file() and module not in found:
@@ -38,7 +40,14 @@ def imported(path: Path) -> set[Path]:
 
 
 def sections_read(path: Path) -> set[str]:
-    """The params sections that a stage's file asks for; the part of an f-string that DVC fills in becomes ${item}."""
+    """The params sections that a stage's modules ask for; the part of an f-string that DVC fills in becomes ${item}."""
+    found = set()
+    for module in imported(path):
+        found |= sections_read_in(module)
+    return found
+
+
+def sections_read_in(path: Path) -> set[str]:
     found = set()
     names = {}
     tree = ast.parse(path.read_text())

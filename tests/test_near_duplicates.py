@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingles
+from pipeline.data.near_duplicates import bands, group_near_duplicates, jaccard, shingles
 
 STORY = ["more", "homes", "razed", "by", "the", "northern", "california", "wildfire", "overnight", "officials", "say"]
 
@@ -33,3 +33,10 @@ def test_all_pairs_above_the_threshold_are_found() -> None:
         for j, b in enumerate(texts[:i]):
             if jaccard(shingles(a), shingles(b)) >= 0.5:
                 assert groups[i] == groups[j]
+
+
+def test_few_pairs_at_the_threshold_are_missed() -> None:
+    for threshold in (0.3, 0.5, 0.8, 1.0):
+        count, rows = bands(threshold)
+        assert count * rows <= 128
+        assert 1 - (1 - threshold**rows) ** count >= 0.995

@@ -43,7 +43,9 @@ def fitted(twin: Twin, sample: Prepared) -> Any:
 
 
 def out_of_fold(twin: Twin, prepared: Prepared) -> np.ndarray:
-    return cross_fit("test", prepared, lambda _, tweets, labels: twin.fit(tweets, labels), twin.module.predict).train
+    return cross_fit(
+        "test", prepared, lambda _, tweets, labels: twin.fit(tweets, labels), twin.module.predict, type
+    ).train
 
 
 def test_it_beats_a_dummy(twin: Twin, sample: Prepared) -> None:

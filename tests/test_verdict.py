@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.contracts import Costs, InputError, Prepared
+from pipeline.contracts import Costs, InputError, Predictions, Prepared, predictions_frame
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.evaluate import EvaluateParams, compare_pair, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
@@ -113,10 +113,11 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     targets = rng.integers(0, 2, 200)
     fair = np.clip(0.5 + 0.3 * (targets - 0.5) + rng.normal(0, 0.2, 200), 0, 1)
     folds = np.arange(200) % 5
-    assert fit_rule("fair", targets, np.where(targets, 0.9, 0.1), folds).threshold == 0.5
-    shifted = fit_rule("shifted", targets, fair / 3, folds)
+    sure = fit_rule("sure", pd.DataFrame({"target": targets, "score": np.where(targets, 0.9, 0.1)}), folds)
+    assert (sure.threshold, sure.right.mean()) == (0.5, 1.0)
+    shifted = fit_rule("shifted", pd.DataFrame({"target": targets, "score": fair / 3}), folds)
     assert shifted.threshold == pytest.approx(1 / 6, abs=0.05)
-    assert shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
+    assert shifted.right.mean() == shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
 
 
 @pytest.mark.parametrize(
@@ -143,24 +144,47 @@ def test_check_submission(text: str, message: str | None) -> None:
             check_submission(text, test)
 
 
-def test_the_best_complete_classifier_is_submitted(sample: Prepared) -> None:
-    from pipeline.contracts import Predictions, predictions_frame
-
-    def classifier(name: str, quality: float, *, test: bool = True) -> Predictions:
-        scores = (
-            0.5 + quality * (sample.train["target"] - 0.5) + np.random.default_rng(0).normal(0, 0.2, len(sample.train))
-        )
-        tested = sample.test if test else sample.test.iloc[:0]
-        frames = (
-            predictions_frame(sample.train, "train", np.clip(scores, 0, 1)),
-            predictions_frame(tested, "test", np.full(len(tested), 0.5)),
-        )
-        return Predictions(name, "prompted", "refit" if test else "none", *frames)
-
-    rules = candidates(
-        [classifier("poor", 0.1), classifier("good", 0.5), classifier("partial", 0.9, test=False)], sample
+def classifier(
+    name: str, prepared: Prepared, quality: float, train: slice = slice(None), *, test: bool = True
+) -> Predictions:
+    """Predictions that lean to the target by `quality`, for a part of the train rows."""
+    rows, tested = prepared.train[train], prepared.test if test else prepared.test.iloc[:0]
+    scores = 0.5 + quality * (rows["target"] - 0.5) + np.random.default_rng(0).normal(0, 0.2, len(rows))
+    frames = (
+        predictions_frame(rows, "train", np.clip(scores, 0, 1)),
+        predictions_frame(tested, "test", np.full(len(tested), 0.5)),
     )
-    assert list(rules) == ["good", "poor"]
+    return Predictions(name, "prompted", "refit" if test else "none", *frames)
+
+
+def test_the_best_classifier_with_all_test_rows_is_submitted(sample: Prepared) -> None:
+    rules = candidates(
+        [
+            classifier("poor", sample, 0.1),
+            classifier("good", sample, 0.5),
+            classifier("untested", sample, 0.9, test=False),
+            classifier("better on a part", sample, 0.7, slice(0, 60)),
+        ],
+        sample,
+    )
+    assert [rule.classifier for rule in rules] == ["better on a part", "good", "poor"]
+
+
+def test_easy_rows_do_not_make_a_winner(sample: Prepared) -> None:
+    """Right on all of the few rows that it was asked about, but so is the one that was asked about all."""
+    whole = classifier("whole", sample, 0.5)
+    right = (whole.train["score"] > 0.5) == (sample.train["target"] == 1)
+    easy = np.flatnonzero(right)[:50]
+    part = Predictions("part", "prompted", "refit", whole.train.iloc[easy], whole.test)
+    assert [rule.classifier for rule in candidates([part, whole], sample)] == ["whole", "part"]
+
+
+def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> None:
+    nothing = rows(np.full(8, np.nan))
+    assert all(points.empty for points in plot_points(nothing).values())
+    found = score_classifier(nothing, nothing.index, PARAMS)
+    assert (found["accuracy"], found["unparsed"]) == (0.0, 8)
+    assert np.isnan(found["roc_auc"])
 
 
 def test_the_table_names_every_classifier_and_pair() -> None:
@@ -179,7 +203,10 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     )
     report = {"source": "somewhere", "rows": {"train": 8, "test": 3}, "folds": {"0": {}, "1": {}}}
     text = render_table(scores, pairs, costs, report, 300, ["left out x.parquet: made from other prepared tweets"])
-    assert "| alpha | generative | 8 | 0 | 0.667 | 0.750 [" in text
-    assert "| alpha − beta | 6 |" in text
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    alpha = next(line for line in cells if line[0] == "alpha")
+    assert alpha[:5] == ["alpha", "generative", "8", "0", "0.667"]
+    assert alpha[5].startswith("0.750 [")
+    assert ["alpha − beta", "6"] in [line[:2] for line in cells]
     assert "`somewhere`, 8 train rows in 2 folds" in text
     assert "left out x.parquet" in text

@@ -1,7 +1,7 @@
 """The features that the twins share: how often each word, run of words and keyword occurs in a tweet."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ WORD = r"\w+(?:'\w+)*"
 class CountsParams(Params):
     """What is counted, and how the twins' hyperparameters are chosen."""
 
-    ngrams: list[int] = Field(min_length=1)
+    ngrams: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     """Longest run of words to count; the best is chosen inside the training folds."""
     min_count: int = Field(ge=1)
     """Least number of training tweets that a word or run must occur in."""
@@ -75,10 +75,12 @@ def terms(model: Pipeline) -> np.ndarray:
     return names
 
 
-def write_words(name: str, models: list[Pipeline], weights: Callable[[Pipeline], np.ndarray]) -> None:
-    """Write `models/<name>/words.csv`: per term its weight towards target 1, mean over the folds that counted it."""
-    table = pd.concat([pd.DataFrame({"term": terms(model), "weight": weights(model)}) for model in models])
-    table = table.groupby("term")["weight"].agg(weight="mean", folds="size").reset_index()
+def write_words(name: str, weights: list[pd.Series]) -> None:
+    """Write `models/<name>/words.csv`: per term its weight towards target 1, mean over the folds that counted it.
+
+    Each fold's weights are indexed by `terms`.
+    """
+    table = pd.concat(weights).groupby(level=0).agg(weight="mean", folds="size").rename_axis("term").reset_index()
     table[["kind", "term"]] = table["term"].str.split("__", n=1, expand=True)
     table = table.sort_values(["weight", "term"], ascending=[False, True])[["kind", "term", "weight", "folds"]]
     with written_whole(Path("models") / name / "words.csv") as partial:

@@ -21,15 +21,17 @@ from pipeline.contracts import (
 )
 
 Fitted = TypeVar("Fitted")
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True)
-class CrossFit(Generic[Fitted]):
+class CrossFit(Generic[Kept]):
     """`train` out-of-fold scores of shape (n_train,), `test` mean log-odds over the folds as scores of shape (n_test,)."""
 
     train: np.ndarray
     test: np.ndarray
-    models: list[Fitted]
+    kept: list[Kept]
+    """What was kept of each fold's model; the models themselves are let go, they may be large."""
     fit_seconds: float
     predict_ms_per_tweet: float
 
@@ -54,26 +56,28 @@ def cross_fit(
     prepared: Prepared,
     fit: Callable[[int, pd.DataFrame, np.ndarray], Fitted],
     predict: Callable[[Fitted, pd.DataFrame], np.ndarray],
-) -> CrossFit[Fitted]:
-    """Fit one model per fold by `fit(fold, tweets, labels)` and let it score the fold's rows and all test rows."""
+    keep: Callable[[Fitted], Kept],
+) -> CrossFit[Kept]:
+    """Fit one model per fold by `fit(fold, tweets, labels)`, let it score the fold's rows and all test rows, `keep` a part."""
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
     out_of_fold, on_test = np.full(len(train), np.nan), np.empty((len(folds), len(test)))
-    models, fitting, predicting = [], 0.0, 0.0
+    kept, fitting, predicting = [], 0.0, 0.0
     for i, fold in enumerate(tqdm(folds, desc=name, unit="fold")):
         start = time.perf_counter()
-        models.append(fit(fold, *training_rows(train, fold)))
+        model = fit(fold, *training_rows(train, fold))
         fitting += (fitted := time.perf_counter()) - start
         held_out = (train["fold"] == fold).to_numpy()
-        out_of_fold[held_out] = predict(models[-1], train[held_out])
-        on_test[i] = predict(models[-1], test)
+        out_of_fold[held_out] = predict(model, train[held_out])
+        on_test[i] = predict(model, test)
         predicting += time.perf_counter() - fitted
+        kept.append(keep(model))
     scored = len(train) + len(folds) * len(test)
-    return CrossFit(out_of_fold, mean_log_odds(on_test), models, fitting, 1000 * predicting / scored)
+    return CrossFit(out_of_fold, mean_log_odds(on_test), kept, fitting, 1000 * predicting / scored)
 
 
 def write_cross_fit(
-    name: str, school: School, prepared: Prepared, fitted: CrossFit[Fitted], *, trainable: int, total: int
+    name: str, school: School, prepared: Prepared, fitted: CrossFit[Kept], *, trainable: int, total: int
 ) -> None:
     """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model."""
     train = predictions_frame(prepared.train, "train", fitted.train)

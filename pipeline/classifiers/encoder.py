@@ -35,6 +35,8 @@ def choose_device(device: Device) -> torch.device:
     if device == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return accelerator or torch.device("cpu")
+    if device != "cpu" and not getattr(torch, device).is_available():
+        raise InputError(f"params.yaml: device: there is no {device} here; use auto or cpu")
     return torch.device(device)
 
 
@@ -62,7 +64,7 @@ def load(base_model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, lis
     try:
         tokenizer = AutoTokenizer.from_pretrained(path)
         model, info = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, output_loading_info=True)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(f"base_model {base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
     prefix = f"{model.base_model_prefix}."

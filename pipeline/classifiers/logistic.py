@@ -5,6 +5,8 @@ out: predictions/logistic.parquet, costs/logistic.json, models/logistic/words.cs
 run: dvc repro logistic   (or python -m pipeline.classifiers.logistic)
 """
 
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -19,7 +21,7 @@ NAME = "logistic"
 
 
 class LogisticParams(Params):
-    C: list[float] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     """Inverse strengths of the L2 penalty to try."""
 
 
@@ -37,17 +39,19 @@ def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
     return scores
 
 
-def log_odds_weights(model: Pipeline) -> np.ndarray:
-    """The change in log-odds that each term's presence makes, shape (vocabulary,)."""
-    return np.asarray(model["classifier"].coef_[0])
+def log_odds_weights(model: Pipeline) -> pd.Series:
+    """The change in log-odds that each term's presence makes."""
+    return pd.Series(model["classifier"].coef_[0], index=terms(model))
 
 
 def main() -> None:
     params, counts = read_params(NAME, LogisticParams), read_params("counts", CountsParams)
     prepared = read_prepared()
-    fitted = cross_fit(NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict)
-    parameters = 1 + len(terms(fitted.models[0]))  # the intercept and a weight per term
-    write_words(NAME, fitted.models, log_odds_weights)
+    fitted = cross_fit(
+        NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict, log_odds_weights
+    )
+    parameters = 1 + len(fitted.kept[0])  # the intercept and a weight per term
+    write_words(NAME, fitted.kept)
     write_cross_fit(NAME, "discriminative", prepared, fitted, trainable=parameters, total=parameters)
 
 

@@ -145,11 +145,17 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     return LoraModel(reloaded.network.merge_and_unload(), model.tokenizer, model.params, model.losses)
 
 
-def learning_curve(models: list[LoraModel], every: int = 10) -> pd.DataFrame:
+def count_parameters(network: PeftModel) -> tuple[int, int]:
+    """Trainable parameters, and all; PEFT's frozen copies of the modules that it trains whole are no part of the model."""
+    own = [(name, p) for name, p in network.named_parameters() if "original_module" not in name]
+    return sum(p.numel() for _, p in own if p.requires_grad), sum(p.numel() for _, p in own)
+
+
+def training_curve(losses: list[list[float]], every: int = 10) -> pd.DataFrame:
     """Mean training loss of each `every` steps, per fold."""
-    losses = pd.concat([pd.DataFrame({"series": f"fold {k}", "loss": model.losses}) for k, model in enumerate(models)])
-    losses["step"] = losses.index // every * every
-    return losses.groupby(["series", "step"])["loss"].mean().reset_index()
+    curve = pd.concat([pd.DataFrame({"series": f"fold {k}", "loss": loss}) for k, loss in enumerate(losses)])
+    curve["step"] = curve.index // every * every
+    return curve.groupby(["series", "step"])["loss"].mean().reset_index()
 
 
 def main() -> None:
@@ -166,10 +172,10 @@ def main() -> None:
         fitted = fit(tweets, labels, params.model_copy(update={"seed": params.seed + fold}))
         return save(fitted, folder / f"fold-{fold}", prepared.test.head(32))
 
-    trainable, total = with_adapters(params)[0].get_nb_trainable_parameters()
-    fitted = cross_fit(name, prepared, fit_fold, predict)
+    trainable, total = count_parameters(with_adapters(params)[0])
+    fitted = cross_fit(name, prepared, fit_fold, predict, lambda model: model.losses)
     with written_whole(Path("training") / f"{name}.csv") as partial:
-        learning_curve(fitted.models).to_csv(partial, index=False)
+        training_curve(fitted.kept).to_csv(partial, index=False)
     write_cross_fit(name, "discriminative", prepared, fitted, trainable=trainable, total=total)
 
 

@@ -5,6 +5,8 @@ out: predictions/naive_bayes.parquet, costs/naive_bayes.json, models/naive_bayes
 run: dvc repro naive_bayes   (or python -m pipeline.classifiers.naive_bayes)
 """
 
+from typing import Annotated
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -19,7 +21,7 @@ NAME = "naive_bayes"
 
 
 class NaiveBayesParams(Params):
-    alpha: list[float] = Field(min_length=1)
+    alpha: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
 
 
@@ -37,18 +39,20 @@ def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
     return scores
 
 
-def log_likelihood_ratios(model: Pipeline) -> np.ndarray:
-    """log p(w | 1) - log p(w | 0) of each term, shape (vocabulary,): how much its presence tells."""
+def log_likelihood_ratios(model: Pipeline) -> pd.Series:
+    """log p(w | 1) - log p(w | 0) of each term: how much its presence tells."""
     against, towards = model["classifier"].feature_log_prob_
-    return np.asarray(towards - against)
+    return pd.Series(towards - against, index=terms(model))
 
 
 def main() -> None:
     params, counts = read_params(NAME, NaiveBayesParams), read_params("counts", CountsParams)
     prepared = read_prepared()
-    fitted = cross_fit(NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict)
-    parameters = 2 + 2 * len(terms(fitted.models[0]))  # a prior and a p(w | y) per class
-    write_words(NAME, fitted.models, log_likelihood_ratios)
+    fitted = cross_fit(
+        NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict, log_likelihood_ratios
+    )
+    parameters = 2 + 2 * len(fitted.kept[0])  # a prior and a p(w | y) per class
+    write_words(NAME, fitted.kept)
     write_cross_fit(NAME, "generative", prepared, fitted, trainable=parameters, total=parameters)
 
 

@@ -20,6 +20,17 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
+def bands(threshold: float) -> tuple[int, int]:
+    """Bands b and rows r of the hashing: the most selective that still propose 99.5 % of pairs at the threshold.
+
+    A pair with overlap t is proposed with probability 1 - (1 - t^r)^b. One too many costs a check, one too few a leak.
+    """
+    for rows in range(8, 1, -1):
+        if 1 - (1 - threshold**rows) ** (PERMUTATIONS // rows) >= 0.995:
+            return PERMUTATIONS // rows, rows
+    return PERMUTATIONS, 1
+
+
 def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarray:
     """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words.
 
@@ -31,8 +42,7 @@ def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarra
     owner = np.array([unique.setdefault(tuple(words), len(unique)) for words in texts])
     sets = [shingles(list(words)) for words in unique]
     hashes = MinHash.bulk([[item.encode() for item in items] for items in sets], num_perm=PERMUTATIONS, seed=1)
-    # Looser than the threshold: a candidate too many costs a check, one too few costs a leak between folds.
-    index = MinHashLSH(threshold=threshold * 0.8, num_perm=PERMUTATIONS)
+    index = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
     pairs: list[tuple[int, int]] = []
     for i, (items, minhash) in enumerate(zip(sets, hashes, strict=True)):
         pairs += [(i, j) for j in index.query(minhash) if jaccard(items, sets[j]) >= threshold] if items else []

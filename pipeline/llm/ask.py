@@ -19,14 +19,17 @@ SETTINGS = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs
 
 def first_token(completion: ChatCompletion, seconds: float) -> Answer:
     """The answer in a completion of one token; an endpoint that gives no log-probabilities is an `InputError`."""
+    if not isinstance(completion, ChatCompletion):  # the client hands on as text what is not sent as JSON
+        raise ValueError("not JSON")
     choice = completion.choices[0] if completion.choices else None
-    if choice is None or choice.logprobs is None or not choice.logprobs.content:
+    if choice is None or choice.logprobs is None:
         raise InputError("the endpoint answers without log-probabilities; prompt.model must be one that gives them")
+    tokens = choice.logprobs.content or []  # none where the answer is empty: such a reply cannot be read
     usage = completion.usage
     details = usage.prompt_tokens_details if usage else None
     return Answer(
         text=choice.message.content or "",
-        top_logprobs=[(top.token, top.logprob) for top in choice.logprobs.content[0].top_logprobs],
+        top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
         prompt_tokens=usage.prompt_tokens if usage else 0,
         cached_tokens=(details.cached_tokens or 0) if details else 0,
         completion_tokens=usage.completion_tokens if usage else 0,
@@ -54,6 +57,11 @@ def explain(error: Exception, endpoint: Endpoint) -> Exception:
             return InputError(f"{where}: no answer within prompt.timeout; answers so far are kept, run again to go on")
         case openai.APIConnectionError():
             return InputError(f"{where}: cannot be reached; is it running?")
+        case openai.BadRequestError():
+            return InputError(
+                f"{where}: refused the request (400); either model {endpoint.model} takes no logprobs or temperature, "
+                "or the prompt is longer than its context (prompt.embedded.context)"
+            )
         case openai.APIStatusError():
             return InputError(f"{where}: refused the request ({error.status_code}) for model {endpoint.model}")
         case openai.OpenAIError() | ValueError():
@@ -96,7 +104,12 @@ async def ask_all(
             progress.update()
 
     client = openai.AsyncOpenAI(
-        base_url=endpoint.base_url, api_key=endpoint.api_key, timeout=timeout, max_retries=retries
+        base_url=endpoint.base_url,
+        api_key=endpoint.api_key,
+        timeout=timeout,
+        max_retries=retries,
+        # A proxy that the environment names is for the world outside, not for the server in this process.
+        http_client=openai.DefaultAsyncHttpxClient(trust_env=endpoint.kind != "embedded"),
     )
     try:
         async with client:

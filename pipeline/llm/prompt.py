@@ -13,10 +13,11 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from pipeline.contracts import (
     Costs,
@@ -68,7 +69,7 @@ class EmbeddedParams(Params):
 class PromptParams(Params):
     prompts: list[str]
     """The prompt files to run, each as a stage of its own."""
-    base_url: str | None
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None
     """An OpenAI-compatible endpoint, or null to serve `model` within the stage."""
     api_key_env: str | None
     """Name of the environment variable that holds the endpoint's key; null if it needs none."""
@@ -84,6 +85,13 @@ class PromptParams(Params):
     retries: int = Field(ge=0)
     price_per_million_tokens: Prices
     embedded: EmbeddedParams
+
+    @field_validator("submit")
+    @classmethod
+    def only_prompts_that_run(cls, submit: list[str], info: ValidationInfo) -> list[str]:
+        if unknown := set(submit) - set(info.data.get("prompts", submit)):
+            raise ValueError(f"{', '.join(sorted(unknown))} is not among prompt.prompts")
+        return submit
 
 
 @contextmanager
@@ -109,7 +117,10 @@ def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.Data
     for positive in (False, True):
         stratum = groups[(groups["mean"] >= 0.5) == positive]
         room = round(rows * stratum["size"].sum() / len(train))
-        chosen += stratum.index[stratum["size"].cumsum() <= room].tolist()
+        for group, size in zip(stratum.index, stratum["size"], strict=True):
+            if size <= room:
+                chosen.append(group)
+                room -= size
     return train[train["group"].isin(chosen)]
 
 
@@ -178,22 +189,26 @@ def main() -> None:
         Path("transcripts") / f"{name}.jsonl", transcript(pd.concat([train["id"], test["id"]]), asked, answers, scores)
     )
     write_predictions(name, scored, prepared, "prompted", "none" if test.empty else "refit")
+    distinct = list({id(answer): answer for answer in answers}.values())  # the same question is asked once
+    spent = sum(answer.seconds for answer in distinct)
     write_costs(
         name,
         Costs(
             fit_seconds=0,
-            predict_ms_per_tweet=1000 * sum(answer.seconds for answer in answers) / len(answers) / at.concurrency,
+            predict_ms_per_tweet=1000 * spent / len(distinct),
             peak_memory_mb=peak_memory_mb(),
             llm=LlmCosts(
                 model=at.model,
                 endpoint=at.kind,
                 scoring="logprobs",
-                requests=requests,
-                stored_answers=len(answers) - requests,
-                prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-                cached_tokens=sum(answer.cached_tokens for answer in answers),
-                completion_tokens=sum(answer.completion_tokens for answer in answers),
-                money=params.price_per_million_tokens.of(answers),
+                prompt_version=prompt.version,
+                requests=len(distinct),
+                new_requests=requests,
+                seconds=spent,
+                prompt_tokens=sum(answer.prompt_tokens for answer in distinct),
+                cached_tokens=sum(answer.cached_tokens for answer in distinct),
+                completion_tokens=sum(answer.completion_tokens for answer in distinct),
+                money=params.price_per_million_tokens.of(distinct),
                 unparsed=unparsed,
             ),
         ),

@@ -9,17 +9,16 @@ def label_of(token: str, label_words: list[str]) -> int | None:
     A beginning counts from two letters on: tokenizers cut words ("dis", "aster"), and a single letter says too little.
     """
     token = token.strip(" \t\n▁Ġ.,:;!\"'*").lower()
-    for label, word in enumerate(word.strip().lower() for word in label_words):
-        if token == word or (len(token) >= 2 and word.startswith(token)):
-            return label
-    return None
+    words = [word.strip().lower() for word in label_words]
+    labels = [n for n, word in enumerate(words) if token == word or (len(token) >= 2 and word.startswith(token))]
+    return labels[0] if len(labels) == 1 else None
 
 
 def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]) -> float | None:
     """P(target = 1) from the most probable first tokens and their log-probabilities; None if no label word is among them.
 
     The probabilities of all spellings of a word are summed. A word that is not listed is at most as probable as the last
-    token that is, and is taken to be just that: certainty is not claimed from a cut list.
+    token that is, and as what all of them leave; it is taken to be just that: certainty is not claimed from a cut list.
     """
     mass: list[list[float]] = [[], []]
     for token, logprob in top_logprobs:
@@ -27,6 +26,7 @@ def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]
             mass[label].append(math.exp(logprob))
     if not any(mass):
         return None
-    rest = math.exp(min(logprob for _, logprob in top_logprobs))
+    probabilities = [math.exp(logprob) for _, logprob in top_logprobs]
+    rest = max(0.0, min(*probabilities, 1 - sum(probabilities))) if probabilities else 0.0
     no, yes = (sum(found) or rest for found in mass)
     return yes / (yes + no)

@@ -20,7 +20,7 @@ class Endpoint:
     base_url: str
     model: str
     identity: str
-    """What determines the answers: the hash of the weights, or the address and model of a remote endpoint."""
+    """What determines the answers: weights and server within the process, address and model of a remote endpoint."""
     concurrency: int
     """How many requests it is sent at once."""
     api_key: str = field(repr=False)
@@ -61,7 +61,7 @@ def embedded(model: str, slots: int, context: int) -> Iterator[Endpoint]:
     except RuntimeError as error:
         raise InputError(f"prompt.model: {model}: llama.cpp cannot load it: {error}") from None
     try:
-        identity = f"sha256:{sha256(path)}"
+        identity = f"sha256:{sha256(path)} xllamacpp {xllamacpp.__version__} slots {slots}"
         yield Endpoint("embedded", f"{server.listening_address}/v1", path.stem, identity, slots, key)
     finally:
         del server

@@ -18,6 +18,9 @@ def group_bootstrap(
     """
     _, group = np.unique(groups, return_inverse=True)
     count = int(group.max()) + 1
+    if count < 2:  # one group says nothing about how much groups vary
+        nothing = np.full(len(statistic(np.ones((1, len(group))))), np.nan)
+        return nothing, nothing
 
     def of_drawn(drawn: np.ndarray, axis: int = -1) -> np.ndarray:  # noqa: ARG001 - scipy asks for it
         drawn = np.atleast_2d(drawn).astype(int)

@@ -33,6 +33,7 @@ from pipeline.verdict.scored import decide, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
 OUT = Path("evaluate")
+PLOTS = ("confusion", "roc", "precision_recall", "calibration")
 
 
 class EvaluateParams(Params):
@@ -84,6 +85,8 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, params: EvaluateParams) -> di
 def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The points of a classifier's plots: `confusion`, `roc`, `precision_recall` and `calibration`, without unparsed rows."""
     rows = rows.dropna(subset="score")
+    if rows["target"].nunique() < 2:
+        return {name: pd.DataFrame() for name in PLOTS}
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
     false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
     precision, recall, _ = precision_recall_curve(targets, scores)
@@ -137,7 +140,7 @@ def main() -> None:
     write_csv(OUT / "costs.csv", costs_table.rename_axis("classifier"), index=True)
     write_text(OUT / "metrics.json", json.dumps(table[list(METRICS)].round(4).to_dict(orient="index"), indent=2) + "\n")
     points = {name: plot_points(one) for name, one in rows.items()}
-    for plot in ("confusion", "roc", "precision_recall", "calibration"):
+    for plot in PLOTS:
         series = [points[name][plot].assign(series=name) for name in table.index]
         write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
     report = json.loads((Path("data/prepared") / "report.json").read_text(encoding="utf-8"))

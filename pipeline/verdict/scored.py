@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from dvc.exceptions import NotDvcRepoError
+from dvc.repo import Repo
 
 from pipeline.contracts import InputError, Predictions, Prepared, read_predictions
 
@@ -21,11 +23,25 @@ def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
 
 
+def declared_outputs() -> set[Path] | None:
+    """All that the stages of dvc.yaml write, as absolute paths; None outside of a DVC repository."""
+    try:
+        return {Path(out.fs_path) for out in Repo().index.outs}
+    except NotDvcRepoError:
+        return None
+
+
 def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
-    """All predictions made from these prepared tweets, and a line on each file that was left out."""
+    """All declared predictions made from these prepared tweets, and a line on each file that was left out.
+
+    DVC leaves the outputs of entries that were taken out of a list where they are: those do not compete.
+    """
+    declared = declared_outputs()
     found, left_out = [], []
     for path in sorted(folder.glob("*.parquet")):
         try:
+            if declared is not None and path.absolute() not in declared:
+                raise InputError(f"{path}: no stage of dvc.yaml writes it any more")
             found.append(read_predictions(path, prepared))
         except InputError as error:
             left_out.append(f"left out {error}")

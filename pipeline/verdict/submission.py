@@ -9,6 +9,7 @@ import json
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -38,15 +39,16 @@ class Rule:
     """How a classifier's scores become decisions, and how accurate that is out-of-fold."""
 
     classifier: str
-    rows: int
+    threshold: float
     accuracy_at_half: float
     accuracy_cross_fitted: float
     """With each fold decided by the threshold that is best on the other folds."""
-    threshold: float
+    right: pd.Series
+    """Whether each row that the classifier covers is decided rightly, indexed by id: the better of the two ways."""
 
-    @property
-    def accuracy(self) -> float:
-        return max(self.accuracy_at_half, self.accuracy_cross_fitted)
+    def report(self) -> dict[str, Any]:
+        numbers = {key: value for key, value in asdict(self).items() if key != "right"}
+        return numbers | {"rows": len(self.right), "accuracy": float(self.right.mean())}
 
 
 def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
@@ -67,33 +69,48 @@ def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
     return float((edges[widest] + edges[widest + 1]) / 2)
 
 
-def fit_rule(name: str, targets: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> Rule:
-    """The classifier's rule: a threshold fitted on all rows if cross-fitting shows that fitting it pays, else one half."""
-    right = np.empty(len(targets), dtype=bool)
+def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
+    """The classifier's rule: a threshold fitted on all rows if cross-fitting shows that fitting it pays, else one half.
+
+    `rows` are those of `scored_rows`, folds have shape (n,).
+    """
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    at_half = decide(targets, scores) == targets
+    fitted = np.empty(len(targets), dtype=bool)
     for fold in np.unique(folds):
         held_out = folds == fold
         threshold = best_threshold(targets[~held_out], scores[~held_out])
-        right[held_out] = decide(targets[held_out], scores[held_out], threshold) == targets[held_out]
-    at_half = float((decide(targets, scores) == targets).mean())
-    cross_fitted = float(right.mean())
+        fitted[held_out] = decide(targets[held_out], scores[held_out], threshold) == targets[held_out]
+    pays = fitted.mean() > at_half.mean()
     return Rule(
         classifier=name,
-        rows=len(targets),
-        accuracy_at_half=at_half,
-        accuracy_cross_fitted=cross_fitted,
-        threshold=best_threshold(targets, scores) if cross_fitted > at_half else THRESHOLD,
+        threshold=best_threshold(targets, scores) if pays else THRESHOLD,
+        accuracy_at_half=float(at_half.mean()),
+        accuracy_cross_fitted=float(fitted.mean()),
+        right=pd.Series(fitted if pays else at_half, index=rows.index),
     )
 
 
-def candidates(classifiers: list[Predictions], prepared: Prepared) -> dict[str, Rule]:
-    """The rules of all classifiers that can score every test row, best first."""
-    rules = []
-    for one in classifiers:
-        if not one.test.empty and one.test["score"].notna().all():
-            rows = scored_rows(prepared, one)
-            folds = one.train["fold"].to_numpy()
-            rules.append(fit_rule(one.name, rows["target"].to_numpy(), rows["score"].to_numpy(), folds))
-    return {rule.classifier: rule for rule in sorted(rules, key=lambda rule: -rule.accuracy)}
+def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]:
+    """The rules of all classifiers that scored every test row, best first.
+
+    They are ranked by how much better they are than the best of those with the most rows, on the rows that the two share:
+    a classifier that was asked about a part of the rows must win there, and not by having got the easier ones.
+    """
+    rules = [
+        fit_rule(one.name, scored_rows(prepared, one), one.train["fold"].to_numpy())
+        for one in classifiers
+        if not one.test.empty and one.test["score"].notna().all()
+    ]
+    if not rules:
+        return []
+    reference = max(rules, key=lambda rule: (len(rule.right), rule.right.mean())).right
+
+    def lead(rule: Rule) -> tuple[float, int]:
+        shared = rule.right.index.intersection(reference.index)
+        return float(rule.right[shared].mean() - reference[shared].mean()), len(rule.right)
+
+    return sorted(rules, key=lead, reverse=True)
 
 
 def check_submission(text: str, test: pd.DataFrame) -> None:
@@ -112,7 +129,7 @@ def main() -> None:
     params = read_params("submission", SubmissionParams)
     prepared = read_prepared()
     classifiers, _ = read_all(prepared)
-    rules = candidates(classifiers, prepared)
+    rules = {rule.classifier: rule for rule in candidates(classifiers, prepared)}
     if not rules:
         raise InputError("submission: no classifier scored every test row")
     name = params.classifier or next(iter(rules))
@@ -127,13 +144,13 @@ def main() -> None:
     check_submission(text, prepared.test)
     share = float(decided["target"].mean())
     choice = {
-        "chosen": asdict(rule) | {"share_of_positives": share},
-        "candidates": [asdict(one) for one in rules.values()],
+        "chosen": rule.report() | {"share_of_positives": share},
+        "candidates": [one.report() for one in rules.values()],
     }
     write_text(OUT / "submission.csv", text)
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
     print(
-        f"submission: {name}, out-of-fold accuracy {rule.accuracy:.4f} at threshold {rule.threshold:.3f}; "
+        f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
         f"{len(decided)} rows, {share:.1%} positive"
     )
 

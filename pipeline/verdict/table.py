@@ -5,26 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tabulate import tabulate
 
 from pipeline.contracts import InputError, run, write_text
 
-NAMES = {
-    "accuracy": "Accuracy",
-    "f1": "F1",
-    "precision": "Precision",
-    "recall": "Recall",
-    "roc_auc": "ROC-AUC",
-    "log_loss": "Log loss",
-    "brier": "Brier",
-    "ece": "ECE",
-}
+DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
+PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
 LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    """A Markdown table that is also readable as text: names to the left, numbers to the right."""
+    align = ["left"] + ["right"] * (len(header) - 1)
+    return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def with_interval(row: pd.Series, metric: str) -> str:
@@ -56,14 +50,17 @@ def render_table(
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
         f"({draws:,} draws). Ranked by accuracy on the {shared:,} rows that all classifiers scored; lower is better for "
-        f"{', '.join(NAMES[metric] for metric in LOWER_IS_BETTER)}."
+        f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}."
     )
-    scored = [
-        [name, row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
-        + [with_interval(row, metric) for metric in NAMES]
+    decided = [
+        [str(name), row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
+        + [with_interval(row, metric) for metric in DECISIONS]
         for name, row in scores.iterrows()
     ]
-    score_header = ["Classifier", "School", "Rows", "Unparsed", f"Accuracy on {shared:,}", *NAMES.values()]
+    decided_header = ["Classifier", "School", "Rows", "Unparsed", f"Accuracy on {shared:,}", *DECISIONS.values()]
+    probable = [
+        [str(name), *(with_interval(row, metric) for metric in PROBABILITIES)] for name, row in scores.iterrows()
+    ]
     cost_columns = {
         "Fit, s": ("fit_seconds", 1),
         "Predict, ms/tweet": ("predict_ms_per_tweet", 2),
@@ -71,6 +68,7 @@ def render_table(
         "Trainable parameters": ("trainable_parameters", 0),
         "Total parameters": ("total_parameters", 0),
         "Requests": ("requests", 0),
+        "of them new": ("new_requests", 0),
         "Prompt tokens": ("prompt_tokens", 0),
         "of them cached": ("cached_tokens", 0),
         "Money": ("money", 2),
@@ -93,7 +91,14 @@ def render_table(
         for _, row in paired.iterrows()
     ]
     pair_header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"]
-    parts = [intro, markdown(score_header, scored), "What it costs:", markdown(["Classifier", *shown], cost_rows)]
+    parts = [
+        intro,
+        markdown(decided_header, decided),
+        "As probabilities (of the rows that were read):",
+        markdown(["Classifier", *PROBABILITIES.values()], probable),
+        "What it costs:",
+        markdown(["Classifier", *shown], cost_rows),
+    ]
     if pair_rows:
         parts += ["Pair by pair, on the rows that both scored:", markdown(pair_header, pair_rows)]
     return "\n\n".join(parts + left_out) + "\n"
