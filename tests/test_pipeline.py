@@ -43,6 +43,7 @@ def repository(project: Path) -> Path:
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "start")
     set_param(project, "prompt.train_rows", 30)
+    set_param(project, "prompt.submit", ["few_shot"])
     set_param(project, "lora.minilm.epochs", 1)
     set_param(project, "evaluate.draws", 200)
     return project
@@ -57,6 +58,8 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     submission = pd.read_csv(repository / "submission/submission.csv")
     assert submission["id"].tolist() == pd.read_csv(repository / "data/sample/test.csv")["id"].tolist()
     assert submission["target"].isin([0, 1]).all()
+    choice = json.loads((repository / "submission/choice.json").read_text())
+    assert sorted(rule["classifier"] for rule in choice["candidates"]) == sorted({*CLASSIFIERS} - {"prompt_zero_shot"})
     metrics = json.loads((repository / "evaluate/metrics.json").read_text())
     assert sorted(metrics) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]

@@ -138,7 +138,7 @@ def main() -> None:
     write_csv(OUT / "scores.csv", table, index=True)
     write_csv(OUT / "paired.csv", paired_table)
     write_csv(OUT / "costs.csv", costs_table.rename_axis("classifier"), index=True)
-    write_text(OUT / "metrics.json", json.dumps(table[list(METRICS)].round(4).to_dict(orient="index"), indent=2) + "\n")
+    write_text(OUT / "metrics.json", table[list(METRICS)].round(4).to_json(orient="index", indent=2) + "\n")
     points = {name: plot_points(one) for name, one in rows.items()}
     for plot in PLOTS:
         series = [points[name][plot].assign(series=name) for name in table.index]

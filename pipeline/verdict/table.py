@@ -17,7 +17,7 @@ BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comp
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table that is also readable as text: names to the left, numbers to the right."""
-    align = ["left"] + ["right"] * (len(header) - 1)
+    align = ["left" if not i or name == "School" else "right" for i, name in enumerate(header)]
     return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
@@ -50,7 +50,8 @@ def render_table(
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
         f"({draws:,} draws). Ranked by accuracy on the {shared:,} rows that all classifiers scored; lower is better for "
-        f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}."
+        f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}. ECE and its interval lean upwards: noise only "
+        "ever adds to its gaps."
     )
     decided = [
         [str(name), row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
