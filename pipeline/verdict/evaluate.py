@@ -29,7 +29,7 @@ from pipeline.contracts import (
 )
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
-from pipeline.verdict.scored import decide, read_all, scored_rows
+from pipeline.verdict.scored import decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
 OUT = Path("evaluate")
@@ -51,8 +51,7 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
     found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
     for i, (metric, value) in enumerate(score(targets, scores).items()):
         found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
-    common = rows.loc[shared]
-    right = decide(common["target"].to_numpy(), common["score"].to_numpy()) == common["target"].to_numpy()
+    right = decided_rightly(rows.loc[shared])
     return found | {"shared_rows": len(shared), "shared_accuracy": float(right.mean()) if len(shared) else float("nan")}
 
 
@@ -60,9 +59,7 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, params: EvaluateParams) -> di
     """Accuracy of a minus accuracy of b on the rows both cover: interval by grouped bootstrap, exact McNemar p beside it."""
     shared = a.index.intersection(b.index, sort=False)
     a, b = a.loc[shared], b.loc[shared]
-    targets = a["target"].to_numpy()
-    right = [decide(targets, rows["score"].to_numpy()) == targets for rows in (a, b)]
-    gain = right[0].astype(float) - right[1]
+    gain = decided_rightly(a).to_numpy(dtype=float) - decided_rightly(b).to_numpy(dtype=float)
 
     def difference(weights: np.ndarray) -> np.ndarray:
         return np.asarray(weights @ gain / weights.sum(axis=1))[None]
@@ -132,7 +129,7 @@ def main() -> None:
             paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params))
             progress.update()
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
-    table = table.sort_values(["shared_accuracy", "accuracy"], ascending=False)
+    table = table.loc[rank({name: decided_rightly(one) for name, one in rows.items()})]
     paired_table = pd.DataFrame(paired)
     costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
     write_csv(OUT / "scores.csv", table, index=True)

@@ -24,7 +24,7 @@ from pipeline.contracts import (
     run,
     write_text,
 )
-from pipeline.verdict.scored import THRESHOLD, decide, read_all, scored_rows
+from pipeline.verdict.scored import THRESHOLD, decide, rank, read_all, scored_rows
 
 OUT = Path("submission")
 
@@ -92,25 +92,13 @@ def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
 
 
 def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]:
-    """The rules of all classifiers that scored every test row, best first.
-
-    They are ranked by how much better they are than the best of those with the most rows, on the rows that the two share:
-    a classifier that was asked about a part of the rows must win there, and not by having got the easier ones.
-    """
-    rules = [
-        fit_rule(one.name, scored_rows(prepared, one), one.train["fold"].to_numpy())
+    """The rules of all classifiers that scored every test row, ranked by `rank`."""
+    rules = {
+        one.name: fit_rule(one.name, scored_rows(prepared, one), one.train["fold"].to_numpy())
         for one in classifiers
         if not one.test.empty and one.test["score"].notna().all()
-    ]
-    if not rules:
-        return []
-    reference = max(rules, key=lambda rule: (len(rule.right), rule.right.mean())).right
-
-    def lead(rule: Rule) -> tuple[float, int]:
-        shared = rule.right.index.intersection(reference.index)
-        return float(rule.right[shared].mean() - reference[shared].mean()), len(rule.right)
-
-    return sorted(rules, key=lead, reverse=True)
+    }
+    return [rules[name] for name in rank({name: rule.right for name, rule in rules.items()})]
 
 
 def check_submission(text: str, test: pd.DataFrame) -> None:

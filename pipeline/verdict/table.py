@@ -49,7 +49,8 @@ def render_table(
     intro = (
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
-        f"({draws:,} draws). Ranked by accuracy on the {shared:,} rows that all classifiers scored; lower is better for "
+        f"({draws:,} draws). Ranked by the difference in accuracy to the best of those with the most rows, on the rows that the "
+        f"two share; all share {shared:,}. Lower is better for "
         f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}. ECE and its interval lean upwards: noise only "
         "ever adds to its gaps."
     )
