@@ -10,8 +10,8 @@ from conftest import ROOT
 
 from pipeline.contracts import read_yaml
 
-STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]  # type: ignore[index]
-PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")  # type: ignore[assignment]
+STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
+PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")
 
 
 def stage(name: str) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def stage(name: str) -> dict[str, Any]:
 
 
 def module_of(name: str) -> Path:
-    return ROOT / (re.search(r"python -m (\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")  # type: ignore[index]
+    return ROOT / (re.search(r"python -m (\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")
 
 
 def imported(path: Path) -> set[Path]:

@@ -40,7 +40,7 @@ def test_too_many_folds_are_refused() -> None:
 )
 def test_training_targets(conflicts: str, learned: list[int | None]) -> None:
     targets, groups = pd.Series([0, 1, 1, 0, 1, 1]), pd.Series([0, 0, 0, 1, 1, 2])
-    found = training_targets(targets, groups, conflicts)  # type: ignore[arg-type]
+    found = training_targets(targets, groups, conflicts)
     assert [None if pd.isna(value) else int(value) for value in found] == learned
 
 
