@@ -44,7 +44,7 @@ format: install ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-           --no-header --no-annotate --no-emit-index-url --quiet
+           --no-header --no-annotate --quiet
 
 lock: ## pin anew what pyproject.toml asks for (needs uv)
 	$(COMPILE) --output-file requirements/light.txt >/dev/null

@@ -20,13 +20,13 @@ def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]
     The probabilities of all spellings of a word are summed. A word that is not listed is at most as probable as the last
     token that is, and as what all of them leave; it is taken to be just that: certainty is not claimed from a cut list.
     """
+    probabilities = [math.exp(logprob) for _, logprob in top_logprobs]
     mass: list[list[float]] = [[], []]
-    for token, logprob in top_logprobs:
+    for (token, _), probability in zip(top_logprobs, probabilities, strict=True):
         if (label := label_of(token, label_words)) is not None:
-            mass[label].append(math.exp(logprob))
+            mass[label].append(probability)
     if not any(mass):
         return None
-    probabilities = [math.exp(logprob) for _, logprob in top_logprobs]
-    rest = max(0.0, min(*probabilities, 1 - sum(probabilities))) if probabilities else 0.0
+    rest = max(0.0, min(*probabilities, 1 - sum(probabilities)))
     no, yes = (sum(found) or rest for found in mass)
     return yes / (yes + no)

@@ -18,6 +18,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tqdm import tqdm
 
 from pipeline.contracts import (
+    PREPARED,
     Costs,
     Params,
     read_costs,
@@ -140,7 +141,7 @@ def main() -> None:
     for plot in PLOTS:
         series = [points[name][plot].assign(series=name) for name in table.index]
         write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
-    report = json.loads((Path("data/prepared") / "report.json").read_text(encoding="utf-8"))
+    report = json.loads((PREPARED / "report.json").read_text(encoding="utf-8"))
     write_text(OUT / "table.md", render_table(table, paired_table, costs_table, report, params.draws, left_out))
     for line in left_out:
         print(line)
