@@ -20,6 +20,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 PREPARED = Path("data/prepared")
+PREDICTIONS = Path("predictions")
+UNCALIBRATED = PREDICTIONS / "uncalibrated"
+"""Where a classifier that calibrates its scores leaves them as they were before, under the same contract."""
 
 School = Literal["generative", "discriminative", "prompted"]
 TestRows = Literal["mean log-odds", "refit", "none"]
@@ -195,11 +198,16 @@ def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, w
 
 
 def write_predictions(
-    name: str, scored: list[pd.DataFrame], prepared: Prepared, school: School, test_rows: TestRows
+    name: str,
+    scored: list[pd.DataFrame],
+    prepared: Prepared,
+    school: School,
+    test_rows: TestRows,
+    folder: Path = PREDICTIONS,
 ) -> None:
-    """Check and write `predictions/<name>.parquet` from frames made by `predictions_frame`."""
+    """Check and write `<folder>/<name>.parquet` from frames made by `predictions_frame`."""
     frame = pd.concat(scored, ignore_index=True)
-    path = Path("predictions") / f"{name}.parquet"
+    path = folder / f"{name}.parquet"
     check_predictions(frame, prepared, school, str(path))
     frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest}
     with written_whole(path) as partial:
@@ -229,9 +237,14 @@ class LlmCosts(BaseModel):
     """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run."""
 
     model: str
-    endpoint: Literal["embedded", "remote"]
-    scoring: Literal["logprobs"]
+    endpoint: Literal["embedded", "remote", "local"]
+    scoring: str
+    """How replies became scores; not the prompt's own way if the endpoint could not do that."""
+    calibration: str
     prompt_version: int
+    example_labels: int
+    """How many labels the examples were chosen from (or a channel's prior computed from); none for zero-shot."""
+    calibration_labels: int
     requests: int
     new_requests: int
     """Those that were sent in this run; the other answers were stored."""

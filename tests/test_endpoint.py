@@ -1,148 +1,142 @@
-"""What an endpoint can do wrong ends in one clear line; the key is never shown. The endpoint is a fake at the network's edge."""
+"""Asking: each question once, within limits, through whatever an endpoint does wrong, without showing the key."""
 
 import asyncio
-import json
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import re
+import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
+from fake_endpoint import KEY, ChatBody, check, completion, echo_scored, serving
+from pydantic import ValidationError
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, read_params
 from pipeline.llm.answers import AnswerStore
-from pipeline.llm.ask import ask_all
-from pipeline.llm.server import Endpoint
+from pipeline.llm.ask import Asker
+from pipeline.llm.params import PromptParams
+from pipeline.llm.server import Address, Endpoint
 
-KEY = "sk-planted-5f2c9a"
-Respond = Callable[[dict[str, Any], int], tuple[int, Any]]
-
-
-def completion(token: str) -> dict[str, Any]:
-    top = [{"token": token, "logprob": -0.1, "bytes": None}, {"token": "The", "logprob": -3.0, "bytes": None}]
-    content = [{"token": token, "logprob": -0.1, "bytes": None, "top_logprobs": top}]
-    message = {"role": "assistant", "content": token}
-    return {
-        "id": "x",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "fake",
-        "choices": [{"index": 0, "finish_reason": "length", "message": message, "logprobs": {"content": content}}],
-        "usage": {
-            "prompt_tokens": 30,
-            "completion_tokens": 1,
-            "total_tokens": 31,
-            "prompt_tokens_details": {"cached_tokens": 10},
-        },
-    }
+PARAMS = read_params("prompt", PromptParams, ROOT / "params.yaml")
 
 
-class Fake:
-    """An endpoint on loopback that answers request number n with what `respond(body, n)` says."""
+def endpoint_at(url: str, concurrency: int = 4) -> Endpoint:
+    @contextmanager
+    def connect():
+        yield Address(url, KEY)
 
-    def __init__(self, respond: Respond) -> None:
-        self.bodies: list[dict[str, Any]] = []
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                fake.bodies.append(body)
-                status, answer = respond(body, len(fake.bodies))
-                payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(payload)))
-                self.send_header("Retry-After", "0")
-                self.end_headers()
-                self.wfile.write(payload)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+    return Endpoint("remote", "fake", f"{url} fake", concurrency, connect)
 
 
-@pytest.fixture
-def fake() -> Iterator[Callable[[Respond], Fake]]:
-    started: list[Fake] = []
-
-    def start(respond: Respond) -> Fake:
-        started.append(Fake(respond))
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.server.shutdown()
-        one.server.server_close()
+def params_with(**changes: Any) -> PromptParams:
+    """The project's params with changes; sections by a dict of what changes in them."""
+    values = PARAMS.model_dump() | {"timeout": 2.0, "retries": 2, "base_url": "http://x"}
+    for name, value in changes.items():
+        values[name] = values[name] | value if isinstance(value, dict) else value
+    return PromptParams.model_validate(values)
 
 
-def ask(url: str, path: Path, texts: list[str], **changes: Any) -> tuple[list[str], int]:
-    endpoint = Endpoint("remote", url, "fake", "fake at test", 4, KEY)
-    store = AnswerStore(path / "answers.sqlite")
-    settings = {"timeout": 2.0, "retries": 2, "name": "test"} | changes
-    answers, requests = asyncio.run(
-        ask_all([[{"role": "user", "content": text}] for text in texts], endpoint, store, **settings)
-    )
-    return [answer.text for answer in answers], requests
+def question(text: str) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0.0}
 
 
-def echo(body: dict[str, Any], _: int) -> tuple[int, Any]:
+def ask(url: str, folder: Path, texts: list[str], *, concurrency: int = 4, **changes: Any) -> tuple[list[str], int]:
+    """The replies to questions, and how many requests were sent for them."""
+
+    async def run() -> tuple[list[str], int]:
+        store = AnswerStore(folder / "answers.sqlite")
+        async with Asker(endpoint_at(url, concurrency), store, params_with(**changes), "test") as asker:
+            answers = await asker.ask([question(text) for text in texts])
+            return [answer.replies[0] for answer in answers], asker.sent
+
+    return asyncio.run(run())
+
+
+def loud(body: dict[str, Any], _: int) -> tuple[int, Any]:
     return 200, completion(body["messages"][-1]["content"].upper())
 
 
-def test_answers_come_back_in_order_and_only_once(fake: Callable[[Respond], Fake], tmp_path: Path) -> None:
-    server = fake(echo)
-    texts = ["d", "b", "a", "b", "c"]
-    assert ask(server.url, tmp_path, texts) == (["D", "B", "A", "B", "C"], 4)
-    assert ask(server.url, tmp_path, texts) == (["D", "B", "A", "B", "C"], 0)
-    assert ask(server.url, tmp_path, ["a", "e"]) == (["A", "E"], 1)
-    assert len(server.bodies) == 5
-    assert server.bodies[0]["top_logprobs"] == 20
+def test_answers_come_back_in_order_and_only_once(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        texts = ["d", "b", "a", "b", "c"]
+        assert ask(server.url, tmp_path, texts) == (["D", "B", "A", "B", "C"], 4)
+        assert ask(server.url, tmp_path, texts) == (["D", "B", "A", "B", "C"], 0)
+        assert ask(server.url, tmp_path, ["a", "e"]) == (["A", "E"], 1)
+        assert len(server.bodies) == 5
 
 
-def test_a_busy_endpoint_is_asked_again(fake: Callable[[Respond], Fake], tmp_path: Path) -> None:
-    server = fake(lambda body, n: (429, {"error": {"message": "slow down"}}) if n % 2 else echo(body, n))
-    assert ask(server.url, tmp_path, ["a"]) == (["A"], 1)
+def test_an_endpoint_that_need_not_be_asked_is_not_opened(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        ask(server.url, tmp_path, ["a"])
+        url = server.url
+    assert ask(url, tmp_path, ["a"]) == (["A"], 0)
 
 
-def test_answers_before_a_failure_are_kept(fake: Callable[[Respond], Fake], tmp_path: Path) -> None:
-    server = fake(lambda body, n: echo(body, n) if n <= 3 else (400, {"error": {"message": "no"}}))
-    texts = [f"tweet {n}" for n in range(60)]
-    with pytest.raises(InputError, match="refused the request"):
-        ask(server.url, tmp_path, texts, retries=0)
-    assert len(server.bodies) < 30, "a failure stops what has not been sent"
-    again = fake(echo)
-    assert ask(again.url, tmp_path, texts)[1] == 57
+def test_no_more_requests_at_once_than_allowed(tmp_path: Path) -> None:
+    with serving(loud, seconds=0.02) as server:
+        ask(server.url, tmp_path, [str(n) for n in range(30)], concurrency=3)
+        assert server.most_running == 3
+
+
+# --- faults -----------------------------------------------------------------------------------------------------------
+
+Faults = {
+    "429": (429, {"error": {"message": "slow down"}}),
+    "500": (500, {"error": {"message": "oops"}}),
+    "503": (503, {"error": {"message": "down"}}),
+    "reset connection": (0, None),
+}
+
+
+@pytest.mark.parametrize("fault", Faults)
+def test_a_passing_fault_is_asked_again(tmp_path: Path, fault: str) -> None:
+    with serving(lambda body, n: Faults[fault] if n % 3 == 1 else loud(body, n)) as server:
+        texts = [f"t{n}" for n in range(8)]
+        assert ask(server.url, tmp_path, texts, retries=4)[0] == [text.upper() for text in texts]
+
+
+def test_retry_after_is_obeyed(tmp_path: Path) -> None:
+    with serving(lambda body, n: Faults["429"] if n == 1 else loud(body, n)) as server:
+        server.headers = {"Retry-After": "1"}
+        ask(server.url, tmp_path, ["a"])
+        assert 1.0 <= server.times[1] - server.times[0] < 2.5
+
+
+def wrong_model(body: dict[str, Any], _: int) -> tuple[int, Any]:
+    return 404, {"error": {"message": f"the model {body['model']} does not exist", "code": "model_not_found"}}
 
 
 @pytest.mark.parametrize(
-    ("status", "answer", "message"),
+    ("respond", "message"),
     [
-        (401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}, "the key was refused"),
-        (403, {"error": {"message": KEY}}, "the key was refused"),
-        (404, {"error": {"message": "no such model"}}, r"not found \(404\)"),
-        (429, {"error": {"message": "quota"}}, "too many requests"),
-        (400, {"error": {"message": "logprobs not supported"}}, r"refused the request \(400\)"),
-        (503, {"error": {"message": "down"}}, r"refused the request \(503\)"),
-        (200, completion("Yes") | {"choices": []}, "without log-probabilities"),
-        (200, b'{"choices": [', "no chat completion"),
+        (lambda body, n: (401, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "the key was refused"),
+        (lambda body, n: (403, {"error": {"message": KEY}}), "the key was refused"),
+        (wrong_model, r"not found \(404\).*prompt.model"),
+        (lambda body, n: Faults["429"], "too many requests"),
+        (lambda body, n: (400, {"error": {"message": "context"}}), r"refused the request \(400\)"),
+        (lambda body, n: Faults["503"], r"refused the request \(503\)"),
+        (lambda body, n: Faults["reset connection"], "cannot be reached"),
+        (lambda body, n: (200, completion("Yes") | {"choices": []}), "no completion"),
+        (lambda body, n: (200, b'{"choices": ['), "no completion"),
+        (lambda body, n: (200, b"<html>Welcome</html>"), "no completion"),
     ],
 )
-def test_failures_are_one_clear_line_without_the_key(
-    fake: Callable[[Respond], Fake], tmp_path: Path, status: int, answer: Any, message: str
-) -> None:
-    server = fake(lambda body, n: (status, answer))
-    with pytest.raises(InputError, match=message) as error:
-        ask(server.url, tmp_path, ["a", "b"], retries=1)
-    assert KEY not in str(error.value)
-    assert "\n" not in str(error.value)
-    assert len(server.bodies) <= 2, "the first request goes alone"
+def test_a_lasting_fault_ends_with_one_clear_line(tmp_path: Path, respond: Any, message: str) -> None:
+    with serving(respond) as server:
+        with pytest.raises(InputError, match=message) as error:
+            ask(server.url, tmp_path, ["a", "b"], retries=1)
+        assert KEY not in str(error.value)
+        assert "\n" not in str(error.value)
+        assert len(server.bodies) <= 2, "the first request goes alone, and is repeated as often as allowed"
+
+
+def test_a_silent_endpoint_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    with serving(loud, seconds=3) as server:
+        start = time.monotonic()
+        with pytest.raises(InputError, match=r"no answer within prompt\.timeout"):
+            ask(server.url, tmp_path, ["a"], timeout=0.3, retries=1)
+        assert time.monotonic() - start < 3
 
 
 def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path) -> None:
@@ -150,5 +144,156 @@ def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path) -> None:
         ask("http://127.0.0.1:9/v1", tmp_path, ["a"], retries=0)
 
 
+@pytest.mark.parametrize("fault", ["400", *Faults])
+def test_answers_before_a_failure_are_kept(tmp_path: Path, fault: str) -> None:
+    broken = Faults.get(fault, (400, {"error": {"message": "no"}}))
+    texts = [f"tweet {n}" for n in range(60)]
+    with serving(lambda body, n: loud(body, n) if n <= 10 else broken) as server:
+        with pytest.raises(InputError):
+            ask(server.url, tmp_path, texts, retries=0)
+        assert len(server.bodies) < 20, "a failure stops what has not been sent"
+        server.respond = loud
+        server.bodies.clear()
+        answers, sent = ask(f"{server.url}", tmp_path, texts)
+        assert answers == [text.upper() for text in texts]
+        assert sent == len(server.bodies) == 50
+
+
 def test_the_key_is_in_no_repr() -> None:
-    assert KEY not in repr(Endpoint("remote", "http://x/v1", "m", "i", 1, KEY))
+    assert KEY not in repr(Address("http://x/v1", KEY)) + repr(endpoint_at("http://x/v1"))
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------
+
+PRICES = {"prompt": 100.0, "cached": 10.0, "completion": 1000.0, "batch": 0.5}
+ONE = (20 * 100 + 10 * 10 + 1 * 1000) / 1e6  # what the fake's answer costs at these prices
+
+
+@pytest.mark.parametrize(
+    ("limits", "price", "most"),
+    [
+        ({"requests": 7}, {}, 7),
+        ({"tokens": 8 * 31}, {}, 8),
+        ({"money": 9 * ONE}, PRICES, 9),
+        ({"requests": 0}, {}, 0),
+    ],
+)
+def test_a_cap_stops_the_run_and_keeps_the_answers(
+    tmp_path: Path, limits: dict[str, Any], price: dict[str, float], most: int
+) -> None:
+    texts = [f"tweet {n}" for n in range(40)]
+    changes = {"limits": limits, "price_per_million_tokens": price}
+    with serving(loud) as server:
+        with pytest.raises(InputError, match=rf"prompt\.limits\.{next(iter(limits))}: the cap of .* is reached"):
+            ask(server.url, tmp_path, texts, **changes)
+        assert most - 4 <= len(server.bodies) <= most, "what is under way counts by its estimate"
+        sent = len(server.bodies)
+        assert ask(server.url, tmp_path, texts) == ([text.upper() for text in texts], 40 - sent)
+
+
+def test_requests_per_minute(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        start = time.monotonic()
+        # 60 a minute may come at once, the 61st and 62nd a second apart.
+        ask(server.url, tmp_path, [str(n) for n in range(62)], limits={"requests_per_minute": 60}, concurrency=8)
+        assert time.monotonic() - start > 1.5
+
+
+def test_tokens_per_minute(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        start = time.monotonic()
+        # About 30 tokens each: twenty may come at once, the others about three seconds apart.
+        ask(server.url, tmp_path, [f"{n}" for n in range(22)], limits={"tokens_per_minute": 600})
+        assert time.monotonic() - start > 1.5
+
+
+def test_the_run_says_beforehand_what_it_will_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with serving(loud) as server:
+        ask(server.url, tmp_path, ["a"])
+        ask(server.url, tmp_path, ["a", "b", "c"], price_per_million_tokens=PRICES, limits={"requests": 2})
+    said = capsys.readouterr().out.splitlines()[-1]
+    found = re.fullmatch(r"test: 2 requests, about (\d+) tokens, money (0\.\d+) at most; 1 answers are stored", said)
+    assert found, said
+    assert 50 <= int(found[1]) <= 100, "two answers of 31 tokens, and a margin"
+
+
+# --- batches ----------------------------------------------------------------------------------------------------------
+
+BATCH = {"batch": {"use": True, "poll_seconds": 0.01}}
+
+
+def test_a_batch_gives_the_same_answers_at_its_own_price(tmp_path: Path) -> None:
+    texts = [f"tweet {n}" for n in range(20)]
+    with serving(loud) as server:
+        assert ask(server.url, tmp_path, texts, **BATCH) == ([text.upper() for text in texts], 20)
+        assert not server.bodies
+        assert len(server.batches) == 1
+        assert ask(server.url, tmp_path, texts) == ([text.upper() for text in texts], 0)
+    stored = list(AnswerStore(tmp_path / "answers.sqlite").all())
+    assert all(one.answer.batch for one in stored)
+    prices = params_with(price_per_million_tokens=PRICES).price_per_million_tokens
+    assert prices.of(stored[0].answer) == pytest.approx(ONE / 2)
+
+
+def test_what_failed_in_a_batch_is_asked_again(tmp_path: Path) -> None:
+    texts = [f"tweet {n}" for n in range(10)]
+    with serving(loud) as server:
+        server.failing = {"tweet 3": 500, "tweet 7": 429}
+        assert ask(server.url, tmp_path, texts, **BATCH)[0] == [text.upper() for text in texts]
+        assert [batch["done"] for batch in server.batches.values()] == [8, 2]
+
+
+def test_a_request_that_a_batch_refuses_ends_it_with_the_others_kept(tmp_path: Path) -> None:
+    texts = [f"tweet {n}" for n in range(10)]
+    with serving(loud) as server:
+        server.failing = {"tweet 3": 400}
+        with pytest.raises(InputError, match=r"requests were refused \(\[400\]\); the other answers are kept"):
+            ask(server.url, tmp_path, texts, **BATCH)
+        assert ask(server.url, tmp_path, texts, **BATCH)[1] == 1
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["while it waits", "before it is noted that it was sent"])
+def test_a_killed_batch_is_found_again_and_not_paid_twice(tmp_path: Path, noted: bool) -> None:
+    texts = [f"tweet {n}" for n in range(10)]
+    with serving(loud) as server:
+        server.polls_until_done = 10**9
+
+        async def killed() -> None:
+            store = AnswerStore(tmp_path / "answers.sqlite")
+            async with Asker(endpoint_at(server.url), store, params_with(**BATCH), "test") as asker:
+                await asyncio.wait_for(asker.ask([question(text) for text in texts]), 1)
+
+        with pytest.raises(TimeoutError):
+            asyncio.run(killed())
+        assert len(server.batches) == 1
+        server.polls_until_done = 0
+        more = texts if noted else [*texts, "tweet 10"]
+        assert ask(server.url, tmp_path, more, **BATCH)[0] == [text.upper() for text in more]
+        assert len(server.batches) == (1 if noted else 2)
+        assert [batch["done"] for batch in server.batches.values()] == ([10] if noted else [10, 1])
+
+
+def test_a_batch_must_fit_under_the_caps_as_a_whole(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        with pytest.raises(InputError, match=r"prompt\.limits\.requests"):
+            ask(server.url, tmp_path, ["a", "b", "c"], limits={"requests": 2}, **BATCH)
+        assert not server.files
+
+
+# --- scored prompts ---------------------------------------------------------------------------------------------------
+
+
+def test_an_echoing_endpoint_scores_the_text_and_nothing_else(tmp_path: Path) -> None:
+    async def run(url: str) -> float | None:
+        async with Asker(endpoint_at(url), AnswerStore(tmp_path / "a.sqlite"), params_with(), "test") as asker:
+            prompt = {"prompt": "A tweet: the house burns", "context": len("A tweet:"), "max_tokens": 1}
+            return (await asker.ask([prompt | {"echo": True, "logprobs": 1}]))[0].text_logprob
+
+    with serving(lambda body, n: (200, echo_scored(body))) as server:
+        assert asyncio.run(run(server.url)) == -3.0
+
+
+def test_the_fake_is_no_kinder_than_the_sdks_types() -> None:
+    for wrong in ({"no_such_field": 1}, {"max_tokens": "many"}, {"messages": [{"role": "nobody", "content": "a"}]}):
+        with pytest.raises(ValidationError):
+            check(ChatBody, question("a") | {"model": "m"} | wrong)

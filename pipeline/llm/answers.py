@@ -3,27 +3,49 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+
+# Raised when answers of an older layout must not be found any more.
+FORMAT = 2
+
+Request = dict[str, Any]
 
 
 class Answer(BaseModel):
     """What came back for one request, and what it used."""
 
-    text: str
-    top_logprobs: list[tuple[str, float]]
+    replies: list[str] = []
+    top_logprobs: list[tuple[str, float]] = []
     """The most probable first tokens with their log-probabilities."""
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    seconds: float
+    text_logprob: float | None = None
+    """Log-probability of the text that a request asked to be scored."""
+    refused: int | None = None
+    """HTTP status, where the endpoint said that it cannot do what was asked: this, too, is asked once."""
+    batch: bool = False
+    """Whether it came through the Batch API, at its own price."""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
 
 
-def request_key(identity: str, request: dict[str, Any]) -> str:
+class Stored(NamedTuple):
+    """A row of the store."""
+
+    key: str
+    identity: str
+    request: Request
+    answer: Answer
+    created: str
+
+
+def request_key(identity: str, request: Request) -> str:
     """Hash of the model's identity and the request: its messages, sampling and scoring settings."""
-    canonical = json.dumps({"identity": identity, **request}, sort_keys=True, ensure_ascii=False)
+    canonical = json.dumps({"format": FORMAT, "identity": identity, **request}, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -31,6 +53,7 @@ class AnswerStore:
     """A SQLite file: whole answers or none, through kill -9 and under several processes."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
@@ -38,17 +61,65 @@ class AnswerStore:
             "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, "
             "request TEXT NOT NULL, answer TEXT NOT NULL, created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
         )
+        # Written before a batch is sent, so that a killed run finds it again instead of paying for another.
+        self._db.execute(
+            "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
+            "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
+        )
 
     def get(self, key: str) -> Answer | None:
         row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
         return Answer.model_validate_json(row[0]) if row else None
 
-    def put(self, key: str, identity: str, request: dict[str, Any], answer: Answer) -> None:
+    def put(self, identity: str, request: Request, answer: Answer) -> None:
         """Keep an answer; if another process was first, its answer stands."""
         self._db.execute(
             "INSERT OR IGNORE INTO answers (key, identity, request, answer) VALUES (?, ?, ?, ?)",
-            (key, identity, json.dumps(request, ensure_ascii=False), answer.model_dump_json()),
+            (
+                request_key(identity, request),
+                identity,
+                json.dumps(request, ensure_ascii=False),
+                answer.model_dump_json(exclude_defaults=True),
+            ),
         )
+
+    def all(self, identity: str = "") -> Iterator[Stored]:
+        """Every answer of the models whose identity contains a text, oldest first."""
+        rows = self._db.execute(
+            "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?) OR ? = '' "
+            "ORDER BY created, key",
+            (identity, identity),
+        )
+        for key, model, request, answer, created in rows:
+            yield Stored(key, model, json.loads(request), Answer.model_validate_json(answer), created)
+
+    def count(self) -> int:
+        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
+
+    def prune(self, identity: str, before: str) -> int:
+        """Delete the answers of the models whose identity contains a text, or made before a date; how many they were."""
+        deleted = self._db.execute(
+            "DELETE FROM answers WHERE (instr(identity, ?) OR ? = '') AND (created < ? OR ? = '')",
+            (identity, identity, before, before),
+        )
+        self._db.execute("VACUUM")
+        return deleted.rowcount
+
+    def begin_batch(self, job: str, identity: str, asked: dict[str, Request]) -> bool:
+        """Note a job that is about to be sent, with its requests by key; whether it had been begun before."""
+        inserted = self._db.execute(
+            "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)",
+            (job, identity, json.dumps(asked, ensure_ascii=False)),
+        )
+        return inserted.rowcount == 0
+
+    def open_batches(self, identity: str) -> dict[str, dict[str, Request]]:
+        """The requests, by key, of each job that was begun and not ended."""
+        rows = self._db.execute("SELECT job, asked FROM batches WHERE identity = ? ORDER BY created", (identity,))
+        return {job: json.loads(asked) for job, asked in rows}
+
+    def end_batch(self, job: str) -> None:
+        self._db.execute("DELETE FROM batches WHERE job = ?", (job,))
 
     def close(self) -> None:
         self._db.close()

@@ -1,75 +1,173 @@
-"""Prompt files: how a tweet becomes messages, and which words stand for the two labels."""
+"""Prompt files: how a tweet becomes messages, which words stand for the labels, how a reply becomes a score."""
 
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from string import Formatter
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Discriminator, Field
 
 from pipeline.contracts import InputError, Params, read_yaml, validated
 
-VARIABLES = {"text", "keyword", "location"}
 Message = dict[str, str]
+Mode = Literal["logprobs", "sample", "text", "channel"]
+Shown = Callable[[str], str]
+"""How a tweet's text is shown to the model: `harmless`, but for the study of what that is good for."""
+TWEET = ("text", "keyword", "location")
+
+_MARKERS = str.maketrans("<>", "‹›")
+_BRACKETED = re.compile(r"\[(/?[A-Z_]+)\]")
 
 
-class Examples(Params):
-    """Labelled tweets shown before the question: the same for all tweets of a fold, half of them of each label."""
+class Template(Params):
+    """One message; {text}, {keyword} and {location} are the tweet's, {label} is a label word."""
 
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class FixedExamples(Params):
+    """The same balanced, seeded examples for all tweets of a fold."""
+
+    choice: Literal["fixed"]
     count: int = Field(ge=2, multiple_of=2)
     seed: int = Field(ge=0)
+    messages: list[Template] = Field(min_length=1)
+    """How an example is written."""
 
 
-class PromptFile(Params):
-    """One way to ask. `user` is filled in for each example and for the tweet itself; examples are answered by label words."""
+class RetrievedExamples(Params):
+    """The tweets most like the one asked about, nearest last (KATE, Liu et al. 2022, https://arxiv.org/abs/2101.06804)."""
 
+    choice: Literal["retrieved"]
+    count: int = Field(ge=2, multiple_of=2)
+    balanced: bool
+    """Whether half of them must be of each label."""
+    messages: list[Template] = Field(min_length=1)
+
+
+class ChatPrompt(Params):
+    """A question about a tweet: discriminative, p(label | tweet)."""
+
+    scoring: Literal["logprobs", "sample", "text"]
     version: int
     """Raise it with every change of wording: scores are compared by it."""
-    system: str | None
-    user: str
+    messages: list[Template] = Field(min_length=1)
+    """The examples, if any, go before the last one."""
     label_words: list[str] = Field(min_length=2, max_length=2)
-    """The answers that stand for target 0 and for target 1."""
-    examples: Examples | None
+    """The replies that stand for target 0 and for target 1."""
+    examples: Annotated[FixedExamples | RetrievedExamples, Discriminator("choice")] | None
+
+
+class ChannelPrompt(Params):
+    """A description of each label, and how probable it makes the tweet: generative, p(tweet | label) p(label).
+
+    The noisy channel of Min et al. 2022, https://arxiv.org/abs/2108.04106.
+    """
+
+    scoring: Literal["channel"]
+    version: int
+    context: str
+    """What comes before the tweet; {label} is the label's description."""
+    label_words: list[str] = Field(min_length=2, max_length=2)
+    examples: None = None
+
+
+PromptFile = ChatPrompt | ChannelPrompt
+
+
+def check_template(template: str, allowed: Iterable[str], where: str) -> set[str]:
+    """The variables that a template names; an unknown one, or a brace that is none, is an `InputError`."""
+    try:
+        named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise InputError(f"{where}: {error}; write a brace as {{{{ or }}}}") from None
+    if unknown := named - set(allowed):
+        raise InputError(
+            f"{where}: no variable {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(sorted(allowed))}"
+        )
+    return named
 
 
 def read_prompt(path: Path) -> PromptFile:
     """Read and check a prompt file; anything wrong is said before a request is made."""
-    prompt = validated(PromptFile, read_yaml(path), str(path))
-    try:
-        named = {name for _, name, _, _ in Formatter().parse(prompt.user) if name is not None}
-    except ValueError as error:
-        raise InputError(f"{path}: user: {error}; write a brace as {{{{ or }}}}") from None
-    if unknown := named - VARIABLES:
-        raise InputError(
-            f"{path}: user: no variable {', '.join(map(repr, unknown))}; there are {', '.join(sorted(VARIABLES))}"
-        )
-    if "text" not in named:
-        raise InputError(f"{path}: user: must contain {{text}}, the tweet")
+    values = read_yaml(path)
+    scoring = values.get("scoring") if isinstance(values, dict) else None
+    if scoring == "channel":
+        channel = validated(ChannelPrompt, values, str(path))
+        if "label" not in check_template(channel.context, ["label"], f"{path}: context"):
+            raise InputError(f"{path}: context: must contain {{label}}, the label's description")
+        if channel.label_words[0].strip() == channel.label_words[1].strip():
+            raise InputError(f"{path}: label_words: must be two descriptions")
+        return channel
+    prompt = validated(ChatPrompt, values, str(path))
+    check_messages(prompt.messages, TWEET, f"{path}: messages")
+    if prompt.messages[-1].role != "user":
+        raise InputError(f"{path}: messages: the last one must be the user's")
+    if prompt.examples:
+        named = check_messages(prompt.examples.messages, (*TWEET, "label"), f"{path}: examples.messages")
+        if "label" not in named:
+            raise InputError(f"{path}: examples.messages: must contain {{label}}, the label word")
     no, yes = (word.strip().lower() for word in prompt.label_words)
     if not no or not yes or no.startswith(yes) or yes.startswith(no):
         raise InputError(f"{path}: label_words: must be two words, neither the beginning of the other")
     return prompt
 
 
-def choose_examples(train: pd.DataFrame, examples: Examples) -> pd.DataFrame:
-    """Balanced, seeded examples, labels in turn, each from another near-duplicate group that carries one label only."""
-    clear = train[train["train_target"].notna()]
-    clear = clear[clear.groupby("group")["train_target"].transform("nunique") == 1].drop_duplicates("group")
-    half = examples.count // 2
-    if (rarest := clear["train_target"].value_counts().reindex([0, 1], fill_value=0).min()) < half:
-        raise InputError(f"prompt examples: {half} of each label are wanted, {rarest} are there")
-    chosen = [clear[clear["train_target"] == label].sample(half, random_state=examples.seed) for label in (0, 1)]
-    return pd.concat(chosen).assign(turn=[*range(half), *range(half)]).sort_values(["turn", "train_target"])
+def check_messages(messages: list[Template], allowed: Iterable[str], where: str) -> set[str]:
+    """The variables that messages name, {text} among them."""
+    named = set()
+    for number, message in enumerate(messages):
+        named |= check_template(message.content, allowed, f"{where}.{number}")
+    if "text" not in named:
+        raise InputError(f"{where}: must contain {{text}}, the tweet")
+    return named
 
 
-def fill(template: str, tweet: pd.Series) -> str:
-    """The template with the tweet's fields in place of its variables; a tweet's own braces stay text."""
-    return template.format(**{name: tweet[name] if pd.notna(tweet[name]) else "none" for name in VARIABLES})
+def harmless(text: str, longest: int) -> str:
+    """A tweet as text that cannot pass for a part of the conversation: cut at `longest` characters.
+
+    Chat templates are tokenized together with what they are filled with, so a tweet that spells a turn's marker would end
+    its turn. Angle brackets and bracketed capitals become look-alikes; what is not shown (control, bidirectional and other
+    format characters) goes, and line breaks become spaces.
+    """
+    shown = (
+        " " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
+        for character in text
+        if unicodedata.category(character) not in ("Cf", "Cs", "Co")
+    )
+    text = " ".join("".join(shown).split())
+    text = _BRACKETED.sub(r"(\1)", text.translate(_MARKERS))
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def render(prompt: PromptFile, examples: pd.DataFrame | None, tweet: pd.Series) -> list[Message]:
-    """The chat messages that ask about one tweet."""
-    messages = [{"role": "system", "content": prompt.system}] if prompt.system else []
-    for _, example in examples.iterrows() if examples is not None else ():
-        messages.append({"role": "user", "content": fill(prompt.user, example)})
-        messages.append({"role": "assistant", "content": prompt.label_words[example["train_target"]]})
-    return [*messages, {"role": "user", "content": fill(prompt.user, tweet)}]
+def fields_of(tweet: Mapping[str, Any], shown: Shown) -> dict[str, str]:
+    """A tweet's variables as they are shown; what it lacks is "none"."""
+    return {name: shown(tweet[name]) if pd.notna(tweet[name]) else "none" for name in TWEET}
+
+
+def fill(templates: list[Template], values: dict[str, str]) -> list[Message]:
+    """Messages with values in place of variables; the braces of a value stay text."""
+    return [{"role": template.role, "content": template.content.format(**values)} for template in templates]
+
+
+def render(
+    prompt: ChatPrompt, examples: Sequence[Mapping[str, Any]], tweet: Mapping[str, Any], shown: Shown
+) -> list[Message]:
+    """The chat messages that ask about one tweet. Examples are tweets with a `label`."""
+    turns: list[Message] = []
+    if prompt.examples:
+        for example in examples:
+            label = prompt.label_words[int(example["label"])]
+            turns += fill(prompt.examples.messages, fields_of(example, shown) | {"label": label})
+    asked = fill(prompt.messages, fields_of(tweet, shown))
+    return [*asked[:-1], *turns, asked[-1]]
+
+
+def render_channel(prompt: ChannelPrompt, tweet: Mapping[str, Any], shown: Shown) -> list[tuple[str, str]]:
+    """For each label: what comes before the tweet, and the tweet, a space before it."""
+    text = " " + shown(tweet["text"])
+    return [(prompt.context.format(label=word).rstrip(), text) for word in prompt.label_words]

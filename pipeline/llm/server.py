@@ -1,29 +1,38 @@
-"""llama.cpp's OpenAI-compatible server, started inside the process on loopback and stopped with it."""
+"""The endpoint: any OpenAI-compatible server, or llama.cpp's, started inside the process on loopback and stopped with it."""
 
 import hashlib
+import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 from pipeline.contracts import InputError
+from pipeline.llm.params import EmbeddedParams, PromptParams
 from pipeline.packaged import locate
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """Where to ask, and what names the model there beyond doubt."""
-
-    kind: Literal["embedded", "remote"]
+class Address:
     base_url: str
+    api_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """What names a model beyond doubt, and how to reach it once there is something to ask."""
+
+    kind: Literal["embedded", "remote", "local"]
     model: str
     identity: str
     """What determines the answers: weights and server within the process, address and model of a remote endpoint."""
     concurrency: int
     """How many requests it is sent at once."""
-    api_key: str = field(repr=False)
+    connect: Callable[[], AbstractContextManager[Address]]
+    """Its address and key for the time of the block. Nothing is started, and no key is wanted, before."""
 
 
 def sha256(path: Path) -> str:
@@ -31,37 +40,71 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@contextmanager
-def embedded(model: str, slots: int, context: int) -> Iterator[Endpoint]:
-    """Serve a GGUF file (a path, or `package:NAME/PATH`) on a free port of 127.0.0.1 under a random key.
-
-    `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
-    the last digit in every run; with more, they depend slightly on which requests happen to share a batch.
-    """
-    import xllamacpp  # noqa: PLC0415 - loads 100 MB of native code: only where it is used
-
+def gguf_file(model: str) -> Path:
+    """The path of a GGUF file, given as a path or as `package:NAME/PATH`."""
     path = Path(locate(model))
     if not path.is_file():
         raise InputError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise InputError(f"prompt.model: {model}: not a GGUF file")
-    key = secrets.token_urlsafe(32)
-    params = xllamacpp.CommonParams()
-    params.model.path = str(path)
-    params.api_keys = [key]
-    params.n_parallel = slots
-    params.n_ctx = slots * context
-    params.n_threads_http = slots + 1
-    params.ui = params.endpoint_slots = params.warmup = False
-    params.cache_ram_mib = 0  # a second prompt cache, in memory of its own: the slots' caches are enough
-    params.verbosity = 0
-    try:
-        server = xllamacpp.Server(params)
-    except RuntimeError as error:
-        raise InputError(f"prompt.model: {model}: llama.cpp cannot load it: {error}") from None
-    try:
-        identity = f"sha256:{sha256(path)} xllamacpp {xllamacpp.__version__} slots {slots}"
-        yield Endpoint("embedded", f"{server.listening_address}/v1", path.stem, identity, slots, key)
-    finally:
-        del server
+    return path
+
+
+def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int) -> Endpoint:
+    """An endpoint elsewhere; its key is in the environment, and is looked up when it is first needed."""
+
+    @contextmanager
+    def connect() -> Iterator[Address]:
+        key = os.environ.get(api_key_env, "") if api_key_env else "none needed"
+        if not key:
+            raise InputError(f"prompt.api_key_env: the environment variable {api_key_env} is not set")
+        yield Address(base_url, key)
+
+    return Endpoint("remote", model, f"{base_url.rstrip('/')} {model}", concurrency, connect)
+
+
+def embedded(model: str, params: EmbeddedParams) -> Endpoint:
+    """llama.cpp with a GGUF file (a path, or `package:NAME/PATH`), on a free port of 127.0.0.1 under a random key.
+
+    `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
+    the last digit in every run; with more, they depend slightly on which requests happen to share a batch.
+    """
+    path = gguf_file(model)
+
+    @contextmanager
+    def connect() -> Iterator[Address]:
+        import xllamacpp  # noqa: PLC0415 - loads 100 MB of native code: only where it is used
+
+        key = secrets.token_urlsafe(32)
+        settings = xllamacpp.CommonParams()
+        settings.model.path = str(path)
+        settings.api_keys = [key]
+        settings.n_parallel = params.slots
+        settings.n_ctx = params.slots * params.context
+        settings.n_threads_http = params.slots + 1
+        settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = params.threads or os.cpu_count() or 1
+        settings.ui = settings.endpoint_slots = settings.warmup = False
+        # What the last request of a slot had in common with the next is not read again; models with sliding-window
+        # attention keep the whole window for it.
+        settings.cache_prompt = settings.swa_full = True
+        settings.cache_ram_mib = 0  # a second prompt cache, in memory of its own: the slots' caches are enough
+        settings.verbosity = 0
+        try:
+            server = xllamacpp.Server(settings)
+        except RuntimeError as error:
+            raise InputError(f"prompt.model: {model}: llama.cpp cannot load it: {error}") from None
+        try:
+            yield Address(f"{server.listening_address}/v1", key)
+        finally:
+            del server
+
+    identity = f"sha256:{sha256(path)} xllamacpp {version('xllamacpp')} slots {params.slots}"
+    return Endpoint("embedded", path.stem, identity, params.slots, connect)
+
+
+def endpoint(params: PromptParams) -> Endpoint:
+    """The endpoint that params name."""
+    if params.base_url is None:
+        return embedded(params.model, params.embedded)
+    return remote(params.base_url, params.model, params.api_key_env, params.concurrency)

@@ -1,7 +1,7 @@
 """Compare all classifiers that there are predictions of, on the same rows, with intervals.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
-out: evaluate/: table.md, metrics.json, scores.csv, paired.csv, costs.csv and the points of the plots
+out: evaluate/: table.md, metrics.json, scores.csv, uncalibrated.csv, paired.csv, costs.csv and the points of the plots
 run: dvc repro evaluate   (or python -m pipeline.verdict.evaluate)
 """
 
@@ -19,10 +19,12 @@ from tqdm import tqdm
 
 from pipeline.contracts import (
     PREPARED,
+    UNCALIBRATED,
     Costs,
     Params,
     read_costs,
     read_params,
+    read_predictions,
     read_prepared,
     run,
     write_text,
@@ -30,7 +32,7 @@ from pipeline.contracts import (
 )
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
-from pipeline.verdict.scored import decide, decided_rightly, rank, read_all, scored_rows
+from pipeline.verdict.scored import THRESHOLD, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
 OUT = Path("evaluate")
@@ -50,6 +52,7 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
         lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
     )
     found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
+    found["positives"] = float((scores > THRESHOLD).mean())
     for i, (metric, value) in enumerate(score(targets, scores).items()):
         found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
     right = decided_rightly(rows.loc[shared])
@@ -129,11 +132,18 @@ def main() -> None:
         for a, b in pairs:
             paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params))
             progress.update()
+    uncalibrated = {
+        one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
+        for one in classifiers
+        if (path := UNCALIBRATED / f"{one.name}.parquet").is_file()
+    }
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
     table = table.loc[rank({name: decided_rightly(one) for name, one in rows.items()})]
     paired_table = pd.DataFrame(paired)
     costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
     write_csv(OUT / "scores.csv", table, index=True)
+    uncalibrated_table = pd.DataFrame.from_dict(uncalibrated, orient="index").rename_axis("classifier")
+    write_csv(OUT / "uncalibrated.csv", uncalibrated_table, index=True)
     write_csv(OUT / "paired.csv", paired_table)
     write_csv(OUT / "costs.csv", costs_table.rename_axis("classifier"), index=True)
     write_text(OUT / "metrics.json", table[list(METRICS)].round(4).to_json(orient="index", indent=2) + "\n")
@@ -142,7 +152,16 @@ def main() -> None:
         series = [points[name][plot].assign(series=name) for name in table.index]
         write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
     report = json.loads((PREPARED / "report.json").read_text(encoding="utf-8"))
-    write_text(OUT / "table.md", render_table(table, paired_table, costs_table, report, params.draws, left_out))
+    page = render_table(
+        table,
+        paired=paired_table,
+        costs=costs_table,
+        uncalibrated=uncalibrated_table,
+        report=report,
+        draws=params.draws,
+        left_out=left_out,
+    )
+    write_text(OUT / "table.md", page)
     for line in left_out:
         print(line)
 

@@ -37,8 +37,10 @@ def p_value(p: float) -> str:
 
 def render_table(
     scores: pd.DataFrame,
+    *,
     paired: pd.DataFrame,
     costs: pd.DataFrame,
+    uncalibrated: pd.DataFrame,
     report: dict[str, Any],
     draws: int,
     left_out: list[str],
@@ -101,9 +103,26 @@ def render_table(
         "What it costs:",
         markdown(["Classifier", *shown], cost_rows),
     ]
+    if len(uncalibrated):
+        parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
     if pair_rows:
         parts += ["Pair by pair, on the rows that both scored:", markdown(pair_header, pair_rows)]
     return "\n\n".join(parts + left_out) + "\n"
+
+
+def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataFrame) -> str:
+    """What a calibration did to each classifier that has one, and how many labels examples and calibration took."""
+    metrics = {"accuracy": "Accuracy", "f1": "F1", "ece": "ECE"}
+    rows = []
+    for name in map(str, after.index[after.index.isin(before.index)]):
+        raw, calibrated, cost = (table.loc[[name]].iloc[0] for table in (before, after, costs))
+        row = [name, str(cost["scoring"]), str(cost["calibration"])]
+        row += [number(cost["example_labels"]), number(cost["calibration_labels"])]
+        row += [f"{raw['positives']:.2f} → {calibrated['positives']:.2f}"]
+        row += [f"{with_interval(raw, metric)} → {with_interval(calibrated, metric)}" for metric in metrics]
+        rows.append(row)
+    labels = ["Labels for examples", "for calibration"]
+    return markdown(["Classifier", "Scoring", "Calibration", *labels, "Share of positives", *metrics.values()], rows)
 
 
 def main() -> None:

@@ -1,0 +1,60 @@
+"""Sentence embeddings of all tweets, computed once for whoever needs them: retrieval of examples, and classifiers.
+
+in:  data/prepared, and the encoder
+out: data/embed/embeddings.safetensors
+run: dvc repro embed   (or python -m pipeline.data.embed)
+"""
+
+from typing import Literal
+
+import numpy as np
+from pydantic import Field
+from safetensors.numpy import save_file
+
+from pipeline.contracts import InputError, Params, read_params, read_prepared, run, written_whole
+from pipeline.data.embeddings import EMBEDDINGS
+from pipeline.packaged import locate
+
+
+class EmbedParams(Params):
+    base_model: str
+    """An encoder for sentence-transformers: a hub id, a folder, or `package:NAME/PATH`."""
+    batch_size: int = Field(ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"]
+
+
+def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
+    """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
+    from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - who only reads embeddings needs no torch
+
+    try:
+        encoder = SentenceTransformer(
+            locate(params.base_model), device=None if params.device == "auto" else params.device
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"embed.base_model {params.base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}"
+        ) from None
+    found: np.ndarray = encoder.encode(
+        texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
+    )
+    return found
+
+
+def main() -> None:
+    params = read_params("embed", EmbedParams)
+    prepared = read_prepared()
+    texts = [*prepared.train["text"], *prepared.test["text"]]
+    vectors = embed(texts, params)
+    split = len(prepared.train)
+    with written_whole(EMBEDDINGS) as partial:
+        save_file(
+            {"train": vectors[:split], "test": vectors[split:]},
+            partial,
+            metadata={"prepared": prepared.digest, "base_model": params.base_model},
+        )
+    print(f"embed: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
+
+
+if __name__ == "__main__":
+    run(main)

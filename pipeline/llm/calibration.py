@@ -1,0 +1,64 @@
+"""Calibration: take out of an LLM's scores how much it likes a label word whatever the tweet. Scores are P(target = 1)."""
+
+import numpy as np
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.contracts import InputError
+
+CLIP = 1e-6  # votes and hard replies can be 0 or 1
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
+    return found
+
+
+def against(scores: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Scores divided by a prior, label by label, and normalised: shapes (n,) and (n,) or ()."""
+    yes, no = scores / prior, (1 - scores) / (1 - prior)
+    found: np.ndarray = yes / (yes + no)
+    return found
+
+
+def contextual(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
+    """Contextual calibration (Zhao et al. 2021, https://arxiv.org/abs/2102.09690).
+
+    `content_free`, shape (k, n): what the model says in each row's context to inputs without content; their mean is the prior.
+    Those that could not be read (NaN) are left out.
+    """
+    prior = np.clip(np.nanmean(content_free, axis=0), CLIP, 1 - CLIP)
+    return against(scores, prior)
+
+
+def batch(scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score of the batch.
+
+    A batch is what was asked in the same context: the rows of one fold. No labels are used.
+    """
+    found = np.array(scores, dtype=float)
+    for fold in np.unique(folds):
+        rows = folds == fold
+        if not np.isnan(scores[rows]).all():
+            found[rows] = against(scores[rows], np.clip(np.nanmean(scores[rows]), CLIP, 1 - CLIP))
+    return found
+
+
+def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Platt scaling (Platt 1999), cross-fitted: a logistic regression on the log-odds, fitted on the labels of other folds.
+
+    `known` holds the labels, shape (n,), NaN where there is none to learn from. Scores of NaN stay NaN.
+    """
+    found = np.full(len(scores), np.nan)
+    read = ~np.isnan(scores)
+    for fold in np.unique(folds):
+        train, here = read & ~np.isnan(known) & (folds != fold), read & (folds == fold)
+        if not here.any():
+            continue
+        if len(np.unique(known[train])) < 2:
+            raise InputError(
+                "prompt.calibration: platt: the other folds hold no labels of both kinds; raise prompt.train_rows"
+            )
+        fitted = LogisticRegression(C=np.inf).fit(log_odds(scores[train])[:, None], known[train])
+        found[here] = fitted.predict_proba(log_odds(scores[here])[:, None])[:, 1]
+    return found

@@ -1,0 +1,87 @@
+"""Score texts with a local GGUF model through transformers: log p(text | context), which llama.cpp's server does not give."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pipeline.contracts import InputError
+from pipeline.llm.answers import Answer, AnswerStore, Request
+from pipeline.llm.ask import Asker
+from pipeline.llm.params import PromptParams
+from pipeline.llm.replies import text_logprob
+from pipeline.llm.server import embedded, gguf_file, sha256
+
+BATCH = 16
+
+
+class LocalScorer(Asker):
+    """An `Asker` of the local model: the same store, caps and progress, without a server."""
+
+    def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
+        self.path = gguf_file(params.model)
+        # What determines the scores: the weights and the library; the dtype follows from the hardware.
+        identity = f"sha256:{sha256(self.path)} transformers {version('transformers')}"
+        endpoint = replace(embedded(params.model, params.embedded), kind="local", identity=identity)
+        super().__init__(endpoint, store, params, name)
+
+    async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
+        for request, answer in score_texts(self.path, list(missing.values())):
+            self.sent += 1
+            self.keep(request, answer)
+            self.show(progress)
+
+
+def load(path: Path) -> tuple[Any, Any]:
+    """The model in a GGUF file, dequantized, and its tokenizer."""
+    import transformers  # noqa: PLC0415 - only this mode needs torch
+
+    from pipeline.classifiers.encoder import choose_device, choose_dtype  # noqa: PLC0415
+
+    device = choose_device("auto")
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"
+        ) from None
+    model.to(device=device, dtype=choose_dtype("auto", device)).eval()
+    tokenizer.padding_side = "right"
+    tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
+    return model, tokenizer
+
+
+def score_texts(path: Path, requests: list[Request]) -> Iterator[tuple[Request, Answer]]:
+    """The log-probability of each request's text, those of similar length together."""
+    import torch  # noqa: PLC0415
+
+    model, tokenizer = load(path)
+    in_order = sorted(requests, key=lambda request: len(request["prompt"]), reverse=True)
+    for start in range(0, len(in_order), BATCH):
+        part = in_order[start : start + BATCH]
+        began = time.perf_counter()
+        rows = tokenizer(
+            [request["prompt"] for request in part], return_tensors="pt", padding=True, return_offsets_mapping=True
+        )
+        offsets, lengths = rows.pop("offset_mapping"), rows["attention_mask"].sum(dim=1).tolist()
+        rows = rows.to(model.device)
+        with torch.inference_mode():
+            logits = model(**rows).logits[:, :-1].float()
+            losses = torch.nn.functional.cross_entropy(
+                logits.transpose(1, 2), rows["input_ids"][:, 1:], reduction="none"
+            )
+        seconds = (time.perf_counter() - began) / len(part)
+        for request, row, places, length in zip(part, -losses.cpu(), offsets, lengths, strict=True):
+            logprobs = [None, *row[: length - 1].tolist()]  # nothing comes before the first token
+            ends = places[:length, 1].tolist()
+            yield (
+                request,
+                Answer(
+                    text_logprob=text_logprob(ends, logprobs, request["context"]), prompt_tokens=length, seconds=seconds
+                ),
+            )

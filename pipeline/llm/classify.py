@@ -1,0 +1,196 @@
+"""From tweets to scores with one prompt: examples, requests, answers, calibration. What the stage and the studies share."""
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.contracts import InputError, Prepared
+from pipeline.data.embeddings import Embeddings, read_embeddings
+from pipeline.llm import calibration, scoring
+from pipeline.llm.answers import Answer, AnswerStore, Request
+from pipeline.llm.ask import Asker
+from pipeline.llm.capabilities import Capabilities, check_label_words, choose_mode
+from pipeline.llm.channel import LocalScorer
+from pipeline.llm.examples import Example, choose_examples, pool_of, records
+from pipeline.llm.params import Calibration, PromptParams
+from pipeline.llm.prompt_file import (
+    ChannelPrompt,
+    FixedExamples,
+    Mode,
+    PromptFile,
+    RetrievedExamples,
+    Shown,
+    harmless,
+    render,
+    render_channel,
+)
+from pipeline.llm.server import endpoint
+
+# Inputs without content, as in Zhao et al. 2021.
+CONTENT_FREE = ("N/A", "", "[MASK]")
+
+
+@dataclass(frozen=True)
+class Classified:
+    """The scores P(target = 1) of n tweets by one prompt, and where they come from."""
+
+    mode: Mode
+    """How replies became scores: the prompt's own mode, or the one that the endpoint could do."""
+    asked: list[list[Request]]
+    answers: list[list[Answer]]
+    """Of each tweet; those of the same question are the same."""
+    uncalibrated: np.ndarray
+    scores: np.ndarray
+    """Both of shape (n,), NaN where the replies could not be read."""
+    calibration: Calibration
+    example_labels: int
+    """How many labels the examples were chosen from, or the prior computed from."""
+    calibration_labels: int
+
+
+def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.DataFrame:
+    """At most `rows` train tweets, in order: whole near-duplicate groups, drawn in the proportion of the labels."""
+    if rows is None or rows >= len(train):
+        return train
+    groups = train.groupby("group")["target"].agg(["size", "mean"]).sample(frac=1, random_state=seed)
+    chosen: list[int] = []
+    for positive in (False, True):
+        stratum = groups[(groups["mean"] >= 0.5) == positive]
+        room = round(rows * stratum["size"].sum() / len(train))
+        for group, size in zip(stratum.index, stratum["size"], strict=True):
+            if size <= room:
+                chosen.append(group)
+                room -= size
+    return train[train["group"].isin(chosen)]
+
+
+def rows_to_ask(prepared: Prepared, train_rows: int | None, *, test: bool) -> pd.DataFrame:
+    """The tweets to be asked about, train before test, with `split`, `row` (the place of their embeddings) and `fold`.
+
+    The fold of test tweets is -1: no train tweet is of it, so all may be shown to them.
+    """
+    train = prepared.train.assign(split="train", row=np.arange(len(prepared.train)))
+    rest = prepared.test.assign(split="test", row=len(train) + np.arange(len(prepared.test)), fold=-1)
+    return pd.concat([sample_rows(train, train_rows), rest if test else rest.iloc[:0]], ignore_index=True)
+
+
+def contexts(
+    prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared, embeddings: Embeddings | None
+) -> tuple[list[list[Example]], np.ndarray, int]:
+    """What may be learnt from labels before each tweet is seen: its examples, P(target = 1), and how many labels that took.
+
+    All comes from the other folds; for test tweets from all train tweets that are near-duplicates of none of them.
+    """
+    train = prepared.train.assign(row=np.arange(len(prepared.train)))
+    examples: list[list[Example]] = [[] for _ in range(len(rows))]
+    prior, labels = np.full(len(rows), 0.5), 0
+    for fold in rows["fold"].unique():
+        here = np.flatnonzero(rows["fold"] == fold)
+        asked = rows.iloc[here]
+        others = train[train["fold"] != fold]
+        pool = pool_of(others[~others["group"].isin(asked["group"])])
+        if isinstance(prompt, ChannelPrompt):
+            prior[here], labels = others["train_target"].mean(), max(labels, int(others["train_target"].notna().sum()))
+            continue
+        for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
+            examples[n] = chosen
+        if isinstance(prompt.examples, FixedExamples):
+            labels = prompt.examples.count
+        elif isinstance(prompt.examples, RetrievedExamples):
+            labels = max(labels, len(pool))
+    return examples, prior, labels
+
+
+def requests_about(
+    prompt: PromptFile,
+    mode: Mode,
+    can: Capabilities,
+    examples: list[Example],
+    tweet: dict[str, Any],
+    params: PromptParams,
+    *,
+    shown: Shown | None = None,
+) -> list[Request]:
+    """What to send about one tweet, its text made harmless unless `shown` says how else to show it."""
+    shown = shown or partial(harmless, longest=params.max_characters)
+    if isinstance(prompt, ChannelPrompt):
+        return [
+            {"prompt": context + text, "context": len(context), "echo": True, "logprobs": 1, "max_tokens": 1}
+            for context, text in render_channel(prompt, tweet, shown)
+        ]
+    messages = render(prompt, examples, tweet, shown)
+    return scoring.requests(mode, messages, prompt.label_words, can, params.sampling, params.reply_tokens)
+
+
+def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, name: str) -> Asker:
+    """Who is asked: the endpoint, or, for a channel without one, the local model."""
+    if isinstance(prompt, ChannelPrompt) and params.base_url is None:
+        return LocalScorer(store, params, name)
+    return Asker(endpoint(params), store, params, name)
+
+
+def embeddings_for(prompt: PromptFile, prepared: Prepared) -> Embeddings | None:
+    return read_embeddings(prepared) if isinstance(prompt.examples, RetrievedExamples) else None
+
+
+async def ask_each(asker: Asker, asked: list[list[Request]]) -> list[list[Answer]]:
+    """The answers to each tweet's requests."""
+    answers = iter(await asker.ask([request for requests in asked for request in requests]))
+    return [[next(answers) for _ in requests] for requests in asked]
+
+
+async def classify(
+    prompt: PromptFile, path: Path, rows: pd.DataFrame, prepared: Prepared, asker: Asker, params: PromptParams
+) -> Classified:
+    """Score the tweets of `rows_to_ask` with the prompt that was read from `path`."""
+    examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+    if asker.endpoint.kind == "local":
+        mode, can = prompt.scoring, Capabilities()
+    else:
+        mode, can = await choose_mode(asker.probe, prompt)
+    if mode == "logprobs":
+        await check_label_words(asker.probe, prompt.label_words, str(path))
+    if mode != prompt.scoring:
+        print(f"{asker.name}: the endpoint cannot do scoring: {prompt.scoring}; the whole run is scored by {mode}")
+
+    def requests(tweet: dict[str, Any], shown: list[Example]) -> list[Request]:
+        return requests_about(prompt, mode, can, shown, tweet, params)
+
+    def scores_of(answers: list[list[Answer]]) -> np.ndarray:
+        found = [
+            scoring.score(mode, of_tweet, prompt.label_words, float(before))
+            for of_tweet, before in zip(answers, prior, strict=True)
+        ]
+        return np.array(found, dtype=float)
+
+    method = params.calibration
+    if mode == "text" and method in ("contextual", "batch"):
+        print(f"{asker.name}: calibration: {method} cannot change replies of one word; none is done")
+        method = "none"
+    asked = [requests(tweet, shown) for tweet, shown in zip(records(rows), examples, strict=True)]
+    nothing = [{"text": text, "keyword": None, "location": None} for text in CONTENT_FREE]
+    free = [[requests(tweet, shown) for shown in examples] for tweet in nothing] if method == "contextual" else []
+    # In one go, so that a tweet and the inputs without content share their context's prefix.
+    answered = await ask_each(asker, [*asked, *(about for column in free for about in column)])
+    n = len(rows)
+    answers = answered[:n]
+    uncalibrated = scores_of(answers)
+    folds = rows["fold"].to_numpy()
+    scores, calibration_labels = uncalibrated, 0
+    if method == "contextual":
+        content_free = np.array([scores_of(answered[start : start + n]) for start in range(n, len(answered), n)])
+        if np.isnan(content_free).all(axis=0).any():
+            raise InputError(f"{path}: no reply to an input without content could be read; choose another calibration")
+        scores = calibration.contextual(uncalibrated, content_free)
+    elif method == "batch":
+        scores = calibration.batch(uncalibrated, folds)
+    elif method == "platt":
+        learnt = prepared.train.set_index("id")["train_target"].reindex(rows["id"]).to_numpy(dtype=float)
+        known = np.where(rows["split"] == "train", learnt, np.nan)
+        scores = calibration.platt(uncalibrated, folds, known)
+        calibration_labels = int((~np.isnan(known)).sum())
+    return Classified(mode, asked, answers, uncalibrated, scores, method, example_labels, calibration_labels)

@@ -1,0 +1,107 @@
+"""The section prompt of params.yaml: which endpoint, which rows, how much of it, at what price."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+
+from pipeline.contracts import Params
+from pipeline.llm.answers import Answer
+
+
+class Prices(Params):
+    """Money per million tokens, in whatever currency."""
+
+    prompt: float = Field(ge=0)
+    cached: float = Field(ge=0)
+    completion: float = Field(ge=0)
+    batch: float = Field(ge=0, le=1)
+    """What an answer through the Batch API costs, as a share of the price."""
+
+    def of(self, answer: Answer) -> float:
+        full = (
+            self.prompt * (answer.prompt_tokens - answer.cached_tokens)
+            + self.cached * answer.cached_tokens
+            + self.completion * answer.completion_tokens
+        )
+        return 1e-6 * full * (self.batch if answer.batch else 1)
+
+
+class Limits(Params):
+    """What an endpoint may be sent; null for no limit. The last three are caps on one run: it stops when one is reached."""
+
+    requests_per_minute: int | None = Field(ge=1)
+    tokens_per_minute: int | None = Field(ge=1)
+    requests: int | None = Field(ge=0)
+    tokens: int | None = Field(ge=0)
+    money: float | None = Field(ge=0)
+
+
+class Sampling(Params):
+    """How a label is put to the vote where replies are sampled."""
+
+    replies: int = Field(ge=1)
+    temperature: float = Field(gt=0)
+
+
+class BatchParams(Params):
+    """The Batch API: cheaper, and not at once."""
+
+    use: bool
+    poll_seconds: float = Field(gt=0)
+
+
+class EmbeddedParams(Params):
+    """The llama.cpp server that is started when no endpoint is given."""
+
+    slots: int = Field(ge=1)
+    context: int = Field(ge=256)
+    """Tokens that one request may use, prompt and answer."""
+    threads: int | None = Field(ge=1)
+    """Null for as many as there are cores."""
+
+
+Calibration = Literal["none", "contextual", "batch", "platt"]
+
+
+class PromptParams(Params):
+    prompts: list[str]
+    """The prompt files to run, each as a stage of its own."""
+    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None
+    """An OpenAI-compatible endpoint, or null to serve `model` within the stage."""
+    api_key_env: str | None
+    """Name of the environment variable that holds the endpoint's key; null if it needs none."""
+    model: str
+    """The endpoint's name for a model; without an endpoint, a GGUF file or `package:NAME/PATH`."""
+    train_rows: int | None = Field(ge=2)
+    """How many train tweets are asked about (stratified, whole near-duplicate groups); null for all."""
+    submit: list[str]
+    """The prompts that score the test tweets too."""
+    calibration: Calibration
+    max_unparsed: float = Field(ge=0, le=1)
+    """The largest share of replies that may be unreadable."""
+    max_characters: int = Field(ge=20)
+    """A longer tweet is cut."""
+    reply_tokens: int = Field(ge=1)
+    """Tokens that a reply may have where its text is read."""
+    sampling: Sampling
+    concurrency: int = Field(ge=1)
+    """Requests that an endpoint is sent at once."""
+    timeout: float = Field(gt=0)
+    retries: int = Field(ge=0)
+    limits: Limits
+    batch: BatchParams
+    price_per_million_tokens: Prices
+    embedded: EmbeddedParams
+
+    @field_validator("submit")
+    @classmethod
+    def only_prompts_that_run(cls, submit: list[str], info: ValidationInfo) -> list[str]:
+        if unknown := set(submit) - set(info.data.get("prompts", submit)):
+            raise ValueError(f"{', '.join(sorted(unknown))} is not among prompt.prompts")
+        return submit
+
+    @model_validator(mode="after")
+    def batches_need_an_endpoint(self) -> Self:
+        if self.batch.use and self.base_url is None:
+            raise ValueError("batch.use needs a base_url: only hosted endpoints have a Batch API")
+        return self

@@ -1,0 +1,78 @@
+"""What comes over the wire, as answers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import openai
+from openai.types import Completion
+from openai.types.chat import ChatCompletion
+
+from pipeline.llm.answers import Answer, Request
+
+
+def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
+    """The answer in a chat completion."""
+    if not isinstance(completion, ChatCompletion):  # the client hands on as text what is not sent as JSON
+        raise ValueError("not JSON")
+    if not completion.choices:
+        raise ValueError("no choices")
+    logprobs = completion.choices[0].logprobs
+    tokens = (logprobs.content or []) if logprobs else []
+    return Answer(
+        replies=[choice.message.content or "" for choice in completion.choices],
+        top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
+        **usage_of(completion),
+        seconds=seconds,
+    )
+
+
+def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int) -> float:
+    """log p(text | context) from each token's end, in characters, and its log-probability; `context` is that long."""
+    found = [logprob for end, logprob in zip(ends, logprobs, strict=True) if end > context]
+    if not found or any(logprob is None for logprob in found):
+        raise ValueError("no log-probability of the text")
+    return float(sum(logprob for logprob in found if logprob is not None))
+
+
+def read_scored(completion: Completion, request: Request, seconds: float) -> Answer:
+    """The log-probability of a text, in a completion that echoes it; no `text_logprob` where the endpoint echoes nothing."""
+    if not isinstance(completion, Completion) or not completion.choices:
+        raise ValueError("no choices")
+    logprobs = completion.choices[0].logprobs
+    answer = Answer(**usage_of(completion), seconds=seconds)
+    if logprobs is None or not logprobs.token_logprobs or not logprobs.text_offset:
+        return answer
+    length = len(request["prompt"])
+    inside = [
+        n for n, offset in enumerate(logprobs.text_offset) if offset < length
+    ]  # without what was written after it
+    ends = [*logprobs.text_offset[1:], length][: len(inside)]
+    score = text_logprob(ends, logprobs.token_logprobs[: len(inside)], request["context"])
+    return answer.model_copy(update={"text_logprob": score})
+
+
+def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
+    usage = completion.usage
+    details = usage.prompt_tokens_details if usage else None
+    return {
+        "prompt_tokens": usage.prompt_tokens if usage else 0,
+        "cached_tokens": (details.cached_tokens or 0) if details else 0,
+        "completion_tokens": usage.completion_tokens if usage else 0,
+    }
+
+
+def body_of(request: Request) -> dict[str, Any]:
+    """What is sent of a request: where the text begins in a scored prompt is only for the reader."""
+    return {key: value for key, value in request.items() if key != "context"}
+
+
+async def tokenize(client: openai.AsyncOpenAI, model: str, word: str) -> Answer:
+    """The tokens of a word, by the route that llama.cpp and vLLM have for it; they do not agree on the name of its field."""
+    root = str(client.base_url).rstrip("/").removesuffix("/v1")
+    found = await client.post(
+        f"{root}/tokenize", body={"model": model, "content": word, "prompt": word}, cast_to=dict[str, Any]
+    )
+    tokens = found.get("tokens") if isinstance(found, dict) else None
+    if not tokens:
+        raise ValueError("no tokens")
+    return Answer(replies=[str(token) for token in tokens])

@@ -1,0 +1,76 @@
+"""How much a score depends on how one asks: several prompts and example seeds on the same rows.
+
+in:  data/prepared, data/embed, prompts/<prompt>.yaml, and the endpoint of params.yaml
+run: python -m pipeline.llm.sensitivity zero_shot zero_shot_event few_shot --seeds 0 1 2 --rows 200
+
+A prompt with fixed examples is scored once with each seed. Answers come from the store where it has them.
+"""
+
+import argparse
+import asyncio
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.contracts import Prepared, read_params, read_prepared, run
+from pipeline.llm.answers import AnswerStore
+from pipeline.llm.classify import classify, open_asker, rows_to_ask
+from pipeline.llm.params import PromptParams
+from pipeline.llm.prompt_file import FixedExamples, PromptFile, read_prompt
+from pipeline.store import store_folder
+from pipeline.verdict.metrics import score
+
+SHOWN = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "f1": "F1"}
+
+
+def variants(prompts: dict[str, PromptFile], seeds: list[int]) -> dict[str, tuple[str, PromptFile]]:
+    """Each prompt under its name; one with fixed examples once for each seed."""
+    found: dict[str, tuple[str, PromptFile]] = {}
+    for name, prompt in prompts.items():
+        if not isinstance(prompt.examples, FixedExamples):
+            found[name] = (name, prompt)
+            continue
+        for seed in seeds:
+            examples = prompt.examples.model_copy(update={"seed": seed})
+            found[f"{name}, seed {seed}"] = (name, prompt.model_copy(update={"examples": examples}))
+    return found
+
+
+def summary(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean, standard deviation (of the sample) and worst case of each metric over the variants."""
+    return pd.DataFrame({"mean": scores.mean(), "standard deviation": scores.std(ddof=1), "worst": scores.min()}).T
+
+
+async def score_variant(
+    name: str, path: Path, prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared, params: PromptParams
+) -> dict[str, float]:
+    with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
+        async with open_asker(prompt, store, params, name) as asker:
+            found = await classify(prompt, path, rows, prepared, asker, params)
+    return {metric: score(rows["target"].to_numpy(dtype=int), found.scores)[metric] for metric in SHOWN}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prompts", nargs="+", help="files of prompts/, without .yaml")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fixed examples")
+    parser.add_argument("--rows", type=int, default=200, help="how many train tweets, as prompt.train_rows draws them")
+    given = parser.parse_args()
+    paths = {name: Path("prompts") / f"{name}.yaml" for name in given.prompts}
+    prompts = {name: read_prompt(path) for name, path in paths.items()}
+    params, prepared = read_params("prompt", PromptParams), read_prepared()
+    rows = rows_to_ask(prepared, given.rows, test=False)
+    found = {
+        shown: asyncio.run(score_variant(shown, paths[name], prompt, rows, prepared, params))
+        for shown, (name, prompt) in variants(prompts, given.seeds).items()
+    }
+    scores = pd.DataFrame.from_dict(found, orient="index")
+    table = pd.concat([scores, summary(scores)]) if len(scores) > 1 else scores
+    print(f"\n{len(rows)} rows, calibration: {params.calibration}\n")
+    print(table.rename(columns=SHOWN).replace({np.nan: None}).to_markdown(floatfmt=".3f"))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,150 @@
+"""One prompt on an endpoint of some ability: the mode it falls back to, the label words it takes, what calibration asks."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from fake_endpoint import Fake, completion, echo_scored, obliging, serving
+from test_endpoint import endpoint_at, params_with
+
+from pipeline.contracts import InputError, Prepared
+from pipeline.llm.answers import AnswerStore
+from pipeline.llm.ask import Asker
+from pipeline.llm.classify import Classified, classify, rows_to_ask
+from pipeline.llm.prompt_file import read_prompt
+
+ZERO_SHOT = (ROOT / "prompts/zero_shot.yaml").read_text()
+
+
+def run(
+    server: Fake, folder: Path, sample: Prepared, text: str = ZERO_SHOT, rows: int = 24, **changes: Any
+) -> tuple[Classified, Asker]:
+    path = folder / "some.yaml"
+    path.write_text(text)
+    prompt = read_prompt(path)
+
+    async def go() -> tuple[Classified, Asker]:
+        params = params_with(**({"calibration": "none"} | changes))
+        async with Asker(endpoint_at(server.url), AnswerStore(folder / "a.sqlite"), params, "test") as asker:
+            return await classify(prompt, path, rows_to_ask(sample, rows, test=False), sample, asker, params), asker
+
+    return asyncio.run(go())
+
+
+def refusing(*names: str) -> Any:
+    """An endpoint that answers 400 to a request that holds any of these fields."""
+
+    def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
+        refused = [name for name in names if name in body and (name != "n" or body["n"] > 1)]
+        return (400, {"error": {"message": f"unsupported: {refused}"}}) if refused else obliging(body, n)
+
+    return respond
+
+
+def ignoring(*names: str) -> Any:
+    """An endpoint that answers as if the request did not hold these fields."""
+    return lambda body, n: obliging({name: value for name, value in body.items() if name not in names}, n)
+
+
+@pytest.mark.parametrize(
+    ("respond", "scoring", "mode"),
+    [
+        (obliging, "logprobs", "logprobs"),
+        (obliging, "sample", "sample"),
+        (obliging, "text", "text"),
+        (refusing("logprobs"), "logprobs", "sample"),
+        (ignoring("logprobs", "n", "response_format"), "logprobs", "sample"),
+        (refusing("logprobs", "n"), "logprobs", "sample"),
+        (refusing("logprobs", "temperature"), "logprobs", "text"),
+        (refusing("logprobs", "temperature", "max_tokens", "response_format"), "logprobs", "text"),
+        (refusing("temperature"), "logprobs", "logprobs"),
+        (refusing("temperature"), "sample", "text"),
+    ],
+)
+def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
+    tmp_path: Path, sample: Prepared, capsys: pytest.CaptureFixture[str], respond: Any, scoring: str, mode: str
+) -> None:
+    text = ZERO_SHOT.replace("scoring: logprobs", f"scoring: {scoring}")
+    with serving(respond) as server:
+        found, _ = run(server, tmp_path, sample, text)
+        said = capsys.readouterr().out
+        assert found.mode == mode
+        assert said.count("the whole run is scored by") == (mode != scoring)
+        fires = rows_to_ask(sample, 24, test=False)["text"].str.contains("fire", case=False).to_numpy()
+        assert 0 < fires.sum() < 24
+        assert ((found.uncalibrated > 0.5) == fires).all()
+        sent = len(server.bodies)
+        again, asker = run(server, tmp_path, sample, text)
+        assert len(server.bodies) == sent, "what an endpoint can do is asked once"
+        assert asker.sent == 0
+        np.testing.assert_array_equal(again.scores, found.scores)
+
+
+def test_a_passing_fault_is_not_taken_for_a_refusal(tmp_path: Path, sample: Prepared) -> None:
+    with serving(lambda body, n: (503, {}) if "logprobs" in body else obliging(body, n)) as server:
+        with pytest.raises(InputError, match=r"refused the request \(503\)"):
+            run(server, tmp_path, sample, retries=0)
+        server.respond = obliging
+        assert run(server, tmp_path, sample)[0].mode == "logprobs"
+
+
+def test_replies_that_cannot_be_read_have_no_score(tmp_path: Path, sample: Prepared) -> None:
+    with serving(lambda body, n: (200, completion("Well", logprobs=False))) as server:
+        found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1))
+    assert np.isnan(found.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("tokenize", "words", "message"),
+    [
+        (True, '["Yonder", "Yes"]', "both begin with the same token for this model"),
+        (False, '["Yep", "Yes"]', "both begin with 'ye'"),
+    ],
+)
+def test_label_words_that_could_not_be_told_apart_are_refused_before_a_tweet_is_sent(
+    tmp_path: Path, sample: Prepared, tokenize: bool, words: str, message: str
+) -> None:
+    with serving(tokenize=tokenize) as server:
+        with pytest.raises(InputError, match=message):
+            run(server, tmp_path, sample, ZERO_SHOT.replace('["No", "Yes"]', words))
+        assert not [body for body in server.bodies if "<tweet>" in str(body)]
+
+
+@pytest.mark.parametrize(("method", "more"), [("none", 0), ("batch", 0), ("platt", 0), ("contextual", 3)])
+def test_calibration_asks_nothing_but_inputs_without_content(
+    tmp_path: Path, sample: Prepared, method: str, more: int
+) -> None:
+    with serving() as server:
+        before, _ = run(server, tmp_path, sample)
+        found, asker = run(server, tmp_path, sample, calibration=method)
+    assert asker.sent == more
+    assert found.calibration == method
+    assert (found.calibration_labels > 0) == (method == "platt")
+    np.testing.assert_array_equal(found.uncalibrated, before.scores)
+    assert (found.scores != before.scores).any() == (method != "none")
+
+
+def test_hard_replies_are_left_as_they_are(tmp_path: Path, sample: Prepared) -> None:
+    with serving() as server:
+        found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1), calibration="batch")
+    assert found.calibration == "none"
+    assert set(found.scores) == {0.0, 1.0}
+
+
+def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Prepared) -> None:
+    text = (ROOT / "prompts/channel.yaml").read_text()
+    with serving(lambda body, n: (200, echo_scored(body))) as server:
+        found, asker = run(server, tmp_path, sample, text)
+        positive = sample.train["target"].mean()
+        assert found.scores == pytest.approx(positive, abs=0.05), (
+            "all tweets are as probable either way: the prior decides"
+        )
+        assert found.example_labels > 100
+        assert asker.sent == 1 + 2 * rows_to_ask(sample, 24, test=False)["text"].nunique()
+    for answer in ((404, {}), (200, {**echo_scored({"prompt": "a"}), "choices": [{"index": 0, "text": "a"}]})):
+        failing = pytest.raises(InputError, match="no log-probabilities of prompts")
+        with serving(lambda body, n, answer=answer: answer) as server, failing:
+            run(server, tmp_path, sample, text)

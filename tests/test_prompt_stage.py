@@ -1,0 +1,152 @@
+"""The stage as a user runs it, against an endpoint that counts: kill -9, a second run, too many unreadable replies, the key."""
+
+import json
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import SAMPLE, Command, one_line_error
+from fake_endpoint import KEY, Fake, completion, serving
+from test_pipeline import set_param
+
+NAME = "prompt_zero_shot"
+
+
+@pytest.fixture
+def asking(project: Path, command: Command) -> Path:
+    """The project with the whole sample prepared, 300 tweets to be asked about."""
+    for name in ("train.csv", "test.csv"):
+        (project / "data/sample" / name).write_bytes((SAMPLE / name).read_bytes())
+    assert command("pipeline.data.prepare").returncode == 0
+    set_param(project, "prompt.train_rows", 300)
+    return project
+
+
+def point_at(project: Path, server: Fake) -> None:
+    set_param(project, "prompt.base_url", server.url)
+
+
+def scores(project: Path) -> pd.DataFrame:
+    return pd.read_parquet(project / f"predictions/{NAME}.parquet")
+
+
+@pytest.mark.slow
+def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
+    """Killed five times at random, the run ends with the scores of an unbroken one, and sends again only what was under way."""
+    stage = [sys.executable, "-m", "pipeline.llm.prompt", "zero_shot"]
+    with serving() as whole:
+        point_at(asking, whole)
+        done = command(
+            "pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")
+        )
+        assert done.returncode == 0, done.stderr
+    unbroken = scores(asking)
+    assert len(unbroken) == 300
+    (asking / f"predictions/{NAME}.parquet").unlink()
+    chance = random.Random(0)
+    with serving(seconds=0.05) as server:
+        point_at(asking, server)
+        for _ in range(5):
+            before = len(server.bodies)
+            started = subprocess.Popen(
+                stage,
+                cwd=asking,
+                env={"PATH": "/usr/bin", "OPENAI_API_KEY": KEY, "DISASTER_TWEETS_STORE": str(tmp_path / "store")},
+                stderr=subprocess.DEVNULL,
+            )
+            while len(server.bodies) == before and started.poll() is None:
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0, 0.5))
+            started.send_signal(signal.SIGKILL)
+            assert started.wait() == -signal.SIGKILL
+            assert not (asking / f"predictions/{NAME}.parquet").exists()
+        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        sent = Counter(json.dumps(body, sort_keys=True) for body in server.bodies)
+        assert set(sent) == {json.dumps(body, sort_keys=True) for body in whole.bodies}
+        again = sum(sent.values()) - len(sent)
+        assert again <= 5 * 4, f"{again} requests were sent again, more than were under way"
+    pd.testing.assert_frame_equal(scores(asking), unbroken)
+
+
+def test_what_the_stage_writes(asking: Path, command: Command) -> None:
+    with serving() as server:
+        point_at(asking, server)
+        set_param(asking, "prompt.calibration", "contextual")
+        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        assert done.returncode == 0, done.stderr
+        distinct = len(server.bodies)
+    costs = json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]
+    assert costs["scoring"] == "logprobs"
+    assert costs["calibration"] == "contextual"
+    raw = pd.read_parquet(asking / f"predictions/uncalibrated/{NAME}.parquet")
+    assert (raw["score"] != scores(asking)["score"]).any()
+    lines = [json.loads(line) for line in (asking / f"transcripts/{NAME}.jsonl").read_text().splitlines()]
+    about = [line for line in lines if line["id"] is not None]
+    assert [line["id"] for line in about] == scores(asking)["id"].tolist()
+    assert [line["score"] for line in about] == scores(asking)["score"].tolist()
+
+    # The transcripts are all that it takes to make the store anew: nothing is paid for twice.
+    assert "answers deleted" in command("pipeline.llm.answer_store", "prune", "--all").stdout
+    rebuilt = command("pipeline.llm.answer_store", "rebuild", f"transcripts/{NAME}.jsonl")
+    assert f"{distinct + 1} answers were new" in rebuilt.stdout, "one refusal to show tokens is no chat request"
+    before = (asking / f"predictions/{NAME}.parquet").read_bytes()
+    again = command("pipeline.llm.prompt", "zero_shot")
+    assert again.returncode == 0, again.stderr
+    assert "0 new requests" in again.stdout
+    assert (asking / f"predictions/{NAME}.parquet").read_bytes() == before
+
+
+def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking: Path, command: Command) -> None:
+    def mumbling(body: dict, n: int) -> tuple[int, dict]:  # type: ignore[type-arg]
+        return 200, completion("Hm" if n % 4 == 0 else "Yes")
+
+    with serving(mumbling) as server:
+        point_at(asking, server)
+        said = one_line_error(command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY))
+        assert "of the replies could not be read, more than prompt.max_unparsed (10%)" in said
+        assert (asking / f"transcripts/{NAME}.jsonl").exists()
+        assert not (asking / "predictions").exists()
+        set_param(asking, "prompt.max_unparsed", 0.5)
+        done = command("pipeline.llm.prompt", "zero_shot")
+        assert done.returncode == 0, done.stderr
+    unparsed = scores(asking)["status"] == "unparsed"
+    assert 0.2 < unparsed.mean() < 0.3
+    assert json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]["unparsed"] == unparsed.sum()
+
+
+@pytest.mark.parametrize("key", [KEY, "sk-wrong-but-secret-91b3"], ids=["right", "wrong"])
+def test_the_key_is_nowhere(asking: Path, command: Command, tmp_path: Path, key: str) -> None:
+    """Not in a file, a log at its most talkative, an error, or the process list."""
+    listed: list[str] = []
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.1):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    listed.append(path.read_bytes().decode(errors="replace"))
+                except OSError:
+                    continue
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with serving(seconds=0.01) as server:
+        point_at(asking, server)
+        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=key, OPENAI_LOG="debug")
+    over.set()
+    watcher.join()
+    assert (done.returncode == 0) == (key == KEY), done.stderr
+    assert "DEBUG" in done.stderr, "the log is at its most talkative"
+    assert any("pipeline.llm.prompt" in line for line in listed)
+    assert key not in done.stdout + done.stderr + "".join(listed)
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(written) > 20
+    assert not [path for path in written if key.encode() in path.read_bytes()]
