@@ -11,7 +11,7 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.evaluate import EvaluateParams, compare_pair, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
 from pipeline.verdict.submission import best_threshold, candidates, check_submission, fit_rule
-from pipeline.verdict.table import render_table
+from pipeline.verdict.table import render_table, shown_pairs
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
 SCORES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.1, 0.2, 0.7])
@@ -185,6 +185,14 @@ def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> No
     found = score_classifier(nothing, nothing.index, PARAMS)
     assert (found["accuracy"], found["unparsed"]) == (0.0, 8)
     assert np.isnan(found["roc_auc"])
+
+
+def test_with_many_classifiers_only_the_telling_pairs_are_shown() -> None:
+    ranked = ["d", "a", "c", "b"]
+    paired = pd.DataFrame(itertools.combinations(sorted(ranked), 2), columns=["a", "b"])
+    found = {frozenset(pair) for pair in shown_pairs(paired, ranked).to_numpy().tolist()}
+    assert found == {frozenset(pair) for pair in ("da", "dc", "db", "ac", "cb")}
+    assert shown_pairs(pd.DataFrame(), ["a"]).empty
 
 
 def test_the_table_names_every_classifier_and_pair() -> None:

@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from tqdm import tqdm
 
+from pipeline.classifiers.encoder import choose_device, choose_dtype
 from pipeline.contracts import InputError
 from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
@@ -20,29 +22,25 @@ BATCH = 16
 
 
 class LocalScorer(Asker):
-    """An `Asker` of the local model: the same store, caps and progress, without a server."""
+    """An `Asker` of the local model: the same store and progress; nothing is sent, so no limit applies."""
 
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         self.path = gguf_file(params.model)
-        # What determines the scores: the weights and the library; the dtype follows from the hardware.
-        identity = f"sha256:{sha256(self.path)} transformers {version('transformers')}"
+        self.device = choose_device("auto")
+        self.dtype = choose_dtype("auto", self.device)
+        identity = f"sha256:{sha256(self.path)} transformers {transformers.__version__} {self.dtype}"
         endpoint = replace(embedded(params.model, params.embedded), kind="local", identity=identity)
         super().__init__(endpoint, store, params, name)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
-        for request, answer in score_texts(self.path, list(missing.values())):
+        for request, answer in score_texts(*load(self.path, self.device, self.dtype), list(missing.values())):
             self.sent += 1
             self.keep(request, answer)
             self.show(progress)
 
 
-def load(path: Path) -> tuple[Any, Any]:
+def load(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
     """The model in a GGUF file, dequantized, and its tokenizer."""
-    import transformers  # noqa: PLC0415 - only this mode needs torch
-
-    from pipeline.classifiers.encoder import choose_device, choose_dtype  # noqa: PLC0415
-
-    device = choose_device("auto")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
@@ -50,17 +48,14 @@ def load(path: Path) -> tuple[Any, Any]:
         raise InputError(
             f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"
         ) from None
-    model.to(device=device, dtype=choose_dtype("auto", device)).eval()
+    model.to(device=device, dtype=dtype).eval()
     tokenizer.padding_side = "right"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model, tokenizer
 
 
-def score_texts(path: Path, requests: list[Request]) -> Iterator[tuple[Request, Answer]]:
+def score_texts(model: Any, tokenizer: Any, requests: list[Request]) -> Iterator[tuple[Request, Answer]]:
     """The log-probability of each request's text, those of similar length together."""
-    import torch  # noqa: PLC0415
-
-    model, tokenizer = load(path)
     in_order = sorted(requests, key=lambda request: len(request["prompt"]), reverse=True)
     for start in range(0, len(in_order), BATCH):
         part = in_order[start : start + BATCH]

@@ -14,7 +14,6 @@ from pipeline.llm import calibration, scoring
 from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
 from pipeline.llm.capabilities import Capabilities, check_label_words, choose_mode
-from pipeline.llm.channel import LocalScorer
 from pipeline.llm.examples import Example, choose_examples, pool_of, records
 from pipeline.llm.params import Calibration, PromptParams
 from pipeline.llm.prompt_file import (
@@ -129,6 +128,8 @@ def requests_about(
 def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, name: str) -> Asker:
     """Who is asked: the endpoint, or, for a channel without one, the local model."""
     if isinstance(prompt, ChannelPrompt) and params.base_url is None:
+        from pipeline.llm.channel import LocalScorer  # noqa: PLC0415 - only this mode needs torch
+
         return LocalScorer(store, params, name)
     return Asker(endpoint(params), store, params, name)
 

@@ -92,7 +92,7 @@ def render_table(
             f"{row['only_a_right']} : {row['only_b_right']}",
             p_value(row["mcnemar_p"]),
         ]
-        for _, row in paired.iterrows()
+        for _, row in shown_pairs(paired, list(map(str, scores.index))).iterrows()
     ]
     pair_header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"]
     parts = [
@@ -106,8 +106,19 @@ def render_table(
     if len(uncalibrated):
         parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
     if pair_rows:
-        parts += ["Pair by pair, on the rows that both scored:", markdown(pair_header, pair_rows)]
+        parts += [
+            "Each against the best and against the next, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
+            markdown(pair_header, pair_rows),
+        ]
     return "\n\n".join(parts + left_out) + "\n"
+
+
+def shown_pairs(paired: pd.DataFrame, ranked: list[str]) -> pd.DataFrame:
+    """The pairs that hold the best classifier, or two neighbours in rank: with many, all pairs are too many to read."""
+    if not len(paired):
+        return paired
+    a, b = (paired[side].map(ranked.index) for side in ("a", "b"))
+    return paired[((a - b).abs() == 1) | (a == 0) | (b == 0)]
 
 
 def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataFrame) -> str:

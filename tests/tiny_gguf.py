@@ -1,0 +1,55 @@
+"""A language model of random weights that looks at a window of 32 tokens only, as a GGUF file."""
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+WIDTH, HEADS, HEAD, HIDDEN, LAYERS, WINDOW = 32, 2, 16, 64, 6, 32
+
+
+def write(path: Path, tokenizer: Path) -> None:
+    """Gemma 3's architecture: five of six layers slide. The tokenizer is that of another GGUF file."""
+    fields = gguf.GGUFReader(tokenizer).fields
+    writer = gguf.GGUFWriter(path, "gemma3")
+    writer.add_context_length(4096)
+    writer.add_embedding_length(WIDTH)
+    writer.add_block_count(LAYERS)
+    writer.add_feed_forward_length(HIDDEN)
+    writer.add_head_count(HEADS)
+    writer.add_head_count_kv(1)
+    writer.add_key_length(HEAD)
+    writer.add_value_length(HEAD)
+    writer.add_layer_norm_rms_eps(1e-6)
+    writer.add_sliding_window(WINDOW)
+    writer.add_rope_freq_base(10_000.0)
+    for name, field in fields.items():
+        if name.startswith("tokenizer."):
+            array = field.types[0] == gguf.GGUFValueType.ARRAY
+            writer.add_array(name, field.contents()) if array else writer.add_key_value(
+                name, field.contents(), field.types[0]
+            )
+    rng = np.random.default_rng(0)
+
+    def add(name: str, *shape: int) -> None:
+        values = np.ones(shape) if "norm" in name else rng.normal(0, 0.3, shape)
+        writer.add_tensor(f"{name}.weight", values.astype(np.float32))
+
+    add("token_embd", len(fields["tokenizer.ggml.tokens"].data), WIDTH)
+    add("output_norm", WIDTH)
+    for n in range(LAYERS):
+        for norm in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
+            add(f"blk.{n}.{norm}", WIDTH)
+        for norm in ("attn_q_norm", "attn_k_norm"):
+            add(f"blk.{n}.{norm}", HEAD)
+        add(f"blk.{n}.attn_q", HEADS * HEAD, WIDTH)
+        add(f"blk.{n}.attn_k", HEAD, WIDTH)
+        add(f"blk.{n}.attn_v", HEAD, WIDTH)
+        add(f"blk.{n}.attn_output", WIDTH, HEADS * HEAD)
+        add(f"blk.{n}.ffn_gate", HIDDEN, WIDTH)
+        add(f"blk.{n}.ffn_up", HIDDEN, WIDTH)
+        add(f"blk.{n}.ffn_down", WIDTH, HIDDEN)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
