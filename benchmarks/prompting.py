@@ -54,7 +54,7 @@ async def measure(
     """One row a way of asking: tweets a second, the share of prompt tokens that were cached, tokens read a second."""
     with tempfile.TemporaryDirectory() as folder, closing(AnswerStore(Path(folder) / "answers.sqlite")) as store:
         async with Asker(at, store, params, name) as asker:
-            mode, can = await choose_mode(asker.probe, prompt)
+            mode, can = await choose_mode(asker, prompt)
         examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
         requests = [
             requests_about(prompt, mode, can, shown, tweet, params)[0]

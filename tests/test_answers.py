@@ -71,15 +71,17 @@ def test_size_export_prune_and_rebuild(filled: AnswerStore, command: Command, pr
     assert said.returncode == 0, said.stderr
     assert [line.split()[-10] for line in said.stdout.splitlines() if "large" in line or "small" in line] == ["4", "3"]
     assert command(tool, "export", "all.jsonl").returncode == 0
-    before = {one.key: (one.request, one.answer) for one in filled.all()}
+    before = {one.key: (one.request, one.answer, one.created) for one in filled.all()}
     assert "say what to delete" in one_line_error(command(tool, "prune"))
     assert "3 answers deleted" in command(tool, "prune", "--model", "small").stdout
     assert filled.count() == 4
     assert "0 answers deleted" in command(tool, "prune", "--before", "2020-01-01").stdout
+    assert "invalid fromisoformat value" in command(tool, "prune", "--before", "31.01.2020").stderr
+    assert filled.count() == 4
     assert "4 answers deleted" in command(tool, "prune", "--all").stdout
     done = command(tool, "rebuild", "all.jsonl", "all.jsonl")
     assert "7 answers were new" in done.stdout, done.stderr
-    assert {one.key: (one.request, one.answer) for one in filled.all()} == before
+    assert {one.key: (one.request, one.answer, one.created) for one in filled.all()} == before
 
 
 def test_rebuilding_from_something_else_says_where_it_is_wrong(

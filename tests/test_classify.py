@@ -44,6 +44,13 @@ def refusing(*names: str) -> Any:
     return respond
 
 
+def thinking(body: dict[str, Any], n: int) -> tuple[int, Any]:
+    """A model that thinks first: no max_tokens, no temperature, no logprobs, and an error where there is no room to think."""
+    if body.get("max_completion_tokens", 1000) < 500:
+        return 400, {"error": {"message": "Could not finish the message because max_tokens was reached"}}
+    return refusing("max_tokens", "temperature", "logprobs")(body, n)
+
+
 def ignoring(*names: str) -> Any:
     """An endpoint that answers as if the request did not hold these fields."""
     return lambda body, n: obliging({name: value for name, value in body.items() if name not in names}, n)
@@ -58,6 +65,8 @@ def ignoring(*names: str) -> Any:
         (refusing("logprobs"), "logprobs", "sample"),
         (ignoring("logprobs", "n", "response_format"), "logprobs", "sample"),
         (refusing("logprobs", "n"), "logprobs", "sample"),
+        (refusing("logprobs", "n", "seed"), "logprobs", "sample"),
+        (thinking, "logprobs", "text"),
         (refusing("logprobs", "temperature"), "logprobs", "text"),
         (refusing("logprobs", "temperature", "max_tokens", "response_format"), "logprobs", "text"),
         (refusing("temperature"), "logprobs", "logprobs"),
@@ -69,7 +78,8 @@ def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
 ) -> None:
     text = ZERO_SHOT.replace("scoring: logprobs", f"scoring: {scoring}")
     with serving(respond) as server:
-        found, _ = run(server, tmp_path, sample, text)
+        room = {"reply_tokens": 1000} if respond is thinking else {}
+        found, _ = run(server, tmp_path, sample, text, **room)
         said = capsys.readouterr().out
         assert found.mode == mode
         assert said.count("the whole run is scored by") == (mode != scoring)
@@ -77,7 +87,7 @@ def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
         assert 0 < fires.sum() < 24
         assert ((found.uncalibrated > 0.5) == fires).all()
         sent = len(server.bodies)
-        again, asker = run(server, tmp_path, sample, text)
+        again, asker = run(server, tmp_path, sample, text, **room)
         assert len(server.bodies) == sent, "what an endpoint can do is asked once"
         assert asker.sent == 0
         np.testing.assert_array_equal(again.scores, found.scores)
@@ -89,6 +99,36 @@ def test_a_passing_fault_is_not_taken_for_a_refusal(tmp_path: Path, sample: Prep
             run(server, tmp_path, sample, retries=0)
         server.respond = obliging
         assert run(server, tmp_path, sample)[0].mode == "logprobs"
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_endpoint_that_refuses_a_plain_question_may_be_mended(tmp_path: Path, sample: Prepared, status: int) -> None:
+    """A model that was not pulled yet, an account without credit: what it can do is not concluded from that."""
+    with serving(lambda body, n: (status, {"error": {"message": "no"}})) as server:
+        with pytest.raises(InputError, match=r"prompt\.model"):
+            run(server, tmp_path, sample)
+        server.respond = obliging
+        assert run(server, tmp_path, sample)[0].mode == "logprobs"
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
+    tmp_path: Path, sample: Prepared, batch: bool
+) -> None:
+    rows = rows_to_ask(sample, 24, test=False)
+    violent = rows["text"].iloc[5]
+
+    def filtering(body: dict[str, Any], n: int) -> tuple[int, Any]:
+        return (400, {"error": {"code": "content_filter"}}) if violent in str(body) else obliging(body, n)
+
+    changes = {"batch": {"use": batch, "poll_seconds": 0.01}}
+    with serving(filtering) as server:
+        found, _ = run(server, tmp_path, sample, **changes)
+        assert np.isnan(found.scores).tolist() == (rows["text"] == violent).tolist()
+        server.respond = obliging
+        found, asker = run(server, tmp_path, sample, **changes)
+        assert asker.sent == 1
+        assert not np.isnan(found.scores).any()
 
 
 def test_replies_that_cannot_be_read_have_no_score(tmp_path: Path, sample: Prepared) -> None:
@@ -137,7 +177,8 @@ def test_hard_replies_are_left_as_they_are(tmp_path: Path, sample: Prepared) -> 
 def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Prepared) -> None:
     text = (ROOT / "prompts/channel.yaml").read_text()
     with serving(lambda body, n: (200, echo_scored(body))) as server:
-        found, asker = run(server, tmp_path, sample, text)
+        batch = {"use": True, "poll_seconds": 0.01}
+        found, asker = run(server, tmp_path, sample, text, batch=batch)
         positive = sample.train["target"].mean()
         assert found.scores == pytest.approx(positive, abs=0.05), (
             "all tweets are as probable either way: the prior decides"

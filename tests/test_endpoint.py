@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from fake_endpoint import KEY, ChatBody, check, completion, echo_scored, serving
 from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params
-from pipeline.llm.answers import AnswerStore
+from pipeline.llm.answers import AnswerStore, request_key
 from pipeline.llm.ask import Asker
+from pipeline.llm.batch import jobs
 from pipeline.llm.params import PromptParams
 from pipeline.llm.server import Address, Endpoint
 
@@ -118,6 +120,13 @@ def wrong_model(body: dict[str, Any], _: int) -> tuple[int, Any]:
         (lambda body, n: Faults["503"], r"refused the request \(503\)"),
         (lambda body, n: Faults["reset connection"], "cannot be reached"),
         (lambda body, n: (200, completion("Yes") | {"choices": []}), "no completion"),
+        (lambda body, n: (200, completion("Yes") | {"choices": [{}]}), "no completion"),
+        (lambda body, n: (200, completion("Yes") | {"choices": [None]}), "no completion"),
+        (lambda body, n: (200, completion("Yes") | {"choices": "x"}), "no completion"),
+        (
+            lambda body, n: (200, {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{}]}}]}),
+            "no completion",
+        ),
         (lambda body, n: (200, b'{"choices": ['), "no completion"),
         (lambda body, n: (200, b"<html>Welcome</html>"), "no completion"),
     ],
@@ -144,9 +153,9 @@ def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path) -> None:
         ask("http://127.0.0.1:9/v1", tmp_path, ["a"], retries=0)
 
 
-@pytest.mark.parametrize("fault", ["400", *Faults])
+@pytest.mark.parametrize("fault", ["401", *Faults])
 def test_answers_before_a_failure_are_kept(tmp_path: Path, fault: str) -> None:
-    broken = Faults.get(fault, (400, {"error": {"message": "no"}}))
+    broken = Faults.get(fault, (401, {"error": {"message": "no"}}))
     texts = [f"tweet {n}" for n in range(60)]
     with serving(lambda body, n: loud(body, n) if n <= 10 else broken) as server:
         with pytest.raises(InputError):
@@ -191,19 +200,24 @@ def test_a_cap_stops_the_run_and_keeps_the_answers(
         assert ask(server.url, tmp_path, texts) == ([text.upper() for text in texts], 40 - sent)
 
 
+def test_a_cap_on_requests_counts_those_that_are_repeated(tmp_path: Path) -> None:
+    with serving(lambda body, n: Faults["500"]) as server:
+        with pytest.raises(InputError, match=r"prompt\.limits\.requests: the cap of 3 is reached after 3 requests"):
+            ask(server.url, tmp_path, ["a", "b"], limits={"requests": 3}, retries=5)
+        assert len(server.bodies) == 3
+
+
 def test_requests_per_minute(tmp_path: Path) -> None:
     with serving(loud) as server:
-        start = time.monotonic()
-        # 60 a minute may come at once, the 61st and 62nd a second apart.
-        ask(server.url, tmp_path, [str(n) for n in range(62)], limits={"requests_per_minute": 60}, concurrency=8)
-        assert time.monotonic() - start > 1.5
+        ask(server.url, tmp_path, [str(n) for n in range(4)], limits={"requests_per_minute": 120}, concurrency=4)
+        assert np.diff(server.times).min() > 0.4, "evenly, two a second"
 
 
 def test_tokens_per_minute(tmp_path: Path) -> None:
     with serving(loud) as server:
         start = time.monotonic()
-        # About 30 tokens each: twenty may come at once, the others about three seconds apart.
-        ask(server.url, tmp_path, [f"{n}" for n in range(22)], limits={"tokens_per_minute": 600})
+        # About 30 tokens each: three may come at once, the others about a second apart.
+        ask(server.url, tmp_path, [f"{n}" for n in range(6)], limits={"tokens_per_minute": 1200})
         assert time.monotonic() - start > 1.5
 
 
@@ -243,17 +257,44 @@ def test_what_failed_in_a_batch_is_asked_again(tmp_path: Path) -> None:
         assert [batch["done"] for batch in server.batches.values()] == [8, 2]
 
 
-def test_a_request_that_a_batch_refuses_ends_it_with_the_others_kept(tmp_path: Path) -> None:
-    texts = [f"tweet {n}" for n in range(10)]
+def test_an_answer_in_a_batch_that_cannot_be_read_is_not_bought_again(tmp_path: Path) -> None:
+    with serving(lambda body, n: (200, {"choices": []}) if "tweet 3" in str(body) else loud(body, n)) as server:
+
+        async def run() -> list[list[str]]:
+            store = AnswerStore(tmp_path / "answers.sqlite")
+            async with Asker(endpoint_at(server.url), store, params_with(**BATCH), "test") as asker:
+                return [answer.replies for answer in await asker.ask([question(f"tweet {n}") for n in range(5)])]
+
+        assert asyncio.run(run()) == [["TWEET 0"], ["TWEET 1"], ["TWEET 2"], [], ["TWEET 4"]]
+        assert len(server.batches) == 1
+
+
+def test_what_the_types_of_the_sdk_do_not_know_is_no_reason_to_lose_an_answer(tmp_path: Path) -> None:
+    with serving(lambda body, n: (200, loud(body, n)[1] | {"service_tier": "on_demand", "x": "a\u2028b"})) as server:
+        assert ask(server.url, tmp_path, ["a"], **BATCH) == (["A"], 1)
+
+
+def test_a_batch_of_another_prompt_is_left_to_it(tmp_path: Path) -> None:
+    store = AnswerStore(tmp_path / "answers.sqlite")
     with serving(loud) as server:
-        server.failing = {"tweet 3": 400}
-        with pytest.raises(InputError, match=r"requests were refused \(\[400\]\); the other answers are kept"):
-            ask(server.url, tmp_path, texts, **BATCH)
-        assert ask(server.url, tmp_path, texts, **BATCH)[1] == 1
+        other = question("another prompt's")
+        store.begin_batch("a job", endpoint_at(server.url).identity, {"a key": other})
+        assert ask(server.url, tmp_path, ["a"], **BATCH) == (["A"], 1)
+        assert [batch["done"] for batch in server.batches.values()] == [1]
 
 
-@pytest.mark.parametrize("noted", [True, False], ids=["while it waits", "before it is noted that it was sent"])
-def test_a_killed_batch_is_found_again_and_not_paid_twice(tmp_path: Path, noted: bool) -> None:
+def test_a_run_killed_before_its_batch_was_sent_sends_it_once(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        identity = endpoint_at(server.url).identity
+        asked = {request_key(identity, question(text)): question(text) for text in "abc"}
+        ((job, keyed),) = jobs(asked)
+        AnswerStore(tmp_path / "answers.sqlite").begin_batch(job, identity, keyed)
+        assert ask(server.url, tmp_path, ["a", "b", "c"], **BATCH) == (["A", "B", "C"], 3)
+        assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["the same rows", "more rows"])
+def test_a_killed_batch_is_found_again_and_not_paid_twice(tmp_path: Path, same: bool) -> None:
     texts = [f"tweet {n}" for n in range(10)]
     with serving(loud) as server:
         server.polls_until_done = 10**9
@@ -267,10 +308,10 @@ def test_a_killed_batch_is_found_again_and_not_paid_twice(tmp_path: Path, noted:
             asyncio.run(killed())
         assert len(server.batches) == 1
         server.polls_until_done = 0
-        more = texts if noted else [*texts, "tweet 10"]
+        more = texts if same else [*texts, "tweet 10"]
         assert ask(server.url, tmp_path, more, **BATCH)[0] == [text.upper() for text in more]
-        assert len(server.batches) == (1 if noted else 2)
-        assert [batch["done"] for batch in server.batches.values()] == ([10] if noted else [10, 1])
+        assert len(server.batches) == (1 if same else 2)
+        assert [batch["done"] for batch in server.batches.values()] == ([10] if same else [10, 1])
 
 
 def test_a_batch_must_fit_under_the_caps_as_a_whole(tmp_path: Path) -> None:

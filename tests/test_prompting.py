@@ -72,6 +72,7 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
         ("{keyword}", "{keywrd}", r"messages\.1: no variable 'keywrd'; there are keyword, location, text"),
         ("({keyword}): {text}", "none", r"messages: must contain \{text\}"),
         ("{text}", "{text", r"expected '}'"),
+        ("{text}", "{text!r}", "written as {name}, without a format"),
         ("{label}", "Yes", r"examples\.messages: must contain \{label\}"),
         ("Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
         ('"Yes"', '"Nope"', r"neither the beginning of the other"),
@@ -209,7 +210,7 @@ def test_a_sample_of_rows_is_stratified_and_keeps_groups_whole(sample: Prepared)
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 MESSAGES = [{"role": "user", "content": "?"}]
-ABLE = Capabilities(temperature=True, top_logprobs=20, structured=True, choices=True)
+ABLE = Capabilities(temperature=True, top_logprobs=20, structured=True, choices=True, seed=True)
 BARE = Capabilities(length="max_completion_tokens")
 
 
@@ -218,7 +219,8 @@ BARE = Capabilities(length="max_completion_tokens")
     [
         ("logprobs", ABLE, 1, {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20}),
         ("sample", ABLE, 1, {"n": 5, "temperature": 0.7, "max_tokens": 9}),
-        ("sample", ABLE.model_copy(update={"choices": False}), 5, {"seed": 0, "temperature": 0.7}),
+        ("sample", ABLE.model_copy(update={"choices": False}), 5, {"seed": 0, "vote": 0, "temperature": 0.7}),
+        ("sample", ABLE.model_copy(update={"choices": False, "seed": False}), 5, {"vote": 0, "temperature": 0.7}),
         ("text", ABLE, 1, {"temperature": 0.0, "max_tokens": 9}),
         ("text", BARE, 1, {"max_completion_tokens": 9}),
     ],
@@ -231,7 +233,8 @@ def test_a_mode_sends_what_the_endpoint_can_do(
     assert len({str(request) for request in asked}) == number, (
         "each vote is a request of its own, kept under its own key"
     )
-    assert asked[0].items() >= holds.items()
+    assert asked[0] | holds == asked[0]
+    assert ("seed" in asked[0]) == (can.seed and mode == "sample")
     assert ("response_format" in asked[0]) == (can.structured and mode != "logprobs")
     assert ("temperature" in asked[0]) == can.temperature
 
@@ -245,7 +248,7 @@ def test_a_mode_sends_what_the_endpoint_can_do(
         ("**Yes**", 1),
         ('"No"', 0),
         ("Yes, it reports a fire.", 1),
-        ("No - it is a joke", None),
+        ("No - it is a joke", 0),
         ("No; a joke", 0),
         ("Answer: Yes", 1),
         ("The answer is No.", 0),
@@ -256,11 +259,19 @@ def test_a_mode_sends_what_the_endpoint_can_do(
         ('```json\n{\n  "label": "no"\n}\n```', 0),
         ('{\n  "label": "No"', 0),
         ('{"label": "Maybe"}', None),
-        ('{"answer": "Yes"}', None),
+        ('{"answer": "Yes"}', 1),
         ("No doubt about it", None),
         ("I have no idea", None),
         ("Yes or No", None),
         ("Yes.\nNo.", None),
+        ("Yes. No.", None),
+        ("No, Yes", None),
+        ("Yes/No", None),
+        ("Yes, no doubt about it", 1),
+        ("Yes 🔥", 1),
+        ("No (a joke)", 0),
+        ("No\n\nBecause {a}", 0),
+        ("well, no. Or yes?</think>\nYes", 1),
         ("Yes. Answer: No", None),
         ("Nothing burns", None),
         ("Yesterday", None),
@@ -311,11 +322,13 @@ def test_label_of(token: str, label: int | None) -> None:
         ([("No", 0.8), ("The", 0.15)], 0.05 / 0.85),
         ([("Yes", 0.99)], 0.99),
         ([("I", 0.5), ("The", 0.4)], None),
+        ([("The", 1.0), ("No", 0.0)], None),
+        ([("Yes", 1.0), ("The", 0.0)], 1 - 1e-9),
         ([], None),
     ],
 )
 def test_score_logprobs(top: list[tuple[str, float]], expected: float | None) -> None:
-    found = score_logprobs([(token, math.log(p)) for token, p in top], WORDS)
+    found = score_logprobs([(token, math.log(p) if p else -9999.0) for token, p in top], WORDS)
     assert found == (None if expected is None else pytest.approx(expected))
 
 

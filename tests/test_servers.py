@@ -99,7 +99,7 @@ def test_a_channel_is_scored_by_the_local_model(tmp_path: Path, sample: Prepared
 
 def test_the_local_model_scores_as_an_unbatched_one_does() -> None:
     """Neither padding nor where the text begins may change log p(text | context): held against a plain forward pass."""
-    model, tokenizer = load(gguf_file(MODEL), torch.device("cpu"), torch.float32)
+    model, tokenizer = load(gguf_file(MODEL))
     texts = ["Fire in the hills", "ok", "A very long line about the weather of the last seven days, which was fine"]
     requests = [{"prompt": f"A tweet: {text}", "context": len("A tweet:")} for text in texts]
     scored = {request["prompt"]: answer.text_logprob for request, answer in score_texts(model, tokenizer, requests)}

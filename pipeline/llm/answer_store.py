@@ -12,6 +12,7 @@ import argparse
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -32,6 +33,7 @@ class Line(BaseModel):
     """A line of a transcript or an export, as far as the store is concerned."""
 
     identity: str
+    created: str | None = None
     asked: list[Pair]
 
 
@@ -90,7 +92,7 @@ def main() -> None:
     exporting.add_argument("--model", default="")
     prune = commands.add_parser("prune", help="delete answers; say which")
     prune.add_argument("--model", default="")
-    prune.add_argument("--before", default="", help="a date such as 2026-01-31")
+    prune.add_argument("--before", type=date.fromisoformat, help="a date such as 2026-01-31")
     prune.add_argument("--all", action="store_true")
     rebuild = commands.add_parser("rebuild", help="put the answers of transcripts or exports into it")
     rebuild.add_argument("files", type=Path, nargs="+")
@@ -109,14 +111,15 @@ def main() -> None:
             case "prune":
                 if not (given.model or given.before or given.all):
                     raise InputError("prune: say what to delete: --model, --before or --all")
-                print(f"{store.prune(given.model, given.before):,} answers deleted")
+                before = given.before.isoformat() if given.before else ""
+                print(f"{store.prune(given.model, before):,} answers deleted")
             case "rebuild":
-                before = store.count()
+                held = store.count()
                 for file in given.files:
                     for line in list(read_lines(file)):
                         for pair in line.asked:
-                            store.put(line.identity, pair.request, pair.answer)
-                print(f"{store.count() - before:,} answers were new to the store")
+                            store.put(line.identity, pair.request, pair.answer, line.created)
+                print(f"{store.count() - held:,} answers were new to the store")
 
 
 if __name__ == "__main__":

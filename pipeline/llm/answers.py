@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
+from pipeline.contracts import InputError
+
 # Raised when answers of an older layout must not be found any more.
 FORMAT = 2
 
@@ -55,71 +57,89 @@ class AnswerStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._db.execute("PRAGMA journal_mode = WAL")
-        self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.execute(
+        self._run("PRAGMA journal_mode = WAL")
+        self._run("PRAGMA synchronous = NORMAL")
+        self._run(
             "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, "
             "request TEXT NOT NULL, answer TEXT NOT NULL, created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
         )
         # Written before a batch is sent, so that a killed run finds it again instead of paying for another.
-        self._db.execute(
+        self._run(
             "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
             "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
         )
 
     def get(self, key: str) -> Answer | None:
-        row = self._db.execute("SELECT answer FROM answers WHERE key = ?", (key,)).fetchone()
+        row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
         return Answer.model_validate_json(row[0]) if row else None
 
-    def put(self, identity: str, request: Request, answer: Answer) -> None:
-        """Keep an answer; if another process was first, its answer stands."""
-        self._db.execute(
-            "INSERT OR IGNORE INTO answers (key, identity, request, answer) VALUES (?, ?, ?, ?)",
-            (
-                request_key(identity, request),
-                identity,
-                json.dumps(request, ensure_ascii=False),
-                answer.model_dump_json(exclude_defaults=True),
-            ),
+    def put(self, identity: str, request: Request, answer: Answer, created: str | None = None) -> Answer:
+        """Keep an answer; if another process was first, its answer stands, and is returned."""
+        key = request_key(identity, request)
+        kept = self._run(
+            "INSERT OR IGNORE INTO answers (key, identity, request, answer, created) "
+            "VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))",
+            key,
+            identity,
+            json.dumps(request, ensure_ascii=False),
+            answer.model_dump_json(exclude_defaults=True),
+            created,
         )
+        return answer if kept.rowcount else self.get(key) or answer
+
+    def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
+        """A statement; what goes wrong with the file (a full disk, a lock that stays) is an `InputError`."""
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise InputError(f"{self.path}: {error}") from None
 
     def all(self, identity: str = "") -> Iterator[Stored]:
         """Every answer of the models whose identity contains a text, oldest first."""
-        rows = self._db.execute(
+        rows = self._run(
             "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?) OR ? = '' "
             "ORDER BY created, key",
-            (identity, identity),
+            identity,
+            identity,
         )
         for key, model, request, answer, created in rows:
             yield Stored(key, model, json.loads(request), Answer.model_validate_json(answer), created)
 
     def count(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM answers").fetchone()[0])
+        return int(self._run("SELECT count(*) FROM answers").fetchone()[0])
 
     def prune(self, identity: str, before: str) -> int:
-        """Delete the answers of the models whose identity contains a text, or made before a date; how many they were."""
-        deleted = self._db.execute(
+        """Delete the answers of the models whose identity contains a text, made before a date (ISO); how many they were.
+
+        An empty text or date leaves that open.
+        """
+        deleted = self._run(
             "DELETE FROM answers WHERE (instr(identity, ?) OR ? = '') AND (created < ? OR ? = '')",
-            (identity, identity, before, before),
+            identity,
+            identity,
+            before,
+            before,
         )
-        self._db.execute("VACUUM")
+        self._run("VACUUM")
         return deleted.rowcount
 
     def begin_batch(self, job: str, identity: str, asked: dict[str, Request]) -> bool:
         """Note a job that is about to be sent, with its requests by key; whether it had been begun before."""
-        inserted = self._db.execute(
+        inserted = self._run(
             "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)",
-            (job, identity, json.dumps(asked, ensure_ascii=False)),
+            job,
+            identity,
+            json.dumps(asked, ensure_ascii=False),
         )
         return inserted.rowcount == 0
 
     def open_batches(self, identity: str) -> dict[str, dict[str, Request]]:
         """The requests, by key, of each job that was begun and not ended."""
-        rows = self._db.execute("SELECT job, asked FROM batches WHERE identity = ? ORDER BY created", (identity,))
+        rows = self._run("SELECT job, asked FROM batches WHERE identity = ? ORDER BY created", identity)
         return {job: json.loads(asked) for job, asked in rows}
 
     def end_batch(self, job: str) -> None:
-        self._db.execute("DELETE FROM batches WHERE job = ?", (job,))
+        self._run("DELETE FROM batches WHERE job = ?", job)
 
     def close(self) -> None:
         self._db.close()

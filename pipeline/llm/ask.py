@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+import httpx2
 import openai
 from aiolimiter import AsyncLimiter
 from tqdm import tqdm
@@ -14,13 +15,15 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.llm import batch
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
-from pipeline.llm.budget import Budget, tokens_around
+from pipeline.llm.budget import Budget
 from pipeline.llm.params import PromptParams
 from pipeline.llm.replies import body_of, read_chat, read_scored, tokenize
 from pipeline.llm.server import Endpoint
 
-# What servers say to a request that they understood and cannot do.
-REFUSED = (400, 404, 405, 422, 501)
+# What servers say to a request that they understood and will not do.
+REFUSED = (400, 422, 501)
+# What they say where a route is missing that only some of them have.
+NO_ROUTE = (401, 403, 404, 405)
 
 
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
@@ -42,12 +45,14 @@ def explain(error: Exception, endpoint: Endpoint) -> Exception:
             )
         case openai.APITimeoutError():
             return InputError(f"{where}: no answer within prompt.timeout; answers so far are kept, run again to go on")
+        case openai.APIConnectionError(__cause__=InputError() as cause):  # raised by `Asker.before_sending`
+            return cause
         case openai.APIConnectionError():
             return InputError(f"{where}: cannot be reached; is it running? Answers so far are kept")
         case openai.BadRequestError() | openai.UnprocessableEntityError():
             return InputError(
                 f"{where}: refused the request ({error.status_code}); the prompt may be longer than the model's context "
-                "(prompt.embedded.context), or the model unknown"
+                "(prompt.embedded.context), the reply longer than prompt.reply_tokens, or the model unknown"
             )
         case openai.APIStatusError():
             return InputError(f"{where}: refused the request ({error.status_code}); answers so far are kept")
@@ -60,10 +65,11 @@ def explain(error: Exception, endpoint: Endpoint) -> Exception:
 
 
 class Asker:
-    """One endpoint and the store of its answers. A question that the store can answer is not asked, and if it can answer
-    all of them, the endpoint is not even started. Timeouts are in seconds; retries, with exponential backoff and the
-    server's Retry-After, are the client's.
-    """  # fmt: skip
+    """One endpoint and the store of its answers.
+
+    A question that the store can answer is not asked, and if it can answer all of them, the endpoint is not even started.
+    Retries, with exponential backoff and the server's Retry-After, are the client's; they count as requests, too.
+    """
 
     def __init__(self, endpoint: Endpoint, store: AnswerStore, params: PromptParams, name: str) -> None:
         self.endpoint, self.store, self.params, self.name = endpoint, store, params, name
@@ -71,12 +77,14 @@ class Asker:
         self.used: dict[str, tuple[Request, Answer]] = {}
         """All answers that were asked for, by their keys, and what they answer."""
         self.sent = 0
-        """The requests that were sent; the other answers were stored."""
+        """The questions that were sent; the other answers were stored."""
+        self._read = self._cached = 0
         self._open = AsyncExitStack()
         self._client: openai.AsyncOpenAI | None = None
         limits = params.limits
-        per_minute = [limits.requests_per_minute, limits.tokens_per_minute]
-        self._requests, self._tokens = (AsyncLimiter(rate, 60) if rate else None for rate in per_minute)
+        # Evenly, without a burst: a minute's worth at once and as much again within the minute would be twice the limit.
+        self._requests = AsyncLimiter(1, 60 / limits.requests_per_minute) if limits.requests_per_minute else None
+        self._tokens = AsyncLimiter(limits.tokens_per_minute / 12, 5) if limits.tokens_per_minute else None
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,20 +103,28 @@ class Asker:
                     api_key=address.api_key,
                     timeout=self.params.timeout,
                     max_retries=self.params.retries,
-                    # A proxy that the environment names is for the world outside, not for the server in this process.
-                    http_client=openai.DefaultAsyncHttpxClient(trust_env=self.endpoint.kind == "remote"),
+                    http_client=openai.DefaultAsyncHttpxClient(
+                        # A proxy that the environment names is for the world outside, not for the server in this process.
+                        trust_env=self.endpoint.kind == "remote",
+                        event_hooks={"request": [self.before_sending]},
+                    ),
                 )
             )
         return self._client
+
+    async def before_sending(self, request: httpx2.Request) -> None:
+        """Called by the HTTP client before each attempt, the client's own retries among them."""
+        if request.url.path.endswith("/completions"):
+            if self._requests:
+                await self._requests.acquire()
+            self.budget.count(1)
 
     async def send(self, request: Request) -> Answer:
         """One request, through the limits on speed and the caps."""
         client = await self.client()
         expected = self.budget.estimate(request)
-        tokens = expected.prompt_tokens + expected.completion_tokens
-        if self._requests:
-            await self._requests.acquire()
         if self._tokens:
+            tokens = expected.prompt_tokens + expected.completion_tokens
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
         self.budget.promise(expected)
         answer = None
@@ -120,101 +136,127 @@ class Asker:
                 scored = await client.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_scored(scored, request, time.perf_counter() - start)
             else:
-                completion = await client.chat.completions.create(model=self.endpoint.model, **request)
+                completion = await client.chat.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_chat(completion, time.perf_counter() - start)
+        except openai.APITimeoutError:  # it may be paid for all the same: the estimate stands
+            answer = expected
+            raise
         finally:
             self.budget.settle(request, expected, answer)
         self.sent += 1
         return answer
 
     def keep(self, request: Request, answer: Answer) -> None:
-        self.store.put(self.endpoint.identity, request, answer)
-        self.used[request_key(self.endpoint.identity, request)] = (request, answer)
+        """Put an answer into the store; where another process was first, its answer is used."""
+        answer = self.store.put(self.endpoint.identity, request, answer)
+        self.use(request_key(self.endpoint.identity, request), request, answer)
 
-    async def probe(self, request: Request) -> Answer:
+    def use(self, key: str, request: Request, answer: Answer) -> None:
+        if key not in self.used:
+            self._read += answer.prompt_tokens
+            self._cached += answer.cached_tokens
+        self.used[key] = (request, answer)
+
+    async def probe(self, request: Request, *, keep_refusal: bool = True) -> Answer:
         """The answer to a request that may be refused."""
         key = request_key(self.endpoint.identity, request)
         if (known := self.store.get(key)) is not None:
-            self.used[key] = (request, known)
+            self.use(key, request, known)
             return known
+        optional = "tokenize" in request or "prompt" in request
         try:
             answer = await self.send(request)
         except openai.APIStatusError as error:
-            if error.status_code not in REFUSED:
+            if error.status_code not in (*REFUSED, *(NO_ROUTE if optional else ())):
                 raise explain(error, self.endpoint) from None
             answer = Answer(refused=error.status_code)
+            if not keep_refusal:
+                return answer
         except (openai.OpenAIError, ValueError) as error:
-            raise explain(error, self.endpoint) from None
+            if "tokenize" not in request or isinstance(error, openai.APIConnectionError):
+                raise explain(error, self.endpoint) from None
+            answer = Answer(refused=200)  # a route of that name that does something else
         self.keep(request, answer)
         return answer
 
     async def ask(self, requests: list[Request]) -> list[Answer]:
-        """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one."""
+        """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one.
+
+        A remote endpoint may refuse single questions, for example because a filter takes a tweet for an incitement: such an
+        answer has `refused` set. It is not stored, and asked for again in the next run.
+        """
         keys = [request_key(self.endpoint.identity, request) for request in requests]
         missing: dict[str, Request] = {}
         for key, request in zip(keys, requests, strict=True):
             if key in self.used or key in missing:
                 continue
             if (known := self.store.get(key)) is not None:
-                self.used[key] = (request, known)
+                self.use(key, request, known)
             else:
                 missing[key] = request
         if missing:
-            self.budget.tokens_around = tokens_around(self.used.values())
+            self.budget.learn(self.used.values())
             stored = len(set(keys)) - len(missing)
             ahead = self.budget.forecast(missing.values(), batch=self.params.batch.use)
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
             with tqdm(total=stored + len(missing), initial=stored, desc=self.name, unit="request") as progress:
-                if self.params.batch.use:
-                    await self.ask_in_batches(missing, progress)
-                else:
-                    await self.ask_live(missing, progress)
+                await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         return [self.used[key][1] for key in keys]
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         # Sorted, so that neighbours share the longest prefix (the same examples), which a server need not read again.
-        in_order = sorted(missing.values(), key=lambda request: json.dumps(request, sort_keys=True))
+        in_order = sorted(missing.items(), key=lambda item: json.dumps(item[1], sort_keys=True))
         gate = asyncio.Semaphore(self.endpoint.concurrency)
         failures: list[Exception] = []
 
-        async def one(request: Request) -> None:
+        async def one(key: str, request: Request, *, may_be_refused: bool) -> None:
             async with gate:
                 if failures:  # what has not been sent stays unsent; what is under way is waited for and kept
                     return
                 try:
-                    answer = await self.send(request)
+                    self.keep(request, await self.send(request))
+                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                    if not may_be_refused:
+                        failures.append(error)
+                        return
+                    self.use(key, request, Answer(refused=error.status_code))
                 except (openai.OpenAIError, ValueError, InputError) as error:
                     failures.append(error)
                     return
-            self.keep(request, answer)
             self.show(progress)
 
-        await one(in_order[0])
-        await asyncio.gather(*map(one, in_order[1:]))
+        await one(*in_order[0], may_be_refused=False)
+        remote = self.endpoint.kind == "remote"
+        await asyncio.gather(*(one(key, request, may_be_refused=remote) for key, request in in_order[1:]))
         if failures:
             raise explain(failures[0], self.endpoint) from None
 
     async def ask_in_batches(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
-        expected = [(request, self.budget.estimate(request, batch=True)) for request in missing.values()]
-        for _, one in expected:  # a batch is sent as a whole, so it must fit under the caps as a whole
-            self.budget.promise(one)
-        for request, one in expected:
-            self.budget.settle(request, one, None)
+        def promise(requests: list[Request]) -> None:
+            """A batch is sent as a whole, so it must fit under the caps as a whole."""
+            expected = [(request, self.budget.estimate(request, batch=True)) for request in requests]
+            self.budget.count(len(requests))
+            for _, one in expected:
+                self.budget.promise(one)
+            for request, one in expected:
+                self.budget.settle(request, one, None)
+
         waiting = self.params.batch.poll_seconds
         try:
             client = await self.client()
-            async for request, answer in batch.answers(client, self.endpoint, self.store, missing, waiting):
-                self.budget.add(answer)
-                self.keep(request, answer)
-                self.sent += 1
+            async for key, answer in batch.answers(client, self.endpoint, self.store, missing, waiting, promise):
+                if answer.refused:
+                    self.use(key, missing[key], answer)
+                else:
+                    self.budget.add(answer)
+                    self.keep(missing[key], answer)
+                    self.sent += 1
                 self.show(progress)
         except (openai.OpenAIError, ValueError) as error:
             raise explain(error, self.endpoint) from None
 
     def show(self, progress: "tqdm[Any]") -> None:
-        read = sum(answer.prompt_tokens for _, answer in self.used.values())
-        cached = sum(answer.cached_tokens for _, answer in self.used.values())
-        shown = {"cached": f"{cached / read:.0%}"} if read else {}
+        shown = {"cached": f"{self._cached / self._read:.0%}"} if self._read else {}
         if self.budget.money:
             shown["money"] = f"{self.budget.money:.4f}"
         progress.set_postfix(shown, refresh=False)

@@ -6,7 +6,8 @@ https://developers.openai.com/api/docs/guides/batch
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal
 
 import openai
 from openai.types import Batch, Completion
@@ -31,7 +32,7 @@ def line(key: str, model: str, request: Request) -> str:
     return json.dumps({"custom_id": key, "method": "POST", "url": url_of(request), "body": body}, ensure_ascii=False)
 
 
-def url_of(request: Request) -> str:
+def url_of(request: Request) -> Literal["/v1/completions", "/v1/chat/completions"]:
     return "/v1/completions" if "prompt" in request else "/v1/chat/completions"
 
 
@@ -45,44 +46,56 @@ def jobs(missing: Keyed) -> Iterator[tuple[str, Keyed]]:
 
 
 def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[str, Answer | int]]:
-    """Each request's key with its answer, or with the HTTP status that it failed with; `seconds` is put in each answer."""
-    for text in content.splitlines():
+    """Each request's key with its answer, or with the HTTP status that it failed with; `seconds` is put in each answer.
+
+    A reply that is no completion was paid for all the same: it is an answer without a reply, and not asked for again.
+    """
+    for text in filter(None, content.split("\n")):  # not at the line breaks that Unicode knows: replies may hold those
         result = json.loads(text)
         key, response = result.get("custom_id"), result.get("response") or {}
         if key not in asked:
             continue
+        if response.get("status_code") != 200:
+            yield key, int(response.get("status_code") or 500)
+            continue
+        body = response.get("body") or {}
         try:
-            if response.get("status_code") != 200:
-                yield key, int(response.get("status_code") or 500)
-            elif "prompt" in asked[key]:
-                answer = read_scored(Completion.model_validate(response["body"]), asked[key], seconds)
-                yield key, answer.model_copy(update={"batch": True})
+            if "prompt" in asked[key]:
+                answer = read_scored(Completion.construct(**body), asked[key], seconds)
             else:
-                answer = read_chat(ChatCompletion.model_validate(response["body"]), seconds)
-                yield key, answer.model_copy(update={"batch": True})
+                answer = read_chat(ChatCompletion.construct(**body), seconds)
         except ValueError:
-            yield key, 500
+            answer = Answer(seconds=seconds)
+        yield key, answer.model_copy(update={"batch": True})
 
 
 async def answers(
-    client: openai.AsyncOpenAI, endpoint: Endpoint, store: AnswerStore, missing: Keyed, poll_seconds: float
-) -> AsyncIterator[tuple[Request, Answer]]:
-    """The answers to all missing requests, as their batches end: first those that an earlier run began; what failed is asked
-    again, in at most `ROUNDS` batches.
-    """  # fmt: skip
+    client: openai.AsyncOpenAI,
+    endpoint: Endpoint,
+    store: AnswerStore,
+    missing: Keyed,
+    poll_seconds: float,
+    promise: Callable[[list[Request]], None],
+) -> AsyncIterator[tuple[str, Answer]]:
+    """The answers to all missing requests by their keys, as their batches end: first those that an earlier run began.
+
+    What failed is asked again, in at most `ROUNDS` batches, each after `promise` has let it pass; what was refused is answered
+    by that. What else an earlier run's batch holds goes to the store.
+    """
     left = dict(missing)
-    begun = store.open_batches(endpoint.identity)
-    refused: set[int] = set()
+    begun = {job: asked for job, asked in store.open_batches(endpoint.identity).items() if asked.keys() & left.keys()}
     for number in range(ROUNDS + 1):
-        for job, asked in begun.items() if number == 0 else jobs(left):
-            async for key, answer in settle(client, endpoint, store, job, asked, poll_seconds):
-                if isinstance(answer, Answer):
-                    left.pop(key, None)
-                    yield asked[key], answer
-                elif key in left and answer < 500 and answer not in WORTH_ASKING_AGAIN:
-                    refused.add(answer)
-        if refused:
-            raise InputError(f"prompt.batch: requests were refused ({sorted(refused)}); the other answers are kept")
+        if number:
+            promise(list(left.values()))
+        for job, asked in list(begun.items() if number == 0 else jobs(left)):
+            async for key, result in settle(client, endpoint, store, job, asked, poll_seconds):
+                if isinstance(result, int) and (result >= 500 or result in WORTH_ASKING_AGAIN):
+                    continue
+                answer = Answer(refused=result) if isinstance(result, int) else result
+                if left.pop(key, None):
+                    yield key, answer
+                elif not answer.refused:
+                    store.put(endpoint.identity, asked[key], answer)
         if not left:
             return
     raise InputError(
@@ -107,7 +120,8 @@ async def settle(
         store.end_batch(job)
         codes = sorted({error.code or "no code" for error in (batch.errors.data or [] if batch.errors else [])})
         raise InputError(f"prompt.batch: the endpoint refused the file: {', '.join(codes)}")
-    took = (batch.completed_at or batch.created_at) - (batch.in_progress_at or batch.created_at)
+    ended = batch.completed_at or batch.expired_at or batch.cancelled_at or 0
+    took = max(0, ended - (batch.in_progress_at or batch.created_at))
     for file in (batch.output_file_id, batch.error_file_id):
         if file:
             content = (await client.files.content(file)).text
@@ -120,9 +134,10 @@ async def send(client: openai.AsyncOpenAI, model: str, job: str, asked: Keyed) -
     """Upload a job's requests and begin its batch, marked with the job's hash."""
     lines = "\n".join(line(key, model, request) for key, request in asked.items())
     file = await client.files.create(file=(f"{job[:16]}.jsonl", lines.encode()), purpose="batch")
-    return await client.batches.create(
+    # Not repeated by the client: a batch whose acknowledgement was lost would be paid twice; the next run finds it.
+    return await client.with_options(max_retries=0).batches.create(
         input_file_id=file.id,
-        endpoint="/v1/completions" if "prompt" in next(iter(asked.values())) else "/v1/chat/completions",
+        endpoint=url_of(next(iter(asked.values()))),
         completion_window="24h",
         metadata={"job": job},
     )

@@ -22,12 +22,6 @@ def reply_tokens(request: Request) -> int:
     return int(longest) * int(request.get("n", 1))
 
 
-def tokens_around(known: Iterable[tuple[Request, Answer]]) -> float:
-    """How many tokens a chat template adds to a request's text, as measured on answers so far."""
-    added = [answer.prompt_tokens - characters(request) / CHARACTERS_PER_TOKEN for request, answer in known]
-    return max(0.0, sum(added) / len(added)) if added else 0.0
-
-
 class Budget:
     """What was sent, and the caps on it. What is under way counts by its estimate until its answer is there."""
 
@@ -42,30 +36,44 @@ class Budget:
         read = round(characters(request) / CHARACTERS_PER_TOKEN + self.tokens_around) + 1
         return Answer(prompt_tokens=read, completion_tokens=reply_tokens(request), batch=batch)
 
+    def count(self, requests: int) -> None:
+        """Count requests that are about to be sent; an `InputError` if they would pass the cap."""
+        self.check("requests", self.requests + requests)
+        self.requests += requests
+
     def promise(self, expected: Answer) -> None:
-        """Count a request that is about to be sent; an `InputError` if it would pass a cap."""
-        after = {
-            "requests": self.requests + 1,
-            "tokens": self.tokens + expected.prompt_tokens + expected.completion_tokens,
-            "money": self.money + self.prices.of(expected),
-        }
-        for name, total in after.items():
-            cap = getattr(self.limits, name)
-            if cap is not None and total > cap + 1e-12:
-                raise InputError(
-                    f"prompt.limits.{name}: the cap of {cap:,} is reached after {self.requests:,} requests "
-                    f"({self.tokens:,} tokens, money {self.money:.4f}); their answers are kept, raise it to go on"
-                )
+        """Count what a request may use that is about to be sent; an `InputError` if it would pass a cap."""
+        self.check("tokens", self.tokens + expected.prompt_tokens + expected.completion_tokens)
+        self.check("money", self.money + self.prices.of(expected))
         self.add(expected)
-        self.requests += 1
+
+    def check(self, name: str, total: float) -> None:
+        cap = getattr(self.limits, name)
+        if cap is not None and total > cap + 1e-12:
+            raise InputError(
+                f"prompt.limits.{name}: the cap of {cap:,} is reached after {self.requests:,} requests "
+                f"({self.tokens:,} tokens, money {self.money:.4f}); answers so far are kept, raise it to go on"
+            )
 
     def settle(self, request: Request, expected: Answer, answer: Answer | None) -> None:
         """Put what an answer used in the place of its estimate, and learn from it; None if there is no answer."""
         self.add(expected, sign=-1)
         if answer:
             self.add(answer)
-            # The most that was seen, not the mean: a cap may be reached too early, but not passed.
-            self.tokens_around = max(self.tokens_around, tokens_around([(request, answer)]))
+            self.learn([(request, answer)])
+
+    def learn(self, known: Iterable[tuple[Request, Answer]]) -> None:
+        """Take the most tokens that a request was seen to have beyond its estimate into all estimates to come.
+
+        The most, not the mean: a cap may then be reached a little early, and is passed only by a request that is dearer for its
+        length than all before it.
+        """
+        beyond = [
+            answer.prompt_tokens - characters(request) / CHARACTERS_PER_TOKEN
+            for request, answer in known
+            if answer.prompt_tokens
+        ]
+        self.tokens_around = max([self.tokens_around, *beyond])
 
     def add(self, answer: Answer, sign: int = 1) -> None:
         self.tokens += sign * (answer.prompt_tokens + answer.completion_tokens)

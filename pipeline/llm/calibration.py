@@ -31,14 +31,14 @@ def contextual(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
     return against(scores, prior)
 
 
-def batch(scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score of the batch.
+def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
+    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score of a row's batch.
 
-    A batch is what was asked in the same context: the rows of one fold. No labels are used.
+    `batches` says which rows were asked about in the same context, shape (n,). No labels are used.
     """
     found = np.array(scores, dtype=float)
-    for fold in np.unique(folds):
-        rows = folds == fold
+    for one in np.unique(batches):
+        rows = batches == one
         if not np.isnan(scores[rows]).all():
             found[rows] = against(scores[rows], np.clip(np.nanmean(scores[rows]), CLIP, 1 - CLIP))
     return found

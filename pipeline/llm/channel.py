@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import AbstractContextManager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,13 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from pipeline.classifiers.encoder import choose_device, choose_dtype
+from pipeline.classifiers.encoder import choose_device
 from pipeline.contracts import InputError
 from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
 from pipeline.llm.params import PromptParams
 from pipeline.llm.replies import text_logprob
-from pipeline.llm.server import embedded, gguf_file, sha256
+from pipeline.llm.server import Address, Endpoint, gguf_file, sha256
 
 BATCH = 16
 
@@ -26,21 +27,25 @@ class LocalScorer(Asker):
 
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         self.path = gguf_file(params.model)
-        self.device = choose_device("auto")
-        self.dtype = choose_dtype("auto", self.device)
-        identity = f"sha256:{sha256(self.path)} transformers {transformers.__version__} {self.dtype}"
-        endpoint = replace(embedded(params.model, params.embedded), kind="local", identity=identity)
-        super().__init__(endpoint, store, params, name)
+        identity = f"sha256:{sha256(self.path)} transformers {version('transformers')} float32"
+        super().__init__(Endpoint("local", self.path.stem, identity, 1, no_server), store, params, name)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
-        for request, answer in score_texts(*load(self.path, self.device, self.dtype), list(missing.values())):
+        for request, answer in score_texts(*load(self.path), list(missing.values())):
             self.sent += 1
             self.keep(request, answer)
             self.show(progress)
 
 
-def load(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The model in a GGUF file, dequantized, and its tokenizer."""
+def no_server() -> AbstractContextManager[Address]:
+    raise NotImplementedError("the local model has no address")
+
+
+def load(path: Path) -> tuple[Any, Any]:
+    """The model in a GGUF file and its tokenizer, on the best device there is.
+
+    Computed in float32: the score is a small difference between two large sums, and bf16 would round it away.
+    """
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
@@ -48,7 +53,7 @@ def load(path: Path, device: torch.device, dtype: torch.dtype) -> tuple[Any, Any
         raise InputError(
             f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"
         ) from None
-    model.to(device=device, dtype=dtype).eval()
+    model.to(device=choose_device("auto"), dtype=torch.float32).eval()
     tokenizer.padding_side = "right"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model, tokenizer

@@ -149,12 +149,9 @@ async def classify(
 ) -> Classified:
     """Score the tweets of `rows_to_ask` with the prompt that was read from `path`."""
     examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
-    if asker.endpoint.kind == "local":
-        mode, can = prompt.scoring, Capabilities()
-    else:
-        mode, can = await choose_mode(asker.probe, prompt)
+    mode, can = await choose_mode(asker, prompt)
     if mode == "logprobs":
-        await check_label_words(asker.probe, prompt.label_words, str(path))
+        await check_label_words(asker, prompt.label_words, str(path))
     if mode != prompt.scoring:
         print(f"{asker.name}: the endpoint cannot do scoring: {prompt.scoring}; the whole run is scored by {mode}")
 
@@ -188,7 +185,8 @@ async def classify(
             raise InputError(f"{path}: no reply to an input without content could be read; choose another calibration")
         scores = calibration.contextual(uncalibrated, content_free)
     elif method == "batch":
-        scores = calibration.batch(uncalibrated, folds)
+        # Fixed examples are those of the fold; without, or with each tweet's own, one bias is estimated for all.
+        scores = calibration.batch(uncalibrated, folds if isinstance(prompt.examples, FixedExamples) else np.zeros(n))
     elif method == "platt":
         learnt = prepared.train.set_index("id")["train_target"].reindex(rows["id"]).to_numpy(dtype=float)
         known = np.where(rows["split"] == "train", learnt, np.nan)

@@ -26,12 +26,11 @@ def pool_of(train: pd.DataFrame) -> pd.DataFrame:
 
 
 def choose_fixed(pool: pd.DataFrame, examples: FixedExamples) -> list[Example]:
-    """Balanced, seeded examples, labels in turn."""
+    """Balanced, seeded examples in a seeded order: what is shown last weighs most, so the order must not be the same always."""
     half = examples.count // 2
     enough_of_each(pool, half)
     chosen = [pool[pool["label"] == label].sample(half, random_state=examples.seed) for label in (0, 1)]
-    in_turn = pd.concat(chosen).assign(turn=[*range(half), *range(half)]).sort_values(["turn", "label"])
-    return records(in_turn)
+    return records(pd.concat(chosen).sample(frac=1, random_state=examples.seed))
 
 
 def choose_retrieved(

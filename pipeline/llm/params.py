@@ -27,7 +27,10 @@ class Prices(Params):
 
 
 class Limits(Params):
-    """What an endpoint may be sent; null for no limit. The last three are caps on one run: it stops when one is reached."""
+    """What an endpoint may be sent; null for no limit.
+
+    The last three are caps on one run of one prompt: it stops when one is reached.
+    """
 
     requests_per_minute: int | None = Field(ge=1)
     tokens_per_minute: int | None = Field(ge=1)
@@ -66,8 +69,8 @@ Calibration = Literal["none", "contextual", "batch", "platt"]
 class PromptParams(Params):
     prompts: list[str]
     """The prompt files to run, each as a stage of its own."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+")] | None
-    """An OpenAI-compatible endpoint, or null to serve `model` within the stage."""
+    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None
+    """An OpenAI-compatible endpoint, or null to serve `model` within the stage. It is written into transcripts: no secrets."""
     api_key_env: str | None
     """Name of the environment variable that holds the endpoint's key; null if it needs none."""
     model: str

@@ -82,9 +82,12 @@ PromptFile = ChatPrompt | ChannelPrompt
 def check_template(template: str, allowed: Iterable[str], where: str) -> set[str]:
     """The variables that a template names; an unknown one, or a brace that is none, is an `InputError`."""
     try:
-        named = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        parts = [part for part in Formatter().parse(template) if part[1] is not None]
     except ValueError as error:
         raise InputError(f"{where}: {error}; write a brace as {{{{ or }}}}") from None
+    named = {str(name) for _, name, _, _ in parts}
+    if any(form or conversion for _, _, form, conversion in parts):
+        raise InputError(f"{where}: a variable is written as {{name}}, without a format")
     if unknown := named - set(allowed):
         raise InputError(
             f"{where}: no variable {', '.join(map(repr, sorted(unknown)))}; there are {', '.join(sorted(allowed))}"
@@ -100,7 +103,7 @@ def read_prompt(path: Path) -> PromptFile:
         channel = validated(ChannelPrompt, values, str(path))
         if "label" not in check_template(channel.context, ["label"], f"{path}: context"):
             raise InputError(f"{path}: context: must contain {{label}}, the label's description")
-        if channel.label_words[0].strip() == channel.label_words[1].strip():
+        if len({word.strip() for word in channel.label_words} - {""}) < 2:
             raise InputError(f"{path}: label_words: must be two descriptions")
         return channel
     prompt = validated(ChatPrompt, values, str(path))

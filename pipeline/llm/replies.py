@@ -1,4 +1,4 @@
-"""What comes over the wire, as answers."""
+"""What comes over the wire, as answers. Whatever is not as it should be is a `ValueError`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,18 +12,21 @@ from pipeline.llm.answers import Answer, Request
 
 def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
     """The answer in a chat completion."""
-    if not isinstance(completion, ChatCompletion):  # the client hands on as text what is not sent as JSON
-        raise ValueError("not JSON")
-    if not completion.choices:
-        raise ValueError("no choices")
-    logprobs = completion.choices[0].logprobs
-    tokens = (logprobs.content or []) if logprobs else []
-    return Answer(
-        replies=[choice.message.content or "" for choice in completion.choices],
-        top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
-        **usage_of(completion),
-        seconds=seconds,
-    )
+    try:
+        choices = completion.choices
+        tokens = (choices[0].logprobs.content or []) if choices[0].logprobs else []
+        return Answer(
+            replies=[choice.message.content or "" for choice in choices],
+            top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
+            **usage_of(completion),
+            seconds=seconds,
+        )
+    except (
+        AttributeError,
+        IndexError,
+        TypeError,
+    ) as error:  # the client checks nothing, and hands on as text what is not JSON
+        raise ValueError("no chat completion") from error
 
 
 def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int) -> float:
@@ -36,19 +39,20 @@ def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int
 
 def read_scored(completion: Completion, request: Request, seconds: float) -> Answer:
     """The log-probability of a text, in a completion that echoes it; no `text_logprob` where the endpoint echoes nothing."""
-    if not isinstance(completion, Completion) or not completion.choices:
-        raise ValueError("no choices")
-    logprobs = completion.choices[0].logprobs
-    answer = Answer(**usage_of(completion), seconds=seconds)
-    if logprobs is None or not logprobs.token_logprobs or not logprobs.text_offset:
-        return answer
-    length = len(request["prompt"])
-    inside = [
-        n for n, offset in enumerate(logprobs.text_offset) if offset < length
-    ]  # without what was written after it
-    ends = [*logprobs.text_offset[1:], length][: len(inside)]
-    score = text_logprob(ends, logprobs.token_logprobs[: len(inside)], request["context"])
-    return answer.model_copy(update={"text_logprob": score})
+    try:
+        logprobs = completion.choices[0].logprobs
+        answer = Answer(**usage_of(completion), seconds=seconds)
+        if logprobs is None or not logprobs.token_logprobs or not logprobs.text_offset:
+            return answer
+        length = len(request["prompt"])
+        inside = [
+            n for n, offset in enumerate(logprobs.text_offset) if offset < length
+        ]  # not what was written after it
+        ends = [*logprobs.text_offset[1:], length][: len(inside)]
+        score = text_logprob(ends, logprobs.token_logprobs[: len(inside)], request["context"])
+        return answer.model_copy(update={"text_logprob": score})
+    except (AttributeError, IndexError, TypeError) as error:
+        raise ValueError("no completion") from error
 
 
 def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
@@ -62,16 +66,15 @@ def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
 
 
 def body_of(request: Request) -> dict[str, Any]:
-    """What is sent of a request: where the text begins in a scored prompt is only for the reader."""
-    return {key: value for key, value in request.items() if key != "context"}
+    """What is sent of a request: where a scored text begins, and which vote it is, are for the reader only."""
+    return {key: value for key, value in request.items() if key not in ("context", "vote")}
 
 
 async def tokenize(client: openai.AsyncOpenAI, model: str, word: str) -> Answer:
-    """The tokens of a word, by the route that llama.cpp and vLLM have for it; they do not agree on the name of its field."""
+    """The tokens of a word, by the route that llama.cpp and vLLM have for it; they do not agree on its fields' names."""
     root = str(client.base_url).rstrip("/").removesuffix("/v1")
-    found = await client.post(
-        f"{root}/tokenize", body={"model": model, "content": word, "prompt": word}, cast_to=dict[str, Any]
-    )
+    body = {"model": model, "content": word, "add_special": False, "prompt": word, "add_special_tokens": False}
+    found = await client.post(f"{root}/tokenize", body=body, cast_to=dict[str, Any])
     tokens = found.get("tokens") if isinstance(found, dict) else None
     if not tokens:
         raise ValueError("no tokens")

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import suppress
 
 from scipy.special import expit, logit
 
@@ -11,10 +12,11 @@ from pipeline.llm.capabilities import Capabilities, reply_format
 from pipeline.llm.params import Sampling
 from pipeline.llm.prompt_file import Message, Mode
 
-_THOUGHT = re.compile(r"<think>.*?(?:</think>|\Z)", re.DOTALL | re.IGNORECASE)
+_THOUGHT = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL | re.IGNORECASE)
+LEAST = 1e-9  # of a label word that is not among the tokens shown
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _ANNOUNCED = re.compile(r"\b(?:answer|label|verdict)(?: is|\W*[:=])", re.IGNORECASE)
-_AROUND = " \t\n\r.,:;!\"'*_`()[]‹›<>▁Ġ"
+_AROUND = " \t\n\r.,:;!\"'*_`()[]{}‹›<>▁Ġ"
 
 
 def requests(
@@ -35,8 +37,8 @@ def requests(
         return [asked | can.greedy(reply_tokens)]
     asked |= {can.length: reply_tokens, "temperature": sampling.temperature}
     if can.choices:
-        return [asked | {"n": sampling.replies, "seed": 0}]
-    return [asked | {"seed": vote} for vote in range(sampling.replies)]
+        return [asked | {"n": sampling.replies} | ({"seed": 0} if can.seed else {})]
+    return [asked | {"vote": vote} | ({"seed": vote} if can.seed else {}) for vote in range(sampling.replies)]
 
 
 def score(mode: Mode, answers: list[Answer], label_words: list[str], prior: float) -> float | None:
@@ -61,19 +63,20 @@ def parse_reply(reply: str, label_words: list[str]) -> int | None:
     """
     reply = _THOUGHT.sub("", reply).strip()
     if whole := _OBJECT.search(reply):
-        try:
+        with suppress(ValueError, KeyError, TypeError):  # braces of another kind: the reply is read as text
             reply = str(json.loads(whole[0])["label"])
-        except (ValueError, KeyError, TypeError):
-            return None
-    announced = _ANNOUNCED.split(reply)
-    last_line = reply.splitlines()[-1:]
+    words = [word.strip().casefold() for word in label_words]
     stated = set()
-    for candidate in (reply, *announced[1:], *last_line):
+    for candidate in (reply, *_ANNOUNCED.split(reply)[1:], *reply.splitlines()[-1:]):
         said = candidate.strip(_AROUND).casefold()
-        for label, word in enumerate(word.strip().casefold() for word in label_words):
+        for label, (word, other) in enumerate((words, words[::-1])):
             # The word alone, or the word and a mark: "No doubt about it" begins with a label word and does not state it.
-            if re.match(re.escape(word) + r"(?:\Z|[.,:;!*\"'\n)—–])", said):
-                stated.add(label)
+            if not re.match(re.escape(word) + r"(?:\Z|\s*[^\w\s]|[ \t]*\n)", said):
+                continue
+            # "Yes or no", "Yes. No.", but not "Yes, no doubt about it".
+            if re.match(rf"{re.escape(word)}\W+(?:or\W+|and\W+)?{re.escape(other)}(?:\W*\Z|[^\w\s])", said):
+                return None
+            stated.add(label)
     return stated.pop() if len(stated) == 1 else None
 
 
@@ -99,9 +102,9 @@ def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]
     for (token, _), probability in zip(top_logprobs, probabilities, strict=True):
         if (label := label_of(token, label_words)) is not None:
             mass[label].append(probability)
-    if not any(mass):
+    if not any(sum(found) for found in mass):
         return None
-    rest = max(0.0, min(*probabilities, 1 - sum(probabilities)))
+    rest = max(LEAST, min(*probabilities, 1 - sum(probabilities)))
     no, yes = (sum(found) or rest for found in mass)
     return yes / (yes + no)
 
