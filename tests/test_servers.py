@@ -60,6 +60,22 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
         assert '"label"' in found.answers[0][0].replies[0], "the reply was kept to a schema"
 
 
+def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
+    """What was read before a question decides in which order its numbers are added up, and no more than that."""
+    folders = [tmp_path / name for name in ("unbroken", "broken")]
+    for folder in folders:
+        folder.mkdir()
+    path = PROMPTS / "few_shot.yaml"
+    unbroken = run(embedded_asker("few_shot", folders[0]), path, sample, 12)
+    run(embedded_asker("few_shot", folders[1]), path, sample, 4)
+    rest = embedded_asker("few_shot", folders[1])
+    broken = run(rest, path, sample, 12)
+    assert 0 < rest.sent < 12
+    np.testing.assert_allclose(broken.scores, unbroken.scores, atol=0.02)
+    again = run(embedded_asker("few_shot", folders[1]), path, sample, 12)
+    np.testing.assert_array_equal(again.scores, broken.scores)
+
+
 def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_only(tmp_path: Path) -> None:
     """Two prompts that part long before their ends: what they share has left the window, and must be kept all the same."""
     tiny_gguf.write(tmp_path / "tiny.gguf", gguf_file(MODEL))

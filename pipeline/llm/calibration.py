@@ -5,6 +5,7 @@ from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.contracts import InputError
+from pipeline.llm.params import Calibration
 
 CLIP = 1e-6  # votes and hard replies can be 0 or 1
 
@@ -62,3 +63,24 @@ def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarra
         fitted = LogisticRegression(C=np.inf).fit(log_odds(scores[train])[:, None], known[train])
         found[here] = fitted.predict_proba(log_odds(scores[here])[:, None])[:, 1]
     return found
+
+
+def calibrated(
+    method: Calibration,
+    scores: np.ndarray,
+    *,
+    content_free: np.ndarray,
+    batches: np.ndarray,
+    folds: np.ndarray,
+    known: np.ndarray,
+) -> np.ndarray:
+    """The scores by the method that the params name; the other arrays are those that `contextual`, `batch` and `platt` take."""
+    match method:
+        case "none":
+            return scores
+        case "contextual":
+            return contextual(scores, content_free)
+        case "batch":
+            return batch(scores, batches)
+        case "platt":
+            return platt(scores, folds, known)

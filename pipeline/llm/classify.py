@@ -10,9 +10,10 @@ import pandas as pd
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings, read_embeddings
-from pipeline.llm import calibration, scoring
+from pipeline.llm import scoring
 from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
+from pipeline.llm.calibration import calibrated
 from pipeline.llm.capabilities import Capabilities, check_label_words, choose_mode
 from pipeline.llm.examples import Example, choose_examples, pool_of, records
 from pipeline.llm.params import Calibration, PromptParams
@@ -174,22 +175,25 @@ async def classify(
     free = [[requests(tweet, shown) for shown in examples] for tweet in nothing] if method == "contextual" else []
     # In one go, so that a tweet and the inputs without content share their context's prefix.
     answered = await ask_each(asker, [*asked, *(about for column in free for about in column)])
-    n = len(rows)
-    answers = answered[:n]
-    uncalibrated = scores_of(answers)
-    folds = rows["fold"].to_numpy()
-    scores, calibration_labels = uncalibrated, 0
-    if method == "contextual":
-        content_free = np.array([scores_of(answered[start : start + n]) for start in range(n, len(answered), n)])
-        if np.isnan(content_free).all(axis=0).any():
-            raise InputError(f"{path}: no reply to an input without content could be read; choose another calibration")
-        scores = calibration.contextual(uncalibrated, content_free)
-    elif method == "batch":
+    n, folds, known = len(rows), rows["fold"].to_numpy(), known_labels(rows, prepared)
+    answers, uncalibrated = answered[:n], scores_of(answered[:n])
+    content_free = [scores_of(answered[start : start + n]) for start in range(n, len(answered), n)]
+    if content_free and np.isnan(content_free).all(axis=0).any():
+        raise InputError(f"{path}: no reply to an input without content could be read; choose another calibration")
+    scores = calibrated(
+        method,
+        uncalibrated,
+        content_free=np.array(content_free),
         # Fixed examples are those of the fold; without, or with each tweet's own, one bias is estimated for all.
-        scores = calibration.batch(uncalibrated, folds if isinstance(prompt.examples, FixedExamples) else np.zeros(n))
-    elif method == "platt":
-        learnt = prepared.train.set_index("id")["train_target"].reindex(rows["id"]).to_numpy(dtype=float)
-        known = np.where(rows["split"] == "train", learnt, np.nan)
-        scores = calibration.platt(uncalibrated, folds, known)
-        calibration_labels = int((~np.isnan(known)).sum())
-    return Classified(mode, asked, answers, uncalibrated, scores, method, example_labels, calibration_labels)
+        batches=folds if isinstance(prompt.examples, FixedExamples) else np.zeros(n),
+        folds=folds,
+        known=known,
+    )
+    labels = int((~np.isnan(known)).sum()) if method == "platt" else 0
+    return Classified(mode, asked, answers, uncalibrated, scores, method, example_labels, labels)
+
+
+def known_labels(rows: pd.DataFrame, prepared: Prepared) -> np.ndarray:
+    """What may be learnt from, shape (n,): the labels of train rows; NaN for those left out, and for test rows."""
+    learnt = prepared.train.set_index("id")["train_target"].reindex(rows["id"]).to_numpy(dtype=float)
+    return np.where(rows["split"] == "train", learnt, np.nan)
