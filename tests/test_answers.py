@@ -84,10 +84,22 @@ def test_size_export_prune_and_rebuild(filled: AnswerStore, command: Command, pr
     assert {one.key: (one.request, one.answer, one.created) for one in filled.all()} == before
 
 
+def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project: Path, command: Command) -> None:
+    asked = [
+        {"request": REQUEST | {"seed": n}, "answer": Answer(refused=refused).model_dump()}
+        for n, refused in enumerate((400, None))
+    ]
+    lines = [json.dumps({"id": number, "identity": "m", "asked": asked}) for number in (7, None)]
+    (project / "tweet.jsonl").write_text(lines[0])
+    (project / "endpoint.jsonl").write_text(lines[1])
+    assert "1 answers were new" in command("pipeline.llm.answer_store", "rebuild", "tweet.jsonl").stdout
+    assert "1 answers were new" in command("pipeline.llm.answer_store", "rebuild", "endpoint.jsonl").stdout
+
+
 def test_rebuilding_from_something_else_says_where_it_is_wrong(
     filled: AnswerStore, command: Command, project: Path
 ) -> None:
-    line = json.dumps({"identity": "m", "asked": [{"request": REQUEST, "answer": ANSWER.model_dump()}]})
+    line = json.dumps({"id": 1, "identity": "m", "asked": [{"request": REQUEST, "answer": ANSWER.model_dump()}]})
     (project / "some.jsonl").write_text(f"{line}\nnot json\n")
     error = one_line_error(command("pipeline.llm.answer_store", "rebuild", "some.jsonl"))
     assert "some.jsonl: line 2: not of a transcript" in error

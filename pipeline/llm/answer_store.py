@@ -32,9 +32,15 @@ class Pair(BaseModel):
 class Line(BaseModel):
     """A line of a transcript or an export, as far as the store is concerned."""
 
+    id: int | None
+    """The tweet's; null for what was asked about the endpoint, and in an export."""
     identity: str
     created: str | None = None
     asked: list[Pair]
+
+    def stored(self) -> list[Pair]:
+        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
+        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -117,7 +123,7 @@ def main() -> None:
                 held = store.count()
                 for file in given.files:
                     for line in list(read_lines(file)):
-                        for pair in line.asked:
+                        for pair in line.stored():
                             store.put(line.identity, pair.request, pair.answer, line.created)
                 print(f"{store.count() - held:,} answers were new to the store")
 

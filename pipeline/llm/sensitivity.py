@@ -3,7 +3,8 @@
 in:  data/prepared, data/embed, prompts/<prompt>.yaml, and the endpoint of params.yaml
 run: python -m pipeline.llm.sensitivity zero_shot zero_shot_event few_shot --seeds 0 1 2 --rows 200
 
-A prompt with fixed examples is scored once with each seed. Answers come from the store where it has them.
+A prompt with fixed examples is scored once with each seed. Beside one with retrieved examples stands what the share of their
+labels scores without any LLM: what the LLM adds is the difference. Answers come from the store where it has them.
 """
 
 import argparse
@@ -16,9 +17,9 @@ import pandas as pd
 
 from pipeline.contracts import Prepared, read_params, read_prepared, run
 from pipeline.llm.answers import AnswerStore
-from pipeline.llm.classify import classify, open_asker, rows_to_ask
+from pipeline.llm.classify import classify, contexts, embeddings_for, open_asker, rows_to_ask
 from pipeline.llm.params import PromptParams
-from pipeline.llm.prompt_file import FixedExamples, PromptFile, read_prompt
+from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.store import store_folder
 from pipeline.verdict.metrics import score
 
@@ -49,7 +50,18 @@ async def score_variant(
     with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
         async with open_asker(prompt, store, params, name) as asker:
             found = await classify(prompt, path, rows, prepared, asker, params)
-    return {metric: score(rows["target"].to_numpy(dtype=int), found.scores)[metric] for metric in SHOWN}
+    return measured(rows, found.scores)
+
+
+def vote(prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared) -> np.ndarray:
+    """The share of label 1 among the examples that each tweet is shown, shape (n,): k-nearest-neighbours for retrieved ones."""
+    examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+    return np.array([np.mean([example["label"] for example in shown]) for shown in examples])
+
+
+def measured(rows: pd.DataFrame, scores: np.ndarray) -> dict[str, float]:
+    found = score(rows["target"].to_numpy(dtype=int), scores)
+    return {metric: found[metric] for metric in SHOWN}
 
 
 def main() -> None:
@@ -68,6 +80,12 @@ def main() -> None:
     }
     scores = pd.DataFrame.from_dict(found, orient="index")
     table = pd.concat([scores, summary(scores)]) if len(scores) > 1 else scores
+    votes = {
+        f"{name}: vote of its examples, no LLM": measured(rows, vote(prompt, rows, prepared))
+        for name, prompt in prompts.items()
+        if isinstance(prompt.examples, RetrievedExamples)
+    }
+    table = pd.concat([table, pd.DataFrame.from_dict(votes, orient="index")])
     print(f"\n{len(rows)} rows, calibration: {params.calibration}\n")
     print(table.rename(columns=SHOWN).replace({np.nan: None}).to_markdown(floatfmt=".3f"))
 
