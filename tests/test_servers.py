@@ -1,6 +1,7 @@
 """Two servers that nobody here wrote: llama.cpp's, within the process, and `transformers serve`."""
 
 import asyncio
+import copy
 import socket
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -113,9 +115,14 @@ def test_a_channel_is_scored_by_the_local_model(tmp_path: Path, sample: Prepared
     assert again.sent == 0
 
 
-def test_the_local_model_scores_as_an_unbatched_one_does() -> None:
+@pytest.fixture(scope="module")
+def loaded() -> tuple[Any, Any]:
+    return load(gguf_file(MODEL))
+
+
+def test_the_local_model_scores_as_an_unbatched_one_does(loaded: tuple[Any, Any]) -> None:
     """Neither padding nor where the text begins may change log p(text | context): held against a plain forward pass."""
-    model, tokenizer = load(gguf_file(MODEL))
+    model, tokenizer = loaded
     texts = ["Fire in the hills", "ok", "A very long line about the weather of the last seven days, which was fine"]
     requests = [{"prompt": f"A tweet: {text}", "context": len("A tweet:")} for text in texts]
     scored = {request["prompt"]: answer.text_logprob for request, answer in score_texts(model, tokenizer, requests)}
@@ -161,17 +168,16 @@ def transformers_serve(folder: Path) -> Iterator[str]:
 
 @pytest.mark.timeout(600)
 def test_transformers_serve_gives_no_log_probabilities_and_is_scored_by_votes_and_by_text(
-    tmp_path: Path, sample: Prepared
+    tmp_path: Path, sample: Prepared, loaded: tuple[Any, Any]
 ) -> None:
-    import transformers
-
-    path, folder = gguf_file(MODEL), tmp_path / "model"
-    model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
-    config = transformers.AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
-    plain = type(model)(config)  # the same weights, without the mark that they were quantized, which cannot be saved
+    model, tokenizer = loaded
+    config = copy.deepcopy(model.config)
+    del config.quantization_config  # the same weights, without the mark that they were quantized, which cannot be saved
+    folder = tmp_path / "model"
+    plain = type(model)(config)
     plain.load_state_dict(model.state_dict())
     plain.to(torch.bfloat16).save_pretrained(folder)
-    transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
     with transformers_serve(folder) as url:
 
