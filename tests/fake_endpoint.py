@@ -91,6 +91,7 @@ class Fake:
         self.failing: dict[str, int] = {}
         """Statuses with which lines of batches fail, by a text that they contain; each once."""
         self.polls_until_done = 1
+        self.route_tokens: tuple[int, Any] | None = None
         self.lock = threading.Lock()
         fake = self
 
@@ -136,6 +137,8 @@ class Fake:
                 check(TextBody, body := json.loads(raw))
                 return self.respond(body, len(self.bodies))
             case "POST", ["tokenize"] if self.tokenizes:
+                if self.route_tokens:
+                    return self.route_tokens
                 body = json.loads(raw)  # as vLLM does by default, a token that begins every text
                 return 200, {"tokens": [0] * body.get("add_special_tokens", True) + list(body["prompt"].encode())}
             case "POST", ["files"]:

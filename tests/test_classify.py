@@ -125,6 +125,8 @@ def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
     with serving(filtering) as server:
         found, _ = run(server, tmp_path, sample, **changes)
         assert np.isnan(found.scores).tolist() == (rows["text"] == violent).tolist()
+        again, _ = run(server, tmp_path, sample, **changes)
+        np.testing.assert_array_equal(again.scores, found.scores)
         server.respond = obliging
         found, asker = run(server, tmp_path, sample, **changes)
         assert asker.sent == 1
@@ -189,3 +191,25 @@ def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Pr
         failing = pytest.raises(InputError, match="no log-probabilities of prompts")
         with serving(lambda body, n, answer=answer: answer) as server, failing:
             run(server, tmp_path, sample, text)
+
+
+@pytest.mark.parametrize("status", [401, 404])
+def test_a_channel_that_was_refused_for_a_passing_reason_is_found_able_later(
+    tmp_path: Path, sample: Prepared, status: int
+) -> None:
+    text = (ROOT / "prompts/channel.yaml").read_text()
+    with serving(lambda body, n: (status, {})) as server:
+        with pytest.raises(
+            InputError, match="the key was refused" if status == 401 else "no log-probabilities of prompts"
+        ):
+            run(server, tmp_path, sample, text)
+        server.respond = lambda body, n: (200, echo_scored(body))
+        assert run(server, tmp_path, sample, text)[0].mode == "channel"
+
+
+def test_a_route_for_tokens_that_is_broken_can_be_done_without(tmp_path: Path, sample: Prepared) -> None:
+    with serving(tokenize=True) as server:
+        server.route_tokens = (500, {})
+        assert run(server, tmp_path, sample, retries=0)[0].mode == "logprobs"
+        server.route_tokens = (200, {"tokens": 1})
+        assert run(server, tmp_path, sample, ZERO_SHOT.replace('"Yes"', '"Yep"'), retries=0)[0].mode == "logprobs"

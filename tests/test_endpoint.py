@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fake_endpoint import KEY, ChatBody, check, completion, echo_scored, serving
+from openai.types import Completion
 from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params
@@ -18,6 +19,7 @@ from pipeline.llm.answers import AnswerStore, request_key
 from pipeline.llm.ask import Asker
 from pipeline.llm.batch import jobs
 from pipeline.llm.params import PromptParams
+from pipeline.llm.replies import read_scored
 from pipeline.llm.server import Address, Endpoint
 
 PARAMS = read_params("prompt", PromptParams, ROOT / "params.yaml")
@@ -332,6 +334,47 @@ def test_an_echoing_endpoint_scores_the_text_and_nothing_else(tmp_path: Path) ->
 
     with serving(lambda body, n: (200, echo_scored(body))) as server:
         assert asyncio.run(run(server.url)) == -3.0
+
+
+@pytest.mark.parametrize(
+    ("tokens", "logprobs", "expected"),
+    [
+        (["The", " sky", " is", " above", ".", " up"], [None, -1.0, -1.0, -2.0, -3.0, -9.0], -5.0),
+        (["<s>", "The", " sky", " is", " above", ".", " up"], [None, -1.0, -1.0, -1.0, -2.0, -3.0, -9.0], -5.0),
+        ([" up"], [-9.0], None),
+        (["The", " sky", " is", " \ufffd", "."], [None, -1.0, -1.0, -2.0, -3.0], None),
+        ([], [], None),
+    ],
+    ids=["plain", "a token that begins every text", "no echo", "another text", "nothing"],
+)
+def test_the_text_is_found_among_the_echoed_tokens_or_not_scored(
+    tokens: list[str], logprobs: list[float | None], expected: float | None
+) -> None:
+    reply = {"choices": [{"text": "", "logprobs": {"tokens": tokens, "token_logprobs": logprobs, "text_offset": [-1]}}]}
+    request = {"prompt": "The sky is above.", "context": len("The sky is")}
+    assert read_scored(Completion.construct(**reply), request, 0.0).text_logprob == expected
+
+
+def test_an_address_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"prompt\.base_url"):
+        ask("http://localhost:PORT/v1", tmp_path, ["a"])
+
+
+def test_waiting_for_the_rate_is_not_counted_as_the_models_time(tmp_path: Path) -> None:
+    with serving(loud) as server:
+        ask(server.url, tmp_path, [str(n) for n in range(3)], limits={"requests_per_minute": 120})
+    assert max(one.answer.seconds for one in AnswerStore(tmp_path / "answers.sqlite").all()) < 0.4
+
+
+def test_one_reply_that_cannot_be_read_does_not_end_the_run(tmp_path: Path) -> None:
+    with serving(lambda body, n: (200, {"choices": []}) if "b" in str(body["messages"]) else loud(body, n)) as server:
+
+        async def run() -> list[list[str]]:
+            store = AnswerStore(tmp_path / "answers.sqlite")
+            async with Asker(endpoint_at(server.url), store, params_with(), "test") as asker:
+                return [answer.replies for answer in await asker.ask([question(text) for text in "abd"])]
+
+        assert asyncio.run(run()) == asyncio.run(run()) == [["A"], [], ["D"]]
 
 
 def test_the_fake_is_no_kinder_than_the_sdks_types() -> None:

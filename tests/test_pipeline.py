@@ -43,7 +43,7 @@ def repository(project: Path) -> Path:
     git(project, "init", "-q")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "start")
-    set_param(project, "prompt.train_rows", 30)
+    set_param(project, "prompt.train_rows", 20)
     set_param(project, "prompt.submit", ["few_shot"])
     set_param(project, "lora.minilm.epochs", 1)
     set_param(project, "evaluate.draws", 200)
@@ -79,7 +79,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert ran(command("dvc", "repro")) == {"submission"}
 
     # Answers outlive the stage that asked for them: a new comparison of prompts asks only what is new.
-    set_param(repository, "prompt.train_rows", 40)
+    set_param(repository, "prompt.train_rows", 36)
     done = command("dvc", "repro", "prompt@zero_shot")
     assert ran(done) == {"prompt@zero_shot"}
     costs = json.loads((repository / "costs/prompt_zero_shot.json").read_text())["llm"]

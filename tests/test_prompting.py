@@ -274,6 +274,8 @@ def test_a_mode_sends_what_the_endpoint_can_do(
         ("well, no. Or yes?</think>\nYes", 1),
         ("Yes. Answer: No", None),
         ("Nothing burns", None),
+        ("No-one was hurt", None),
+        ("No-brainer: yes", None),
         ("Yesterday", None),
         ("", None),
         ("disaster", None),
@@ -282,6 +284,10 @@ def test_a_mode_sends_what_the_endpoint_can_do(
 )
 def test_parse_reply(reply: str, label: int | None) -> None:
     assert parse_reply(reply, WORDS) == label
+
+
+def test_label_words_may_have_marks_around_them() -> None:
+    assert [parse_reply(reply, ["(b)", "(a)"]) for reply in ("(a)", "b", '{"label": "(b)"}')] == [1, 0, 0]
 
 
 def test_votes_are_shared_among_replies_that_can_be_read() -> None:

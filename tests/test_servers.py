@@ -63,18 +63,18 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
 
 
 def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
-    """What was read before a question decides in which order its numbers are added up, and no more than that."""
+    """What was read before a question decides how its numbers are rounded, and no more than that."""
     folders = [tmp_path / name for name in ("unbroken", "broken")]
     for folder in folders:
         folder.mkdir()
     path = PROMPTS / "few_shot.yaml"
-    unbroken = run(embedded_asker("few_shot", folders[0]), path, sample, 12)
-    run(embedded_asker("few_shot", folders[1]), path, sample, 4)
+    unbroken = run(embedded_asker("few_shot", folders[0]), path, sample, 8)
+    run(embedded_asker("few_shot", folders[1]), path, sample, 3)
     rest = embedded_asker("few_shot", folders[1])
-    broken = run(rest, path, sample, 12)
-    assert 0 < rest.sent < 12
-    np.testing.assert_allclose(broken.scores, unbroken.scores, atol=0.02)
-    again = run(embedded_asker("few_shot", folders[1]), path, sample, 12)
+    broken = run(rest, path, sample, 8)
+    assert 0 < rest.sent < 8
+    np.testing.assert_allclose(broken.scores, unbroken.scores, atol=0.1)
+    again = run(embedded_asker("few_shot", folders[1]), path, sample, 8)
     np.testing.assert_array_equal(again.scores, broken.scores)
 
 
@@ -194,8 +194,10 @@ def test_transformers_serve_gives_no_log_probabilities_and_is_scored_by_votes_an
         assert fallen.mode == "sample", "it ignores logprobs without a word: what counts is that its answers have none"
         assert {len(answers) for answers in fallen.answers} == {3}, "it gives one reply at a time"
         text = tmp_path / "text.yaml"
-        text.write_text((PROMPTS / "zero_shot.yaml").read_text().replace("scoring: logprobs", "scoring: text"))
+        text.write_text((PROMPTS / "few_shot.yaml").read_text().replace("scoring: logprobs", "scoring: text"))
         by_text = run(asker("text"), text, sample, 5)
         assert by_text.mode == "text"
         assert "response_format" not in by_text.asked[0][0], "it ignores that, too"
-        assert set(by_text.scores) <= {0.0, 1.0}
+        read = by_text.scores[~np.isnan(by_text.scores)]
+        assert len(read)
+        assert set(read) <= {0.0, 1.0}

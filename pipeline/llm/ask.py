@@ -17,13 +17,15 @@ from pipeline.llm import batch
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.budget import Budget
 from pipeline.llm.params import PromptParams
-from pipeline.llm.replies import body_of, read_chat, read_scored, tokenize
+from pipeline.llm.replies import UnreadableError, body_of, read_chat, read_scored, tokenize
 from pipeline.llm.server import Endpoint
 
 # What servers say to a request that they understood and will not do.
 REFUSED = (400, 422, 501)
 # What they say where a route is missing that only some of them have.
-NO_ROUTE = (401, 403, 404, 405)
+NO_ROUTE = (404, 405)
+# What may be otherwise a moment later.
+PASSING = (408, 409, 429)
 
 
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
@@ -45,8 +47,6 @@ def explain(error: Exception, endpoint: Endpoint) -> Exception:
             )
         case openai.APITimeoutError():
             return InputError(f"{where}: no answer within prompt.timeout; answers so far are kept, run again to go on")
-        case openai.APIConnectionError(__cause__=InputError() as cause):  # raised by `Asker.before_sending`
-            return cause
         case openai.APIConnectionError():
             return InputError(f"{where}: cannot be reached; is it running? Answers so far are kept")
         case openai.BadRequestError() | openai.UnprocessableEntityError():
@@ -78,6 +78,8 @@ class Asker:
         """All answers that were asked for, by their keys, and what they answer."""
         self.sent = 0
         """The questions that were sent; the other answers were stored."""
+        self.not_kept: set[str] = set()
+        """The keys of those that the store does not have: what was refused may be answered another time."""
         self._read = self._cached = 0
         self._open = AsyncExitStack()
         self._client: openai.AsyncOpenAI | None = None
@@ -97,25 +99,26 @@ class Asker:
     async def client(self) -> openai.AsyncOpenAI:
         if self._client is None:
             address = self._open.enter_context(self.endpoint.connect())
-            self._client = await self._open.enter_async_context(
-                openai.AsyncOpenAI(
+            # A proxy that the environment names is for the world outside, not for the server in this process.
+            proxied = self.endpoint.kind == "remote"
+            http = openai.DefaultAsyncHttpxClient(trust_env=proxied, event_hooks={"request": [self.before_sending]})
+            try:
+                client = openai.AsyncOpenAI(
                     base_url=address.base_url,
                     api_key=address.api_key,
                     timeout=self.params.timeout,
                     max_retries=self.params.retries,
-                    http_client=openai.DefaultAsyncHttpxClient(
-                        # A proxy that the environment names is for the world outside, not for the server in this process.
-                        trust_env=self.endpoint.kind == "remote",
-                        event_hooks={"request": [self.before_sending]},
-                    ),
+                    http_client=http,
                 )
-            )
+            except httpx2.InvalidURL as error:
+                raise InputError(f"prompt.base_url: {error}") from None
+            self._client = await self._open.enter_async_context(client)
         return self._client
 
     async def before_sending(self, request: httpx2.Request) -> None:
         """Called by the HTTP client before each attempt, the client's own retries among them."""
         if request.url.path.endswith("/completions"):
-            if self._requests:
+            if self._requests and request.headers.get("x-stainless-retry-count", "0") != "0":
                 await self._requests.acquire()
             self.budget.count(1)
 
@@ -123,6 +126,8 @@ class Asker:
         """One request, through the limits on speed and the caps."""
         client = await self.client()
         expected = self.budget.estimate(request)
+        if self._requests:
+            await self._requests.acquire()
         if self._tokens:
             tokens = expected.prompt_tokens + expected.completion_tokens
             await self._tokens.acquire(min(tokens, self._tokens.max_rate))
@@ -138,7 +143,7 @@ class Asker:
             else:
                 completion = await client.chat.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_chat(completion, time.perf_counter() - start)
-        except openai.APITimeoutError:  # it may be paid for all the same: the estimate stands
+        except openai.APITimeoutError:  # the last attempt may be paid for all the same: its estimate stands
             answer = expected
             raise
         finally:
@@ -157,23 +162,28 @@ class Asker:
             self._cached += answer.cached_tokens
         self.used[key] = (request, answer)
 
+    def refuse(self, key: str, request: Request, status: int) -> None:
+        self.not_kept.add(key)
+        self.use(key, request, Answer(refused=status))
+
     async def probe(self, request: Request, *, keep_refusal: bool = True) -> Answer:
         """The answer to a request that may be refused."""
         key = request_key(self.endpoint.identity, request)
         if (known := self.store.get(key)) is not None:
             self.use(key, request, known)
             return known
-        optional = "tokenize" in request or "prompt" in request
+        refusals = REFUSED + (NO_ROUTE if "messages" not in request else ())
+        anything = "tokenize" in request  # a route that one can do without, whatever it says
         try:
             answer = await self.send(request)
         except openai.APIStatusError as error:
-            if error.status_code not in (*REFUSED, *(NO_ROUTE if optional else ())):
+            if error.status_code not in refusals and not anything:
                 raise explain(error, self.endpoint) from None
             answer = Answer(refused=error.status_code)
-            if not keep_refusal:
+            if not keep_refusal or error.status_code in PASSING or error.status_code > 501:
                 return answer
         except (openai.OpenAIError, ValueError) as error:
-            if "tokenize" not in request or isinstance(error, openai.APIConnectionError):
+            if not anything or isinstance(error, openai.APIConnectionError):
                 raise explain(error, self.endpoint) from None
             answer = Answer(refused=200)  # a route of that name that does something else
         self.keep(request, answer)
@@ -182,8 +192,9 @@ class Asker:
     async def ask(self, requests: list[Request]) -> list[Answer]:
         """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one.
 
-        A remote endpoint may refuse single questions, for example because a filter takes a tweet for an incitement: such an
-        answer has `refused` set. It is not stored, and asked for again in the next run.
+        A remote endpoint that has answered may refuse single questions, for example because a filter takes a tweet for an
+        incitement, or send something that cannot be read: such an answer has `refused` set. It is not stored, and asked for
+        again in the next run.
         """
         keys = [request_key(self.endpoint.identity, request) for request in requests]
         missing: dict[str, Request] = {}
@@ -215,18 +226,19 @@ class Asker:
                     return
                 try:
                     self.keep(request, await self.send(request))
-                except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                except (openai.BadRequestError, openai.UnprocessableEntityError, UnreadableError) as error:
                     if not may_be_refused:
                         failures.append(error)
                         return
-                    self.use(key, request, Answer(refused=error.status_code))
+                    self.refuse(key, request, 200 if isinstance(error, UnreadableError) else error.status_code)
                 except (openai.OpenAIError, ValueError, InputError) as error:
                     failures.append(error)
                     return
             self.show(progress)
 
-        await one(*in_order[0], may_be_refused=False)
         remote = self.endpoint.kind == "remote"
+        answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
+        await one(*in_order[0], may_be_refused=remote and answered)
         await asyncio.gather(*(one(key, request, may_be_refused=remote) for key, request in in_order[1:]))
         if failures:
             raise explain(failures[0], self.endpoint) from None
@@ -246,7 +258,7 @@ class Asker:
             client = await self.client()
             async for key, answer in batch.answers(client, self.endpoint, self.store, missing, waiting, promise):
                 if answer.refused:
-                    self.use(key, missing[key], answer)
+                    self.refuse(key, missing[key], answer.refused)
                 else:
                     self.budget.add(answer)
                     self.keep(missing[key], answer)

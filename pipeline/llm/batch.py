@@ -64,7 +64,7 @@ def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[s
                 answer = read_scored(Completion.construct(**body), asked[key], seconds)
             else:
                 answer = read_chat(ChatCompletion.construct(**body), seconds)
-        except ValueError:
+        except (TypeError, ValueError):
             answer = Answer(seconds=seconds)
         yield key, answer.model_copy(update={"batch": True})
 

@@ -107,7 +107,7 @@ async def choose_mode(asker: Asker, prompt: PromptFile) -> tuple[Mode, Capabilit
     if isinstance(prompt, ChannelPrompt):
         context = "The sky is"
         request = {"prompt": f"{context} above.", "context": len(context), "echo": True, "logprobs": 1, "max_tokens": 1}
-        if (await asker.probe(request)).text_logprob is None:
+        if (await asker.probe(request, keep_refusal=False)).text_logprob is None:
             raise InputError(
                 "prompt: the endpoint gives no log-probabilities of prompts, which scoring: channel needs; vLLM does, and "
                 "so does the local model (prompt.base_url: null)"

@@ -51,7 +51,7 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
         return json.dumps({**what, "identity": asker.endpoint.identity, "asked": asked}, ensure_ascii=False) + "\n"
 
     for key, pair in asker.used.items():
-        if key not in about_tweets:
+        if key not in about_tweets and key not in asker.not_kept:
             yield line([pair], id=None)
     scored = zip(rows["id"], rows["split"], found.asked, found.answers, found.uncalibrated, found.scores, strict=True)
     for number, split, asked, answers, before, after in scored:

@@ -1,13 +1,18 @@
-"""What comes over the wire, as answers. Whatever is not as it should be is a `ValueError`."""
+"""What comes over the wire, as answers."""
 
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import openai
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from pipeline.llm.answers import Answer, Request
+
+
+class UnreadableError(ValueError):
+    """A reply that is well-formed and not what was asked for."""
 
 
 def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
@@ -26,42 +31,48 @@ def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
         IndexError,
         TypeError,
     ) as error:  # the client checks nothing, and hands on as text what is not JSON
-        raise ValueError("no chat completion") from error
+        raise UnreadableError("no chat completion") from error
 
 
 def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int) -> float:
     """log p(text | context) from each token's end, in characters, and its log-probability; `context` is that long."""
     found = [logprob for end, logprob in zip(ends, logprobs, strict=True) if end > context]
     if not found or any(logprob is None for logprob in found):
-        raise ValueError("no log-probability of the text")
+        raise UnreadableError("no log-probability of the text")
     return float(sum(logprob for logprob in found if logprob is not None))
 
 
 def read_scored(completion: Completion, request: Request, seconds: float) -> Answer:
-    """The log-probability of a text, in a completion that echoes it; no `text_logprob` where the endpoint echoes nothing."""
+    """The log-probability of a text, in a completion that echoes it; no `text_logprob` where it is not echoed.
+
+    Where each token stands is counted from the tokens: servers do not agree on `text_offset` (vLLM counts the token that begins
+    every text, others send none).
+    """
     try:
         logprobs = completion.choices[0].logprobs
         answer = Answer(**usage_of(completion), seconds=seconds)
-        if logprobs is None or not logprobs.token_logprobs or not logprobs.text_offset:
+        if logprobs is None or not logprobs.tokens or not logprobs.token_logprobs:
             return answer
-        length = len(request["prompt"])
-        inside = [
-            n for n, offset in enumerate(logprobs.text_offset) if offset < length
-        ]  # not what was written after it
-        ends = [*logprobs.text_offset[1:], length][: len(inside)]
-        score = text_logprob(ends, logprobs.token_logprobs[: len(inside)], request["context"])
+        pairs = list(zip(logprobs.tokens, logprobs.token_logprobs, strict=True))
+        if not request["prompt"].startswith(pairs[0][0]):
+            pairs = pairs[1:]
+        if not "".join(token for token, _ in pairs).startswith(request["prompt"]):
+            return answer
+        ends = np.cumsum([len(token) for token, _ in pairs])
+        inside = int(np.searchsorted(ends, len(request["prompt"]))) + 1  # without what was written after the prompt
+        score = text_logprob(ends[:inside].tolist(), [logprob for _, logprob in pairs[:inside]], request["context"])
         return answer.model_copy(update={"text_logprob": score})
-    except (AttributeError, IndexError, TypeError) as error:
-        raise ValueError("no completion") from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise UnreadableError("no completion") from error
 
 
 def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
     usage = completion.usage
     details = usage.prompt_tokens_details if usage else None
     return {
-        "prompt_tokens": usage.prompt_tokens if usage else 0,
+        "prompt_tokens": (usage.prompt_tokens or 0) if usage else 0,
         "cached_tokens": (details.cached_tokens or 0) if details else 0,
-        "completion_tokens": usage.completion_tokens if usage else 0,
+        "completion_tokens": (usage.completion_tokens or 0) if usage else 0,
     }
 
 
@@ -76,6 +87,6 @@ async def tokenize(client: openai.AsyncOpenAI, model: str, word: str) -> Answer:
     body = {"model": model, "content": word, "add_special": False, "prompt": word, "add_special_tokens": False}
     found = await client.post(f"{root}/tokenize", body=body, cast_to=dict[str, Any])
     tokens = found.get("tokens") if isinstance(found, dict) else None
-    if not tokens:
-        raise ValueError("no tokens")
+    if not isinstance(tokens, list) or not tokens:
+        raise UnreadableError("no tokens")
     return Answer(replies=[str(token) for token in tokens])

@@ -65,13 +65,13 @@ def parse_reply(reply: str, label_words: list[str]) -> int | None:
     if whole := _OBJECT.search(reply):
         with suppress(ValueError, KeyError, TypeError):  # braces of another kind: the reply is read as text
             reply = str(json.loads(whole[0])["label"])
-    words = [word.strip().casefold() for word in label_words]
+    words = [word.strip(_AROUND).casefold() for word in label_words]
     stated = set()
     for candidate in (reply, *_ANNOUNCED.split(reply)[1:], *reply.splitlines()[-1:]):
         said = candidate.strip(_AROUND).casefold()
         for label, (word, other) in enumerate((words, words[::-1])):
             # The word alone, or the word and a mark: "No doubt about it" begins with a label word and does not state it.
-            if not re.match(re.escape(word) + r"(?:\Z|\s*[^\w\s]|[ \t]*\n)", said):
+            if not re.match(re.escape(word) + r"(?:\Z|\s*(?!-\w)[^\w\s]|[ \t]*\n)", said):
                 continue
             # "Yes or no", "Yes. No.", but not "Yes, no doubt about it".
             if re.match(rf"{re.escape(word)}\W+(?:or\W+|and\W+)?{re.escape(other)}(?:\W*\Z|[^\w\s])", said):
@@ -86,7 +86,7 @@ def label_of(token: str, label_words: list[str]) -> int | None:
     A beginning counts from two letters on: tokenizers cut words ("dis", "aster"), and a single letter says too little.
     """
     token = token.strip(_AROUND).lower()
-    words = [word.strip().lower() for word in label_words]
+    words = [word.strip(_AROUND).lower() for word in label_words]
     labels = [n for n, word in enumerate(words) if token == word or (len(token) >= 2 and word.startswith(token))]
     return labels[0] if len(labels) == 1 else None
 

@@ -17,7 +17,9 @@ BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comp
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table that is also readable as text: names to the left, numbers to the right."""
-    align = ["left" if not i or name in ("School", "Scoring", "Calibration") else "right" for i, name in enumerate(header)]
+    align = [
+        "left" if not i or name in ("School", "Scoring", "Calibration") else "right" for i, name in enumerate(header)
+    ]
     return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
