@@ -98,8 +98,9 @@ def main() -> None:
         raise InputError("a channel is scored without a server: there is no loop to compare it with")
     params, prepared = read_params("prompt", PromptParams), read_prepared()
     rows = rows_to_ask(prepared, given.tweets, test=False)
-    with endpoint(params).connect() as address:
-        at = replace(endpoint(params), connect=lambda: nullcontext(address))
+    served = endpoint(params)
+    with served.connect() as address:
+        at = replace(served, connect=lambda: nullcontext(address))
         table = [
             row
             for name, prompt in prompts.items()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -105,7 +106,7 @@ def test_what_the_stage_writes(asking: Path, command: Command) -> None:
 
 
 def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking: Path, command: Command) -> None:
-    def mumbling(body: dict, n: int) -> tuple[int, dict]:  # type: ignore[type-arg]
+    def mumbling(body: dict[str, Any], n: int) -> tuple[int, Any]:
         return 200, completion("Hm" if n % 4 == 0 else "Yes")
 
     with serving(mumbling) as server:
