@@ -24,8 +24,6 @@ from pipeline.llm.server import Endpoint
 REFUSED = (400, 422, 501)
 # What they say where a route is missing that only some of them have.
 NO_ROUTE = (404, 405)
-# What may be otherwise a moment later.
-PASSING = (408, 409, 429)
 
 
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
@@ -180,7 +178,7 @@ class Asker:
             if error.status_code not in refusals and not anything:
                 raise explain(error, self.endpoint) from None
             answer = Answer(refused=error.status_code)
-            if not keep_refusal or error.status_code in PASSING or error.status_code > 501:
+            if not keep_refusal or error.status_code in batch.WORTH_ASKING_AGAIN or error.status_code > 501:
                 return answer
         except (openai.OpenAIError, ValueError) as error:
             if not anything or isinstance(error, openai.APIConnectionError):

@@ -92,10 +92,10 @@ def contexts(
         here = np.flatnonzero(rows["fold"] == fold)
         asked = rows.iloc[here]
         others = train[train["fold"] != fold]
-        pool = pool_of(others[~others["group"].isin(asked["group"])])
         if isinstance(prompt, ChannelPrompt):
             prior[here], labels = others["train_target"].mean(), max(labels, int(others["train_target"].notna().sum()))
             continue
+        pool = pool_of(others[~others["group"].isin(asked["group"])])
         for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
             examples[n] = chosen
         if isinstance(prompt.examples, FixedExamples):
