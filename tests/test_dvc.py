@@ -19,7 +19,7 @@ def stage(name: str) -> dict[str, Any]:
 
 
 def module_of(name: str) -> Path:
-    return ROOT / (re.search(r"python -m (\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")
+    return ROOT / (re.search(r"-m (pipeline\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")
 
 
 def imported(path: Path) -> set[Path]:

@@ -1,4 +1,4 @@
-"""LoRA learns, is saved whole, and scores a tweet the same whatever stands beside it."""
+"""LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
 from pathlib import Path
 
@@ -13,49 +13,28 @@ torch = pytest.importorskip("torch")
 
 from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from transformers import (  # noqa: E402
-    AutoTokenizer,
-    BertConfig,
-    BertForSequenceClassification,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-)
+from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 
-from pipeline.classifiers import encoder, lora  # noqa: E402
+from pipeline.classifiers import adapters, encoder, frozen_layers, lora, training  # noqa: E402
 from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
-from pipeline.packaged import locate  # noqa: E402
-
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "initializer_range": 0.1,
-}
-FAMILIES = {
-    "bert": (BertForSequenceClassification, BertConfig),
-    "roberta": (RobertaForSequenceClassification, RobertaConfig),
-}
+from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def default() -> lora.LoraParams:
-    return read_params("lora.minilm", lora.LoraParams, ROOT / "params.yaml")
+def default() -> LoraParams:
+    return read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="module")
+def tiny(default: LoraParams, tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
+    return make_tiny("bert", tmp_path_factory.mktemp("bert"), default)
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def tiny(
-    request: pytest.FixtureRequest, default: lora.LoraParams, tmp_path_factory: pytest.TempPathFactory
-) -> lora.LoraParams:
-    """Params with a small, randomly initialised encoder of one architecture, without a head, in a folder."""
-    model_class, config_class = FAMILIES[request.param]
-    tokenizer = AutoTokenizer.from_pretrained(locate(default.base_model))
-    torch.manual_seed(0)
-    model = model_class(config_class(vocab_size=len(tokenizer), **SHAPE))
-    folder = tmp_path_factory.mktemp(request.param)
-    getattr(model, model.base_model_prefix).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return default.model_copy(update={"base_model": str(folder), "batch_size": 10, "dropout": 0.0, "device": "cpu"})
+def tiny_of_each(
+    request: pytest.FixtureRequest, default: LoraParams, tmp_path_factory: pytest.TempPathFactory
+) -> LoraParams:
+    return make_tiny(request.param, tmp_path_factory.mktemp(request.param), default)
 
 
 def ten(sample: Prepared) -> tuple[pd.DataFrame, np.ndarray]:
@@ -64,24 +43,38 @@ def ten(sample: Prepared) -> tuple[pd.DataFrame, np.ndarray]:
     return rows, rows["target"].to_numpy()
 
 
-def test_it_overfits_ten_rows(tiny: lora.LoraParams, sample: Prepared) -> None:
-    rows, labels = ten(sample)
-    model = lora.fit(rows, labels, tiny.model_copy(update={"epochs": 150, "learning_rate": 3e-3, "precision": "fp32"}))
-    assert ((lora.predict(model, rows) > 0.5) == labels).all()
-    assert np.mean(model.losses[-10:]) < 0.8 * model.losses[0]
-
-
-def test_a_saved_model_is_whole_and_its_adapters_matter(
-    tiny: lora.LoraParams, sample: Prepared, tmp_path: Path
+def test_any_family_overfits_ten_rows_and_is_saved_whole(
+    tiny_of_each: LoraParams, sample: Prepared, tmp_path: Path
 ) -> None:
     rows, labels = ten(sample)
-    fitted = lora.fit(rows, labels, tiny.model_copy(update={"epochs": 5, "learning_rate": 1e-2, "precision": "fp32"}))
+    fitted = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 60, "learning_rate": 5e-3}))
+    before = lora.predict(fitted, rows)
+    assert ((before > 0.5) == labels).all()
+    after = lora.predict(lora.save(fitted, tmp_path, rows), rows)
+    assert after == pytest.approx(before, abs=1e-4)
+    assert any("lora_A" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
+
+
+@pytest.mark.parametrize("variant", ["lora", "rslora", "dora", "loha", "lokr"])
+def test_any_variant_learns_and_is_saved_whole(
+    tiny: LoraParams, sample: Prepared, tmp_path: Path, variant: str
+) -> None:
+    rows, labels = ten(sample)
+    params = tiny.model_copy(update={"variant": variant, "epochs": 60, "learning_rate": 5e-3})
+    fitted = lora.fit(rows, labels, params)
+    before = lora.predict(fitted, rows)
+    assert ((before > 0.5) == labels).mean() >= 0.9
+    assert lora.predict(lora.save(fitted, tmp_path, rows), rows) == pytest.approx(before, abs=1e-4)
+    kinds = {name.rsplit(".", 2)[-2] for name in adapters.trained(fitted.network) if "modules_to_save" not in name}
+    assert kinds
+
+
+def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
+    rows, labels = ten(sample)
+    fitted = lora.fit(rows, labels, tiny)
     before = lora.predict(fitted, sample.test)
-    after = lora.predict(lora.save(fitted, tmp_path, sample.test), sample.test)
-    assert after == pytest.approx(before, abs=1e-5)
-    saved = load_file(tmp_path / "adapter_model.safetensors")
-    assert any("classifier" in name for name in saved)
-    assert any("lora_A" in name for name in saved)
+    fitted.network.save_pretrained(tmp_path)
+    assert any("classifier" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
     base, _, _ = encoder.load(tiny.base_model)
     zeroed = PeftModel.from_pretrained(base, tmp_path)
     for name, parameter in zeroed.named_parameters():
@@ -92,10 +85,10 @@ def test_a_saved_model_is_whole_and_its_adapters_matter(
 
 
 def test_a_head_that_was_not_saved_is_noticed(
-    tiny: lora.LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, labels = ten(sample)
-    fitted = lora.fit(rows, labels, tiny.model_copy(update={"epochs": 5, "learning_rate": 1e-2, "precision": "fp32"}))
+    fitted = lora.fit(rows, labels, tiny)
     write = fitted.network.save_pretrained
 
     def forgetful(folder: Path) -> None:
@@ -107,40 +100,216 @@ def test_a_head_that_was_not_saved_is_noticed(
         )
 
     monkeypatch.setattr(fitted.network, "save_pretrained", forgetful)
-    with pytest.raises(InputError, match=r"was(?: not)? saved"):
+    with pytest.raises(InputError, match=r"was(?: not)? saved|not all of the model"):
         lora.save(fitted, tmp_path, sample.test)
 
 
-def test_a_tweets_score_depends_on_no_other_tweet(tiny: lora.LoraParams, sample: Prepared) -> None:
+def test_a_model_that_calls_everything_the_same_is_refused(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
+    rows, _ = ten(sample)
+    fitted = lora.fit(rows, np.ones(10), tiny.model_copy(update={"epochs": 30}))
+    with pytest.raises(InputError, match=r"calls all of \d+ tweets 1"):
+        lora.save(fitted, tmp_path, sample.test)
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tiny: LoraParams, sample: Prepared) -> None:
     rows, labels = ten(sample)
-    model = lora.fit(rows, labels, tiny.model_copy(update={"epochs": 1, "precision": "fp32"}))
+    with pytest.raises(InputError, match="training diverged: the loss of step"):
+        lora.fit(rows, labels, tiny.model_copy(update={"learning_rate": 1e30}))
+
+
+def test_a_tweets_score_depends_on_no_other_tweet(tiny_of_each: LoraParams, sample: Prepared) -> None:
+    rows, labels = ten(sample)
+    model = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 1}))
     scores = lora.predict(model, sample.test)
     order = np.random.default_rng(0).permutation(len(sample.test))
     assert lora.predict(model, sample.test.iloc[order]) == pytest.approx(scores[order], abs=1e-5)
     assert lora.predict(model, sample.test.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
 
 
-def test_training_is_repeatable(tiny: lora.LoraParams, sample: Prepared) -> None:
+def test_training_is_repeatable(tiny: LoraParams, sample: Prepared) -> None:
     rows, labels = ten(sample)
-    params = tiny.model_copy(update={"epochs": 2, "dropout": 0.1})
-    assert lora.fit(rows, labels, params).losses == lora.fit(rows, labels, params).losses
-    other = lora.fit(rows, labels, params.model_copy(update={"seed": 1}))
-    assert lora.fit(rows, labels, params).losses != other.losses
+    params = tiny.model_copy(update={"epochs": 2, "dropout": 0.1, "hidden_dropout": 0.1})
+    assert lora.fit(rows, labels, params).history.loss == lora.fit(rows, labels, params).history.loss
+    assert lora.fit(rows, labels, params, seed=1).history.loss != lora.fit(rows, labels, params).history.loss
 
 
-def test_an_epoch_visits_every_row_once(default: lora.LoraParams, sample: Prepared) -> None:
-    tokenizer = AutoTokenizer.from_pretrained(locate(default.base_model))
-    numbers = list(range(len(sample.train)))
-    rows = encoder.tokenize(tokenizer, sample.train["text"].tolist(), 128, numbers)
+# --- layers below the adapters ------------------------------------------------------------------------------------------
+
+
+def test_reused_layers_say_what_they_said(tiny_of_each: LoraParams, sample: Prepared) -> None:
+    """Adapters on the top layer only: training and prediction are the same with and without the memory of the rest."""
+    rows, labels = ten(sample)
+    params = tiny_of_each.model_copy(update={"layers": 1, "epochs": 3})
+    frozen = lora.frozen_part(params)
+    assert frozen is not None
+    plain, reusing = lora.fit(rows, labels, params), lora.fit(rows, labels, params, frozen=frozen)
+    assert reusing.history.loss == pytest.approx(plain.history.loss, abs=1e-4)
+    assert lora.predict(reusing, sample.test) == pytest.approx(lora.predict(plain, sample.test), abs=1e-4)
+    again = lora.fit(rows, labels, params, seed=0, frozen=frozen)
+    assert again.history.loss == reusing.history.loss
+
+
+def test_reused_layers_do_not_run_again(tiny: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, labels = ten(sample)
+    params = tiny.model_copy(update={"layers": 1, "epochs": 1})
+    frozen = lora.frozen_part(params)
+    lora.fit(rows, labels, params, frozen=frozen)
+    monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *_: pytest.fail("they ran"))
+    lora.predict(lora.fit(rows, labels, params, seed=1, frozen=frozen), rows)
+
+
+def test_all_layers_have_adapters_unless_told_otherwise(tiny: LoraParams) -> None:
+    assert lora.frozen_part(tiny) is None
+    model, _, _ = encoder.load(tiny.base_model)
+    assert len(adapters.target_modules(model, tiny)) == 2 * 6
+    assert len(adapters.target_modules(model, tiny.model_copy(update={"layers": 1}))) == 6
+    chosen = adapters.target_modules(model, tiny.model_copy(update={"target_modules": ["query", "output.dense"]}))
+    assert len(chosen) == 2 * 3
+    with pytest.raises(InputError, match=r"no linear layer is called q_proj; known here: dense, key, query, value"):
+        adapters.target_modules(model, tiny.model_copy(update={"target_modules": ["q_proj"]}))
+    with pytest.raises(InputError, match=r"layers is 7, but .* has 2"):
+        adapters.target_modules(model, tiny.model_copy(update={"layers": 7}))
+
+
+# --- what is learnt, and how fast ---------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_falls_with_every_layer_below(tiny: LoraParams) -> None:
+    network, _ = adapters.with_adapters(tiny)
+    groups = adapters.parameter_groups(network, 1.0, 0.5)
+    assert [group["lr"] for group in groups] == [1.0, 0.5, 0.25]
+    assert sum(len(group["params"]) for group in groups) == len(adapters.trained(network))
+
+
+def test_the_loss_is_that_of_smoothed_weighted_soft_labels() -> None:
+    logits, labels = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1.0, 0.25])
+    loss = training.cross_entropy(logits, labels, torch.tensor([0.5, 2.0]), 0.1)
+    logp = logits.log_softmax(dim=1)
+    smooth = torch.tensor([[0.05, 0.95], [0.9 * 0.75 + 0.05, 0.9 * 0.25 + 0.05]])
+    assert loss.item() == pytest.approx(-(smooth * logp * torch.tensor([0.5, 2.0])).sum().item())
+    assert training.class_weights(np.array([0, 0, 0, 1]), "balanced").tolist() == pytest.approx([2 / 3, 2.0])
+
+
+def test_soft_labels_are_the_mean_of_near_duplicates() -> None:
+    tweets = pd.DataFrame({"group": [7, 3, 7, 7]})
+    assert lora.group_means(tweets, np.array([1, 1, 0, 1])) == pytest.approx([2 / 3, 1, 2 / 3, 2 / 3])
+
+
+def test_early_stopping_goes_back_to_the_best_epoch(tiny: LoraParams, sample: Prepared) -> None:
+    rows, labels = sample.train.head(60), sample.train["target"].head(60).to_numpy()
+    params = tiny.model_copy(update={"epochs": 30, "validation": 0.3, "patience": 2, "learning_rate": 2e-2})
+    model = lora.fit(rows, labels, params)
+    losses = model.history.validation_loss
+    assert len(losses) < 30
+    assert len(losses) == np.argmin(losses) + 1 + 2
+    learnt, held_out = lora.split(rows, 0.3, 0)
+    assert not set(rows["group"].iloc[learnt]) & set(rows["group"].iloc[held_out])
+    scores = lora.predict(model, rows.iloc[held_out])
+    own = np.where(labels[held_out] == 1, scores, 1 - scores)
+    assert -np.log(own).mean() == pytest.approx(min(losses), abs=1e-4)
+
+
+# --- going on after an interruption -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("validation", [0.0, 0.3])
+def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
+    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validation: float
+) -> None:
+    rows, labels = sample.train.head(40), sample.train["target"].head(40).to_numpy()
+    params = tiny.model_copy(update={"epochs": 4, "dropout": 0.1, "hidden_dropout": 0.1, "validation": validation})
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "whole"))
+    whole = lora.fit(rows, labels, params, resumable=True)
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "broken"))
+    step, steps = training.step, []
+
+    def killed(*arguments: object) -> None:
+        steps.append(1)
+        if len(steps) in {6, 14}:
+            raise KeyboardInterrupt
+        step(*arguments)
+
+    monkeypatch.setattr(training, "step", killed)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            lora.fit(rows, labels, params, resumable=True)
+    broken = lora.fit(rows, labels, params, resumable=True)
+    assert broken.history.loss == whole.history.loss
+    assert (lora.predict(broken, sample.test) == lora.predict(whole, sample.test)).all()
+    # what is finished is not done again, and is recognised by everything that determines it
+    before = len(steps)
+    lora.fit(rows, labels, params, resumable=True)
+    assert len(steps) == before
+    lora.fit(rows, 1 - labels, params, resumable=True)
+    assert len(steps) > before
+
+
+def test_a_checkpoint_is_told_apart_by_all_that_determines_it(
+    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    rows, labels = ten(sample)
+
+    def path(params: LoraParams, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Path:
+        torch.manual_seed(seed)
+        model = lora.LoraModel(*adapters.with_adapters(params), params)
+        return lora.checkpoint_path(model, [model.rows(tweets, labels)], seed)
+
+    same = path(tiny, rows, labels)
+    assert same == path(tiny.model_copy(update={"seeds": [0, 1], "test_rows": "refit"}), rows, labels)
+    others = [
+        path(tiny, rows, 1 - labels),
+        path(tiny, rows.iloc[::-1], labels),
+        path(tiny, rows, labels, seed=1),
+        path(tiny.model_copy(update={"epochs": 6}), rows, labels),
+        path(tiny.model_copy(update={"precision": "bf16"}), rows, labels),
+    ]
+    assert len({same, *others}) == 6
+
+
+# --- what the encoder reads ---------------------------------------------------------------------------------------------
+
+
+def test_columns_before_the_last_are_the_first_text_of_a_pair(tiny: LoraParams) -> None:
+    model, tokenizer, _ = encoder.load(tiny.base_model)
+    tweets = pd.DataFrame({"keyword": ["fire", None], "location": ["Rome", "Oslo"], "text": ["all out", "it burns"]})
+    rows = encoder.tokenize(model, tokenizer, tweets, ["keyword", "location", "text"], 128)
+    assert [tokenizer.decode(ids) for ids in rows["input_ids"]] == [
+        "[CLS] fire, rome [SEP] all out [SEP]",
+        "[CLS] oslo [SEP] it burns [SEP]",
+    ]
+
+
+def test_no_input_is_longer_than_the_model_has_positions(tiny_of_each: LoraParams) -> None:
+    model, tokenizer, _ = encoder.load(tiny_of_each.base_model)
+    tweets = pd.DataFrame({"text": ["fire " * 2000]})
+    rows = encoder.tokenize(model, tokenizer, tweets, ["text"], 10**6)
+    if rows["length"][0] <= 1024:
+        batch, _ = next(encoder.batches(rows, tokenizer, 1, [0]))
+        assert model(**batch).logits.isfinite().all()
+
+
+def test_bertweet_reads_links_mentions_and_emoji_as_it_was_taught(default: LoraParams, tmp_path: Path) -> None:
+    params = make_tiny("bertweet", tmp_path, default)
+    _, tokenizer, _ = encoder.load(params.base_model)
+    read = tokenizer.decode(tokenizer("@user http 🔥 it burns")["input_ids"], skip_special_tokens=True)
+    assert read.replace(" ", "") == "@USERHTTPURL:fire:itburns"
+
+
+def test_an_epoch_visits_every_row_once(tiny: LoraParams, sample: Prepared) -> None:
+    model, tokenizer, _ = encoder.load(tiny.base_model)
+    numbers = np.arange(len(sample.train))
+    rows = encoder.tokenize(model, tokenizer, sample.train, ["text"], 128, numbers)
     batches = list(encoder.training_batches(rows, tokenizer, 32, torch.Generator().manual_seed(0)))
-    assert sorted(number for batch in batches for number in batch["labels"].tolist()) == numbers
-    padding = sum((batch["attention_mask"] == 0).sum() for batch in batches) / sum(
-        batch["attention_mask"].numel() for batch in batches
+    assert sorted(number for batch, _ in batches for number in batch["labels"].tolist()) == numbers.tolist()
+    assert all((batch["labels"].numpy() == numbers).all() for batch, numbers in batches)
+    padding = sum((batch["attention_mask"] == 0).sum() for batch, _ in batches) / sum(
+        batch["attention_mask"].numel() for batch, _ in batches
     )
     assert padding < 0.2, "random batches of these tweets are a third padding"
 
 
-def test_a_model_that_is_not_there_is_one_clear_line(default: lora.LoraParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_not_there_is_one_clear_line(default: LoraParams, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for missing in ("./no/such/folder", "package:no_such_package/model", "package:peft/model"):
         with pytest.raises(InputError) as error:
@@ -150,7 +319,7 @@ def test_a_model_that_is_not_there_is_one_clear_line(default: lora.LoraParams, m
 
 
 @pytest.mark.slow
-def test_it_beats_a_dummy_by_far(default: lora.LoraParams, sample: Prepared) -> None:
+def test_it_beats_a_dummy_by_far(default: LoraParams, sample: Prepared) -> None:
     model = lora.fit(*training_rows(sample.train, held_out=0), default)
     held_out = sample.train[sample.train["fold"] == 0]
     scores = lora.predict(model, held_out)

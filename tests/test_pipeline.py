@@ -45,7 +45,7 @@ def repository(project: Path) -> Path:
     git(project, "commit", "-q", "-m", "start")
     set_param(project, "prompt.train_rows", 20)
     set_param(project, "prompt.submit", ["few_shot"])
-    set_param(project, "lora.minilm.epochs", 1)
+    set_param(project, "lora.minilm.epochs", 8)
     set_param(project, "evaluate.draws", 200)
     return project
 

@@ -14,6 +14,7 @@ from pipeline.contracts import (
     Costs,
     Prepared,
     School,
+    TestRows,
     peak_memory_mb,
     predictions_frame,
     write_costs,
@@ -23,13 +24,17 @@ from pipeline.contracts import (
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
 
+REFIT = -1
+"""The fold of the model that learns from all train rows: none is held out."""
+
 
 @dataclass(frozen=True)
 class CrossFit(Generic[Kept]):
-    """`train` out-of-fold scores of shape (n_train,), `test` mean log-odds over the folds as scores of shape (n_test,)."""
+    """`train` out-of-fold scores of shape (n_train,), `test` scores of shape (n_test,), made as `test_rows` says."""
 
     train: np.ndarray
     test: np.ndarray
+    test_rows: TestRows
     kept: list[Kept]
     """What was kept of each fold's model; the models themselves are let go, they may be large."""
     fit_seconds: float
@@ -57,23 +62,37 @@ def cross_fit(
     fit: Callable[[int, pd.DataFrame, np.ndarray], Fitted],
     predict: Callable[[Fitted, pd.DataFrame], np.ndarray],
     keep: Callable[[Fitted], Kept],
+    *,
+    refit: bool = False,
 ) -> CrossFit[Kept]:
-    """Fit one model per fold by `fit(fold, tweets, labels)`, let it score the fold's rows and all test rows, `keep` a part."""
+    """Fit one model per fold by `fit(fold, tweets, labels)`, let it score the fold's rows and all test rows, `keep` a part.
+
+    With `refit` the test rows are scored by one model more, fitted on all train rows as fold -1.
+    """
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
-    out_of_fold, on_test = np.full(len(train), np.nan), np.empty((len(folds), len(test)))
+    out_of_fold, on_test = np.full(len(train), np.nan), []
     kept, fitting, predicting = [], 0.0, 0.0
-    for i, fold in enumerate(tqdm(folds, desc=name, unit="fold")):
+    for fold in tqdm([*folds, REFIT] if refit else folds, desc=name, unit="fold"):
         start = time.perf_counter()
         model = fit(fold, *training_rows(train, fold))
         fitting += (fitted := time.perf_counter()) - start
         held_out = (train["fold"] == fold).to_numpy()
-        out_of_fold[held_out] = predict(model, train[held_out])
-        on_test[i] = predict(model, test)
+        if fold != REFIT:
+            out_of_fold[held_out] = predict(model, train[held_out])
+        if not refit or fold == REFIT:
+            on_test.append(predict(model, test))
         predicting += time.perf_counter() - fitted
         kept.append(keep(model))
-    scored = len(train) + len(folds) * len(test)
-    return CrossFit(out_of_fold, mean_log_odds(on_test), kept, fitting, 1000 * predicting / scored)
+    scored = len(train) + len(on_test) * len(test)
+    return CrossFit(
+        out_of_fold,
+        mean_log_odds(np.stack(on_test)),
+        "refit" if refit else "mean log-odds",
+        kept,
+        fitting,
+        1000 * predicting / scored,
+    )
 
 
 def write_cross_fit(
@@ -82,7 +101,7 @@ def write_cross_fit(
     """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model."""
     train = predictions_frame(prepared.train, "train", fitted.train)
     test = predictions_frame(prepared.test, "test", fitted.test)
-    write_predictions(name, [train, test], prepared, school, "mean log-odds")
+    write_predictions(name, [train, test], prepared, school, fitted.test_rows)
     write_costs(
         name,
         Costs(

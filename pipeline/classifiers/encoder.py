@@ -1,17 +1,23 @@
-"""Load an encoder, tokenize tweets, and iterate over them in batches of similar length, on whatever device there is."""
+"""Load an encoder (or a decoder) with a classification head, tokenize tweets, and iterate over them in batches."""
 
+import hashlib
+import inspect
 import warnings
-from collections.abc import Iterator
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
 
 import datasets
+import numpy as np
+import pandas as pd
 import torch
 import transformers
-from torch.utils.data import DataLoader
+from torch import nn
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BertweetTokenizer,
     DataCollatorWithPadding,
+    PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
@@ -20,9 +26,6 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from pipeline.contracts import InputError
 from pipeline.packaged import locate
 
-Device = Literal["auto", "cpu", "cuda", "mps"]
-Precision = Literal["auto", "bf16", "fp32"]
-
 # Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated.
 datasets.disable_progress_bars()
 transformers.utils.logging.set_verbosity_error()
@@ -30,86 +33,109 @@ transformers.utils.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
 
 
-def choose_device(device: Device) -> torch.device:
-    """The device asked for, or the best there is."""
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return accelerator or torch.device("cpu")
-    if device != "cpu" and not getattr(torch, device).is_available():
-        raise InputError(f"params.yaml: device: there is no {device} here; use auto or cpu")
-    return torch.device(device)
-
-
-def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """The dtype of matrix products: bf16 where asked for, or, under `auto`, where the hardware multiplies it natively."""
-    if precision != "auto":
-        return torch.bfloat16 if precision == "bf16" else torch.float32
-    native = {"cpu": cpu_multiplies_bf16, "cuda": torch.cuda.is_bf16_supported}.get(device.type, lambda: False)
-    return torch.bfloat16 if native() else torch.float32
-
-
-def cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has bf16 matrix instructions (AVX-512 BF16, AMX, or Arm's BFMMLA)."""
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-
-
-def load(base_model: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """A two-class model, its tokenizer, and the modules to be trained and saved whole: the head, and any pooler.
 
-    `base_model` is a hub id, a folder, or `package:NAME/PATH`. The head is what the checkpoint had no weights for; its
-    random start comes from torch's global seed.
+    `base_model` is a hub id, a folder, or `package:NAME/PATH`; `dropout` replaces every rate that its config names.
+    A head or pooler that the checkpoint has no weights for starts at random, from torch's global seed.
     """
     path = locate(base_model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path)
-        model, info = AutoModelForSequenceClassification.from_pretrained(path, num_labels=2, output_loading_info=True)
-    except (OSError, ValueError, RuntimeError) as error:
+        config = AutoConfig.from_pretrained(path, num_labels=2)
+        set_dropout(config, dropout)
+        tokenizer = load_tokenizer(path, config)
+        model = AutoModelForSequenceClassification.from_pretrained(path, config=config, ignore_mismatched_sizes=True)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         raise InputError(f"base_model {base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
-    prefix = f"{model.base_model_prefix}."
-    whole = {key.removeprefix(prefix).split(".")[0] for key in info["missing_keys"]}
+    whole = {
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    }
     poolers = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules() if name.endswith("pooler")}
     return model, tokenizer, sorted(whole | poolers)
 
 
+def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
+    """Put `dropout`, if given, in the place of every dropout rate: the families have a dozen names for them."""
+    for name, value in vars(config).items():
+        if dropout is not None and ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
+            setattr(config, name, dropout)
+
+
+def load_tokenizer(path: str, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer, with a padding token (decoders have none) and, for BERTweet, its own normalisation of tweets."""
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    if isinstance(tokenizer, BertweetTokenizer):
+        tokenizer.normalization = True
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if config.pad_token_id is None:
+        config.pad_token_id = tokenizer.pad_token_id
+    tokenizer.padding_side = "right"
+    return tokenizer
+
+
+def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, max_tokens: int) -> int:
+    """`max_tokens`, or as many as the model has positions for; RoBERTa's kin lose those up to the padding token's."""
+    positions = [
+        module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+        for name, module in model.named_modules()
+        if name.endswith(("position_embeddings", "wpe")) and isinstance(module, nn.Embedding)
+    ]
+    return int(min(max_tokens, tokenizer.model_max_length, *positions))
+
+
 def tokenize(
-    tokenizer: PreTrainedTokenizerBase, texts: list[str], max_tokens: int, labels: list[int] | None = None
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    tweets: pd.DataFrame,
+    inputs: Sequence[str],
+    max_tokens: int,
+    labels: np.ndarray | None = None,
 ) -> datasets.Dataset:
-    """Rows of `input_ids`, `attention_mask`, `length` and, if given, `labels`; texts are cut at `max_tokens`."""
-    rows = datasets.Dataset.from_dict({"text": texts} | ({"labels": labels} if labels is not None else {}))
+    """Rows of what `model` reads, their `length`, and `labels` if given; the text is cut so that `max_tokens` are kept.
 
-    def encode(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
-        return dict(tokenizer(batch["text"], truncation=True, max_length=max_tokens, return_length=True))
+    With several `inputs` (columns of `tweets`) those before the last are joined by commas, as the first text of a pair.
+    """
+    *before, text = (tweets[name].fillna("").tolist() for name in inputs)
+    longest = longest_input(model, tokenizer, max_tokens)
+    if before:
+        context = [", ".join(filter(None, values)) for values in zip(*before, strict=True)]
+        encoded = tokenizer(context, text, truncation="longest_first", max_length=longest)
+    else:
+        encoded = tokenizer(text, truncation=True, max_length=longest)
+    read = inspect.signature(model.forward).parameters
+    columns = {name: values for name, values in encoded.items() if name in read}
+    columns["length"] = [len(ids) for ids in encoded["input_ids"]]
+    return datasets.Dataset.from_dict(columns | ({"labels": labels.tolist()} if labels is not None else {}))
 
-    return rows.map(encode, batched=True, remove_columns="text")
+
+def digest(rows: datasets.Dataset) -> str:
+    """Hash of the rows' content."""
+    return hashlib.sha256(rows.to_pandas().to_json().encode()).hexdigest()
 
 
 def training_batches(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, generator: torch.Generator
-) -> "DataLoader[Any]":
-    """Shuffled batches of similar length: most padding is saved, and an epoch still visits every row once."""
-    sampler = LengthGroupedSampler(batch_size, lengths=rows["length"], generator=generator)
-    return DataLoader(
-        rows.remove_columns("length"), batch_size, sampler=sampler, collate_fn=DataCollatorWithPadding(tokenizer)
-    )
+) -> Iterator[tuple[dict[str, torch.Tensor], np.ndarray]]:
+    """One epoch of shuffled batches of similar length, with their row numbers: every row once, little padding."""
+    order = list(LengthGroupedSampler(batch_size, lengths=rows["length"][:], generator=generator))
+    return batches(rows, tokenizer, batch_size, order)
 
 
-@torch.inference_mode()
-def predict_logits(
-    model: PreTrainedModel,
-    rows: datasets.Dataset,
-    tokenizer: PreTrainedTokenizerBase,
-    batch_size: int,
-    dtype: torch.dtype,
-) -> Iterator[tuple[list[int], torch.Tensor]]:
-    """Row numbers and their logits, shape (batch, 2), longest rows first."""
-    order = sorted(range(len(rows)), key=rows["length"].__getitem__, reverse=True)
-    loader = DataLoader(
-        rows.remove_columns("length"), batch_size, sampler=order, collate_fn=DataCollatorWithPadding(tokenizer)
-    )
-    model.eval()
-    for i, batch in enumerate(loader):
-        with torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
-            logits = model(**batch.to(model.device)).logits
-        yield order[i * batch_size : (i + 1) * batch_size], logits.float().cpu()
+def batches(
+    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, order: list[int]
+) -> Iterator[tuple[dict[str, torch.Tensor], np.ndarray]]:
+    """The rows of these numbers in padded batches, each with its row numbers."""
+    collate = DataCollatorWithPadding(tokenizer)
+    read = rows.remove_columns("length")
+    for start in range(0, len(order), batch_size):
+        numbers = order[start : start + batch_size]
+        yield collate([read[number] for number in numbers]), np.array(numbers)
+
+
+def longest_first(rows: datasets.Dataset) -> list[int]:
+    """Row numbers by falling length: batches without padding, and too little memory shows at once."""
+    return sorted(range(len(rows)), key=rows["length"][:].__getitem__, reverse=True)

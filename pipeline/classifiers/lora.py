@@ -1,161 +1,196 @@
 """LoRA: a pre-trained encoder with low-rank adapters and a new head. Discriminative: p(label | text).
 
 in:  data/prepared, and the base model of the preset
-out: predictions/lora_<preset>.parquet, costs/lora_<preset>.json, training/lora_<preset>.csv, models/lora_<preset>/fold-<k>
+out: predictions/lora_<preset>.parquet, costs/lora_<preset>.json, training/lora_<preset>/, models/lora_<preset>/fold-<k>
 run: dvc repro lora@minilm   (or python -m pipeline.classifiers.lora minilm)
+
+Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
 
 import argparse
+import hashlib
+import inspect
+import json
 import shutil
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import peft
 import torch
-from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from pydantic import Field
-from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_linear_schedule_with_warmup
+import transformers
+from datasets import Dataset
+from dvclive import Live
+from peft import PeftModel
+from sklearn.model_selection import GroupShuffleSplit
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
-from pipeline.classifiers.encoder import (
-    Device,
-    Precision,
-    choose_device,
-    choose_dtype,
-    load,
-    predict_logits,
-    tokenize,
-    training_batches,
-)
-from pipeline.contracts import InputError, Params, read_params, read_prepared, run, written_whole
-
-
-class LoraParams(Params):
-    base_model: str
-    """A hub id, a folder, or `package:NAME/PATH` for a model that a Python package carries."""
-    rank: int = Field(ge=1)
-    alpha: float = Field(gt=0)
-    """The adapters' output is scaled by alpha / rank."""
-    dropout: float = Field(ge=0, lt=1)
-    target_modules: str | list[str]
-    """Names of the linear layers that get an adapter, or `all-linear`."""
-    epochs: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    warmup: float = Field(ge=0, lt=1)
-    """Share of the steps in which the learning rate rises; it then falls linearly to 0."""
-    weight_decay: float = Field(ge=0)
-    batch_size: int = Field(ge=1)
-    max_tokens: int = Field(ge=8)
-    seed: int = Field(ge=0)
-    device: Device
-    precision: Precision
+from pipeline.classifiers import adapters, encoder, frozen_layers, training
+from pipeline.classifiers.cross_fit import cross_fit, mean_log_odds, write_cross_fit
+from pipeline.classifiers.frozen_layers import FrozenLayers
+from pipeline.classifiers.lora_params import LoraParams
+from pipeline.classifiers.training import History, Report
+from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.device import choose_device, choose_dtype, processes
+from pipeline.store import store_folder
 
 
 @dataclass
 class LoraModel:
-    """A fitted model, all that `predict` needs, and the mean loss of each step of its training."""
+    """A fitted model, all that `predict` needs, and what its training was like."""
 
     network: PreTrainedModel | PeftModel
     tokenizer: PreTrainedTokenizerBase
     params: LoraParams
-    losses: list[float] = field(default_factory=list)
+    frozen: FrozenLayers | None = None
+    history: History = field(default_factory=History)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What matrices are multiplied in."""
+        return choose_dtype(self.params.precision, self.network.device)
+
+    def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
+        """The tweets as the network reads them; its frozen layers have then seen them."""
+        base = self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
+        rows = encoder.tokenize(base, self.tokenizer, tweets, self.params.inputs, self.params.max_tokens, labels)
+        if self.frozen is not None:
+            size = 4 * self.params.batch_size
+            batches = encoder.batches(rows, self.tokenizer, size, encoder.longest_first(rows))
+            self.frozen.stand_in(base, (batch for batch, _ in batches), self.dtype)
+        return rows
 
 
-def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
-    """The base model with fresh adapters (Hu et al. 2021, https://arxiv.org/abs/2106.09685): W x + alpha / rank · B A x."""
-    base, tokenizer, whole = load(params.base_model)
-    config = LoraConfig(
-        task_type=TaskType.SEQ_CLS,
-        r=params.rank,
-        lora_alpha=params.alpha,
-        lora_dropout=params.dropout,
-        target_modules=params.target_modules,
-        exclude_modules=whole if params.target_modules == "all-linear" else None,
-        modules_to_save=whole,
+def frozen_part(params: LoraParams) -> FrozenLayers | None:
+    """What can be shared by all models of one preset: the memory of the layers without adapters, if there are any."""
+    model, _, _ = encoder.load(params.base_model)
+    below = len(adapters.transformer_layers(model)[1]) - (params.layers or len(adapters.transformer_layers(model)[1]))
+    return FrozenLayers(below) if below else None
+
+
+def fit(
+    tweets: pd.DataFrame,
+    labels: np.ndarray,
+    params: LoraParams,
+    *,
+    seed: int = 0,
+    frozen: FrozenLayers | None = None,
+    resumable: bool = False,
+    report: Report = lambda _: None,
+) -> LoraModel:
+    """Fit the labels, shape (n,), by AdamW over the adapters and the head.
+
+    `frozen` is shared between calls; `resumable` keeps each epoch in the store, and goes on from there.
+    """
+    torch.manual_seed(seed)
+    network, tokenizer = adapters.with_adapters(params)
+    network.to(choose_device(params.device))
+    model = LoraModel(network, tokenizer, params, frozen)
+    adapters.store_in(network, model.dtype)
+    targets = group_means(tweets, labels) if params.soft_labels else labels.astype(np.float64)
+    learnt, held_out = split(tweets, params.validation, seed)
+    rows = model.rows(tweets.iloc[learnt], targets[learnt])
+    validation = model.rows(tweets.iloc[held_out], labels[held_out].astype(np.float64)) if len(held_out) else None
+    checkpoint = checkpoint_path(model, [rows, *([validation] if validation else [])], seed) if resumable else None
+    model.history = training.train(
+        network,
+        tokenizer,
+        rows,
+        validation,
+        params,
+        model.dtype,
+        seed=seed,
+        frozen=frozen,
+        checkpoint=checkpoint,
+        report=report,
     )
-    return get_peft_model(base, config), tokenizer
+    return model
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LoraParams) -> LoraModel:
-    """Minimise the cross-entropy of labels, shape (n,), by AdamW over the adapters and the head."""
-    torch.manual_seed(params.seed)
-    network, tokenizer = with_adapters(params)
-    device = choose_device(params.device)
-    dtype = choose_dtype(params.precision, device)
-    network.to(device).train()
-    rows = tokenize(tokenizer, tweets["text"].tolist(), params.max_tokens, labels.tolist())
-    batches = training_batches(rows, tokenizer, params.batch_size, torch.Generator().manual_seed(params.seed))
-    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trainable, lr=params.learning_rate, weight_decay=params.weight_decay, fused=True)
-    steps = params.epochs * len(batches)
-    schedule = get_linear_schedule_with_warmup(optimizer, int(params.warmup * steps), steps)
-    losses: list[float] = []
-    with tqdm(total=steps, desc="  training", unit="step", leave=False) as progress:
-        for _ in range(params.epochs):
-            for batch in batches:
-                with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                    loss = network(**batch.to(device)).loss
-                loss.backward()
-                torch.nn.utils.clip_grad_norm_(trainable, 1.0)
-                optimizer.step()
-                schedule.step()
-                optimizer.zero_grad()
-                losses.append(loss.item())
-                if not np.isfinite(losses[-1]):
-                    raise InputError(
-                        f"training diverged at step {len(losses)}: lower learning_rate ({params.learning_rate})"
-                    )
-                progress.set_postfix(loss=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-                progress.update()
-    return LoraModel(network, tokenizer, params, losses)
+def group_means(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
+    """The mean label of each row's near-duplicates among these, shape (n,)."""
+    return pd.Series(labels, tweets["group"].to_numpy()).groupby(level=0).transform("mean").to_numpy(dtype=np.float64)
+
+
+def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions to learn from and positions to validate on; near-duplicates stay together."""
+    if not share:
+        return np.arange(len(tweets)), np.arange(0)
+    learnt, held_out = next(
+        GroupShuffleSplit(1, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
+    )
+    return learnt, held_out
+
+
+def checkpoint_path(model: LoraModel, rows: list[Dataset], seed: int) -> Path:
+    """Where a training is kept: the name says all that determines it, so nothing else can pick it up."""
+    weights = hashlib.sha256()
+    for name, tensor in model.network.state_dict().items():
+        weights.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    code = [inspect.getsource(module) for module in (adapters, encoder, frozen_layers, training, sys.modules[__name__])]
+    determined_by = {
+        "params": model.params.model_dump(exclude={"base_model", "device", "precision", "seeds", "test_rows"}),
+        "computed": [model.network.device.type, str(model.dtype), processes().num_processes],
+        "versions": [torch.__version__, transformers.__version__, peft.__version__],
+        "code": hashlib.sha256("".join(code).encode()).hexdigest(),
+        "weights": weights.hexdigest(),
+        "rows": [encoder.digest(part) for part in rows],
+        "seed": seed,
+    }
+    name = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
+    return store_folder() / "training" / f"{name}.pt"
 
 
 def predict(model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
-    scores = np.empty(len(tweets))
-    rows = tokenize(model.tokenizer, tweets["text"].tolist(), model.params.max_tokens)
-    dtype = choose_dtype(model.params.precision, model.network.device)
-    with tqdm(total=len(tweets), desc="  predicting", unit="tweet", leave=False) as progress:
-        for numbers, logits in predict_logits(model.network, rows, model.tokenizer, 4 * model.params.batch_size, dtype):
-            scores[numbers] = logits.softmax(dim=1)[:, 1].numpy()
-            progress.update(len(numbers))
-    return scores
+    rows, size = model.rows(tweets), 2 * model.params.batch_size
+    logits = training.predict_logits(model.network, model.tokenizer, rows, size, model.dtype, model.frozen)
+    return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
 
 
 def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     """Write adapters and head as safetensors and return the model that is read back, adapters merged for speed.
 
     PEFT saves only the modules that it was told about; a forgotten head would show here as other scores for `probe`.
+    A model that calls all of `probe` the same has not learnt to tell tweets apart, and is refused.
     """
-    model.network.save_pretrained(folder)
-    torch.manual_seed(model.params.seed + 1)  # a head that was not saved must not come back by the same chance
-    base, _, _ = load(model.params.base_model)
+    if processes().is_main_process:
+        model.network.save_pretrained(folder)
+    processes().wait_for_everyone()
+    torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
+    base, _, _ = encoder.load(model.params.base_model)
     try:
         network = PeftModel.from_pretrained(base, folder).to(model.network.device)
     except KeyError as error:
         raise InputError(f"{folder}: {error} was not saved") from None
-    reloaded = LoraModel(network, model.tokenizer, model.params)
+    reloaded = LoraModel(network, model.tokenizer, model.params, model.frozen, model.history)
     before, after = predict(model, probe), predict(reloaded, probe)
     if not np.isfinite(after).all() or not np.allclose(before, after, atol=1e-4):
         raise InputError(
             f"{folder}: scores differ by {np.abs(before - after).max():.2g} after reloading: not all of the model was saved"
         )
-    return LoraModel(reloaded.network.merge_and_unload(), model.tokenizer, model.params, model.losses)
+    if len(set(after > 0.5)) == 1:
+        raise InputError(
+            f"{folder}: the model calls all of {len(probe)} tweets {int(after[0] > 0.5)}: training collapsed, or was too "
+            f"short; change learning_rate ({model.params.learning_rate:g}) or epochs ({model.params.epochs})"
+        )
+    network.merge_adapter()
+    adapters.store_in(network.requires_grad_(False), model.dtype)
+    return reloaded
 
 
-def count_parameters(network: PeftModel) -> tuple[int, int]:
-    """Trainable parameters, and all; PEFT's frozen copies of the modules that it trains whole are no part of the model."""
-    own = [(name, p) for name, p in network.named_parameters() if "original_module" not in name]
-    return sum(p.numel() for _, p in own if p.requires_grad), sum(p.numel() for _, p in own)
-
-
-def training_curve(losses: list[list[float]], every: int = 10) -> pd.DataFrame:
-    """Mean training loss of each `every` steps, per fold."""
-    curve = pd.concat([pd.DataFrame({"series": f"fold {k}", "loss": loss}) for k, loss in enumerate(losses)])
-    curve["step"] = curve.index // every * every
-    return curve.groupby(["series", "step"])["loss"].mean().reset_index()
+def curve(histories: Sequence[History], name: str, every: int = 10) -> pd.DataFrame:
+    """The mean of each `every` steps of what `name` says, one series a training."""
+    parts = [
+        pd.DataFrame({"series": f"fold {number}", name: getattr(history, name)})
+        for number, history in enumerate(histories)
+    ]
+    joined = pd.concat(parts)
+    joined["step"] = joined.index // every * every
+    return joined.groupby(["series", "step"])[name].mean().reset_index()
 
 
 def main() -> None:
@@ -165,18 +200,41 @@ def main() -> None:
     name = f"lora_{preset}"
     params = read_params(f"lora.{preset}", LoraParams)
     prepared = read_prepared()
+    state = processes(params.device)
     folder = Path("models") / name
-    shutil.rmtree(folder, ignore_errors=True)
+    if state.is_main_process:
+        shutil.rmtree(folder, ignore_errors=True)
+    live = Live(f"training/{name}", save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
+    frozen = frozen_part(params)
+    trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
+    finished: list[History] = []
 
-    def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
-        fitted = fit(tweets, labels, params.model_copy(update={"seed": params.seed + fold}))
-        return save(fitted, folder / f"fold-{fold}", prepared.test.head(32))
+    def report(history: History) -> None:
+        for kind in ("loss", "accuracy"):
+            if live and history.loss:
+                live.log_plot(kind, curve([*finished, history], kind), x="step", y=kind)
 
-    trainable, total = count_parameters(with_adapters(params)[0])
-    fitted = cross_fit(name, prepared, fit_fold, predict, lambda model: model.losses)
-    with written_whole(Path("training") / f"{name}.csv") as partial:
-        training_curve(fitted.kept).to_csv(partial, index=False)
-    write_cross_fit(name, "discriminative", prepared, fitted, trainable=trainable, total=total)
+    def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[LoraModel]:
+        """One model a seed, read back from where they were saved."""
+        fitted = []
+        for seed in params.seeds:
+            model = fit(tweets, labels, params, seed=1000 * seed + fold, frozen=frozen, resumable=True, report=report)
+            finished.append(model.history)
+            part = folder / f"fold-{fold}" / (f"seed-{seed}" if len(params.seeds) > 1 else "")
+            fitted.append(save(model, part, prepared.test.head(100)))
+        return fitted
+
+    def predict_fold(models: list[LoraModel], tweets: pd.DataFrame) -> np.ndarray:
+        return mean_log_odds(np.stack([predict(model, tweets) for model in models]))
+
+    def seconds(models: list[LoraModel]) -> float:
+        return sum(model.history.seconds for model in models)
+
+    fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
+    if state.is_main_process:
+        spent = max(fitted.fit_seconds, sum(fitted.kept))  # also by runs that were interrupted
+        fitted = replace(fitted, fit_seconds=spent)
+        write_cross_fit(name, "discriminative", prepared, fitted, trainable=trainable, total=total)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from pipeline.classifiers.encoder import choose_device
 from pipeline.contracts import InputError
+from pipeline.device import choose_device
 from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
 from pipeline.llm.params import PromptParams

@@ -1,0 +1,254 @@
+"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from accelerate.utils import reduce
+from peft import PeftModel
+from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
+
+from pipeline.classifiers.adapters import parameter_groups, trained
+from pipeline.classifiers.encoder import batches, longest_first, training_batches
+from pipeline.classifiers.frozen_layers import FrozenLayers
+from pipeline.classifiers.lora_params import LoraParams
+from pipeline.contracts import InputError, written_whole
+from pipeline.device import computing, processes
+
+Report = Callable[["History"], None]
+
+
+@dataclass
+class History:
+    """What happened in a training so far, one entry a step, and one an epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    """Of the batch that the step learnt from, before the step."""
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    """Spent in finished epochs, by all the runs that it took."""
+
+
+@dataclass
+class Run:
+    """One training: all that changes while it runs is here, and all of that is in a checkpoint."""
+
+    network: PeftModel
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    order: torch.Generator
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    done: bool = False
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The weights after the epoch with the lowest validation loss."""
+
+    def save(self, path: Path) -> None:
+        """Write the state after a finished epoch, whole or not at all; the optimizer's only while it is needed."""
+        device = self.network.device
+        state: dict[str, Any] = {"history": asdict(self.history), "epoch": self.epoch, "done": self.done}
+        if self.done:
+            state["weights"] = trained(self.network)
+        else:
+            state |= {"weights": trained(self.network), "best": self.best, "optimizer": self.optimizer.state_dict()}
+            state |= {"schedule": self.schedule.state_dict(), "order": self.order.get_state()}
+            state["random"] = [torch.get_rng_state()]
+            if device.type != "cpu":
+                state["random"].append(torch.get_device_module(device).get_rng_state(device))
+        with written_whole(path) as partial:
+            torch.save(state, partial)
+
+    def resume(self, path: Path) -> None:
+        """Go back to where the checkpoint was written; nothing but tensors and plain values is read from it."""
+        device = self.network.device
+        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        self.history, self.epoch, self.done = History(**state["history"]), state["epoch"], state["done"]
+        self.restore(state["weights"])
+        if not self.done:
+            self.best = state["best"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+            self.order.set_state(state["order"].cpu())
+            torch.set_rng_state(state["random"][0].cpu())
+            if device.type != "cpu":
+                torch.get_device_module(device).set_rng_state(state["random"][1].cpu(), device)
+
+    def restore(self, weights: dict[str, torch.Tensor]) -> None:
+        for name, tensor in trained(self.network).items():
+            tensor.copy_(weights[name])
+
+
+def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
+    """Weights of class 0 and 1, shape (2,), with mean 1 over the rows; `balanced`: inversely to their frequency."""
+    if how == "none":
+        return None
+    share = float(np.mean(labels))
+    return torch.tensor([0.5 / (1 - share), 0.5 / share])
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float
+) -> torch.Tensor:
+    """Summed over the rows: of logits, shape (n, 2), against labels in [0, 1], shape (n,)."""
+    targets = torch.stack([1 - labels, labels], dim=1).to(logits)
+    weights = None if weights is None else weights.to(logits)
+    return nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+
+
+def share_of(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+    """The rows of the batch that are this process's part; alone, that is all of them."""
+    state = processes()
+    part = slice(state.process_index, None, state.num_processes)
+    return {name: tensor[part].to(device) for name, tensor in batch.items()}
+
+
+def train(
+    network: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    validation: datasets.Dataset | None,
+    params: LoraParams,
+    dtype: torch.dtype,
+    *,
+    seed: int,
+    frozen: FrozenLayers | None = None,
+    checkpoint: Path | None = None,
+    report: Report = lambda _: None,
+) -> History:
+    """Minimise the cross-entropy of the rows' labels by AdamW, over what is trainable in `network`.
+
+    With a `checkpoint` its last finished epoch is gone on from, and each is kept there. `report` is called after every
+    tenth step. Several processes each take their share of every batch and add up the gradients.
+    """
+    steps = -(-len(rows) // params.batch_size)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(network, params.learning_rate, params.layer_decay),
+        lr=params.learning_rate,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+    total = params.epochs * steps
+    schedule = get_scheduler(params.schedule, optimizer, int(params.warmup * total), total)
+    run = Run(network, optimizer, schedule, torch.Generator().manual_seed(seed))
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
+    weights = class_weights(np.array(rows["labels"][:]), params.class_weights)
+    report(run.history)
+    with tqdm(total=total, initial=run.epoch * steps, desc="  training", unit="step", leave=False) as progress:
+        while not run.done:
+            start = time.perf_counter()
+            for batch, _ in training_batches(rows, tokenizer, params.batch_size, run.order):
+                step(run, batch, weights, params.label_smoothing, dtype, frozen)
+                progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
+                progress.update()
+                if len(run.history.loss) % 10 == 0:
+                    report(run.history)
+            run.epoch += 1
+            run.done = run.epoch == params.epochs
+            if validation is not None:
+                validate(run, tokenizer, validation, params, dtype, frozen)
+            run.history.seconds += time.perf_counter() - start
+            if checkpoint is not None and processes().is_main_process:
+                run.save(checkpoint)
+    report(run.history)
+    return run.history
+
+
+def step(
+    run: Run,
+    batch: dict[str, torch.Tensor],
+    weights: torch.Tensor | None,
+    smoothing: float,
+    dtype: torch.dtype,
+    frozen: FrozenLayers | None,
+) -> None:
+    """One step down the gradient of the batch."""
+    network, several = run.network.train(), processes().num_processes > 1
+    learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    size = len(batch["labels"])
+    part = share_of(batch, network.device)
+    labels = part.pop("labels")
+    outcome = torch.zeros(2, device=network.device)  # summed loss, rows told apart
+    if len(labels):
+        if frozen is not None:
+            frozen.recall(part)
+        with computing(network.device, dtype):
+            logits = network(**part).logits.float()
+        loss = cross_entropy(logits, labels, weights, smoothing)
+        torch.autograd.backward(loss / size)
+        right = (logits.argmax(dim=1) == (labels > 0.5)).sum()
+        outcome = torch.stack([loss.detach(), right.to(loss)])
+    if several:
+        for parameter in learnt:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = reduce(gradient, reduction="sum")
+        outcome = reduce(outcome, reduction="sum")
+    nn.utils.clip_grad_norm_(learnt, 1.0)
+    run.optimizer.step()
+    run.schedule.step()
+    run.optimizer.zero_grad()
+    loss_sum, rows_right = outcome.tolist()
+    run.history.loss.append(loss_sum / size)
+    run.history.accuracy.append(rows_right / size)
+    if not np.isfinite(loss_sum):
+        raise InputError(
+            f"training diverged: the loss of step {len(run.history.loss)} is {loss_sum}; "
+            f"lower learning_rate ({run.optimizer.defaults['lr']:g})"
+        )
+
+
+def validate(
+    run: Run,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    params: LoraParams,
+    dtype: torch.dtype,
+    frozen: FrozenLayers | None,
+) -> None:
+    """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
+    logits = predict_logits(run.network, tokenizer, rows, 2 * params.batch_size, dtype, frozen)
+    labels = torch.tensor(rows["labels"][:])
+    run.history.validation_loss.append(cross_entropy(logits, labels, None, 0.0).item() / len(rows))
+    run.history.validation_accuracy.append(((logits.argmax(dim=1) == (labels > 0.5)).float().mean()).item())
+    best = int(np.argmin(run.history.validation_loss))
+    if best == run.epoch - 1:
+        run.best = {name: tensor.clone() for name, tensor in trained(run.network).items()}
+    run.done |= params.patience is not None and run.epoch - 1 - best >= params.patience
+    if run.done:
+        run.restore(run.best)
+
+
+@torch.no_grad()
+def predict_logits(
+    network: PreTrainedModel | PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    batch_size: int,
+    dtype: torch.dtype,
+    frozen: FrozenLayers | None = None,
+) -> torch.Tensor:
+    """Logits of all rows, shape (n, 2), in their order, on the CPU; several processes share the work."""
+    state = processes()
+    logits = torch.zeros(len(rows), 2, device=network.device)
+    everything = list(batches(rows, tokenizer, batch_size, longest_first(rows)))
+    network.eval()
+    with tqdm(total=len(everything), desc="  predicting", unit="batch", leave=False) as progress:
+        for batch, numbers in everything[state.process_index :: state.num_processes]:
+            part = {name: tensor.to(network.device) for name, tensor in batch.items() if name != "labels"}
+            if frozen is not None:
+                frozen.recall(part)
+            with computing(network.device, dtype):
+                logits[numbers] = network(**part).logits.float()
+            progress.update(state.num_processes)
+    if state.num_processes > 1:
+        logits = reduce(logits, reduction="sum")
+    return logits.cpu()

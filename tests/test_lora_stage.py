@@ -1,0 +1,141 @@
+"""The lora stage as a process: killed and started again, shared between two, and what it hands on to others."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Command, one_line_error
+from ruamel.yaml import YAML
+
+from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.data.source import DataParams
+
+pytest.importorskip("torch")
+
+from huggingface_hub import ModelCard
+from peft import PeftModel
+from tiny_encoder import make_tiny
+from transformers import AutoModelForSequenceClassification
+
+from pipeline.classifiers import lora, release
+from pipeline.classifiers.lora_params import LoraParams
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
+    default = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    return make_tiny("bert", tmp_path_factory.mktemp("bert"), default)
+
+
+def preset(project: Path, params: LoraParams) -> None:
+    yaml, path = YAML(), project / "params.yaml"
+    content = yaml.load(path)
+    content["lora"]["minilm"] = params.model_dump()
+    yaml.dump(content, path)
+
+
+def predictions(project: Path) -> np.ndarray:
+    return pd.read_parquet(project / "predictions/lora_minilm.parquet")["score"].to_numpy()
+
+
+@pytest.mark.slow
+def test_killed_three_times_or_shared_by_two_processes_it_ends_with_the_same_predictions(
+    project: Path, command: Command, tiny: LoraParams, tmp_path: Path
+) -> None:
+    preset(project, tiny.model_copy(update={"epochs": 8}))
+    assert command("pipeline.data.prepare").returncode == 0
+    stage = ("pipeline.classifiers.lora", "minilm")
+    done = command(*stage)
+    assert done.returncode == 0, done.stderr
+    whole = predictions(project)
+
+    launch = ["accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
+    shared = command(*launch, "--dynamo_backend=no", "-m", *stage, DISASTER_TWEETS_STORE=str(tmp_path / "shared"))
+    assert shared.returncode == 0, shared.stderr
+    # The order of a sum differs, and a fast training makes more of that in a few rows.
+    assert np.abs(predictions(project) - whole).mean() < 1e-3
+    assert predictions(project) == pytest.approx(whole, abs=0.03)
+
+    store, dice = tmp_path / "killed", random.Random(0)
+    for part in (1, 3, 4):  # in which fold it is killed, at any point of it
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *stage],
+                cwd=project,
+                env=os.environ | {"DISASTER_TWEETS_STORE": str(store)},
+                stderr=log,
+            )
+            while process.poll() is None and len(list(store.glob("training/*.pt"))) < part:
+                time.sleep(0.02)
+            time.sleep(dice.uniform(0, 0.3))
+            process.kill()
+            assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
+    done = command(*stage, DISASTER_TWEETS_STORE=str(store))
+    assert done.returncode == 0, done.stderr
+    assert (predictions(project) == whole).all()
+    curve = pd.read_json(project / "training/lora_minilm/plots/custom/loss.json")
+    assert set(curve["series"]) == {f"fold {number}" for number in range(5)}
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_fails_the_stage_with_its_reason(
+    project: Path, command: Command, tiny: LoraParams
+) -> None:
+    preset(project, tiny.model_copy(update={"learning_rate": 1e30}))
+    assert command("pipeline.data.prepare").returncode == 0
+    assert "lower learning_rate" in one_line_error(command("pipeline.classifiers.lora", "minilm"))
+    assert not (project / "predictions/lora_minilm.parquet").exists()
+
+
+def scores() -> pd.Series:
+    return pd.Series(
+        {
+            f"{metric}{end}": value
+            for metric in release.METRICS
+            for end, value in (("", 0.8), ("_low", 0.7), ("_high", 0.9))
+        }
+    )
+
+
+def test_a_release_says_what_the_model_says_and_where_it_comes_from(
+    tiny: LoraParams, sample: Prepared, data_params: DataParams, tmp_path: Path
+) -> None:
+    (Path(tiny.base_model) / "README.md").write_text("---\nlicense: mit\n---\n")
+    labels = sample.train["target"].to_numpy()
+    params = tiny.model_copy(update={"inputs": ["keyword", "text"], "epochs": 1})
+    model = lora.fit(sample.train, labels, params)
+    release.release(model, tmp_path, "owner/base", data_params.labels, sample.test)
+    release.card("lora_tiny", params, data_params, sample, scores(), "owner/base").save(tmp_path / "README.md")
+
+    expected = lora.predict(model, sample.test)
+    found = release.classify(tmp_path, params, sample.test, "disaster")
+    assert found == pytest.approx(expected, abs=1e-4)
+    base = AutoModelForSequenceClassification.from_pretrained(params.base_model, num_labels=2)
+    adapter = PeftModel.from_pretrained(base, tmp_path / "adapter")
+    assert lora.predict(lora.LoraModel(adapter, model.tokenizer, params), sample.test) == pytest.approx(
+        expected, abs=1e-4
+    )
+
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.base_model == "owner/base"
+    assert card.data.license == "mit"
+    assert card.data.eval_results[0].metric_value == 0.8
+    assert "[0.700, 0.900]" in card.text
+    assert all(str(tmp_path) not in path.read_text() for path in tmp_path.rglob("*.json"))
+    assert params.base_model not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert params.base_model not in card.content
+
+
+def test_a_release_of_what_was_not_evaluated_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file; run `dvc repro evaluate`"):
+        release.read_scores("lora_minilm", tmp_path / "scores.csv")
+    (tmp_path / "scores.csv").write_text("classifier,accuracy\nlogistic,0.8\n")
+    with pytest.raises(InputError, match="lora_minilm was not evaluated"):
+        release.read_scores("lora_minilm", tmp_path / "scores.csv")
