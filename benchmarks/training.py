@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
-from peft import LoraConfig, TaskType, get_peft_model
+from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
 from pipeline.classifiers import adapters, encoder, lora
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.contracts import read_params, read_prepared, run
+from pipeline.contracts import InputError, read_params, read_prepared, run
 
 WARM_UP = 4
 """Steps that are not counted: memory is claimed and kernels are chosen in them."""
@@ -84,7 +84,7 @@ def trainer(params: LoraParams, tweets: pd.DataFrame, labels: np.ndarray, steps:
         exclude_modules=whole,
         modules_to_save=whole,
     )
-    rows = encoder.tokenize(base, tokenizer, tweets, ["text"], 128, labels).remove_columns("length")
+    rows = encoder.tokenize(base, tokenizer, tweets, ["text"], 128, labels.astype(int)).remove_columns("length")
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
@@ -129,8 +129,13 @@ def main() -> None:
     parser.add_argument("preset", help="a key of lora in params.yaml")
     parser.add_argument("--steps", type=int, default=60)
     given = parser.parse_args()
+    if given.steps < 30:
+        raise InputError("--steps: at least 30, the first ten are not counted")
     preset = read_params(f"lora.{given.preset}", LoraParams).model_copy(update={"epochs": 1, "device": "cpu"})
-    tweets = read_prepared().train.sample(given.steps * preset.batch_size, random_state=0)
+    train = read_prepared().train
+    tweets = train.sample(
+        given.steps * preset.batch_size, random_state=0, replace=len(train) < given.steps * preset.batch_size
+    )
     labels = tweets["target"].to_numpy(dtype=np.float64)
     everything = preset.model_copy(update={"layers": None})
     base, tokenizer, _ = encoder.load(preset.base_model)
@@ -155,15 +160,13 @@ def main() -> None:
         table.loc[f"lora, {given.preset}", "share of the bf16 peak"] = float("nan")  # it does less arithmetic
     print("Training\n\n" + table.to_markdown(floatfmt=".2f") + "\n")
 
-    whole = model.network.merge_and_unload()
     texts = tweets["text"].tolist()
     with tempfile.TemporaryDirectory() as folder:
-        whole.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        classify = transformers.pipeline("text-classification", model=folder, tokenizer=tokenizer, device="cpu")
+        fitted = lora.save(model, Path(folder) / "adapters", tweets.head(200))
+        whole = PeftModel.from_pretrained(base, Path(folder) / "adapters").merge_and_unload()
+        classify = transformers.pipeline("text-classification", model=whole, tokenizer=tokenizer, device="cpu")
         classify(texts[:64], batch_size=32)
         speeds = {"pipeline, batches of 32": len(texts) / seconds_for(lambda: classify(texts, batch_size=32), 1)}
-        fitted = lora.save(lora.fit(tweets.head(320), labels[:320], everything), Path(folder) / "a", tweets.head(100))
     lora.predict(fitted, tweets.head(64))
     speeds["lora"] = len(texts) / seconds_for(lambda: lora.predict(fitted, tweets), 2)
     table = pd.DataFrame({"tweets/s": speeds})

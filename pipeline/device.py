@@ -19,7 +19,7 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 def processes(device: Device = "auto") -> PartialState:
     """Which of how many processes this is; one of one, unless started by `accelerate launch`."""
-    return PartialState(cpu=device == "cpu")
+    return PartialState(cpu=device == "cpu" or not torch.accelerator.is_available())
 
 
 def choose_device(device: Device) -> torch.device:
@@ -38,7 +38,7 @@ def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """The dtype of matrix products: bf16 where asked for, or, under `auto`, where the hardware multiplies it natively."""
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
-    native = {"cpu": cpu_multiplies_bf16, "cuda": torch.cuda.is_bf16_supported}.get(device.type, lambda: False)
+    native = {"cpu": cpu_multiplies_bf16, "cuda": cuda_multiplies_bf16}.get(device.type, lambda: False)
     return torch.bfloat16 if native() else torch.float32
 
 
@@ -46,6 +46,11 @@ def cpu_multiplies_bf16() -> bool:
     """Whether the CPU has bf16 matrix instructions (AVX-512 BF16, AMX, or Arm's BFMMLA)."""
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def cuda_multiplies_bf16() -> bool:
+    """Whether the GPU has bf16 matrix instructions (Ampere and later); others only emulate them."""
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 @contextmanager

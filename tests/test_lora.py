@@ -15,7 +15,7 @@ from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters, encoder, frozen_layers, lora, training  # noqa: E402
+from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, lora, training  # noqa: E402
 from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
 from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
 
@@ -65,8 +65,13 @@ def test_any_variant_learns_and_is_saved_whole(
     before = lora.predict(fitted, rows)
     assert ((before > 0.5) == labels).mean() >= 0.9
     assert lora.predict(lora.save(fitted, tmp_path, rows), rows) == pytest.approx(before, abs=1e-4)
-    kinds = {name.rsplit(".", 2)[-2] for name in adapters.trained(fitted.network) if "modules_to_save" not in name}
-    assert kinds
+    names = "".join(adapters.trained(fitted.network))
+    marks = {"dora": "lora_magnitude_vector", "loha": "hada_w1_a", "lokr": "lokr_w"}
+    assert marks.get(variant, "lora_A") in names
+    scale = {"lora": 32 / 16, "rslora": 32 / 4}
+    if variant in scale:
+        layer = next(each for each in fitted.network.modules() if isinstance(getattr(each, "scaling", None), dict))
+        assert layer.scaling["default"] == scale[variant]
 
 
 def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
@@ -149,6 +154,21 @@ def test_reused_layers_say_what_they_said(tiny_of_each: LoraParams, sample: Prep
     assert again.history.loss == reusing.history.loss
 
 
+def test_a_part_of_a_batch_is_recalled_as_wide_as_the_batch(tiny: LoraParams) -> None:
+    """Processes that share a batch get rows of it: those that fell to one may all be the shorter ones."""
+    params = tiny.model_copy(update={"layers": 1})
+    frozen = lora.frozen_part(params)
+    assert frozen is not None
+    model = lora.LoraModel(*adapters.with_adapters(params), params, frozen)
+    rows = model.rows(pd.DataFrame({"text": ["fire", "houses burned down near the river"]}))
+    batch, _ = next(encoder.batches(rows, model.tokenizer, 2, [0, 1]))
+    frozen.recall(batch)
+    whole = model.network(**batch).logits
+    part = {name: tensor[:1] for name, tensor in batch.items()}
+    frozen.recall(part)
+    assert model.network(**part).logits[0].tolist() == pytest.approx(whole[0].tolist(), abs=1e-5)
+
+
 def test_reused_layers_do_not_run_again(tiny: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = ten(sample)
     params = tiny.model_copy(update={"layers": 1, "epochs": 1})
@@ -188,6 +208,20 @@ def test_the_loss_is_that_of_smoothed_weighted_soft_labels() -> None:
     smooth = torch.tensor([[0.05, 0.95], [0.9 * 0.75 + 0.05, 0.9 * 0.25 + 0.05]])
     assert loss.item() == pytest.approx(-(smooth * logp * torch.tensor([0.5, 2.0])).sum().item())
     assert training.class_weights(np.array([0, 0, 0, 1]), "balanced").tolist() == pytest.approx([2 / 3, 2.0])
+
+
+def test_dropout_by_bytes_drops_the_share_and_keeps_the_mean() -> None:
+    layer = torch.nn.Sequential(torch.nn.Dropout(0.1))
+    dropout.use_bytes(layer)
+    values = torch.full((1000, 301), 2.0, requires_grad=True)
+    dropped = layer.train()(values)
+    dropped.sum().backward()
+    assert (dropped == 0).float().mean().item() == pytest.approx(26 / 256, abs=0.003)
+    assert dropped.mean().item() == pytest.approx(2.0, abs=0.01)
+    assert ((values.grad == 0) == (dropped == 0)).all()
+    columns = (dropped == 0).float().mean(dim=0)
+    assert 0.05 < columns.min() < columns.max() < 0.16, "any place is dropped as often as any other"
+    assert (layer.eval()(values) == values).all()
 
 
 def test_soft_labels_are_the_mean_of_near_duplicates() -> None:

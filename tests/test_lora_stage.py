@@ -24,7 +24,7 @@ from peft import PeftModel
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.classifiers import lora, release
+from pipeline.classifiers import export_onnx, lora, release
 from pipeline.classifiers.lora_params import LoraParams
 
 
@@ -49,7 +49,7 @@ def predictions(project: Path) -> np.ndarray:
 def test_killed_three_times_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     project: Path, command: Command, tiny: LoraParams, tmp_path: Path
 ) -> None:
-    preset(project, tiny.model_copy(update={"epochs": 8}))
+    preset(project, tiny.model_copy(update={"epochs": 8, "device": "auto"}))
     assert command("pipeline.data.prepare").returncode == 0
     stage = ("pipeline.classifiers.lora", "minilm")
     done = command(*stage)
@@ -81,7 +81,7 @@ def test_killed_three_times_or_shared_by_two_processes_it_ends_with_the_same_pre
     assert done.returncode == 0, done.stderr
     assert (predictions(project) == whole).all()
     curve = pd.read_json(project / "training/lora_minilm/plots/custom/loss.json")
-    assert set(curve["series"]) == {f"fold {number}" for number in range(5)}
+    assert set(curve["series"]) == {f"fold-{number}" for number in range(5)}
 
 
 @pytest.mark.slow
@@ -131,6 +131,17 @@ def test_a_release_says_what_the_model_says_and_where_it_comes_from(
     assert all(str(tmp_path) not in path.read_text() for path in tmp_path.rglob("*.json"))
     assert params.base_model not in "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert params.base_model not in card.content
+
+
+@pytest.mark.slow
+def test_an_export_in_int8_says_nearly_what_the_model_says(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
+    model = lora.fit(sample.train, sample.train["target"].to_numpy(), tiny.model_copy(update={"epochs": 2}))
+    expected = lora.predict(model, sample.test)
+    whole = model.network.merge_and_unload()
+    export_onnx.export(whole, model.tokenizer, tiny, tmp_path / "model.onnx")
+    found = export_onnx.predict(tmp_path / "model.onnx", whole, model.tokenizer, tiny, sample.test)
+    assert np.abs(found - expected).mean() < 0.05
+    assert ((found > 0.5) == (expected > 0.5)).mean() > 0.9
 
 
 def test_a_release_of_what_was_not_evaluated_is_refused(tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def make_tiny(family: str, folder: Path, default: LoraParams) -> LoraParams:
             "base_model": str(folder),
             "batch_size": 10,
             "hidden_dropout": 0.0,
+            "layers": None,
             "device": "cpu",
             "precision": "fp32",
             "learning_rate": 1e-2,

@@ -60,7 +60,8 @@ def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel
 def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
     """Put `dropout`, if given, in the place of every dropout rate: the families have a dozen names for them."""
     for name, value in vars(config).items():
-        if dropout is not None and ("dropout" in name or name.endswith("pdrop")) and isinstance(value, float):
+        a_rate = isinstance(value, int | float) and not isinstance(value, bool)
+        if dropout is not None and ("dropout" in name or name.endswith("pdrop")) and a_rate:
             setattr(config, name, dropout)
 
 
@@ -71,8 +72,7 @@ def load_tokenizer(path: str, config: PretrainedConfig) -> PreTrainedTokenizerBa
         tokenizer.normalization = True
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
-    if config.pad_token_id is None:
-        config.pad_token_id = tokenizer.pad_token_id
+    config.pad_token_id = tokenizer.pad_token_id  # a decoder's head looks for the last token that is not this one
     tokenizer.padding_side = "right"
     return tokenizer
 

@@ -50,7 +50,9 @@ class FrozenLayers:
 
     def recall(self, batch: Batch) -> None:
         """Be ready to put out what the layers would for this batch, shape (rows, tokens, hidden)."""
-        self.hidden = pad_sequence([self.known[tokens] for tokens in self.tokens(batch)], batch_first=True)
+        hidden = pad_sequence([self.known[tokens] for tokens in self.tokens(batch)], batch_first=True)
+        # A process may have got the shorter rows of a batch: then all of them end in padding.
+        self.hidden = nn.functional.pad(hidden, (0, 0, 0, batch["input_ids"].shape[1] - hidden.shape[1]))
 
     @torch.no_grad()
     def stand_in(self, model: PreTrainedModel, batches: Iterable[Batch], dtype: torch.dtype) -> None:

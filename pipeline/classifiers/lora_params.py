@@ -25,7 +25,7 @@ class LoraParams(Params):
     dropout: float = Field(ge=0, lt=1)
     """Of the adapters' inputs (loha, lokr: of their ranks)."""
     hidden_dropout: float = Field(ge=0, lt=1)
-    """Everywhere else in the network, in place of what its own config says."""
+    """Everywhere else in the layers that are trained, in place of what the model's own config says."""
     target_modules: Literal["all-linear"] | list[str]
     """Last parts of the names of the linear layers that get an adapter."""
     layers: int | None = Field(ge=1)

@@ -104,7 +104,7 @@ runs of white space are one space: do the same to yours. {reading(params)}
 ## Data
 
 {len(prepared.train):,} tweets of `{data.source}`, {prepared.train["target"].mean():.0%} of them about disasters, collected for
-disaster-related keywords; all of them were learnt from.
+disaster-related keywords.
 
 ## How good it is
 
@@ -190,10 +190,13 @@ def main() -> None:
         raise InputError(
             f"lora.{given.preset}: variant: peft cannot merge {params.variant} adapters beside a trained head"
         )
+    if len(params.seeds) > 1:
+        raise InputError(f"lora.{given.preset}: seeds: a release is one model, and its scores are those of several")
     data, prepared, scores = read_params("data", DataParams), read_prepared(), read_scores(name)
     folder, base = Path("release") / name, given.base or params.base_model
     tweets, labels = training_rows(prepared.train, REFIT)
-    model = lora.fit(tweets, labels, params, seed=1000 * params.seeds[0] + REFIT, resumable=True)
+    seed, frozen = lora.training_seed(params.seeds[0], REFIT), lora.frozen_part(params)
+    model = lora.fit(tweets, labels, params, seed=seed, frozen=frozen, resumable=True)
     release(model, folder, base, data.labels, prepared.test.head(32))
     card(name, params, data, prepared, scores, base).save(folder / "README.md")
     print(

@@ -45,7 +45,6 @@ class Run:
     network: PeftModel
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
-    order: torch.Generator
     history: History = field(default_factory=History)
     epoch: int = 0
     done: bool = False
@@ -54,37 +53,33 @@ class Run:
 
     def save(self, path: Path) -> None:
         """Write the state after a finished epoch, whole or not at all; the optimizer's only while it is needed."""
-        device = self.network.device
         state: dict[str, Any] = {"history": asdict(self.history), "epoch": self.epoch, "done": self.done}
         if self.done:
             state["weights"] = trained(self.network)
         else:
             state |= {"weights": trained(self.network), "best": self.best, "optimizer": self.optimizer.state_dict()}
-            state |= {"schedule": self.schedule.state_dict(), "order": self.order.get_state()}
-            state["random"] = [torch.get_rng_state()]
-            if device.type != "cpu":
-                state["random"].append(torch.get_device_module(device).get_rng_state(device))
+            state["schedule"] = self.schedule.state_dict()
         with written_whole(path) as partial:
             torch.save(state, partial)
 
     def resume(self, path: Path) -> None:
         """Go back to where the checkpoint was written; nothing but tensors and plain values is read from it."""
-        device = self.network.device
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location=self.network.device, weights_only=True)
         self.history, self.epoch, self.done = History(**state["history"]), state["epoch"], state["done"]
         self.restore(state["weights"])
         if not self.done:
             self.best = state["best"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.schedule.load_state_dict(state["schedule"])
-            self.order.set_state(state["order"].cpu())
-            torch.set_rng_state(state["random"][0].cpu())
-            if device.type != "cpu":
-                torch.get_device_module(device).set_rng_state(state["random"][1].cpu(), device)
 
     def restore(self, weights: dict[str, torch.Tensor]) -> None:
         for name, tensor in trained(self.network).items():
             tensor.copy_(weights[name])
+
+
+def epoch_seed(*numbers: int) -> int:
+    """A seed that depends on all of the numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
@@ -92,6 +87,8 @@ def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
     if how == "none":
         return None
     share = float(np.mean(labels))
+    if share in {0.0, 1.0}:
+        raise InputError("lora: class_weights: balanced needs training rows of both classes")
     return torch.tensor([0.5 / (1 - share), 0.5 / share])
 
 
@@ -138,7 +135,7 @@ def train(
     )
     total = params.epochs * steps
     schedule = get_scheduler(params.schedule, optimizer, int(params.warmup * total), total)
-    run = Run(network, optimizer, schedule, torch.Generator().manual_seed(seed))
+    run = Run(network, optimizer, schedule)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     weights = class_weights(np.array(rows["labels"][:]), params.class_weights)
@@ -146,7 +143,10 @@ def train(
     with tqdm(total=total, initial=run.epoch * steps, desc="  training", unit="step", leave=False) as progress:
         while not run.done:
             start = time.perf_counter()
-            for batch, _ in training_batches(rows, tokenizer, params.batch_size, run.order):
+            # All that is random in an epoch follows from these: nothing of it need be kept to go on after another one.
+            order = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            torch.manual_seed(epoch_seed(seed, run.epoch, 1 + processes().process_index))
+            for batch, _ in training_batches(rows, tokenizer, params.batch_size, order):
                 step(run, batch, weights, params.label_smoothing, dtype, frozen)
                 progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
                 progress.update()
