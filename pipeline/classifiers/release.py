@@ -147,6 +147,7 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
     adapter = folder / "adapter"
     model.network.peft_config["default"].base_model_name_or_path = base
     model.network.save_pretrained(adapter, save_embedding_layers=False)  # or it asks the hub whether these changed
+    (adapter / "README.md").unlink()  # peft's own card names the folder that the base model was read from
     fresh, tokenizer, _ = encoder.load(model.params.base_model)
     network = PeftModel.from_pretrained(fresh, adapter)
     whole = network.merge_and_unload()
