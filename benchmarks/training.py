@@ -95,7 +95,6 @@ def trainer(params: LoraParams, tweets: pd.DataFrame, labels: np.ndarray, steps:
             report_to="none",
             save_strategy="no",
             logging_strategy="no",
-            disable_tqdm=True,
             use_cpu=True,
         )
         Trainer(
