@@ -224,11 +224,6 @@ def main() -> None:
     trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
     trainings: dict[str, History] = {}
 
-    def draw() -> None:
-        for kind in ("loss", "accuracy"):
-            if live and any(history.loss for history in trainings.values()):
-                live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
-
     def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[LoraModel]:
         """One model a seed, read back from where they were saved."""
         fitted = []
@@ -238,7 +233,9 @@ def main() -> None:
 
             def report(history: History, part: str = part) -> None:
                 trainings[part] = history
-                draw()
+                for kind in ("loss", "accuracy"):
+                    if live and any(each.loss for each in trainings.values()):
+                        live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
 
             model = fit(
                 tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True, report=report

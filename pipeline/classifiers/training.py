@@ -54,10 +54,9 @@ class Run:
     def save(self, path: Path) -> None:
         """Write the state after a finished epoch, whole or not at all; the optimizer's only while it is needed."""
         state: dict[str, Any] = {"history": asdict(self.history), "epoch": self.epoch, "done": self.done}
-        if self.done:
-            state["weights"] = trained(self.network)
-        else:
-            state |= {"weights": trained(self.network), "best": self.best, "optimizer": self.optimizer.state_dict()}
+        state["weights"] = trained(self.network)
+        if not self.done:
+            state |= {"best": self.best, "optimizer": self.optimizer.state_dict()}
             state["schedule"] = self.schedule.state_dict()
         with written_whole(path) as partial:
             torch.save(state, partial)
