@@ -15,7 +15,7 @@ from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, lora, training  # noqa: E402
+from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
 from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
 from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
 
@@ -222,6 +222,39 @@ def test_dropout_by_bytes_drops_the_share_and_keeps_the_mean() -> None:
     columns = (dropped == 0).float().mean(dim=0)
     assert 0.05 < columns.min() < columns.max() < 0.16, "any place is dropped as often as any other"
     assert (layer.eval()(values) == values).all()
+
+
+@pytest.mark.parametrize("variant", ["lora", "rslora"])
+def test_one_merged_product_is_the_three_and_has_their_gradients(tiny: LoraParams, variant: str) -> None:
+    network, tokenizer = adapters.with_adapters(tiny.model_copy(update={"variant": variant}))
+    for name, parameter in network.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.1)
+    batch = dict(tokenizer(["houses burned down", "fire"], padding=True, return_tensors="pt"))
+
+    def logits_and_gradients() -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        network.zero_grad()
+        logits = network(**batch).logits
+        logits[:, 1].sum().backward()
+        return logits, {
+            name: p.grad for name, p in network.named_parameters() if p.requires_grad and p.grad is not None
+        }
+
+    by_three, gradients = logits_and_gradients()
+    merged_products.use_merged_products(network)
+    replaced = [module for module in network.modules() if "forward" in vars(module)]
+    by_one, same = logits_and_gradients()
+    assert len(replaced) == 2 * 6
+    assert torch.allclose(by_one, by_three, atol=1e-5)
+    assert same.keys() == gradients.keys()
+    assert all(torch.allclose(same[name], gradients[name], atol=1e-4) for name in gradients)
+
+
+def test_what_cannot_be_merged_is_left_alone(tiny: LoraParams) -> None:
+    for change in ({"variant": "dora"}, {"variant": "loha"}, {"dropout": 0.1}):
+        network, _ = adapters.with_adapters(tiny.model_copy(update=change))
+        merged_products.use_merged_products(network)
+        assert not any("forward" in vars(module) for module in network.modules())
 
 
 def test_soft_labels_are_the_mean_of_near_duplicates() -> None:

@@ -28,7 +28,7 @@ from sklearn.model_selection import GroupShuffleSplit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import device
-from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, training
+from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, merged_products, training
 from pipeline.classifiers.cross_fit import REFIT, cross_fit, mean_log_odds, write_cross_fit
 from pipeline.classifiers.frozen_layers import FrozenLayers
 from pipeline.classifiers.lora_params import LoraParams
@@ -58,8 +58,7 @@ class LoraModel:
         base = self.network.get_base_model() if isinstance(self.network, PeftModel) else self.network
         rows = encoder.tokenize(base, self.tokenizer, tweets, self.params.inputs, self.params.max_tokens, labels)
         if self.frozen is not None:
-            size = 4 * self.params.batch_size
-            batches = encoder.batches(rows, self.tokenizer, size, encoder.longest_first(rows))
+            batches = encoder.batches(rows, self.tokenizer, self.params.batch_size, encoder.longest_first(rows))
             self.frozen.stand_in(base, (batch for batch, _ in batches), self.dtype)
         return rows
 
@@ -94,6 +93,7 @@ def fit(
     adapters.store_in(network, model.dtype)
     if network.device.type == "cpu":
         dropout.use_bytes(network)
+        merged_products.use_merged_products(network)
     targets = group_means(tweets, labels) if params.soft_labels else labels.astype(np.float64)
     learnt, held_out = split(tweets, params.validation, seed)
     rows = model.rows(tweets.iloc[learnt], targets[learnt])
@@ -136,7 +136,16 @@ def checkpoint_path(model: LoraModel, rows: list[Dataset], seed: int) -> Path:
         weights.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     code = [
         inspect.getsource(module)
-        for module in (adapters, device, dropout, encoder, frozen_layers, training, sys.modules[__name__])
+        for module in (
+            adapters,
+            device,
+            dropout,
+            encoder,
+            frozen_layers,
+            merged_products,
+            training,
+            sys.modules[__name__],
+        )
     ]
     determined_by = {
         "params": model.params.model_dump(exclude={"base_model", "device", "precision", "seeds", "test_rows"}),
@@ -154,7 +163,7 @@ def checkpoint_path(model: LoraModel, rows: list[Dataset], seed: int) -> Path:
 
 def predict(model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
-    rows, size = model.rows(tweets), 2 * model.params.batch_size
+    rows, size = model.rows(tweets), model.params.batch_size
     logits = training.predict_logits(model.network, model.tokenizer, rows, size, model.dtype, model.frozen)
     return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
 

@@ -214,7 +214,7 @@ def validate(
     frozen: FrozenLayers | None,
 ) -> None:
     """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
-    logits = predict_logits(run.network, tokenizer, rows, 2 * params.batch_size, dtype, frozen)
+    logits = predict_logits(run.network, tokenizer, rows, params.batch_size, dtype, frozen)
     labels = torch.tensor(rows["labels"][:])
     run.history.validation_loss.append(cross_entropy(logits, labels, None, 0.0).item() / len(rows))
     run.history.validation_accuracy.append(((logits.argmax(dim=1) == (labels > 0.5)).float().mean()).item())
