@@ -55,7 +55,7 @@ async def measure(
     with tempfile.TemporaryDirectory() as folder, closing(AnswerStore(Path(folder) / "answers.sqlite")) as store:
         async with Asker(at, store, params, name) as asker:
             mode, can = await choose_mode(asker, prompt)
-        examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+        examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
         requests = [
             requests_about(prompt, mode, can, shown, tweet, params)[0]
             for tweet, shown in zip(records(rows), examples, strict=True)

@@ -1,6 +1,7 @@
 """dvc.yaml tells the truth: a stage that DVC does not rerun would not have changed."""
 
 import ast
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,22 @@ from conftest import ROOT
 
 from pipeline.contracts import read_yaml
 
-STAGES: dict[str, Any] = read_yaml(ROOT / "dvc.yaml")["stages"]
 PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")
 
 
-def stage(name: str) -> dict[str, Any]:
-    return STAGES[name].get("do", STAGES[name])
+def stages() -> dict[str, dict[str, Any]]:
+    """The entries of dvc.yaml by name; `vectors` as one for each family, vectors@<family>."""
+    entries = {name: entry.get("do", entry) for name, entry in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
+    text = json.dumps(entries.pop("vectors"))
+    families = PARAMS["vectors"]["families"]
+    return entries | {f"vectors@{one}": json.loads(text.replace("${item.family}", one)) for one in families}
+
+
+STAGES = stages()
 
 
 def module_of(name: str) -> Path:
-    return ROOT / (re.search(r"-m (pipeline\S+)", stage(name)["cmd"])[1].replace(".", "/") + ".py")
+    return ROOT / (re.search(r"-m (pipeline\S+)", STAGES[name]["cmd"])[1].replace(".", "/") + ".py")
 
 
 def imported(path: Path) -> set[Path]:
@@ -70,7 +77,7 @@ def sections_read_in(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_imported_module_is_a_dependency(name: str) -> None:
-    deps = [ROOT / dep for dep in stage(name)["deps"] if not dep.startswith("$")]
+    deps = [ROOT / dep for dep in STAGES[name]["deps"] if not dep.startswith("$")]
     missing = [
         path for path in imported(module_of(name)) if not any(path == dep or dep in path.parents for dep in deps)
     ]
@@ -81,25 +88,29 @@ def test_every_imported_module_is_a_dependency(name: str) -> None:
 def test_no_dependency_is_idle(name: str) -> None:
     """A module that a stage does not import would make it run for nothing."""
     modules = imported(module_of(name))
-    for dep in (ROOT / dep for dep in stage(name)["deps"] if dep.startswith("pipeline/")):
+    if name.startswith("vectors@"):  # the families share one list
+        modules = set().union(*(imported(module_of(other)) for other in STAGES if other.startswith("vectors@")))
+    for dep in (ROOT / dep for dep in STAGES[name]["deps"] if dep.startswith("pipeline/")):
         assert dep in modules or any(dep in module.parents for module in modules), dep
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_every_section_read_is_declared_and_no_other(name: str) -> None:
-    assert sections_read(module_of(name)) == set(stage(name)["params"])
+    declared = {section.replace(f"vectors.{name[8:]}", "vectors.${item}") for section in STAGES[name]["params"]}
+    assert sections_read(module_of(name)) == declared
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_one_name_four_times(name: str) -> None:
-    assert module_of(name).stem == name
-    assert name in PARAMS
+    group, _, family = name.partition("@")
+    assert module_of(name).stem == (family or group)
+    assert (family in PARAMS[group]) if family else (group in PARAMS)
     outputs = [
         out if isinstance(out, str) else next(iter(out))
         for kind in ("outs", "metrics")
-        for out in stage(name).get(kind, [])
+        for out in STAGES[name].get(kind, [])
     ]
-    assert any(name in out or name == "prepare" for out in outputs)
+    assert any((family or group) in out or name == "prepare" for out in outputs)
 
 
 def test_packages_hold_nothing_but_a_docstring() -> None:

@@ -1,10 +1,11 @@
 """Sentence embeddings of all tweets, computed once for whoever needs them: retrieval of examples, and classifiers.
 
 in:  data/prepared, and the encoder
-out: data/embed/embeddings.safetensors
-run: dvc repro embed   (or python -m pipeline.data.embed)
+out: data/embed/<encoder>.safetensors
+run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
 """
 
+import argparse
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from pydantic import Field
 from safetensors.numpy import save_file
 
 from pipeline.contracts import InputError, Params, read_params, read_prepared, run, written_whole
-from pipeline.data.embeddings import EMBEDDINGS
+from pipeline.data.embeddings import embeddings_path
 from pipeline.packaged import locate
 
 
@@ -33,7 +34,7 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"embed.base_model {params.base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}"
+            f"base_model {params.base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}"
         ) from None
     found: np.ndarray = encoder.encode(
         texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
@@ -42,18 +43,21 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
 
 
 def main() -> None:
-    params = read_params("embed", EmbedParams)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("encoder", help="a key of embed in params.yaml")
+    encoder = parser.parse_args().encoder
+    params = read_params(f"embed.{encoder}", EmbedParams)
     prepared = read_prepared()
     texts = [*prepared.train["text"], *prepared.test["text"]]
     vectors = embed(texts, params)
     split = len(prepared.train)
-    with written_whole(EMBEDDINGS) as partial:
+    with written_whole(embeddings_path(encoder)) as partial:
         save_file(
             {"train": vectors[:split], "test": vectors[split:]},
             partial,
             metadata={"prepared": prepared.digest, "base_model": params.base_model},
         )
-    print(f"embed: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
+    print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
 
 
 if __name__ == "__main__":

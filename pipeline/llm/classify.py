@@ -135,8 +135,8 @@ def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, nam
     return Asker(endpoint(params), store, params, name)
 
 
-def embeddings_for(prompt: PromptFile, prepared: Prepared) -> Embeddings | None:
-    return read_embeddings(prepared) if isinstance(prompt.examples, RetrievedExamples) else None
+def embeddings_for(prompt: PromptFile, prepared: Prepared, params: PromptParams) -> Embeddings | None:
+    return read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
 
 
 async def ask_each(asker: Asker, asked: list[list[Request]]) -> list[list[Answer]]:
@@ -149,7 +149,7 @@ async def classify(
     prompt: PromptFile, path: Path, rows: pd.DataFrame, prepared: Prepared, asker: Asker, params: PromptParams
 ) -> Classified:
     """Score the tweets of `rows_to_ask` with the prompt that was read from `path`."""
-    examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+    examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
     mode, can = await choose_mode(asker, prompt)
     if mode == "logprobs":
         await check_label_words(asker, prompt.label_words, str(path))

@@ -146,7 +146,7 @@ def main() -> None:
         prompt = read_prompt(Path("prompts") / f"{name}.yaml")
         if isinstance(prompt, ChannelPrompt):
             raise InputError(f"{name}: a channel gives no answers that a tweet could order")
-        examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+        examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
         with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
             async with open_asker(prompt, store, params, name) as asker:
                 return await flips(asker, prompt, rows, examples, shown)

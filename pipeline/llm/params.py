@@ -69,6 +69,8 @@ Calibration = Literal["none", "contextual", "batch", "platt"]
 class PromptParams(Params):
     prompts: list[str]
     """The prompt files to run, each as a stage of its own."""
+    encoder: str
+    """A key of embed: whose embeddings say which tweets are similar, for prompts with retrieved examples."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None
     """An OpenAI-compatible endpoint, or null to serve `model` within the stage. It is written into transcripts: no secrets."""
     api_key_env: str | None

@@ -53,9 +53,9 @@ async def score_variant(
     return measured(rows, found.scores)
 
 
-def vote(prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared) -> np.ndarray:
+def vote(prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared, params: PromptParams) -> np.ndarray:
     """The share of label 1 among the examples that each tweet is shown, shape (n,): k-nearest-neighbours for retrieved ones."""
-    examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared))
+    examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
     return np.array([np.mean([example["label"] for example in shown]) for shown in examples])
 
 
@@ -81,7 +81,7 @@ def main() -> None:
     scores = pd.DataFrame.from_dict(found, orient="index")
     table = pd.concat([scores, summary(scores)]) if len(scores) > 1 else scores
     votes = {
-        f"{name}: vote of its examples, no LLM": measured(rows, vote(prompt, rows, prepared))
+        f"{name}: vote of its examples, no LLM": measured(rows, vote(prompt, rows, prepared, params))
         for name, prompt in prompts.items()
         if isinstance(prompt.examples, RetrievedExamples)
     }

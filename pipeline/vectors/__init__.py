@@ -1,0 +1,1 @@
+"""Classifiers over sentence embeddings: one file a family, and what they share."""

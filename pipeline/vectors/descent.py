@@ -1,0 +1,171 @@
+"""The loop that all networks over embeddings are fitted by: minibatches, AdamW, the epoch that held-out rows like best."""
+
+import copy
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from sklearn.model_selection import GroupShuffleSplit
+from sklearn.pipeline import Pipeline
+from torch import nn
+from tqdm import tqdm
+
+from pipeline.contracts import InputError
+from pipeline.device import Device, choose_device
+from pipeline.vectors.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.vectors.space import SpaceParams, fit_space, vectors
+
+
+class DescentParams(SpaceParams):
+    width: int = Field(ge=1)
+    """Of each hidden layer."""
+    depth: int = Field(ge=1)
+    """Hidden layers."""
+    epochs: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    weight_decay: float = Field(ge=0)
+    validation: float = Field(gt=0, lt=0.5)
+    """Share of the training rows, by group, on which the best epoch and the temperature of Bayes' rule are chosen."""
+    device: Device
+
+
+class Density(Protocol):
+    """What a family's network offers beside being a torch module; x is (n, d), y (n,) of 0 and 1."""
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """What training minimises for each row, shape (n,)."""
+
+    def log_density(self, x: torch.Tensor) -> torch.Tensor:
+        """log p(x | y), or a bound on it, for y = 0 and y = 1: shape (n, 2)."""
+
+
+Network = Any
+"""A torch module that is a `Density` too; Python has no name for both at once."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted family: vectors to its space, there to log-densities, these to probabilities."""
+
+    space: Pipeline
+    network: Network
+    rule: BayesRule
+    validation_loss: list[float]
+
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+
+def mlp(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
+    """A network of `depth` hidden layers with smooth activations, so that it has a divergence everywhere."""
+    sizes = [inputs, *[width] * depth]
+    hidden = [part for a, b in itertools.pairwise(sizes) for part in (nn.Linear(a, b), nn.SiLU())]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], outputs))
+
+
+def one_hot(y: torch.Tensor) -> torch.Tensor:
+    """Labels of shape (n,) as (n, 2) of 0 and 1."""
+    return nn.functional.one_hot(y.long(), 2).float()
+
+
+def both_classes(x: torch.Tensor) -> list[torch.Tensor]:
+    """For rows x: labels that are all 0, and labels that are all 1."""
+    return [torch.full((len(x),), label, device=x.device) for label in (0, 1)]
+
+
+def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Positions to learn from and to validate on; near-duplicates stay together, and both sides hold both classes."""
+    splits = GroupShuffleSplit(20, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
+    for learnt, held_out in splits:
+        if len(set(labels[learnt])) == len(set(labels[held_out])) == 2:
+            return learnt, held_out
+    raise InputError(f"{len(tweets)} training rows cannot be split so that both parts hold both classes")
+
+
+def descend(
+    network: Network,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    held_out: tuple[torch.Tensor, torch.Tensor],
+    params: DescentParams,
+    seed: int,
+) -> list[float]:
+    """Minimise the mean loss over rows x, shape (n, d), with labels y; ends with the weights of the best epoch.
+
+    Returns the held-out loss after each epoch, always at the same noise.
+    """
+    optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
+    steps = params.epochs * -(-len(x) // params.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, params.learning_rate, total_steps=steps)
+    name = type(network).__name__
+    best, losses = copy.deepcopy(network.state_dict()), []
+    for epoch in tqdm(range(params.epochs), desc=f"  {name}", unit="epoch", leave=False):
+        torch.manual_seed(seed + epoch)
+        network.train()
+        for rows in torch.randperm(len(x)).split(params.batch_size):
+            loss = network.loss(x[rows], y[rows]).mean()
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+            optimizer.step()
+            schedule.step()
+        network.eval()
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            losses.append(network.loss(*held_out).mean().item())
+        if not np.isfinite(losses[-1]):
+            raise InputError(f"{name}: training diverged in epoch {epoch + 1}; lower learning_rate")
+        if losses[-1] == min(losses):
+            best = copy.deepcopy(network.state_dict())
+    network.load_state_dict(best)
+    return losses
+
+
+def fit_density(
+    build: Callable[..., Network],
+    tweets: pd.DataFrame,
+    labels: np.ndarray,
+    params: DescentParams,
+    seed: int,
+    *,
+    holds_prior: bool = False,
+) -> Fitted:
+    """Fit space, network (`build(params)`) and temperature to tweets with vectors and labels, shape (n,).
+
+    `holds_prior`: the network's ratio of densities is one of p(y | x), which Bayes' rule must not multiply by p(y) again.
+    """
+    torch.manual_seed(seed)
+    learnt, held = split_by_group(tweets, labels, params.validation, seed)
+    space = fit_space(vectors(tweets.iloc[learnt]), labels[learnt], params)
+    device = choose_device(params.device)
+    x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+    y = torch.tensor(labels, device=device)
+    network = build(params).to(device)
+    losses = descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
+    prior = 0.0 if holds_prior else prior_log_odds(labels)
+    rule = fit_bayes_rule(log_densities(network, x[held]), labels[held], prior)
+    return Fitted(space, network, rule, losses)
+
+
+def log_densities(network: Network, x: torch.Tensor, rows: int = 1000) -> np.ndarray:
+    """log p(x | y) of vectors (n, d) in the space, shape (n, 2), so many rows at a time, with noise that is always the same."""
+    found = []
+    network.eval()
+    with torch.random.fork_rng():
+        for part in x.split(rows):
+            torch.manual_seed(0)
+            found.append(network.log_density(part).detach().cpu().double().numpy())
+    return np.concatenate(found) if found else np.zeros((0, 2))
+
+
+def predict(model: Fitted, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    device = next(model.network.parameters()).device
+    x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+    return model.rule(log_densities(model.network, x))

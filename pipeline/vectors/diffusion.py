@@ -1,0 +1,95 @@
+"""Denoising diffusion: p(x | y) through how well noise is told from a tweet when the class is known. Generative.
+
+    x_t = α_t x + σ_t ε,    α_t² = sigmoid(-γ_t), σ_t² = sigmoid(γ_t),    γ_t linear in t from γ_0 to γ_1
+    minimise E ‖ε - ε̂(x_t, t, y)‖²
+    log p(x | y) ≥ -(γ_1 - γ_0)/2 E_{t, ε} ‖ε - ε̂(x_t, t, y)‖² + terms without y
+
+The variational bound in continuous time (Kingma et al. 2021, https://arxiv.org/abs/2107.00630): with log signal-to-noise
+linear in t it weighs all times alike. The gap is that of the noise left at t = 0, and of a denoiser that is not the best; it
+closes as γ_0 falls, γ_1 rises and ε̂ comes to E[ε | x_t, y]. Classified by the bound (Li et al. 2023,
+https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
+
+in:  data/prepared, data/embed
+out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json
+run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import distributions, nn
+
+from pipeline.contracts import run
+from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
+from pipeline.vectors.stage import classify_vectors
+
+
+class DiffusionParams(DescentParams):
+    log_noise_to_signal: tuple[float, float] = Field(strict=False)
+    """γ_0 and γ_1, at the ends of time: the smaller the first and the larger the second, the smaller the gap of the bound."""
+    draws: int = Field(ge=1)
+    """Pairs of a time and a noise that the expectation is taken over."""
+
+
+class Diffusion(nn.Module):
+    def __init__(self, params: DiffusionParams) -> None:
+        super().__init__()
+        self.dimensions, self.draws = params.dimensions, params.draws
+        self.first, self.last = params.log_noise_to_signal
+        self.network = mlp(params.dimensions + 1 + 2, params.dimensions, params.width, params.depth)
+
+    def noised(self, x: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """x_t of x and noise, shape (n, d), at times of shape (n,)."""
+        gamma = (self.first + (self.last - self.first) * t)[..., None]
+        return torch.sigmoid(-gamma).sqrt() * x + torch.sigmoid(gamma).sqrt() * noise
+
+    def denoise(self, x_t: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """ε̂(x_t, t, y), shape (n, d)."""
+        return self.network(torch.cat([x_t, 2 * t[..., None] - 1, one_hot(y)], dim=-1))
+
+    def errors(self, x: torch.Tensor, y: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """‖ε - ε̂‖², shape (n,)."""
+        return (noise - self.denoise(self.noised(x, t, noise), t, y)).square().sum(dim=-1)
+
+    def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        # times spread evenly over the batch: the same expectation with less variance
+        t = (torch.rand(()) + torch.randperm(len(x)) / len(x)) % 1
+        return self.errors(x, y, t.to(x), torch.randn(x.shape).to(x))
+
+    @torch.no_grad()
+    def log_density(self, x: torch.Tensor) -> torch.Tensor:
+        """The whole bound, with the terms without y: log p(x | x_0) and the divergence of x_1 from noise."""
+        times = ((torch.arange(self.draws) + 0.5) / self.draws).to(x)
+        total = torch.zeros(len(x), 2).to(x)
+        for t in times:
+            noise, now = torch.randn(self.dimensions).to(x).expand(x.shape), t.expand(len(x))
+            total += torch.stack([self.errors(x, y, now, noise) for y in both_classes(x)], dim=1)
+        shared = self.reconstruction(x) - self.divergence_at_the_end(x)
+        return shared[:, None] - (self.last - self.first) / 2 * total / self.draws
+
+    def reconstruction(self, x: torch.Tensor) -> torch.Tensor:
+        """E log p(x | x_0) for p(x | x_0) = N(x_0 / α_0, σ_0² / α_0² I), shape (n,)."""
+        per_dimension = -0.5 * (math.log(2 * math.pi) + self.first + 1)
+        return torch.full((len(x),), self.dimensions * per_dimension).to(x)
+
+    def divergence_at_the_end(self, x: torch.Tensor) -> torch.Tensor:
+        """KL(N(α_1 x, σ_1² I) ‖ N(0, I)), shape (n,)."""
+        gamma = torch.tensor(self.last)
+        end = distributions.Normal(torch.sigmoid(-gamma).sqrt() * x, torch.sigmoid(gamma).sqrt())
+        return distributions.kl_divergence(end, distributions.Normal(torch.zeros_like(x), 1.0)).sum(dim=1)
+
+
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: DiffusionParams, seed: int = 0) -> Fitted:
+    """Fit to tweets with vectors and labels of shape (n,)."""
+    return fit_density(Diffusion, tweets, labels, params, seed)
+
+
+def main() -> None:
+    classify_vectors("diffusion", "generative", DiffusionParams, fit, predict, Fitted.parameters)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,57 @@
+"""Gaussian discriminant analysis: p(x | y) is one Gaussian a class. Generative, and logistic's twin on embeddings.
+
+    log p(x | y) = -1/2 (x - μ_y)ᵀ Σ_y⁻¹ (x - μ_y) - 1/2 log |Σ_y| + const
+
+With one Σ for both classes (shared) the log-odds are linear in x, as those of logistic regression are; with one each
+(separate) they are quadratic. Either is shrunk towards a multiple of the identity: a covariance of 384 dimensions has 73,920
+numbers.
+(Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
+
+in:  data/prepared, data/embed
+out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.vectors.gaussian minilm)
+"""
+
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+
+from pipeline.contracts import Params, run
+from pipeline.vectors.chosen import Chosen, choose, predict
+from pipeline.vectors.stage import classify_vectors
+
+
+class GaussianParams(Params):
+    covariance: list[Literal["shared", "separate"]] = Field(min_length=1)
+    """To try."""
+    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    """Shares of the identity in the covariance to try."""
+    inner_folds: int = Field(ge=2)
+
+
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams, seed: int = 0) -> Chosen:
+    """The covariance and shrinkage that are most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
+    of_kind = {
+        "shared": lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
+        "separate": lambda shrinkage: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage, tol=1e-9),
+    }
+    candidates = [of_kind[kind](shrinkage) for kind in params.covariance for shrinkage in params.shrinkage]
+    return choose(candidates, tweets, labels, params.inner_folds, seed)
+
+
+def count(model: Chosen) -> int:
+    """Means, covariances and priors."""
+    d = model.classifier.n_features_in_
+    matrices = 1 if isinstance(model.classifier, LinearDiscriminantAnalysis) else 2
+    return 2 * d + matrices * d * (d + 1) // 2 + 1
+
+
+def main() -> None:
+    classify_vectors("gaussian", "generative", GaussianParams, fit, predict, count)
+
+
+if __name__ == "__main__":
+    run(main)

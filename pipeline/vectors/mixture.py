@@ -1,0 +1,96 @@
+"""Gaussian mixture: p(x | y) is a few Gaussians a class, as if each class had kinds of tweets. Generative, an exact density.
+
+    log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
+
+in:  data/prepared, data/embed
+out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json
+run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from sklearn.mixture import GaussianMixture
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+
+from pipeline.contracts import run
+from pipeline.vectors.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.vectors.space import SpaceParams, fit_space, vectors
+from pipeline.vectors.stage import classify_vectors
+
+
+class MixtureParams(SpaceParams):
+    components: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    """Gaussians a class, to try; the number that makes held-out tweets of their class most probable is taken."""
+    covariance: Literal["full", "tied", "diag", "spherical"]
+    regularisation: float = Field(ge=0)
+    """Added to the diagonal of each covariance; the space has variance 1."""
+    inner_folds: int = Field(ge=2)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    space: Pipeline
+    of_class: list[GaussianMixture]
+    rule: BayesRule
+
+    def log_densities(self, tweets: pd.DataFrame) -> np.ndarray:
+        """log p(x | y), shape (n, 2)."""
+        x = self.space.transform(vectors(tweets))
+        return np.stack([mixture.score_samples(x) for mixture in self.of_class], axis=1)
+
+
+def fit_mixtures(
+    tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, components: int, seed: int, rule: BayesRule
+) -> Mixture:
+    space = fit_space(vectors(tweets), labels, params)
+    x = space.transform(vectors(tweets))
+    found = [
+        GaussianMixture(
+            min(components, int((labels == label).sum())),
+            covariance_type=params.covariance,
+            reg_covar=params.regularisation,
+            random_state=seed,
+        ).fit(x[labels == label])
+        for label in (0, 1)
+    ]
+    return Mixture(space, found, rule)
+
+
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, seed: int = 0) -> Mixture:
+    """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
+    prior = prior_log_odds(labels)
+    inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=seed)
+    splits = list(inner.split(labels, labels, tweets["group"]))
+    out_of_fold = {}
+    for components in params.components:
+        found = np.zeros((len(labels), 2))
+        for learnt, held in splits:
+            part = fit_mixtures(tweets.iloc[learnt], labels[learnt], params, components, seed, BayesRule(prior))
+            found[held] = part.log_densities(tweets.iloc[held])
+        out_of_fold[components] = found
+    own = {components: found[np.arange(len(labels)), labels].mean() for components, found in out_of_fold.items()}
+    best = max(own, key=own.__getitem__)
+    rule = fit_bayes_rule(out_of_fold[best], labels, prior)
+    return fit_mixtures(tweets, labels, params, best, seed, rule)
+
+
+def predict(model: Mixture, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.rule(model.log_densities(tweets))
+
+
+def count(model: Mixture) -> int:
+    return sum(mixture._n_parameters() for mixture in model.of_class) + 1
+
+
+def main() -> None:
+    classify_vectors("mixture", "generative", MixtureParams, fit, predict, count)
+
+
+if __name__ == "__main__":
+    run(main)
