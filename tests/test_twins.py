@@ -1,4 +1,4 @@
-"""naive_bayes and logistic learn, and learn from the right rows only."""
+"""naive_bayes, logistic and what is between them learn, and learn from the right rows only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from pipeline.classifiers import logistic, naive_bayes
-from pipeline.classifiers.counts import CountsParams, terms
+from pipeline.classifiers import logistic, naive_bayes, nb_svm, transductive_naive_bayes
+from pipeline.classifiers.chosen import log_odds
+from pipeline.classifiers.counts import CountsParams, features, terms
 from pipeline.classifiers.cross_fit import cross_fit, mean_log_odds, training_rows
 from pipeline.contracts import Prepared, read_params
 
@@ -27,8 +28,8 @@ class Twin:
 
 @pytest.fixture(
     scope="module",
-    params=[(naive_bayes, "NaiveBayesParams"), (logistic, "LogisticParams")],
-    ids=["naive_bayes", "logistic"],
+    params=[(naive_bayes, "NaiveBayesParams"), (logistic, "LogisticParams"), (nb_svm, "NbSvmParams")],
+    ids=["naive_bayes", "logistic", "nb_svm"],
 )
 def twin(request: pytest.FixtureRequest) -> Twin:
     module, params_name = request.param
@@ -68,7 +69,7 @@ def test_case_and_links_do_not_matter(twin: Twin, fitted: Any) -> None:
 
 
 def test_disaster_words_raise_the_score(twin: Twin, fitted: Any) -> None:
-    plain, hurt = twin.predict(fitted, ["people in the street", "people killed and injured in the street"])
+    plain, hurt = twin.predict(fitted, ["people in the street", "people evacuated after an explosion in the street"])
     assert hurt > plain
 
 
@@ -78,7 +79,7 @@ def test_unknown_words_leave_a_probability(twin: Twin, fitted: Any) -> None:
 
 
 def test_the_keyword_counts(twin: Twin, fitted: Any) -> None:
-    assert any(term.startswith("keyword__") for term in terms(fitted))
+    assert any(term.startswith("keyword__") for term in terms(fitted.pipeline))
 
 
 def test_held_out_labels_have_no_influence(twin: Twin, sample: Prepared) -> None:
@@ -97,22 +98,80 @@ def test_rows_left_out_of_training_are_still_scored(twin: Twin, sample: Prepared
     assert not np.isnan(out_of_fold(twin, Prepared(train, sample.test, sample.digest))).any()
 
 
-def test_naive_bayes_is_bayes_rule(sample: Prepared) -> None:
+@pytest.mark.parametrize("event_model", ["multinomial", "bernoulli"])
+def test_naive_bayes_is_bayes_rule(sample: Prepared, event_model: str) -> None:
     """log p(y) + Σ log p(w | y), counted by hand for one tweet."""
-    params = naive_bayes.NaiveBayesParams(alpha=[1.0])
+    params = naive_bayes.NaiveBayesParams(event_model=[event_model], alpha=[1.0])
     tweets, labels = training_rows(sample.train, held_out=0)
-    model = naive_bayes.fit(tweets, labels, params, CountsParams(ngrams=[1], min_count=1, inner_folds=2))
-    position = {term: i for i, term in enumerate(terms(model))}
-    presence = model["counts"].transform(tweets[["text", "keyword"]].fillna({"keyword": ""})).toarray()
-    used = ("word__fire", "word__in", "keyword__(none)")
+    model = naive_bayes.fit(tweets, labels, params, CountsParams(ngrams=[1], min_count=[1], inner_folds=2))
+    used = np.isin(terms(model.pipeline), ("word__fire", "word__in", "keyword__(none)"))
+    presence = model.pipeline["features"].transform(features(tweets)).toarray()
     joint = []
     for label in (0, 1):
         counts = presence[labels == label].sum(axis=0) + 1.0
-        joint.append(np.log((labels == label).mean()) + sum(np.log(counts[position[w]] / counts.sum()) for w in used))
-    expected = 1 / (1 + np.exp(joint[0] - joint[1]))
-    assert naive_bayes.predict(model, pd.DataFrame({"text": ["Fire in"], "keyword": [None]}))[0] == pytest.approx(
-        expected
+        p = counts / (counts.sum() if event_model == "multinomial" else (labels == label).sum() + 2)
+        absent = np.log(1 - p[~used]).sum() if event_model == "bernoulli" else 0.0
+        joint.append(np.log((labels == label).mean()) + np.log(p[used]).sum() + absent)
+    tweet = pd.DataFrame({"text": ["Fire in"], "keyword": [None]})
+    assert log_odds(model.pipeline, features(tweet))[0] == pytest.approx(joint[1] - joint[0])
+    weights = naive_bayes.log_likelihood_ratios(model)
+    nothing = pd.DataFrame({"text": [""], "keyword": [None]})
+    told = log_odds(model.pipeline, features(tweet))[0] - log_odds(model.pipeline, features(nothing))[0]
+    assert weights[["word__fire", "word__in"]].sum() == pytest.approx(told)
+
+
+def test_nb_svm_with_equal_weights_is_naive_bayes(sample: Prepared) -> None:
+    tweets, labels = training_rows(sample.train, held_out=0)
+    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+    naive = naive_bayes.fit(
+        tweets, labels, naive_bayes.NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), counts
     )
+    bridge = nb_svm.fit(tweets, labels, nb_svm.NbSvmParams(alpha=1.0, C=[1.0]), counts)
+    bridge.pipeline["classifier"].logistic_.coef_[:] = 1.0
+    assert nb_svm.log_odds_weights(bridge).to_numpy() == pytest.approx(
+        naive_bayes.log_likelihood_ratios(naive).to_numpy()
+    )
+
+
+# --- learning from tweets without labels --------------------------------------------------------------------------------
+
+
+def transductive(tweets: pd.DataFrame, labels: np.ndarray, unlabelled: pd.DataFrame, weight: float) -> Any:
+    params = transductive_naive_bayes.TransductiveNaiveBayesParams(alpha=1.0, weights=[weight], rounds=50)
+    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+    return transductive_naive_bayes.fit(tweets, labels, unlabelled, params, counts)
+
+
+def test_what_stands_beside_a_known_word_is_learnt_without_labels() -> None:
+    tweets = pd.DataFrame({"text": ["quake", "cake"] * 4, "keyword": None, "group": range(8)})
+    beside = ["quake rubble", "quake rubble", "rubble", "cake cream", "cake cream", "cream"] * 5
+    unlabelled = pd.DataFrame({"text": beside, "keyword": None, "group": range(100, 130)})
+    labels, new = np.array([1, 0] * 4), pd.DataFrame({"text": ["rubble", "cream"], "keyword": None})
+    without, with_them = (transductive(tweets, labels, unlabelled, weight) for weight in (0.0, 1.0))
+    assert transductive_naive_bayes.predict(without, new) == pytest.approx([0.5, 0.5])
+    high, low = transductive_naive_bayes.predict(with_them, new)
+    assert high > 0.9
+    assert low < 0.1
+
+
+def test_without_unlabelled_tweets_it_is_naive_bayes(sample: Prepared) -> None:
+    tweets, labels = training_rows(sample.train, held_out=0)
+    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+    naive = naive_bayes.fit(
+        tweets, labels, naive_bayes.NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), counts
+    )
+    same = transductive(tweets, labels, sample.test.head(0), 1.0)
+    expected = log_odds(naive.pipeline, features(sample.test))
+    assert log_odds(same.classifier, same.vectorizer.transform(features(sample.test))) == pytest.approx(expected)
+
+
+def test_no_near_duplicate_of_the_scored_fold_is_among_the_unlabelled(sample: Prepared) -> None:
+    held_out = sample.train[sample.train["fold"] == 1]
+    test = sample.test.copy()
+    test.loc[test.index[:5], "group"] = held_out["group"].iloc[0]
+    pool = transductive_naive_bayes.unlabelled(Prepared(sample.train, test, sample.digest), 1)
+    assert not set(pool["group"]) & set(held_out["group"])
+    assert set(test["group"]) - set(held_out["group"]) == set(pool["group"])
 
 
 def test_mean_log_odds() -> None:

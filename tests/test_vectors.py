@@ -14,8 +14,8 @@ from pipeline.data.embeddings import Embeddings
 
 torch = pytest.importorskip("torch")
 
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
 from pipeline.vectors import autoencoder, diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
-from pipeline.vectors.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
 from pipeline.vectors.descent import fit_density, split_by_group  # noqa: E402
 
 FAMILIES = read_yaml(ROOT / "params.yaml")["vectors"]["families"]
@@ -150,7 +150,7 @@ def test_a_gaussian_is_that_of_scipy() -> None:
         shrunk = 0.8 * covariance + 0.2 * np.trace(covariance) / 6 * np.eye(6)
         log_densities.append(stats.multivariate_normal(x[labels == label].mean(axis=0), shrunk).logpdf(x))
     expected = log_densities[1] - log_densities[0] + math.log(labels.mean() / (1 - labels.mean()))
-    found = model.classifier.decision_function(x)
+    found = model.pipeline.decision_function(x)
     assert found == pytest.approx(expected, rel=0.02, abs=0.1)
     assert gaussian.count(model) == 2 * 6 + 2 * 21 + 1
 

@@ -1,5 +1,6 @@
-"""The features that the twins share: how often each word, run of words and keyword occurs in a tweet."""
+"""The features that the twins share: which words, runs of words and keyword occur in a tweet."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,9 @@ from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
+from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.contracts import Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
@@ -19,12 +20,12 @@ WORD = r"\w+(?:'\w+)*"
 
 
 class CountsParams(Params):
-    """What is counted, and how the twins' hyperparameters are chosen."""
+    """What is counted; like the classifiers' own hyperparameters it is chosen inside the training folds."""
 
     ngrams: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
-    """Longest run of words to count; the best is chosen inside the training folds."""
-    min_count: int = Field(ge=1)
-    """Least number of training tweets that a word or run must occur in."""
+    """Longest runs of words to try."""
+    min_count: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    """Least numbers of training tweets that a word or run must occur in, to try."""
     inner_folds: int = Field(ge=2)
     """Folds, by group, that hyperparameters are compared on inside the training rows."""
 
@@ -39,39 +40,31 @@ def features(tweets: pd.DataFrame) -> pd.DataFrame:
     return tweets[["text", "keyword"]].fillna({"keyword": ""})
 
 
-def vectorizer(params: CountsParams) -> ColumnTransformer:
+def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
     """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
-    words = CountVectorizer(token_pattern=WORD, min_df=params.min_count, binary=True)
+    words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
     return ColumnTransformer([("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")])
 
 
-def search(
-    classifier: BaseEstimator,
-    grid: dict[str, list[float]],
-    tweets: pd.DataFrame,
-    labels: np.ndarray,
-    params: CountsParams,
-) -> Pipeline:
-    """The pipeline of counts and classifier whose n-grams and hyperparameters are most accurate on inner folds by group.
-
-    `grid` names the classifier's hyperparameters and the values to try; labels have shape (n,).
-    """
-    pipeline = Pipeline([("counts", vectorizer(params)), ("classifier", classifier)])
-    space = {
-        "counts__word__ngram_range": [(1, n) for n in params.ngrams],
-        **{f"classifier__{name}": values for name, values in grid.items()},
-    }
-    inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=0)
-    found = GridSearchCV(pipeline, space, cv=inner, scoring="accuracy", n_jobs=-1, error_score="raise")
-    return found.fit(features(tweets), labels, groups=tweets["group"]).best_estimator_
+def choose_on_counts(
+    classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
+) -> Chosen:
+    """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
+    counted = [vectorizer(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
+    return choose(counted, classifiers, features(tweets), labels, tweets["group"], params.inner_folds)
 
 
-def terms(model: Pipeline) -> np.ndarray:
+def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.predict(features(tweets))
+
+
+def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
-    names: np.ndarray = model["counts"].get_feature_names_out()
+    names: np.ndarray = pipeline["features"].get_feature_names_out()
     return names
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,27 @@ from pipeline.contracts import (
 
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
+
+
+class Trainer(NamedTuple):
+    """How a family, with its params, is fitted and asked: what cross-fitting and learning curves need to know of it."""
+
+    fit: Callable[[pd.DataFrame, np.ndarray, int], Any]
+    """From tweets, labels of shape (n,) and a seed to a model."""
+    predict: Callable[[Any, pd.DataFrame], np.ndarray]
+    """From a model and tweets to P(target = 1), shape (n,)."""
+    determined_by: dict[str, Any]
+    """All that a model depends on beside the tweets, the labels, the seed and the code."""
+    with_inputs: Callable[[Prepared], Prepared] = lambda prepared: prepared
+    """Adds to the prepared tweets what it reads beside their text."""
+
+    semi_supervised: bool = False
+    """Whether it learns from rows without a label too: their label is -1."""
+
+    def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
+        """For `cross_fit`: the folds differ in their tweets, and share a seed."""
+        return self.fit(tweets, labels, 0)
+
 
 REFIT = -1
 """The fold of the model that learns from all train rows: none is held out."""

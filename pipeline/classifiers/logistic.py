@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.counts import CountsParams, features, search, terms, write_words
-from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
+from pipeline.classifiers.chosen import Chosen
+from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
 from pipeline.contracts import Params, read_params, read_prepared, run
 
 NAME = "logistic"
@@ -25,32 +25,33 @@ class LogisticParams(Params):
     """Inverse strengths of the L2 penalty to try."""
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams, counts: CountsParams) -> Pipeline:
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams, counts: CountsParams) -> Chosen:
     """The weights that maximise Σ_i log p(y_i | x_i) - |w|² / 2C, from tweets and labels of shape (n,).
 
     score(x) = b + Σ_w x_w weight_w: the form of naive Bayes, with weights fitted to the decision (Ng & Jordan 2001).
     """
-    return search(LogisticRegression(max_iter=1000), {"C": params.C}, tweets, labels, counts)
+    candidates = [LogisticRegression(C=C, max_iter=1000) for C in params.C]
+    return choose_on_counts(candidates, tweets, labels, counts)
 
 
-def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    scores: np.ndarray = model.predict_proba(features(tweets))[:, 1]
-    return scores
-
-
-def log_odds_weights(model: Pipeline) -> pd.Series:
+def log_odds_weights(model: Chosen) -> pd.Series:
     """The change in log-odds that each term's presence makes."""
-    return pd.Series(model["classifier"].coef_[0], index=terms(model))
+    return pd.Series(model.pipeline["classifier"].coef_[0], index=terms(model.pipeline))
+
+
+def trainer() -> Trainer:
+    params, counts = read_params(NAME, LogisticParams), read_params("counts", CountsParams)
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets, labels, params, counts),
+        predict,
+        {"params": params.model_dump(), "counts": counts.model_dump()},
+    )
 
 
 def main() -> None:
-    params, counts = read_params(NAME, LogisticParams), read_params("counts", CountsParams)
-    prepared = read_prepared()
-    fitted = cross_fit(
-        NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict, log_odds_weights
-    )
-    parameters = 1 + len(fitted.kept[0])  # the intercept and a weight per term
+    prepared, family = read_prepared(), trainer()
+    fitted = cross_fit(NAME, prepared, family.fit_fold, family.predict, log_odds_weights)
+    parameters = 1 + max(map(len, fitted.kept))  # the intercept and a weight per term
     write_words(NAME, fitted.kept)
     write_cross_fit(NAME, "discriminative", prepared, fitted, trainable=parameters, total=parameters)
 

@@ -29,7 +29,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline import device
 from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, merged_products, training
-from pipeline.classifiers.cross_fit import REFIT, cross_fit, mean_log_odds, write_cross_fit
+from pipeline.classifiers.cross_fit import REFIT, Trainer, cross_fit, mean_log_odds, write_cross_fit
 from pipeline.classifiers.frozen_layers import FrozenLayers
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import History, Report
@@ -215,6 +215,16 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
 def training_seed(seed: int, fold: int) -> int:
     """Another one for each model, never negative."""
     return 1000 * seed + fold % 1000
+
+
+def trainer(preset: str) -> Trainer:
+    params = read_params(f"lora.{preset}", LoraParams)
+    frozen = frozen_part(params)
+    return Trainer(
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
+        predict,
+        {"params": params.model_dump()},
+    )
 
 
 def main() -> None:

@@ -5,53 +5,66 @@ out: predictions/naive_bayes.parquet, costs/naive_bayes.json, models/naive_bayes
 run: dvc repro naive_bayes   (or python -m pipeline.classifiers.naive_bayes)
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.naive_bayes import MultinomialNB
-from sklearn.pipeline import Pipeline
+from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 
-from pipeline.classifiers.counts import CountsParams, features, search, terms, write_words
-from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
+from pipeline.classifiers.chosen import Chosen
+from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
 from pipeline.contracts import Params, read_params, read_prepared, run
 
 NAME = "naive_bayes"
 
+EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
+
 
 class NaiveBayesParams(Params):
+    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(min_length=1)
+    """To try."""
     alpha: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NaiveBayesParams, counts: CountsParams) -> Pipeline:
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NaiveBayesParams, counts: CountsParams) -> Chosen:
     """p(y) and p(w | y), the latter smoothed by alpha pseudo-counts, from tweets and labels of shape (n,).
 
-    score(x) = log p(y=1) - log p(y=0) + Σ_w x_w log (p(w | 1) / p(w | 0))   (McCallum & Nigam 1998, multinomial model)
+    - multinomial: log p(1) / p(0) + Σ_w x_w log (p(w | 1) / p(w | 0)), which words are drawn
+    - bernoulli: + Σ_w (1 - x_w) log (1 - p(w | 1)) / (1 - p(w | 0)), which words occur, and which do not
+    - complement: p(w | y) counted in the other class, against skew (Rennie et al. 2003)
+
+    (McCallum & Nigam 1998 compare the first two.) Words are not independent, so all of them overstate what they know: the scores
+    are Bayes' rule at a temperature fitted on inner folds.
     """
-    return search(MultinomialNB(), {"alpha": params.alpha}, tweets, labels, counts)
+    candidates = [EVENT_MODELS[model](alpha=alpha) for model in params.event_model for alpha in params.alpha]
+    return choose_on_counts(candidates, tweets, labels, counts)
 
 
-def predict(model: Pipeline, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    scores: np.ndarray = model.predict_proba(features(tweets))[:, 1]
-    return scores
+def log_likelihood_ratios(model: Chosen) -> pd.Series:
+    """log p(w | 1) - log p(w | 0) of each term, or of their odds where its absence counts too: how much its presence tells."""
+    classifier = model.pipeline["classifier"]
+    log_p = classifier.feature_log_prob_
+    if isinstance(classifier, BernoulliNB):
+        log_p = log_p - np.log1p(-np.exp(log_p))
+    return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
 
 
-def log_likelihood_ratios(model: Pipeline) -> pd.Series:
-    """log p(w | 1) - log p(w | 0) of each term: how much its presence tells."""
-    against, towards = model["classifier"].feature_log_prob_
-    return pd.Series(towards - against, index=terms(model))
+def trainer() -> Trainer:
+    params, counts = read_params(NAME, NaiveBayesParams), read_params("counts", CountsParams)
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets, labels, params, counts),
+        predict,
+        {"params": params.model_dump(), "counts": counts.model_dump()},
+    )
 
 
 def main() -> None:
-    params, counts = read_params(NAME, NaiveBayesParams), read_params("counts", CountsParams)
-    prepared = read_prepared()
-    fitted = cross_fit(
-        NAME, prepared, lambda _, tweets, labels: fit(tweets, labels, params, counts), predict, log_likelihood_ratios
-    )
-    parameters = 2 + 2 * len(fitted.kept[0])  # a prior and a p(w | y) per class
+    prepared, family = read_prepared(), trainer()
+    fitted = cross_fit(NAME, prepared, family.fit_fold, family.predict, log_likelihood_ratios)
+    parameters = 2 + 2 * max(map(len, fitted.kept))  # a prior and a p(w | y) per class
     write_words(NAME, fitted.kept)
     write_cross_fit(NAME, "generative", prepared, fitted, trainable=parameters, total=parameters)
 

@@ -15,10 +15,10 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from tqdm import tqdm
 
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device
-from pipeline.vectors.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.vectors.space import SpaceParams, fit_space, vectors
+from pipeline.vectors.space import SpaceParams, fit_space, fitting, vectors
 
 
 class DescentParams(SpaceParams):
@@ -88,6 +88,12 @@ def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed:
     raise InputError(f"{len(tweets)} training rows cannot be split so that both parts hold both classes")
 
 
+def unlabelled_apart_from(tweets: pd.DataFrame, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
+    """Positions of the rows without a label that are no near-duplicates of the held-out ones."""
+    near = tweets["group"].isin(tweets["group"].iloc[held_out]).to_numpy()
+    return np.flatnonzero((labels < 0) & ~near)
+
+
 def descend(
     network: Network,
     x: torch.Tensor,
@@ -136,19 +142,22 @@ def fit_density(
     *,
     holds_prior: bool = False,
 ) -> Fitted:
-    """Fit space, network (`build(params)`) and temperature to tweets with vectors and labels, shape (n,).
+    """Fit space, network (`build(params)`) and temperature to tweets with vectors and labels, shape (n,), -1 for none.
 
     `holds_prior`: the network's ratio of densities is one of p(y | x), which Bayes' rule must not multiply by p(y) again.
     """
     torch.manual_seed(seed)
-    learnt, held = split_by_group(tweets, labels, params.validation, seed)
+    known = np.flatnonzero(labels >= 0)
+    learnt, held = (known[part] for part in split_by_group(tweets.iloc[known], labels[known], params.validation, seed))
+    params = fitting(params, len(learnt))
     space = fit_space(vectors(tweets.iloc[learnt]), labels[learnt], params)
+    learnt = np.append(learnt, unlabelled_apart_from(tweets, labels, held))
     device = choose_device(params.device)
     x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
     y = torch.tensor(labels, device=device)
     network = build(params).to(device)
     losses = descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
-    prior = 0.0 if holds_prior else prior_log_odds(labels)
+    prior = 0.0 if holds_prior else prior_log_odds(labels[known])
     rule = fit_bayes_rule(log_densities(network, x[held]), labels[held], prior)
     return Fitted(space, network, rule, losses)
 

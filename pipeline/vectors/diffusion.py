@@ -22,9 +22,10 @@ import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.contracts import run
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import read_params, run
 from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class DiffusionParams(DescentParams):
@@ -87,8 +88,13 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: DiffusionParams, seed:
     return fit_density(Diffusion, tweets, labels, params, seed)
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.diffusion", DiffusionParams)
+    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+
+
 def main() -> None:
-    classify_vectors("diffusion", "generative", DiffusionParams, fit, predict, Fitted.parameters)
+    classify_vectors("diffusion", "generative", trainer, Fitted.parameters)
 
 
 if __name__ == "__main__":

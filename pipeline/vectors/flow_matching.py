@@ -19,9 +19,10 @@ from pydantic import Field
 from torch import nn
 from torch.func import jacfwd, vmap
 
-from pipeline.contracts import run
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import read_params, run
 from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class FlowMatchingParams(DescentParams):
@@ -78,8 +79,13 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: FlowMatchingParams, se
     return fit_density(FlowMatching, tweets, labels, params, seed)
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.flow_matching", FlowMatchingParams)
+    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+
+
 def main() -> None:
-    classify_vectors("flow_matching", "generative", FlowMatchingParams, fit, predict, Fitted.parameters)
+    classify_vectors("flow_matching", "generative", trainer, Fitted.parameters)
 
 
 if __name__ == "__main__":

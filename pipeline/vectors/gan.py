@@ -20,9 +20,10 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.contracts import run
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import read_params, run
 from pipeline.vectors.descent import DescentParams, Fitted, fit_density, mlp, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 FORGED = 2
 
@@ -60,7 +61,8 @@ class Gan(nn.Module):
         forged = self.forge(len(x))
         of_real, of_forged = self.log_discriminator(x), self.log_discriminator(forged.detach())
         real = torch.logsumexp(of_real[:, :FORGED], dim=1)
-        discriminator = self.of_labels(of_real, y) - real - of_forged[:, FORGED]
+        known = (y >= 0).float().mean().clamp(min=1 / len(y))  # few labels count as much as many
+        discriminator = self.of_labels(of_real, y) / known - real - of_forged[:, FORGED]
         return discriminator + self.generator_loss(x, forged)
 
     @staticmethod
@@ -88,12 +90,19 @@ class Gan(nn.Module):
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GanParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,)."""
+    """Fit to tweets with vectors and labels of shape (n,); a label of -1: none."""
     return fit_density(Gan, tweets, labels, params, seed, holds_prior=True)
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.gan", GanParams)
+    return on_vectors(
+        encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict, semi_supervised=True
+    )
+
+
 def main() -> None:
-    classify_vectors("gan", "generative", GanParams, fit, predict, Fitted.parameters)
+    classify_vectors("gan", "generative", trainer, Fitted.parameters)
 
 
 if __name__ == "__main__":

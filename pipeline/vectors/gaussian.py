@@ -18,10 +18,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, run
-from pipeline.vectors.chosen import Chosen, choose, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import Params, read_params, run
+from pipeline.vectors.space import vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class GaussianParams(Params):
@@ -32,25 +35,35 @@ class GaussianParams(Params):
     inner_folds: int = Field(ge=2)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams, seed: int = 0) -> Chosen:
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:
     """The covariance and shrinkage that are most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
     of_kind = {
         "shared": lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
         "separate": lambda shrinkage: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage, tol=1e-9),
     }
     candidates = [of_kind[kind](shrinkage) for kind in params.covariance for shrinkage in params.shrinkage]
-    return choose(candidates, tweets, labels, params.inner_folds, seed)
+    return choose([FunctionTransformer()], candidates, vectors(tweets), labels, tweets["group"], params.inner_folds)
+
+
+def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.predict(vectors(tweets))
 
 
 def count(model: Chosen) -> int:
     """Means, covariances and priors."""
-    d = model.classifier.n_features_in_
-    matrices = 1 if isinstance(model.classifier, LinearDiscriminantAnalysis) else 2
+    classifier = model.pipeline["classifier"]
+    d, matrices = classifier.n_features_in_, 1 if isinstance(classifier, LinearDiscriminantAnalysis) else 2
     return 2 * d + matrices * d * (d + 1) // 2 + 1
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.gaussian", GaussianParams)
+    return on_vectors(encoder, params, lambda tweets, labels, _: fit(tweets, labels, params), predict)
+
+
 def main() -> None:
-    classify_vectors("gaussian", "generative", GaussianParams, fit, predict, count)
+    classify_vectors("gaussian", "generative", trainer, count)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, run
-from pipeline.vectors.chosen import Chosen, choose, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import Params, read_params, run
+from pipeline.vectors.space import vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class LogisticParams(Params):
@@ -23,19 +26,29 @@ class LogisticParams(Params):
     inner_folds: int = Field(ge=2)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams, seed: int = 0) -> Chosen:
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams) -> Chosen:
     """The penalty that is most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
     candidates = [LogisticRegression(C=value, max_iter=2000) for value in params.C]
-    return choose(candidates, tweets, labels, params.inner_folds, seed)
+    return choose([FunctionTransformer()], candidates, vectors(tweets), labels, tweets["group"], params.inner_folds)
+
+
+def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.predict(vectors(tweets))
 
 
 def count(model: Chosen) -> int:
     """Weights and the intercept."""
-    return int(model.classifier.coef_.size + 1)
+    return int(model.pipeline["classifier"].coef_.size + 1)
+
+
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.logistic", LogisticParams)
+    return on_vectors(encoder, params, lambda tweets, labels, _: fit(tweets, labels, params), predict)
 
 
 def main() -> None:
-    classify_vectors("logistic", "discriminative", LogisticParams, fit, predict, count)
+    classify_vectors("logistic", "discriminative", trainer, count)
 
 
 if __name__ == "__main__":

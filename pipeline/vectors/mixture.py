@@ -17,10 +17,11 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import run
-from pipeline.vectors.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.vectors.space import SpaceParams, fit_space, vectors
-from pipeline.vectors.stage import classify_vectors
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import read_params, run
+from pipeline.vectors.space import SpaceParams, fit_space, fitting, vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class MixtureParams(SpaceParams):
@@ -47,7 +48,7 @@ class Mixture:
 def fit_mixtures(
     tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, components: int, seed: int, rule: BayesRule
 ) -> Mixture:
-    space = fit_space(vectors(tweets), labels, params)
+    space = fit_space(vectors(tweets), labels, fitting(params, len(labels)))
     x = space.transform(vectors(tweets))
     found = [
         GaussianMixture(
@@ -88,8 +89,13 @@ def count(model: Mixture) -> int:
     return sum(mixture._n_parameters() for mixture in model.of_class) + 1
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.mixture", MixtureParams)
+    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+
+
 def main() -> None:
-    classify_vectors("mixture", "generative", MixtureParams, fit, predict, count)
+    classify_vectors("mixture", "generative", trainer, count)
 
 
 if __name__ == "__main__":

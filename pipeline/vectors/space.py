@@ -1,6 +1,6 @@
 """The space in which densities are estimated: sentence embeddings, projected and whitened inside the training rows."""
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,19 @@ class SpaceParams(Params):
     dimensions: int = Field(ge=1, le=64)
 
 
+Chosen = TypeVar("Chosen", bound=SpaceParams)
+
+
 class _LabelledDirections(PLSRegression):
     """Partial least squares (Wold 1984) as a transformer of x alone; scikit-learn's returns x and y when fitted."""
 
     def fit_transform(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.asarray(self.fit(x, y).transform(x))
+
+
+def fitting(params: Chosen, rows: int) -> Chosen:
+    """The params with no more dimensions than so few rows can tell apart."""
+    return params.model_copy(update={"dimensions": min(params.dimensions, rows - 1)})
 
 
 def fit_space(x: np.ndarray, y: np.ndarray, params: SpaceParams) -> Pipeline:

@@ -19,9 +19,10 @@ import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.contracts import run
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import read_params, run
 from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
-from pipeline.vectors.stage import classify_vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class VaeParams(DescentParams):
@@ -82,8 +83,13 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: VaeParams, seed: int =
     return fit_density(Vae, tweets, labels, params, seed)
 
 
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.vae", VaeParams)
+    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+
+
 def main() -> None:
-    classify_vectors("vae", "generative", VaeParams, fit, predict, Fitted.parameters)
+    classify_vectors("vae", "generative", trainer, Fitted.parameters)
 
 
 if __name__ == "__main__":

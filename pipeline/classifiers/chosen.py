@@ -1,0 +1,81 @@
+"""The most accurate of a few scikit-learn classifiers, and the temperature of its probabilities, on inner folds by group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, clone
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
+
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+
+Features = np.ndarray | pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The chosen steps, `features` and `classifier`, fitted to all training rows, and the rule that makes scores of them."""
+
+    pipeline: Pipeline
+    rule: BayesRule
+
+    def predict(self, x: Features) -> np.ndarray:
+        """P(target = 1), shape (n,)."""
+        return self.rule(log_densities(log_odds(self.pipeline, x), self.rule.prior_log_odds))
+
+
+def log_odds(classifier: Any, x: Features) -> np.ndarray:
+    """log p(1 | x) / p(0 | x) as the classifier has it, shape (n,)."""
+    if hasattr(classifier, "decision_function"):
+        return np.asarray(classifier.decision_function(x))
+    log_proba = classifier.predict_log_proba(x)
+    return np.asarray(log_proba[:, 1] - log_proba[:, 0])
+
+
+def log_densities(log_odds: np.ndarray, prior: float) -> np.ndarray:
+    """Log-odds of shape (n,) as log-densities, shape (n, 2), up to what both classes share: the prior is taken out."""
+    return np.stack([np.zeros_like(log_odds), log_odds - prior], axis=1)
+
+
+def of_inner_fold(
+    features: BaseEstimator, classifiers: Sequence[BaseEstimator], x: Features, labels: np.ndarray, split: np.ndarray
+) -> np.ndarray:
+    """Log-odds of the rows that one inner fold holds out, by each classifier on these features: (classifiers, rows)."""
+    learnt, held_out = (x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows] for rows in split)
+    features = clone(features).fit(learnt, labels[split[0]])
+    learnt, held_out = features.transform(learnt), features.transform(held_out)
+    return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
+
+
+def choose(
+    features: Sequence[BaseEstimator],
+    classifiers: Sequence[BaseEstimator],
+    x: Features,
+    labels: np.ndarray,
+    groups: pd.Series,
+    inner_folds: int,
+) -> Chosen:
+    """Compare each classifier on each features out of the inner folds, then fit the best pair to all rows.
+
+    `x` (n rows) goes into the features, labels and groups have shape (n,).
+    """
+    splits = list(StratifiedGroupKFold(inner_folds, shuffle=True, random_state=0).split(labels, labels, groups))
+    found = Parallel(n_jobs=-1)(
+        delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
+    )
+    out_of_fold = np.zeros((len(features) * len(classifiers), len(labels)))
+    for i, scores in enumerate(found):
+        first = i // inner_folds * len(classifiers)
+        out_of_fold[first : first + len(classifiers), splits[i % inner_folds][1]] = scores
+    best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
+    prior = prior_log_odds(labels)
+    rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
+    steps = [
+        ("features", clone(features[best // len(classifiers)])),
+        ("classifier", clone(classifiers[best % len(classifiers)])),
+    ]
+    return Chosen(Pipeline(steps).fit(x, labels), rule)

@@ -1,0 +1,89 @@
+"""NB-SVM: a linear classifier on naive Bayes' log-count ratios, the bridge between the twins. Discriminative.
+
+    r_w = log p(w | 1) / p(w | 0)    smoothed, as in naive Bayes
+    p(1 | x) = σ(b + Σ_w v_w r_w x_w)    v fitted as in logistic regression
+
+With all v_w = 1 it is naive Bayes; with r_w = 1 it is logistic regression. (Wang & Manning 2012, https://aclanthology.org/P12-2018;
+here with the logistic in place of the hinge loss, so that it has probabilities.)
+
+in:  data/prepared
+out: predictions/nb_svm.parquet, costs/nb_svm.json, models/nb_svm/words.csv
+run: dvc repro nb_svm   (or python -m pipeline.classifiers.nb_svm)
+"""
+
+from typing import Annotated, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy import sparse
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+
+from pipeline.classifiers.chosen import Chosen
+from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
+from pipeline.contracts import Params, read_params, read_prepared, run
+
+NAME = "nb_svm"
+
+
+class NbSvmParams(Params):
+    alpha: float = Field(gt=0)
+    """Pseudo-counts of the ratios."""
+    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    """Inverse strengths of the L2 penalty on v to try."""
+
+
+class NbSvm(ClassifierMixin, BaseEstimator):
+    """Logistic regression on counts that are multiplied by their log-count ratios; ends in scikit-learn's interface."""
+
+    def __init__(self, alpha: float = 1.0, C: float = 1.0) -> None:
+        self.alpha = alpha
+        self.C = C
+
+    def fit(self, x: sparse.csr_matrix, y: np.ndarray) -> Self:
+        against, towards = MultinomialNB(alpha=self.alpha).fit(x, y).feature_log_prob_
+        self.ratios_ = towards - against
+        self.logistic_ = LogisticRegression(C=self.C, max_iter=1000).fit(self.scaled(x), y)
+        self.classes_ = self.logistic_.classes_
+        return self
+
+    def scaled(self, x: sparse.csr_matrix) -> sparse.csr_matrix:
+        return x @ sparse.diags(self.ratios_)
+
+    def decision_function(self, x: sparse.csr_matrix) -> np.ndarray:
+        return np.asarray(self.logistic_.decision_function(self.scaled(x)))
+
+
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NbSvmParams, counts: CountsParams) -> Chosen:
+    """Fit to tweets and labels of shape (n,)."""
+    return choose_on_counts([NbSvm(params.alpha, C) for C in params.C], tweets, labels, counts)
+
+
+def log_odds_weights(model: Chosen) -> pd.Series:
+    """The change in log-odds that each term's presence makes: v_w r_w."""
+    classifier = model.pipeline["classifier"]
+    return pd.Series(classifier.logistic_.coef_[0] * classifier.ratios_, index=terms(model.pipeline))
+
+
+def trainer() -> Trainer:
+    params, counts = read_params(NAME, NbSvmParams), read_params("counts", CountsParams)
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets, labels, params, counts),
+        predict,
+        {"params": params.model_dump(), "counts": counts.model_dump()},
+    )
+
+
+def main() -> None:
+    prepared, family = read_prepared(), trainer()
+    fitted = cross_fit(NAME, prepared, family.fit_fold, family.predict, log_odds_weights)
+    parameters = 1 + 2 * max(map(len, fitted.kept))  # the intercept, a ratio and a weight per term
+    write_words(NAME, fitted.kept)
+    write_cross_fit(NAME, "discriminative", prepared, fitted, trainable=parameters, total=parameters)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,129 @@
+"""Naive Bayes that also learns from tweets without labels, the test tweets among them. Generative, transductive.
+
+    E: p(y | u) of each unlabelled tweet u, by Bayes' rule
+    M: p(y) and p(w | y) from the labelled tweets and, each counted `weight` times, the unlabelled with their p(y | u)
+
+until p(y | u) changes no more (expectation maximisation; Nigam et al. 2000, https://doi.org/10.1023/A:1007692713085). What a
+tweet says alone, p(x), tells a generative model something; a discriminative one has no use for it. Transductive: the
+unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
+
+in:  data/prepared
+out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json
+run: dvc repro transductive_naive_bayes   (or python -m pipeline.classifiers.transductive_naive_bayes)
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy import sparse
+from sklearn.compose import ColumnTransformer
+from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.naive_bayes import MultinomialNB
+
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.chosen import log_densities, log_odds
+from pipeline.classifiers.counts import CountsParams, features, vectorizer
+from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
+from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
+
+NAME = "transductive_naive_bayes"
+
+
+class TransductiveNaiveBayesParams(Params):
+    alpha: float = Field(gt=0)
+    """Pseudo-counts."""
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    """How much an unlabelled tweet counts, to try; 0 is naive Bayes as it is."""
+    rounds: int = Field(ge=1)
+    """At most so many of expectation and maximisation."""
+
+
+@dataclass(frozen=True)
+class TransductiveNaiveBayes:
+    vectorizer: ColumnTransformer
+    classifier: MultinomialNB
+    rule: BayesRule
+
+
+def maximise(
+    x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, belief: np.ndarray, weight: float, alpha: float
+) -> MultinomialNB:
+    """The M step: each unlabelled row stands in both classes, by its belief p(1 | u), shape (rows of u,)."""
+    rows = sparse.vstack([x, u, u])
+    labels = np.concatenate([y, np.zeros(u.shape[0]), np.ones(u.shape[0])])
+    counted = np.concatenate([np.ones(len(y)), weight * (1 - belief), weight * belief])
+    return MultinomialNB(alpha=alpha).fit(rows, labels, counted)
+
+
+def expectation_maximisation(
+    x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, weight: float, params: TransductiveNaiveBayesParams
+) -> MultinomialNB:
+    """From labelled rows x, y and unlabelled rows u."""
+    classifier = MultinomialNB(alpha=params.alpha).fit(x, y)
+    if not weight or not u.shape[0]:
+        return classifier
+    belief = np.full(u.shape[0], np.inf)
+    for _ in range(params.rounds):
+        before, belief = belief, classifier.predict_proba(u)[:, 1]
+        if np.abs(belief - before).max() < 1e-3:
+            break
+        classifier = maximise(x, y, u, belief, weight, params.alpha)
+    return classifier
+
+
+def fit(
+    tweets: pd.DataFrame,
+    labels: np.ndarray,
+    unlabelled: pd.DataFrame,
+    params: TransductiveNaiveBayesParams,
+    counts: CountsParams,
+) -> TransductiveNaiveBayes:
+    """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0])
+    everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
+    x, u = everything[: len(tweets)], everything[len(tweets) :]
+    inner = StratifiedGroupKFold(counts.inner_folds, shuffle=True, random_state=0)
+    splits = list(inner.split(labels, labels, tweets["group"]))
+    out_of_fold = np.zeros((len(params.weights), len(labels)))
+    for learnt, held in splits:
+        apart = ~unlabelled["group"].isin(tweets["group"].iloc[held]).to_numpy()
+        for i, weight in enumerate(params.weights):
+            part = expectation_maximisation(x[learnt], labels[learnt], u[apart], weight, params)
+            out_of_fold[i, held] = log_odds(part, x[held])
+    best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
+    prior = prior_log_odds(labels)
+    rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
+    return TransductiveNaiveBayes(counter, expectation_maximisation(x, labels, u, params.weights[best], params), rule)
+
+
+def predict(model: TransductiveNaiveBayes, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    found = log_odds(model.classifier, model.vectorizer.transform(features(tweets)))
+    return model.rule(log_densities(found, model.rule.prior_log_odds))
+
+
+def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
+    """The test tweets that are no near-duplicates of the fold's."""
+    held_out = prepared.train.loc[prepared.train["fold"] == fold, "group"]  # none for a refit
+    return prepared.test[~prepared.test["group"].isin(held_out)]
+
+
+def main() -> None:
+    params = read_params(NAME, TransductiveNaiveBayesParams)
+    counts = read_params("counts", CountsParams)
+    prepared = read_prepared()
+    fitted = cross_fit(
+        NAME,
+        prepared,
+        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), params, counts),
+        predict,
+        lambda model: int(model.classifier.feature_log_prob_.size + 2),
+    )
+    write_cross_fit(NAME, "generative", prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))
+
+
+if __name__ == "__main__":
+    run(main)

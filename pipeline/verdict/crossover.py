@@ -1,0 +1,248 @@
+"""Where learning curves cross: from how many labels on does a discriminative classifier overtake its generative twin?
+
+Ng & Jordan (2001, https://papers.nips.cc/paper/2020-on-discriminative-vs-generative-classifiers) expect one crossing: the
+generative twin ahead while labels are few, the discriminative one in the end.
+
+in:  data/prepared, learning_curve/*.parquet
+out: crossover/: table.md, metrics.json, curves.csv (accuracy, log loss and calibration error by number of labels), twins.csv
+run: dvc repro crossover   (or python -m pipeline.verdict.crossover)
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.verdict.metrics import METRICS, weighted
+from pipeline.verdict.scored import decide
+
+OUT = Path("crossover")
+SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
+
+
+class CrossoverParams(Params):
+    twins: list[tuple[str, str]] = Field(strict=False)
+    """Pairs of a generative and a discriminative classifier."""
+    draws: int = Field(ge=100)
+    """Bootstrap draws of whole curves, over seeds and near-duplicate groups."""
+    seed: int = Field(ge=0)
+
+
+def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
+    """A learning curve's points, a row for each tweet scored, with its `target` and `group`."""
+    frame = pd.read_parquet(path)
+    if frame.attrs.get("prepared") != prepared.digest:
+        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro learning_curve@{path.stem}`")
+    return frame.join(prepared.train.set_index("id")[["target", "group"]], on="id")
+
+
+def weights_of_draws(curve: pd.DataFrame, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed, (draws, seeds), and each group, (draws, groups), is drawn; both by number from 0.
+
+    The same draws for every classifier, so that differences are paired.
+    """
+    rng = np.random.default_rng(seed)
+    seeds, groups = int(curve["seed"].max()) + 1, int(curve["group"].max()) + 1
+    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    by_group = rng.poisson(1.0, size=(draws, groups))  # the bootstrap's counts of many groups, one by one
+    return by_seed.astype(np.float32), by_group.astype(np.float32)
+
+
+def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
+    """Each metric by size, with the ends of its 95 % interval over seeds and groups."""
+    by_seed, by_group = weights_of_draws(curve, draws, seed)
+    rows = []
+    for size, part in curve.groupby("size"):
+        targets, scores = part["target"].to_numpy(), part["score"].to_numpy()
+        weights = by_seed[:, part["seed"]] * by_group[:, part["group"]]
+        all_at_once = np.ones((1, len(part)))
+        found = dict(zip(METRICS, weighted(targets, scores, all_at_once)[:, 0], strict=True))
+        drawn = weighted(targets, scores, weights)
+        low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
+        ends = {f"{m}_low": low[i] for i, m in enumerate(METRICS)} | {
+            f"{m}_high": high[i] for i, m in enumerate(METRICS)
+        }
+        rows.append({"size": size, "seeds": part["seed"].nunique()} | found | ends)
+    return pd.DataFrame(rows)
+
+
+def leads(
+    generative: pd.DataFrame, discriminative: pd.DataFrame, draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Accuracy of the first minus that of the second, on the points that both have.
+
+    Sizes, shape (sizes,), the lead at each, and in each of the bootstrap's draws, shape (draws, sizes).
+    """
+    keys = ["size", "seed", "id"]
+    both = generative.merge(discriminative[[*keys, "score"]], on=keys, suffixes=("", "_other"))
+    by_seed, by_group = weights_of_draws(generative, draws, seed)
+    sizes, lead, drawn = [], [], []
+    for size, part in both.groupby("size"):
+        targets = part["target"].to_numpy()
+        gain = (decide(targets, part["score"].to_numpy()) == targets).astype(np.float32)
+        gain -= decide(targets, part["score_other"].to_numpy()) == targets
+        weights = by_seed[:, part["seed"]] * by_group[:, part["group"]]
+        sizes.append(size)
+        lead.append(gain.mean())
+        drawn.append(weights @ gain / weights.sum(axis=1))
+    return np.array(sizes, dtype=float), np.array(lead), np.stack(drawn, axis=1)
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Where the curves of a pair cross, and how far apart their ends are."""
+
+    generative: str
+    discriminative: str
+    crossing: float
+    """Number of labels; NaN if they do not."""
+    low: float
+    """Ends of its 95 % interval among the draws that cross."""
+    high: float
+    share: float
+    """Of the draws that cross."""
+    first: int
+    """The fewest labels, and the generative one's lead in accuracy there, with its interval."""
+    lead_at_first: float
+    lead_at_first_low: float
+    lead_at_first_high: float
+    last: int
+    """The most labels, and the lead there."""
+    lead_at_last: float
+    lead_at_last_low: float
+    lead_at_last_high: float
+
+    def verdict(self) -> str:
+        """What the draws say, in a sentence."""
+        names = f"{self.generative} and {self.discriminative}"
+        if self.share >= 0.95:
+            return f"The curves of {names} cross at {self.crossing:,.0f} labels [{self.low:,.0f}, {self.high:,.0f}]."
+        if self.share <= 0.05:
+            return f"The curves of {names} do not cross."
+        return f"Whether the curves of {names} cross is open: they do in {self.share:.0%} of the draws."
+
+
+def crossing(sizes: np.ndarray, lead: np.ndarray) -> float:
+    """The number of labels at which the lead falls through 0 for good, on a logarithmic scale; NaN if it does not.
+
+    `lead` by rising size, both of shape (sizes,): it must be above 0 somewhere, and not from there to the end.
+    """
+    ahead = np.flatnonzero(lead > 0)
+    if not len(ahead) or ahead[-1] == len(lead) - 1:
+        return float("nan")
+    a, b = ahead[-1], ahead[-1] + 1
+    x, y = np.log(sizes[[a, b]])
+    return float(np.exp(x + (y - x) * lead[a] / (lead[a] - lead[b])))
+
+
+def find_crossing(
+    generative: str, discriminative: str, sizes: np.ndarray, lead: np.ndarray, drawn: np.ndarray
+) -> Twins:
+    """Of the lead by size, shape (sizes,), and in the bootstrap's draws, shape (draws, sizes)."""
+    crossings = np.array([crossing(sizes, each) for each in drawn])
+    crossed = crossings[~np.isnan(crossings)]
+    low, high = np.percentile(crossed, [2.5, 97.5]) if len(crossed) else (np.nan, np.nan)
+    ends = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return Twins(
+        generative=generative,
+        discriminative=discriminative,
+        crossing=crossing(sizes, lead),
+        low=float(low),
+        high=float(high),
+        share=len(crossed) / len(crossings),
+        first=int(sizes[0]),
+        lead_at_first=float(lead[0]),
+        lead_at_first_low=float(ends[0, 0]),
+        lead_at_first_high=float(ends[1, 0]),
+        last=int(sizes[-1]),
+        lead_at_last=float(lead[-1]),
+        lead_at_last_low=float(ends[0, -1]),
+        lead_at_last_high=float(ends[1, -1]),
+    )
+
+
+def with_interval(value: float, low: float, high: float) -> str:
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def labels(pair: Twins) -> str:
+    return "–" if np.isnan(pair.crossing) else f"{pair.crossing:,.0f} [{pair.low:,.0f}, {pair.high:,.0f}]"
+
+
+def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
+    """The page: each metric by number of labels, and each pair's crossing."""
+    lines = [f"On held-out tweets, 95 % intervals by bootstrap over seeds and near-duplicate groups ({draws:,} draws)."]
+    for metric, title in SHOWN.items():
+        table = pd.DataFrame(
+            {
+                name: {
+                    row["size"]: with_interval(row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
+                    for row in curve.to_dict("records")
+                }
+                for name, curve in curves.items()
+            }
+        ).sort_index()
+        table.index = [f"{size:,}" for size in table.index]
+        lines += ["", f"{title} by number of labels:", "", table.fillna("–").rename_axis("Labels").to_markdown()]
+    if twins:
+        rows = pd.DataFrame(
+            {
+                "Generative": pair.generative,
+                "Discriminative": pair.discriminative,
+                f"Lead at {pair.first:,} labels, points": points(
+                    pair.lead_at_first, pair.lead_at_first_low, pair.lead_at_first_high
+                ),
+                f"at {pair.last:,}": points(pair.lead_at_last, pair.lead_at_last_low, pair.lead_at_last_high),
+                "Crossing, labels": labels(pair),
+                "Draws that cross": f"{pair.share:.0%}",
+            }
+            for pair in twins
+        )
+        lines += [
+            "",
+            "Twins: the generative one's lead in accuracy, and where it is lost:",
+            "",
+            rows.to_markdown(index=False),
+        ]
+        lines += ["", *(pair.verdict() for pair in twins)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    params = read_params("crossover", CrossoverParams)
+    prepared = read_prepared()
+    paths = sorted(Path("learning_curve").glob("*.parquet"))
+    if not paths:
+        raise InputError("learning_curve: no curves; run `dvc repro learning_curve`")
+    scored = {path.stem: read_curve(path, prepared) for path in paths}
+    curves = {
+        name: curve_of(curve, params.draws, params.seed)
+        for name, curve in tqdm(scored.items(), desc="crossover", unit="curve")
+    }
+    twins = [
+        find_crossing(a, b, *leads(scored[a], scored[b], params.draws, params.seed))
+        for a, b in params.twins
+        if a in scored and b in scored
+    ]
+    joined = pd.concat([curve.assign(series=name) for name, curve in curves.items()])
+    for name, frame in (("curves", joined), ("twins", pd.DataFrame(map(asdict, twins)))):
+        with written_whole(OUT / f"{name}.csv") as partial:
+            frame.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(curves, twins, params.draws))
+    last = {
+        name: {metric: round(float(curve[metric].iloc[-1]), 4) for metric in SHOWN} for name, curve in curves.items()
+    }
+    write_text(OUT / "metrics.json", json.dumps(last, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,145 @@
+"""Learning curves: everyone gets the same nested subsets; a curve goes on where it was; crossings are found, or not."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.verdict import crossover, learning_curve
+from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, nested_order, sizes_of, stored_point
+
+
+def test_subsets_are_stratified_and_keep_near_duplicates_together(sample: Prepared) -> None:
+    tweets, labels = training_rows(sample.train, 0)
+    order = nested_order(tweets, labels, seed=3)
+    assert sorted(order) == list(range(len(labels)))
+    for size in (16, 50, 200):
+        assert labels[order[:size]].mean() == pytest.approx(labels.mean(), abs=1 / size)
+    groups = tweets["group"].to_numpy()[order]
+    for label in (0, 1):
+        of_class = groups[labels[order] == label]
+        runs = 1 + (np.diff(of_class) != 0).sum()
+        assert runs == len(np.unique(of_class)), "a group is not left before it is through"
+    assert (nested_order(tweets, labels, seed=3) == order).all()
+    assert (nested_order(tweets, labels, seed=4) != order).any()
+
+
+def test_sizes_are_those_that_every_fold_has_rows_for(sample: Prepared) -> None:
+    params = LearningCurveParams(sizes=[16, 64, 4096, None], classifiers=[], curves={})
+    most = min(len(training_rows(sample.train, fold)[0]) for fold in range(5))
+    assert sizes_of(sample, params, None) == [16, 64, most]
+    assert sizes_of(sample, params, 64) == [16, 64]
+
+
+def counting(calls: list[tuple[int, int]], *, semi_supervised: bool = False) -> Trainer:
+    """A classifier that says how often label 1 was among those it got."""
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> float:
+        calls.append((len(tweets), int((labels >= 0).sum())))
+        return float(labels[labels >= 0].mean() + 1e-3 * seed)
+
+    return Trainer(fit, lambda share, tweets: np.full(len(tweets), share), {"a": 1}, semi_supervised=semi_supervised)
+
+
+def test_a_point_is_computed_once(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    calls: list[tuple[int, int]] = []
+    trainer = counting(calls)
+    first = stored_point(trainer, sample, "code", 0, 32, 0)
+    assert calls == [(32, 32)]
+    assert (stored_point(trainer, sample, "code", 0, 32, 0) == first).all()
+    assert len(calls) == 1
+    others = [("other code", 0, 32, 0), ("code", 1, 32, 0), ("code", 0, 16, 0), ("code", 0, 32, 1)]
+    for n, other in enumerate(others, start=2):
+        stored_point(trainer, sample, *other)
+        assert len(calls) == n
+    stored_point(trainer._replace(determined_by={"a": 2}), sample, "code", 0, 32, 0)
+    assert len(calls) == len(others) + 2
+
+
+def test_one_that_learns_without_labels_gets_the_other_tweets_too(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    calls: list[tuple[int, int]] = []
+    stored_point(counting(calls, semi_supervised=True), sample, "code", 2, 32, 0)
+    assert calls == [(len(training_rows(sample.train, 2)[0]), 32)]
+
+
+def test_every_curve_of_the_params_has_a_trainer() -> None:
+    params = read_params("learning_curve", LearningCurveParams, ROOT / "params.yaml")
+    assert set(params.classifiers) <= set(params.curves)
+    for curve in params.curves.values():
+        source = (ROOT / "pipeline" / f"{curve.family.replace('.', '/')}.py").read_text()
+        assert ("def trainer()" if curve.preset is None else "def trainer(") in source
+    with pytest.raises(InputError, match=r"family classifiers\.none"):
+        learning_curve.load_trainer(CurveParams(family="classifiers.none", preset=None, seeds=1, largest=None))
+
+
+# --- where curves cross -------------------------------------------------------------------------------------------------
+
+
+def test_a_crossing_is_where_the_lead_is_lost_for_good() -> None:
+    sizes = np.array([16.0, 64.0, 256.0])
+    assert crossover.crossing(sizes, np.array([0.1, 0.1, -0.1])) == pytest.approx(128)
+    assert crossover.crossing(sizes, np.array([0.1, -0.3, -0.1])) == pytest.approx(16 * 4**0.25)
+    assert crossover.crossing(sizes, np.array([-0.1, 0.1, -0.1])) == pytest.approx(128)
+    for never in ([-0.1, -0.1, -0.1], [0.1, 0.1, 0.1], [0.1, -0.1, 0.1], [0.0, 0.0, 0.0]):
+        assert np.isnan(crossover.crossing(sizes, np.array(never)))
+
+
+def curve(right: dict[int, float], rows: int = 400, seeds: int = 4) -> pd.DataFrame:
+    """Points of a classifier that is right about so large a share of the rows, other ones for each seed."""
+    frames = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        targets, luck = rng.integers(0, 2, rows), rng.random(rows)
+        for size, share in right.items():
+            scores = np.where(luck < share, targets, 1 - targets) * 0.8 + 0.1
+            ids = np.arange(rows) + 1000 * seed
+            frames.append(
+                pd.DataFrame(
+                    {"size": size, "seed": seed, "id": ids, "score": scores, "target": targets, "group": ids % 500}
+                )
+            )
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_the_crossing_of_two_curves_is_found_with_its_interval() -> None:
+    generative = curve({16: 0.70, 64: 0.74, 256: 0.76, 1024: 0.77})
+    discriminative = curve({16: 0.60, 64: 0.70, 256: 0.80, 1024: 0.85})
+    found = crossover.find_crossing("a", "b", *crossover.leads(generative, discriminative, 300, 0))
+    assert found.share == 1.0
+    assert 64 < found.low < found.crossing < found.high < 256
+    assert found.crossing == pytest.approx(128, rel=0.15)
+    assert found.verdict().startswith("The curves of a and b cross at")
+    assert found.lead_at_first == pytest.approx(0.10, abs=0.02)
+    assert found.lead_at_last_low < found.lead_at_last < found.lead_at_last_high < 0
+    never = crossover.find_crossing("b", "a", *crossover.leads(discriminative, generative, 300, 0))
+    assert np.isnan(never.crossing)
+    assert never.verdict() == "The curves of b and a do not cross."
+
+
+def test_equal_curves_do_not_cross() -> None:
+    a = curve({16: 0.7, 64: 0.8})
+    found = crossover.find_crossing("a", "b", *crossover.leads(a, a, 200, 0))
+    assert np.isnan(found.crossing)
+    assert found.share == 0.0
+    assert found.lead_at_last == 0.0
+
+
+def test_the_metrics_of_a_curve_are_those_of_its_rows() -> None:
+    points = curve({16: 0.7, 64: 0.9})
+    found = crossover.curve_of(points, 300, 0).set_index("size")
+    for size, share in ((16, 0.7), (64, 0.9)):
+        rows = points[points["size"] == size]
+        assert found.loc[size, "accuracy"] == ((rows["score"] > 0.5) == rows["target"]).mean()
+        assert found.loc[size, "accuracy_low"] < share < found.loc[size, "accuracy_high"]
+        width = found.loc[size, "accuracy_high"] - found.loc[size, "accuracy_low"]
+        assert width == pytest.approx(4 * np.sqrt(share * (1 - share) / len(rows)), rel=0.8)
+    page = crossover.render({"a": found.reset_index()}, [], 300)
+    assert f"{found.loc[64, 'accuracy']:.3f} [" in page
