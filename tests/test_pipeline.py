@@ -13,7 +13,9 @@ pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 
 PROMPTS = ["prompt_few_shot", "prompt_few_shot_retrieved", "prompt_zero_shot"]
-CLASSIFIERS = ["logistic", "lora_minilm", "naive_bayes", *PROMPTS]
+ON_COUNTS = ["logistic", "naive_bayes", "nb_svm", "transductive_naive_bayes"]
+ON_VECTORS = ["flow_matching_minilm", "gaussian_minilm"]
+CLASSIFIERS = sorted([*ON_COUNTS, *ON_VECTORS, "lora_minilm", *PROMPTS])
 
 
 def git(project: Path, *arguments: str) -> None:
@@ -46,6 +48,10 @@ def repository(project: Path) -> Path:
     set_param(project, "prompt.train_rows", 20)
     set_param(project, "prompt.submit", ["few_shot"])
     set_param(project, "lora.minilm.epochs", 8)
+    set_param(project, "vectors.families", ["gaussian", "flow_matching"])
+    set_param(project, "learning_curve.sizes", [16, None])
+    set_param(project, "learning_curve.classifiers", ["naive_bayes", "logistic"])
+    set_param(project, "crossover.draws", 200)
     set_param(project, "evaluate.draws", 200)
     return project
 
@@ -62,6 +68,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     choice = json.loads((repository / "submission/choice.json").read_text())
     submitted = {*CLASSIFIERS} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
     assert {rule["classifier"] for rule in choice["candidates"]} == submitted
+    assert "Twins: the generative one's lead" in (repository / "crossover/table.md").read_text()
     metrics = json.loads((repository / "evaluate/metrics.json").read_text())
     assert sorted(metrics) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
@@ -74,7 +81,14 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
 
     # A changed param reruns its stage and what lies downstream of it, and nothing else.
     set_param(repository, "naive_bayes.alpha", [0.7])
-    assert ran(command("dvc", "repro")) == {"naive_bayes", "evaluate", "submission"}
+    assert ran(command("dvc", "repro")) == {
+        "naive_bayes",
+        "learning_curve@naive_bayes",
+        "learning_curve@logistic",
+        "crossover",
+        "evaluate",
+        "submission",
+    }
     set_param(repository, "submission.classifier", "logistic")
     assert ran(command("dvc", "repro")) == {"submission"}
 
@@ -101,7 +115,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         ["git", "status", "--porcelain"], cwd=repository, capture_output=True, text=True, check=True
     )
     left = {line[3:] for line in status.stdout.splitlines()}
-    assert left <= {"params.yaml", "dvc.lock", "evaluate/", "submission/"}
+    assert left <= {"params.yaml", "dvc.lock", "crossover/", "evaluate/", "submission/"}
 
 
 @pytest.mark.parametrize(

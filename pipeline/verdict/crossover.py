@@ -19,15 +19,13 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
 from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.scored import decide
+from pipeline.verdict.scored import TwinsParams, decide
 
 OUT = Path("crossover")
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
 
 
 class CrossoverParams(Params):
-    twins: list[tuple[str, str]] = Field(strict=False)
-    """Pairs of a generative and a discriminative classifier."""
     draws: int = Field(ge=100)
     """Bootstrap draws of whole curves, over seeds and near-duplicate groups."""
     seed: int = Field(ge=0)
@@ -218,7 +216,7 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
 
 
 def main() -> None:
-    params = read_params("crossover", CrossoverParams)
+    params, pairs = read_params("crossover", CrossoverParams), read_params("twins", TwinsParams).pairs
     prepared = read_prepared()
     paths = sorted(Path("learning_curve").glob("*.parquet"))
     if not paths:
@@ -230,7 +228,7 @@ def main() -> None:
     }
     twins = [
         find_crossing(a, b, *leads(scored[a], scored[b], params.draws, params.seed))
-        for a, b in params.twins
+        for a, b in pairs
         if a in scored and b in scored
     ]
     joined = pd.concat([curve.assign(series=name) for name, curve in curves.items()])

@@ -32,7 +32,7 @@ from pipeline.contracts import (
 )
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
-from pipeline.verdict.scored import THRESHOLD, decide, decided_rightly, rank, read_all, scored_rows
+from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
 OUT = Path("evaluate")
@@ -116,13 +116,15 @@ def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
 
 
 def main() -> None:
-    params = read_params("evaluate", EvaluateParams)
+    params, twins = read_params("evaluate", EvaluateParams), read_params("twins", TwinsParams).pairs
     prepared = read_prepared()
     classifiers, left_out = read_all(prepared)
     costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
     shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
-    pairs = list(itertools.combinations(rows, 2))
+    pairs = [
+        pair if pair in twins or pair[::-1] not in twins else pair[::-1] for pair in itertools.combinations(rows, 2)
+    ]
     with tqdm(total=len(rows) + len(pairs), desc="evaluate", unit="bootstrap") as progress:
         scores = {}
         for one in classifiers:
@@ -155,6 +157,7 @@ def main() -> None:
     page = render_table(
         table,
         paired=paired_table,
+        twins=twins,
         costs=costs_table,
         uncalibrated=uncalibrated_table,
         report=report,

@@ -6,10 +6,16 @@ import numpy as np
 import pandas as pd
 from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
+from pydantic import Field
 
-from pipeline.contracts import InputError, Predictions, Prepared, read_predictions
+from pipeline.contracts import InputError, Params, Predictions, Prepared, read_predictions
 
 THRESHOLD = 0.5
+
+
+class TwinsParams(Params):
+    pairs: list[tuple[str, str]] = Field(strict=False)
+    """A generative and a discriminative classifier that differ in nothing else."""
 
 
 def decide(targets: np.ndarray, scores: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:

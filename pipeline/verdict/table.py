@@ -41,6 +41,7 @@ def render_table(
     scores: pd.DataFrame,
     *,
     paired: pd.DataFrame,
+    twins: list[tuple[str, str]],
     costs: pd.DataFrame,
     uncalibrated: pd.DataFrame,
     report: dict[str, Any],
@@ -86,17 +87,8 @@ def render_table(
         [str(name), *(number(row[column], digits) for column, digits in shown.values())]
         for name, row in costs.iterrows()
     ]
-    pair_rows = [
-        [
-            f"{row['a']} − {row['b']}",
-            number(row["rows"]),
-            f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]",
-            f"{row['only_a_right']} : {row['only_b_right']}",
-            p_value(row["mcnemar_p"]),
-        ]
-        for _, row in shown_pairs(paired, list(map(str, scores.index))).iterrows()
-    ]
-    pair_header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"]
+    of_twins = [pair in twins for pair in zip(paired["a"], paired["b"], strict=True)] if len(paired) else []
+    twin_rows, pair_rows = paired[of_twins], shown_pairs(paired, list(map(str, scores.index)))
     parts = [
         intro,
         markdown(decided_header, decided),
@@ -107,12 +99,28 @@ def render_table(
     ]
     if len(uncalibrated):
         parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
-    if pair_rows:
+    if len(twin_rows):
+        parts += ["Twins, which differ in the school alone (generative − discriminative):", pairs_table(twin_rows)]
+    if len(pair_rows):
         parts += [
             "Each against the best and against the next, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
-            markdown(pair_header, pair_rows),
+            pairs_table(pair_rows),
         ]
     return "\n\n".join(parts + left_out) + "\n"
+
+
+def pairs_table(paired: pd.DataFrame) -> str:
+    rows = [
+        [
+            f"{row['a']} − {row['b']}",
+            number(row["rows"]),
+            f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]",
+            f"{row['only_a_right']} : {row['only_b_right']}",
+            p_value(row["mcnemar_p"]),
+        ]
+        for _, row in paired.iterrows()
+    ]
+    return markdown(["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"], rows)
 
 
 def shown_pairs(paired: pd.DataFrame, ranked: list[str]) -> pd.DataFrame:
