@@ -17,7 +17,7 @@ PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")
 def stages() -> dict[str, dict[str, Any]]:
     """The entries of dvc.yaml by name; `vectors` as one for each family, vectors@<family>."""
     entries = {name: entry.get("do", entry) for name, entry in read_yaml(ROOT / "dvc.yaml")["stages"].items()}
-    text = json.dumps(entries.pop("vectors"))
+    text = json.dumps(entries.pop("vectors")).replace("${item.encoder}", "${item}")
     families = PARAMS["vectors"]["families"]
     return entries | {f"vectors@{one}": json.loads(text.replace("${item.family}", one)) for one in families}
 
@@ -49,7 +49,9 @@ def imported(path: Path) -> set[Path]:
 def loaded_by_name(name: str) -> set[Path]:
     """The modules that a stage loads without importing them: those of the families that its params name."""
     families = {curve["family"].replace(".", "/") for curve in PARAMS["learning_curve"]["curves"].values()}
-    return set().union(*(imported(ROOT / "pipeline" / f"{one}.py") for one in families if name == "learning_curve"))
+    return set().union(
+        *(imported(ROOT / "pipeline" / f"{one}.py") for one in families if name in {"learning_curve", "robustness"})
+    )
 
 
 def sections_read(path: Path) -> set[str]:

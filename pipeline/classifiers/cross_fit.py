@@ -37,6 +37,8 @@ class Trainer(NamedTuple):
     with_inputs: Callable[[Prepared], Prepared] = lambda prepared: prepared
     """Adds to the prepared tweets what it reads beside their text."""
 
+    read_new: Callable[[pd.DataFrame], pd.DataFrame] = lambda tweets: tweets
+    """Adds the same to tweets that are not among the prepared ones."""
     semi_supervised: bool = False
     """Whether it learns from rows without a label too: their label is -1."""
 

@@ -3,15 +3,23 @@
 import argparse
 import hashlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, School, read_prepared
+from pipeline.contracts import Params, School, read_params, read_prepared
+from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.vectors.space import with_vectors
+
+
+@lru_cache(maxsize=64)
+def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
+    """Embeddings of texts, shape (n, d); several families ask for those of the same ones."""
+    return embed(list(texts), params)
 
 
 def on_vectors(
@@ -23,12 +31,14 @@ def on_vectors(
     semi_supervised: bool = False,
 ) -> Trainer:
     """How a family is fitted to the embeddings of an encoder."""
+    embed_params = read_params(f"embed.{encoder}", EmbedParams)
     digest = hashlib.sha256(embeddings_path(encoder).read_bytes()).hexdigest()
     return Trainer(
         fit,
         predict,
         {"params": params.model_dump(), "embeddings": digest},
         lambda prepared: with_vectors(prepared, read_embeddings(prepared, encoder)),
+        lambda tweets: tweets.assign(vector=list(embed_new(tuple(tweets["text"]), embed_params))),
         semi_supervised,
     )
 
