@@ -50,6 +50,18 @@ def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
     return model.predict(vectors(tweets))
 
 
+def sample(model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
+    classifier = model.pipeline["classifier"]
+    if isinstance(classifier, LinearDiscriminantAnalysis):
+        covariance = classifier.covariance_
+    else:  # scikit-learn keeps its axes and the variances along them
+        axes, variances = classifier.rotations_[label], classifier.scalings_[label]
+        covariance = (axes * variances) @ axes.T
+    rng = np.random.default_rng(seed)
+    return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
+
+
 def count(model: Chosen) -> int:
     """Means, covariances and priors."""
     classifier = model.pipeline["classifier"]
