@@ -48,8 +48,12 @@ def imported(path: Path) -> set[Path]:
 
 def loaded_by_name(name: str) -> set[Path]:
     """The modules that a stage loads without importing them: those of the families that its params name."""
-    families = {curve["family"].replace(".", "/") for curve in PARAMS["learning_curve"]["curves"].values()}
-    return set().union(*(imported(ROOT / "pipeline" / f"{one}.py") for one in families if name == "learning_curve"))
+    named = {
+        "learning_curve": [curve["family"] for curve in PARAMS["learning_curve"]["curves"].values()],
+        "generation": PARAMS["generation"]["families"],
+    }
+    families = {family.replace(".", "/") for family in named.get(name, [])}
+    return set().union(*(imported(ROOT / "pipeline" / f"{one}.py") for one in families))
 
 
 def sections_read(path: Path) -> set[str]:
