@@ -155,6 +155,15 @@ def test_a_gaussian_is_that_of_scipy() -> None:
     assert gaussian.count(model) == 2 * 6 + 2 * 21 + 1
 
 
+def test_a_gaussian_of_few_tweets_in_many_dimensions_is_found() -> None:
+    """Six in a hundred such covariances were too much for scipy's default solver; this is one of them."""
+    x = np.random.default_rng(28).normal(size=(12, 384))
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    variances, axes, covariance = gaussian.SeparateGaussians(solver="eigen", shrinkage=0.6)._solve_eigen(x)
+    assert (axes * variances) @ axes.T == pytest.approx(covariance)
+    assert (np.diff(variances) <= 0).all()
+
+
 def test_one_component_of_a_mixture_is_a_gaussian() -> None:
     tweets, labels = two_clouds()
     model = mixture.fit(tweets, labels, params_of("mixture", dimensions=4, components=[1], regularisation=0.0))

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, read_params, read_prepared, run
+from pipeline.contracts import InputError, Params, read_params, read_prepared, run
 
 NAME = "naive_bayes"
 
@@ -50,6 +50,33 @@ def log_likelihood_ratios(model: Chosen) -> pd.Series:
     if isinstance(classifier, BernoulliNB):
         log_p = log_p - np.log1p(-np.exp(log_p))
     return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
+
+
+def sample_bags(model: Chosen, label: int, n: int, seed: int) -> list[np.ndarray]:
+    """`n` new bags of a class: the positions of their terms in the vocabulary, shape (terms,) each, drawn from p(w | y).
+
+    - bernoulli: each term occurs or does not, on its own
+    - multinomial: it has no p(length); a bag gets as many terms as a Poisson distribution gives it with the class's mean, so
+      that each term occurs on its own as well, as often as a Poisson distribution says, and more than once if need be
+    """
+    classifier, rng = model.pipeline["classifier"], np.random.default_rng(seed)
+    if isinstance(classifier, ComplementNB):
+        raise InputError("naive_bayes: the event model complement has no p(w | y) to sample from")
+    p = np.exp(classifier.feature_log_prob_[label])
+    if isinstance(classifier, BernoulliNB):
+        return [rng.permutation(np.flatnonzero(rng.random(len(p)) < p)) for _ in range(n)]
+    lengths = rng.poisson(classifier.feature_count_[label].sum() / classifier.class_count_[label], size=n)
+    return [rng.choice(len(p), size=length, p=p / p.sum()) for length in lengths]
+
+
+def sample(model: Chosen, label: int, n: int, seed: int) -> list[str]:
+    """`n` new texts of a class: the words of `sample_bags` in any order, the model knows none.
+
+    Keywords are left out, and so are runs of words: theirs would be there twice.
+    """
+    kinds, words = np.char.partition(terms(model.pipeline).astype(str), "__")[:, [0, 2]].T
+    shown = (kinds == "word") & (np.char.find(words, " ") < 0)
+    return [" ".join(words[bag[shown[bag]]]) for bag in sample_bags(model, label, n, seed)]
 
 
 def trainer() -> Trainer:

@@ -5,7 +5,8 @@
 
 This is no density: the error is -log N(x; d(e(x)), I/2) of a Gaussian whose mean has seen x, so it does not integrate to one,
 and a wider bottleneck would call everything probable. The linear one is principal components, and its error the log-density of
-probabilistic PCA short of the part inside the subspace (Tipping & Bishop 1999). The temperature of Bayes' rule, fitted on
+probabilistic PCA short of the part inside the subspace (Tipping & Bishop 1999). Having no p(x | y), and no p(z) to decode a z
+from, it cannot sample. The temperature of Bayes' rule, fitted on
 held-out rows, makes probabilities of the difference. (Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)
 
 in:  data/prepared, data/embed

@@ -173,6 +173,16 @@ def log_densities(network: Network, x: torch.Tensor, rows: int = 1000) -> np.nda
     return np.concatenate(found) if found else np.zeros((0, 2))
 
 
+def draw(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` samples of a class by the network's `sample`, in the family's space: shape (n, d). The same for the same seed."""
+    device = next(model.network.parameters()).device
+    model.network.eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        drawn = model.network.sample(torch.full((n,), label, device=device))
+    return drawn.cpu().double().numpy()
+
+
 def predict(model: Fitted, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
     device = next(model.network.parameters()).device

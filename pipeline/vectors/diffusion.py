@@ -14,6 +14,7 @@ out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json
 run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
 """
 
+import itertools
 import math
 
 import numpy as np
@@ -24,7 +25,7 @@ from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -82,10 +83,32 @@ class Diffusion(nn.Module):
         end = distributions.Normal(torch.sigmoid(-gamma).sqrt() * x, torch.sigmoid(gamma).sqrt())
         return distributions.kl_divergence(end, distributions.Normal(torch.zeros_like(x), 1.0)).sum(dim=1)
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """Noise that loses its noise step by step, in as many steps as the bound has times: shape (n, d).
+
+        x_s ~ N(α_s/α_t (x_t - c σ_t ε̂), c σ_s² I) with c = 1 - exp(γ_s - γ_t) for each s < t (ancestral sampling; Kingma et
+        al. 2021, appendix A.4), and in the end x ~ p(x | x_0).
+        """
+        gammas = torch.linspace(self.last, self.first, self.draws + 1)
+        x_t = torch.randn(len(y), self.dimensions).to(y.device)
+        for now, then in itertools.pairwise(gammas):
+            t = ((now - self.first) / (self.last - self.first)).expand(len(y)).to(x_t)
+            share = -torch.expm1(then - now)
+            guess = x_t - share * torch.sigmoid(now).sqrt() * self.denoise(x_t, t, y)
+            mean = (torch.sigmoid(-then) / torch.sigmoid(-now)).sqrt() * guess
+            x_t = mean + (share * torch.sigmoid(then)).sqrt() * torch.randn(x_t.shape).to(x_t)
+        noise = torch.randn(x_t.shape).to(x_t)
+        return x_t / torch.sigmoid(-gammas[-1]).sqrt() + math.exp(self.first / 2) * noise
+
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: DiffusionParams, seed: int = 0) -> Fitted:
     """Fit to tweets with vectors and labels of shape (n,)."""
     return fit_density(Diffusion, tweets, labels, params, seed)
+
+
+def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors of a class in the family's space, shape (n, d): noise, denoised as that class."""
+    return draw(model, label, n, seed)
 
 
 def trainer(encoder: str) -> Trainer:

@@ -21,7 +21,7 @@ from torch.func import jacfwd, vmap
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -73,10 +73,27 @@ class FlowMatching(nn.Module):
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         return torch.stack([self.log_density_of_class(x, y) for y in both_classes(x)], dim=1)
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """Noise carried along dx/dt = v from t = 0 to 1, in the steps of the density: shape (n, d)."""
+        x, h = torch.randn(len(y), self.dimensions).to(y.device), 1 / self.steps
+        for step in range(self.steps):
+            t = torch.full((len(y),), step * h).to(x)
+            v1 = self.velocity(x, t, y)
+            v2 = self.velocity(x + h / 2 * v1, t + h / 2, y)
+            v3 = self.velocity(x + h / 2 * v2, t + h / 2, y)
+            v4 = self.velocity(x + h * v3, t + h, y)
+            x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+        return x
+
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: FlowMatchingParams, seed: int = 0) -> Fitted:
     """Fit to tweets with vectors and labels of shape (n,)."""
     return fit_density(FlowMatching, tweets, labels, params, seed)
+
+
+def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors of a class in the family's space, shape (n, d): noise, carried to that class."""
+    return draw(model, label, n, seed)
 
 
 def trainer(encoder: str) -> Trainer:

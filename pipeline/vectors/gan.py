@@ -22,10 +22,12 @@ from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, fit_density, mlp, predict
+from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, mlp, predict
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 FORGED = 2
+POOL = 20
+"""Rows forged for each that is taken for a class."""
 
 
 class GanParams(DescentParams):
@@ -88,10 +90,25 @@ class Gan(nn.Module):
         """Not one: the logits of the real classes, whose difference is the log-odds of p(y | x), prior included."""
         return self.log_discriminator(x)[:, :FORGED]
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """Forged rows, shape (n, d). The generator knows no classes: of many, some are drawn by the discriminator's D(y | x).
+
+        That is x ~ p_G(x) D(y | x, not forged) by importance resampling (Rubin 1988); y must be one label throughout.
+        """
+        forged = self.forge(POOL * len(y))
+        belief = self.log_density(forged).softmax(dim=1)[:, y[0]]
+        # least float: where the discriminator believes in no row of that class there must be enough to draw all the same
+        return forged[torch.multinomial(belief.clamp(min=1e-30), len(y))]
+
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GanParams, seed: int = 0) -> Fitted:
     """Fit to tweets with vectors and labels of shape (n,); a label of -1: none."""
     return fit_density(Gan, tweets, labels, params, seed, holds_prior=True)
+
+
+def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` forged vectors in the family's space, shape (n, d), that the discriminator holds for this class if they were real."""
+    return draw(model, label, n, seed)
 
 
 def trainer(encoder: str) -> Trainer:

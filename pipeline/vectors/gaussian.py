@@ -17,6 +17,8 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from scipy import linalg
+from sklearn.covariance import empirical_covariance, shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.preprocessing import FunctionTransformer
 
@@ -35,11 +37,25 @@ class GaussianParams(Params):
     inner_folds: int = Field(ge=2)
 
 
+class SeparateGaussians(QuadraticDiscriminantAnalysis):
+    """scikit-learn's, by the solver of LAPACK that divides and conquers.
+
+    The default one (MRRR) gives up on some covariances with many equal eigenvalues, and shrinking leaves many of those where
+    tweets are few and dimensions many.
+    """
+
+    def _solve_eigen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Variances, falling, the axes along which they are taken, and the covariance: (d,), (d, d) and (d, d)."""
+        covariance = shrunk_covariance(empirical_covariance(x), self.shrinkage)
+        variances, axes = linalg.eigh(covariance, driver="evd")
+        return variances[::-1], axes[:, ::-1], covariance
+
+
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:
     """The covariance and shrinkage that are most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
     of_kind = {
         "shared": lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
-        "separate": lambda shrinkage: QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=shrinkage, tol=1e-9),
+        "separate": lambda shrinkage: SeparateGaussians(solver="eigen", shrinkage=shrinkage, tol=1e-9),
     }
     candidates = [of_kind[kind](shrinkage) for kind in params.covariance for shrinkage in params.shrinkage]
     return choose([FunctionTransformer()], candidates, vectors(tweets), labels, tweets["group"], params.inner_folds)
@@ -48,6 +64,18 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Cho
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
     return model.predict(vectors(tweets))
+
+
+def sample(model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
+    classifier = model.pipeline["classifier"]
+    if isinstance(classifier, LinearDiscriminantAnalysis):
+        covariance = classifier.covariance_
+    else:  # scikit-learn keeps its axes and the variances along them
+        axes, variances = classifier.rotations_[label], classifier.scalings_[label]
+        covariance = (axes * variances) @ axes.T
+    rng = np.random.default_rng(seed)
+    return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
 
 
 def count(model: Chosen) -> int:

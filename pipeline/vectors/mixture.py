@@ -7,6 +7,7 @@ out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json
 run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
 """
 
+import copy
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -83,6 +84,12 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, seed: i
 def predict(model: Mixture, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
     return model.rule(model.log_densities(tweets))
+
+
+def sample(model: Mixture, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors of a class in the family's space, shape (n, d): a component by its weight, then a point of its Gaussian."""
+    drawn, _ = copy.copy(model.of_class[label]).set_params(random_state=seed).sample(n)
+    return np.random.default_rng(seed).permutation(drawn)  # scikit-learn gives them component by component
 
 
 def count(model: Mixture) -> int:

@@ -21,7 +21,7 @@ from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -77,10 +77,20 @@ class Vae(nn.Module):
         noise = torch.randn(self.draws, 1, self.latent).to(x)  # the same for every row
         return torch.stack([self.importance_bound(x, y, noise) for y in both_classes(x)], dim=1)
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """x ~ p(x | z, y) for z ~ p(z), shape (n, d)."""
+        z = torch.randn(len(y), self.latent).to(self.log_scale)
+        return self.likelihood(z, y).sample()
+
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: VaeParams, seed: int = 0) -> Fitted:
     """Fit to tweets with vectors and labels of shape (n,)."""
     return fit_density(Vae, tweets, labels, params, seed)
+
+
+def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+    """`n` vectors of a class in the family's space, shape (n, d): z from the prior, decoded, with the decoder's noise."""
+    return draw(model, label, n, seed)
 
 
 def trainer(encoder: str) -> Trainer:

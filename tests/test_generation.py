@@ -1,0 +1,347 @@
+"""Samples come from the class that they were asked of, and are measured as what they are."""
+
+import importlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Command, one_line_error
+from test_vectors import SMALL, params_of, silenced, two_clouds
+
+from pipeline.classifiers import naive_bayes, ngram_lm
+from pipeline.classifiers.chosen import Chosen
+from pipeline.classifiers.counts import CountsParams, terms
+from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.verdict import generation, sample_quality
+from pipeline.verdict.generation import AugmentationParams, Family, GenerationParams
+from pipeline.verdict.sample_quality import distinct, nearest, points, right_after, spread
+
+torch = pytest.importorskip("torch")
+
+from pipeline.vectors import diffusion, flow_matching, gan, gaussian, mixture, vae  # noqa: E402
+from pipeline.vectors.space import vectors  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def params() -> GenerationParams:
+    """Those of the project, at fewer samples and labels."""
+    few = AugmentationParams(sizes=[32], added=1, seeds=2)
+    found = read_params("generation", GenerationParams, ROOT / "params.yaml")
+    return found.model_copy(update={"per_class": 60, "augmentation": few, "draws": 100})
+
+
+# --- samples of words ---------------------------------------------------------------------------------------------------
+
+
+def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> Chosen:
+    counts = CountsParams(ngrams=[ngrams], min_count=[1], inner_folds=2)
+    own = naive_bayes.NaiveBayesParams(event_model=[event_model], alpha=[1.0])
+    return naive_bayes.fit(*training_rows(sample.train, held_out=0), own, counts)
+
+
+@pytest.mark.parametrize("event_model", ["multinomial", "bernoulli"])
+def test_words_are_as_frequent_as_naive_bayes_says(sample: Prepared, event_model: str) -> None:
+    model = naive(sample, event_model)
+    p = np.exp(model.pipeline["classifier"].feature_log_prob_[1])
+    bags = naive_bayes.sample_bags(model, 1, 4000, seed=0)
+    found = np.bincount(np.concatenate(bags), minlength=len(p))
+    expected = p * (len(bags) if event_model == "bernoulli" else found.sum())
+    common = expected > 50
+    assert common.sum() > 10
+    assert (np.abs(found - expected)[common] / np.sqrt(expected[common])).max() < 4.5, "Poisson noise and no more"
+    if event_model == "bernoulli":
+        assert all(len(set(bag)) == len(bag) for bag in bags)
+    else:
+        counted = model.pipeline["classifier"].feature_count_[1].sum() / model.pipeline["classifier"].class_count_[1]
+        assert np.mean([len(bag) for bag in bags]) == pytest.approx(counted, rel=0.03)
+
+
+def test_a_bag_is_shown_as_its_words(sample: Prepared) -> None:
+    model = naive(sample, "multinomial", ngrams=2)
+    names = terms(model.pipeline)
+    bags, texts = (sampled(model, 0, 20, 3) for sampled in (naive_bayes.sample_bags, naive_bayes.sample))
+    for bag, text in zip(bags, texts, strict=True):
+        words = [name.removeprefix("word__") for name in names[bag] if name.startswith("word__")]
+        assert text.split() == [word for word in words if " " not in word]
+
+
+def test_weights_that_are_no_probabilities_are_not_sampled(sample: Prepared) -> None:
+    with pytest.raises(InputError, match="complement has no p"):
+        naive_bayes.sample(naive(sample, "complement"), 0, 1, 0)
+
+
+# --- samples of vectors -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("covariance", ["shared", "separate"])
+def test_samples_of_a_gaussian_have_its_mean_and_covariance(covariance: str) -> None:
+    tweets, labels = two_clouds(dimensions=4)
+    model = gaussian.fit(tweets, labels, params_of("gaussian", covariance=[covariance], shrinkage=[0.2]))
+    of_class = [np.cov(vectors(tweets)[labels == label].T, ddof=0) for label in (0, 1)]
+    for label in (0, 1):
+        drawn = gaussian.sample(model, label, 50_000, seed=0)
+        plain = (
+            of_class[label] if covariance == "separate" else np.average(of_class, axis=0, weights=np.bincount(labels))
+        )
+        scale = np.trace(plain) / 4
+        expected = 0.8 * plain + 0.2 * scale * np.eye(4)
+        assert drawn.mean(axis=0) == pytest.approx(vectors(tweets)[labels == label].mean(axis=0), abs=0.03)
+        assert np.cov(drawn.T) == pytest.approx(expected, abs=0.05)
+
+
+def test_samples_of_a_mixture_have_its_components() -> None:
+    tweets, _ = two_clouds(600)
+    model = mixture.fit(tweets, np.arange(600) % 2, params_of("mixture", dimensions=2, components=[2]))
+    drawn = mixture.sample(model, 1, 20_000, seed=0)
+    own = model.of_class[1]
+    assert drawn.mean(axis=0) == pytest.approx(own.weights_ @ own.means_, abs=0.03)
+    first = np.linalg.norm(drawn - own.means_[0], axis=1) < np.linalg.norm(drawn - own.means_[1], axis=1)
+    assert first.mean() == pytest.approx(own.weights_[0], abs=0.02)
+    assert first[:10_000].mean() == pytest.approx(first[10_000:].mean(), abs=0.03), "in no order"
+
+
+@pytest.mark.parametrize("family", ["gaussian", "mixture", "vae", "diffusion", "flow_matching"])
+def test_samples_of_each_label_are_of_its_cloud(family: str) -> None:
+    module = importlib.import_module(f"pipeline.vectors.{family}")
+    tweets, labels = two_clouds(400)
+    model = module.fit(tweets, labels, params_of(family, **SMALL | {"epochs": 40}))
+    real = generation.real_rows(model, tweets)
+    for label in (0, 1):
+        drawn = module.sample(model, label, 500, seed=1)
+        assert drawn.shape == (500, real.shape[1])
+        own, other = (real[labels == each].mean(axis=0) for each in (label, 1 - label))
+        closer = np.linalg.norm(drawn - own, axis=1) < np.linalg.norm(drawn - other, axis=1)
+        assert closer.mean() > 0.95
+        assert drawn.mean(axis=0) == pytest.approx(own, abs=0.35)
+        assert drawn.std(axis=0) == pytest.approx(real[labels == label].std(axis=0), rel=0.35)
+        assert (drawn == module.sample(model, label, 500, seed=1)).all()
+        assert (drawn != module.sample(model, label, 500, seed=2)).any()
+
+
+def test_a_perfect_denoiser_samples_its_gaussian() -> None:
+    """For x ~ N(μ_y, s² I) the best guess of the noise is known: ε̂ = σ_t (x_t - α_t μ_y) / (α_t² s² + σ_t²)."""
+    network = diffusion.Diffusion(params_of("diffusion", dimensions=2, log_noise_to_signal=(-8.0, 8.0), draws=300))
+    means, variance = torch.tensor([[0.0, 0.0], [2.0, -1.0]]), 0.25
+
+    def perfect(x_t: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        gamma = (-8 + 16 * t)[:, None]
+        signal, noise = torch.sigmoid(-gamma), torch.sigmoid(gamma)
+        return noise.sqrt() * (x_t - signal.sqrt() * means[y]) / (signal * variance + noise)
+
+    network.denoise = perfect
+    torch.manual_seed(0)
+    drawn = network.sample(torch.ones(20_000, dtype=torch.long)).numpy()
+    assert drawn.mean(axis=0) == pytest.approx([2.0, -1.0], abs=0.02)
+    assert np.cov(drawn.T) == pytest.approx(variance * np.eye(2), abs=0.02)
+
+
+def test_a_flow_is_followed_forward() -> None:
+    network = flow_matching.FlowMatching(params_of("flow_matching", dimensions=3))
+    stretch = torch.nn.Linear(6, 3, bias=False)
+    stretch.weight.data = torch.cat([0.7 * torch.eye(3), torch.zeros(3, 3)], dim=1)  # dx/dt = 0.7 x: x_1 = e^0.7 x_0
+    network.network = stretch
+    torch.manual_seed(0)
+    noise = torch.randn(10, 3)
+    torch.manual_seed(0)
+    drawn = network.sample(torch.zeros(10, dtype=torch.long)).detach()
+    assert drawn.numpy() == pytest.approx(math.exp(0.7) * noise.numpy(), rel=1e-4)
+
+
+def test_a_decoder_that_ignores_z_samples_its_own_noise() -> None:
+    network = silenced(vae.Vae(params_of("vae", dimensions=3)))
+    network.log_scale.data[1] = math.log(0.1)
+    torch.manual_seed(0)
+    for label, scale in ((0, 1.0), (1, 0.1)):
+        drawn = network.sample(torch.full((5000,), label))
+        assert drawn.std(dim=0).tolist() == pytest.approx([scale] * 3, rel=0.05)
+
+
+def test_forged_rows_are_labelled_by_the_discriminator() -> None:
+    """A generator of standard normal noise, and a discriminator that holds what lies to the right for disasters."""
+    network = gan.Gan(params_of("gan", dimensions=2, latent=2, dropout=0.0)).eval()
+    network.generator = torch.nn.Identity()
+    network.log_discriminator = lambda x: (x[:, :1] * torch.tensor([-4.0, 4.0, 0.0])).log_softmax(dim=1)
+    torch.manual_seed(0)
+    left, right = (network.sample(torch.full((2000,), label)) for label in (0, 1))
+    assert (left[:, 0] < 0).float().mean() > 0.9
+    assert (right[:, 0] > 0).float().mean() > 0.9
+    assert right[:, 1].std().item() == pytest.approx(1.0, abs=0.1), "and else as the generator has them"
+    network.log_discriminator = lambda x: torch.tensor([[0.0, -300.0, 0.0]]).repeat(len(x), 1)
+    assert len(network.sample(torch.full((10,), 1))) == 10, "even if it believes in none"
+
+
+def test_all_that_are_listed_can_sample_and_the_autoencoder_cannot(
+    params: GenerationParams, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data/embed").mkdir(parents=True)
+    (tmp_path / "data/embed/minilm.safetensors").touch()
+    (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    names = [generation.load_family(name, params.encoder).name for name in params.families]
+    assert len(set(names)) == len(names)
+    for name in ("vectors.autoencoder", "classifiers.logistic", "vectors.none"):
+        with pytest.raises(InputError, match=rf"generation\.families: {name}: .*"):
+            generation.load_family(name, params.encoder)
+
+
+# --- measures -----------------------------------------------------------------------------------------------------------
+
+
+def texts_of(tweets: pd.DataFrame) -> np.ndarray:
+    return tweets["text"].to_numpy(dtype=object)
+
+
+def test_copies_teach_as_much_as_what_they_are_copies_of(sample: Prepared) -> None:
+    tweets, labels = training_rows(sample.train, held_out=0)
+    held_out = sample.train[sample.train["fold"] == 0]
+    rows, real = (texts_of(tweets), labels), (texts_of(held_out), held_out["target"].to_numpy())
+    groups = held_out["group"].to_numpy()
+    same = sample_quality.accuracy_score("copy", rows, rows, real, groups, C=1.0, draws=100, seed=0)
+    assert same.generated == same.real > 0.6
+    assert (same.low, same.high) == (0.0, 0.0)
+    wrong = sample_quality.accuracy_score("wrong", (rows[0], 1 - labels), rows, real, groups, C=1.0, draws=100, seed=0)
+    assert wrong.generated == pytest.approx(1 - same.real, abs=0.05)
+    assert wrong.high < -0.1
+    assert right_after(*rows, *real, 1.0).mean() == same.real
+
+
+def test_copies_are_seen_as_memorised(sample: Prepared) -> None:
+    tweets, _ = training_rows(sample.train, held_out=0)
+    train, held_out = texts_of(tweets), texts_of(sample.train[sample.train["fold"] == 0])
+    copies = np.array([train[7], " ".join(reversed(train[7].upper().split())), train[7] + " qwerty fire"], dtype=object)
+    of_train, of_real, of_copies = points([train, held_out], [copies])
+    distance, position = nearest(of_train, of_copies)
+    assert distance[0] == distance[1] == 0, "the same words, in whatever order and case"
+    assert distance[2] > 0
+    assert position[0] == 7
+    assert (nearest(of_train, of_train)[0] == 0).all()
+    found = {
+        each.measure: each for each in sample_quality.novelty("copies", np.zeros(5), nearest(of_train, of_real)[0])
+    }
+    assert found["copies"].generated == found["closer than 1 % of real"].generated == 1
+    assert found["copies"].real == 0
+    x = np.random.default_rng(0).normal(size=(500, 384)) + 5
+    distance, position = nearest(x, x[:100])
+    assert (distance == 0).all()
+    assert (position == np.arange(100)).all()
+
+
+def test_spread_and_distinct_by_hand() -> None:
+    assert spread(np.array([[0.0], [1.0], [3.0]])) == pytest.approx((1 + 2 + 3) / 3)
+    same, different = np.array(["fire here"] * 3, dtype=object), np.array(["fire here", "cake there"], dtype=object)
+    assert spread(points([same], [])[0]) == pytest.approx(0)
+    assert spread(points([different], [])[0]) == pytest.approx(1)
+    assert distinct(same, 1) == 2 / 6
+    assert distinct(same, 2) == 1 / 3
+    assert distinct(np.array(["a a b", "A"], dtype=object), 1) == 2 / 4
+    assert distinct(np.array([""], dtype=object), 1) == 0
+
+
+def test_the_gain_is_paired_and_has_students_interval() -> None:
+    found = sample_quality.gain("a", 32, [(0.7, 0.6), (0.8, 0.6), (0.9, 0.6)])
+    assert (found.generated, found.real, found.rows) == pytest.approx((0.8, 0.6, 32))
+    half = 4.302653 * 0.1 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-5)
+
+
+# --- the stage ----------------------------------------------------------------------------------------------------------
+
+
+def copier(sample: Callable[[Any, int, int, int], list[str]]) -> Family:
+    """A family whose model are the texts that it learnt, by label."""
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> list[list[str]]:
+        return [tweets["text"][labels == label].tolist() for label in (0, 1)]
+
+    return Family("copier", Trainer(fit, lambda model, tweets: np.zeros(len(tweets)), {}), sample)
+
+
+def test_one_that_copies_is_found_out(sample: Prepared, params: GenerationParams) -> None:
+    def copies(model: list[list[str]], label: int, n: int, seed: int) -> list[str]:
+        return np.random.default_rng(seed).choice(model[label], n).tolist()
+
+    lines, measures = generation.examine(copier(copies), sample, params)
+    found = {each.measure: each for each in measures}
+    assert found["copies"].generated == 1
+    assert found["nearest distance"].generated == 0 < found["nearest distance"].real
+    assert (lines["text"] == lines["nearest_text"]).mean() > 0.95, "but for tweets of the same words"
+    assert (lines["target"] == lines["nearest_target"]).mean() > 0.95
+    assert lines["target"].tolist() == [0] * 60 + [1] * 60
+    few = generation.few_labels(copier(copies), sample, params)
+    assert [each.rows for each in few] == [32]
+    assert few[0].generated == pytest.approx(few[0].real, abs=0.1)
+
+
+def test_one_that_repeats_itself_is_found_out(sample: Prepared, params: GenerationParams) -> None:
+    _, measures = generation.examine(copier(lambda model, label, n, _: model[label][:1] * n), sample, params)
+    found = {each.measure: each for each in measures}
+    assert found["self-similarity"].generated == pytest.approx(1)
+    assert found["distinct-2"].generated < found["distinct-2"].real / 5
+
+
+def test_no_sample_is_shown_beside_a_held_out_tweet(sample: Prepared, params: GenerationParams) -> None:
+    family = Family("ngram_lm", ngram_trainer(), ngram_lm.sample)
+    lines, measures = generation.examine(family, sample, params)
+    again, same = generation.examine(family, sample, params)
+    pd.testing.assert_frame_equal(lines, again)
+    assert measures == same or pd.DataFrame(measures).equals(pd.DataFrame(same))
+    held_out = sample.train[sample.train["fold"] == params.fold]
+    assert not set(lines["nearest_id"]) & set(held_out["id"])
+    other, _ = generation.examine(family, sample, params.model_copy(update={"seed": 1}))
+    assert (other["text"] != lines["text"]).any()
+
+
+def ngram_trainer() -> Trainer:
+    own = read_params("ngram_lm", ngram_lm.NgramLmParams, ROOT / "params.yaml")
+    return Trainer(lambda tweets, labels, _: ngram_lm.fit(tweets, labels, own), ngram_lm.predict, {})
+
+
+def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationParams) -> None:
+    tweets, labels = two_clouds(400)
+    tweets = tweets.assign(id=np.arange(400) + 1000, text=[f"tweet {i}" for i in range(400)], fold=np.arange(400) % 5)
+    tweets = tweets.assign(target=labels, train_target=labels)
+    own = params_of("mixture", dimensions=4, components=[1])
+    trainer = Trainer(lambda tweets, labels, seed: mixture.fit(tweets, labels, own, seed), mixture.predict, {})
+    lines, measures = generation.examine(
+        Family("mixture", trainer, mixture.sample), Prepared(tweets, tweets, ""), params
+    )
+    assert lines["text"].isna().all()
+    assert (lines["nearest_target"] == lines["target"]).mean() > 0.95
+    assert (lines["nearest_text"] == "tweet " + (lines["nearest_id"] - 1000).astype(str)).all()
+    assert ((lines["nearest_id"] - 1000) % 5 != params.fold).all()
+    found = {each.measure: each for each in measures}
+    assert found["accuracy score"].generated > 0.95
+    assert found["mean pairwise distance"].generated == pytest.approx(found["mean pairwise distance"].real, rel=0.2)
+    assert found["copies"].generated == 0
+
+
+def test_the_stage_writes_what_it_says(project: Path, command: Command) -> None:
+    text = (project / "params.yaml").read_text()
+    listed = text[text.index("    - classifiers.naive_bayes") : text.index("  encoder: minilm # of embed\n")]
+    (project / "params.yaml").write_text(
+        text.replace(listed, "    - classifiers.ngram_lm\n").replace("[32, 128, 512]", "[32]")
+    )
+    assert command("pipeline.data.prepare").returncode == 0
+    done = command("pipeline.verdict.generation")
+    assert done.returncode == 0, done.stderr
+    metrics = pd.read_csv(project / "generation/metrics.csv")
+    assert set(metrics["measure"]) == {
+        *("accuracy score", "few labels", "nearest distance", "closer than 1 % of real", "copies"),
+        *("self-similarity", "distinct-1", "distinct-2"),
+    }
+    samples = [json.loads(line) for line in (project / "generation/samples.jsonl").read_text().splitlines()]
+    assert {line["family"] for line in samples} == {"ngram_lm"}
+    assert len(samples) == 2 * metrics.loc[metrics["measure"] == "accuracy score", "rows"].item() / 2
+    table = (project / "generation/table.md").read_text()
+    assert "| ngram_lm |" in table
+    assert "nan" not in table
+    (project / "params.yaml").write_text(
+        (project / "params.yaml").read_text().replace("fold: 0 # held", "fold: 9 # held")
+    )
+    assert "generation.fold: there is no fold 9" in one_line_error(command("pipeline.verdict.generation"))
