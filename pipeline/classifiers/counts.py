@@ -46,7 +46,9 @@ def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
     words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
-    return ColumnTransformer([("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")])
+    return ColumnTransformer(
+        [("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")], sparse_threshold=1.0
+    )
 
 
 def choose_on_counts(
