@@ -13,7 +13,7 @@ pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 
 PROMPTS = ["prompt_few_shot", "prompt_few_shot_retrieved", "prompt_zero_shot"]
-ON_COUNTS = ["logistic", "naive_bayes", "nb_svm", "transductive_naive_bayes"]
+ON_COUNTS = ["logistic", "naive_bayes", "nb_svm", "ngram_lm", "transductive_naive_bayes"]
 ON_VECTORS = ["flow_matching_minilm", "gaussian_minilm"]
 CLASSIFIERS = sorted([*ON_COUNTS, *ON_VECTORS, "lora_minilm", *PROMPTS])
 
@@ -52,6 +52,9 @@ def repository(project: Path) -> Path:
     set_param(project, "learning_curve.sizes", [16, None])
     set_param(project, "learning_curve.classifiers", ["naive_bayes", "logistic"])
     set_param(project, "crossover.draws", 200)
+    set_param(project, "robustness.classifiers", ["naive_bayes"])
+    set_param(project, "generation.families", ["classifiers.naive_bayes", "vectors.gaussian"])
+    set_param(project, "generation.augmentation.sizes", [16])
     set_param(project, "evaluate.draws", 200)
     return project
 
@@ -86,6 +89,8 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "learning_curve@naive_bayes",
         "learning_curve@logistic",
         "crossover",
+        "robustness",
+        "generation",
         "evaluate",
         "submission",
     }
