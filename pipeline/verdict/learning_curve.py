@@ -23,6 +23,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, written_whole
 from pipeline.store import store_folder
 
@@ -47,21 +48,6 @@ class LearningCurveParams(Params):
     """Whose curves are drawn, each by a stage of its own."""
     curves: dict[str, CurveParams]
     """By classifier."""
-
-
-def nested_order(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> np.ndarray:
-    """Positions of the rows in an order any beginning of which has the classes in proportion, near-duplicates together.
-
-    Groups are shuffled; the rows of each class, group by group, are then spread evenly.
-    """
-    rng = np.random.default_rng(seed)
-    groups, of_row = np.unique(tweets["group"].to_numpy(), return_inverse=True)
-    by_group = np.argsort(rng.permutation(len(groups))[of_row], kind="stable")
-    place = np.empty(len(labels))
-    for label in (0, 1):
-        rows = by_group[labels[by_group] == label]
-        place[rows] = (np.arange(len(rows)) + 0.5) / max(len(rows), 1)
-    return np.argsort(place, kind="stable")
 
 
 def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | None) -> list[int]:
