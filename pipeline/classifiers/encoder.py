@@ -31,11 +31,13 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from pipeline.contracts import InputError
 from pipeline.packaged import locate
 
-# Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated.
+# Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
+# config beside a GGUF file.
 datasets.disable_progress_bars()
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+warnings.filterwarnings("ignore", message="Could not find a config file", category=UserWarning, module="peft")
 
 
 def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
