@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, Command
+from ruamel.yaml import YAML
 from scipy.special import expit
 
-from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared
 
 torch = pytest.importorskip("torch")
 
 import tiny_gguf  # noqa: E402
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters, causal_lm, class_lm, encoder, lora, training  # noqa: E402
+from pipeline.classifiers import causal_lm, class_lm, encoder, lora, release, training  # noqa: E402
 from pipeline.classifiers.bayes_rule import BayesRule  # noqa: E402
 from pipeline.classifiers.class_lm_params import ClassLmParams  # noqa: E402
 from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
@@ -86,9 +87,9 @@ def test_a_tweets_score_depends_on_no_other_tweet_and_on_no_padding(tiny: ClassL
     for number in (3, 7):
         assert model.log_likelihoods(model.rows(tweets.iloc[[number]])) == pytest.approx(together[[number]], abs=1e-3)
     batch, _ = next(encoder.batches(model.rows(tweets.iloc[[3]]), model.tokenizer, 1, [0]))
-    plain = model.objective.outputs(model.network, batch)
+    plain = model.objective().outputs(model.network, batch)
     wider = {name: torch.nn.functional.pad(tensor, (0, 9)) for name, tensor in batch.items()}
-    assert torch.allclose(model.objective.outputs(model.network, wider), plain, atol=1e-3)
+    assert torch.allclose(model.objective().outputs(model.network, wider), plain, atol=1e-3)
 
 
 def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: py
     rows = model.rows(pd.DataFrame({"text": ["fire", "houses burned down near the river"]}), np.array([1.0, 0.0]))
     batch, _ = next(encoder.batches(rows, model.tokenizer, 2, [0, 1]))
     labels = batch.pop("labels")
-    loss, _ = model.objective.loss(model.network, batch, labels)
+    loss, _ = model.objective().loss(model.network, batch, labels)
     ((logits, tokens),) = told
     assert logits.shape == (sum(rows["length"]), model.network.config.vocab_size)
     assert tokens.tolist() == [token for ids in rows["input_ids"] for token in ids]
@@ -112,7 +113,7 @@ def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: py
 def test_a_long_tweet_is_cut_and_still_ends(tiny: ClassLmParams) -> None:
     model = untrained(tiny.model_copy(update={"max_tokens": 16}))
     (tokens,) = model.rows(pd.DataFrame({"text": ["fire " * 100]}))["input_ids"]
-    assert len(tokens) + max(map(len, model.objective.prefixes)) == 16
+    assert len(tokens) + max(map(len, model.objective().prefixes)) == 16
     assert tokens[-1] == model.tokenizer.eos_token_id
 
 
@@ -136,7 +137,7 @@ def test_it_overfits_ten_rows(tiny: ClassLmParams, sample: Prepared, objective: 
     params = tiny.model_copy(update={"objective": objective, "epochs": 40, "learning_rate": 3e-2})
     model = class_lm.ClassLm(*class_lm.with_adapters(params), params, BayesRule(0.0))
     read = model.rows(rows, labels.astype(float))
-    history = training.train(model.network, model.tokenizer, read, None, params, model.objective, seed=0)
+    history = training.train(model.network, model.tokenizer, read, None, params, model.objective(), seed=0)
     assert ((class_lm.predict(model, rows) > 0.5) == labels).all()
     assert history.loss[-1] < (0.05 if objective == "discriminative" else 0.85 * history.loss[0])
     assert np.isnan(history.accuracy).all() == (objective == "generative")
@@ -148,9 +149,9 @@ def test_the_held_out_loss_is_that_of_training(tiny: ClassLmParams, sample: Prep
     rows, labels = some(sample, 3)
     read = model.rows(rows, labels.astype(float))
     batch, _ = next(encoder.batches(read, model.tokenizer, len(read), list(range(len(read)))))
-    loss, _ = model.objective.loss(model.network, dict(batch), batch.pop("labels"))
+    loss, _ = model.objective().loss(model.network, dict(batch), batch.pop("labels"))
     outputs = torch.tensor(model.log_likelihoods(read))
-    assert model.objective.held_out(outputs, torch.tensor(labels))[0] == pytest.approx(loss.item() / 6, rel=1e-4)
+    assert model.objective().held_out(outputs, torch.tensor(labels))[0] == pytest.approx(loss.item() / 6, rel=1e-4)
 
 
 def test_the_best_epoch_is_gone_back_to(tiny: ClassLmParams, sample: Prepared) -> None:
@@ -162,19 +163,17 @@ def test_the_best_epoch_is_gone_back_to(tiny: ClassLmParams, sample: Prepared) -
     assert -own.mean() == pytest.approx(min(model.history.validation_loss), rel=0.01)
 
 
-def test_merged_and_stored_otherwise_it_says_the_same(tiny: ClassLmParams, sample: Prepared) -> None:
+def test_scores_are_those_of_float32_whatever_training_computes_in(tiny: ClassLmParams, sample: Prepared) -> None:
     model, tweets = untrained(tiny), sample.test.head(10)
     before = model.log_likelihoods(model.rows(tweets))
+    rounded = untrained(tiny.model_copy(update={"precision": "bf16"}))
+    assert (rounded.log_likelihoods(rounded.rows(tweets)) == before).all()
+    training_computes = rounded.objective(torch.bfloat16)
+    found = training.predict_outputs(rounded.network, rounded.tokenizer, rounded.rows(tweets), 10, training_computes)
+    assert found.numpy() == pytest.approx(before, rel=0.01)
+    assert np.abs(found.numpy() - before).max() > 1e-3
     model.network.merge_adapter()
     assert model.log_likelihoods(model.rows(tweets)) == pytest.approx(before, abs=1e-3)
-    base = model.network.get_base_model()
-    embedding = base.get_input_embeddings().weight
-    causal_lm.untie(base)
-    adapters.make_fast(model.network, torch.bfloat16)
-    assert base.get_output_embeddings().weight.dtype == torch.bfloat16
-    assert embedding.dtype == torch.float32
-    rounded = untrained(tiny.model_copy(update={"precision": "bf16"}))
-    assert rounded.log_likelihoods(rounded.rows(tweets)) == pytest.approx(before, rel=0.01)
 
 
 def test_reused_layers_say_what_they_said(tiny: ClassLmParams, sample: Prepared) -> None:
@@ -282,6 +281,39 @@ def test_a_gguf_file_is_a_base_model_of_both_twins(sample: Prepared, tmp_path: P
     own = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml").model_copy(update=changes)
     fitted = class_lm.fit(rows, labels, own)
     assert np.isfinite(class_lm.predict(fitted, rows)).all()
-    assert fitted.objective.prefixes[1][0] == fitted.tokenizer.bos_token_id
+    assert fitted.objective().prefixes[1][0] == fitted.tokenizer.bos_token_id
     with pytest.raises(InputError, match=r"no_such\.gguf"):
         encoder.load(str(tmp_path / "no_such.gguf"))
+
+
+def test_adapters_on_rounded_weights_are_not_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("sys.argv", ["release", "smollm2", "--base", "owner/base"])
+    with pytest.raises(InputError, match=r"lora\.smollm2: base_model: a GGUF file"):
+        release.main()
+
+
+@pytest.mark.slow
+def test_the_stage_scores_every_row_and_its_curve_is_drawn(
+    project: Path, command: Command, tiny: ClassLmParams
+) -> None:
+    yaml, path = YAML(), project / "params.yaml"
+    content = yaml.load(path)
+    changed = {"epochs": 1, "train_rows": 24, "learning_rate": 1e-3}
+    for objective in OBJECTIVES:
+        own = tiny.model_copy(update={**changed, "objective": objective})
+        content["class_lm"][objective] = own.model_dump()
+    content["learning_curve"]["sizes"] = [16]
+    yaml.dump(content, path)
+    assert command("pipeline.data.prepare").returncode == 0
+    prepared = read_prepared(project / "data/prepared")
+    for objective in OBJECTIVES:
+        done = command("pipeline.classifiers.class_lm", objective)
+        assert done.returncode == 0, done.stderr
+        found = read_predictions(project / f"predictions/class_lm_{objective}.parquet", prepared)
+        assert found.school == objective
+        assert found.test_rows == "refit"
+        assert (project / f"costs/class_lm_{objective}.json").is_file()
+    done = command("pipeline.verdict.learning_curve", "class_lm_generative")
+    assert done.returncode == 0, done.stderr
+    assert set(pd.read_parquet(project / "learning_curve/class_lm_generative.parquet")["size"]) == {16}

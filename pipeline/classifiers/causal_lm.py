@@ -40,13 +40,6 @@ def reads_ahead(model: PreTrainedModel) -> bool:
     return not torch.allclose(logits[0, :2], logits[1, :2], atol=1e-3)
 
 
-def untie(network: Network) -> None:
-    """Give the head weights of its own: it may then be stored in another dtype than the embedding, which is no product."""
-    head = network.get_output_embeddings()
-    head.weight = nn.Parameter(head.weight.detach().clone(), requires_grad=False)
-    network.config.tie_word_embeddings = False
-
-
 def label_prefixes(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str]) -> list[list[int]]:
     """The tokens that announce a tweet of each class, after the start of text, if the tokenizer has one."""
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]

@@ -12,6 +12,9 @@ in:  data/prepared, and the base model of the preset
 out: predictions/class_lm_<preset>.parquet, costs/class_lm_<preset>.json
 run: dvc repro class_lm@generative   (or python -m pipeline.classifiers.class_lm generative)
 
+Training multiplies matrices in `precision`. Scores are computed in float32: each is a small difference between two large sums, to
+which bf16 adds an error of half a nat.
+
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
 
@@ -89,16 +92,14 @@ class ClassLm:
     frozen: FrozenLayers | None = None
     history: History = field(default_factory=History)
 
-    @property
-    def objective(self) -> Likelihoods:
+    def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
         prefixes = causal_lm.label_prefixes(self.tokenizer, self.params.labels)
-        dtype = choose_dtype(self.params.precision, self.network.device)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
 
     def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
         """The tweets' tokens; the network's frozen layers have then seen them, after both labels."""
-        base, objective = self.network.get_base_model(), self.objective
+        base, objective = self.network.get_base_model(), self.objective()
         rows = causal_lm.tokenize(base, self.tokenizer, tweets, objective.prefixes, self.params.max_tokens, labels)
         if self.frozen is not None:
             batches = encoder.batches(rows, self.tokenizer, self.params.batch_size, encoder.longest_first(rows))
@@ -106,12 +107,12 @@ class ClassLm:
                 causal_lm.announced(batch, objective.prefixes, torch.tensor([[0, 1]]).expand(len(numbers), 2))
                 for batch, numbers in batches
             )
-            self.frozen.stand_in(base, both, objective.dtype)
+            self.frozen.stand_in(base, both, torch.float32)
         return rows
 
     def log_likelihoods(self, rows: Dataset) -> np.ndarray:
         """log p(tweet | label) of each row, shape (n, 2)."""
-        outputs = training.predict_outputs(self.network, self.tokenizer, rows, self.params.batch_size, self.objective)
+        outputs = training.predict_outputs(self.network, self.tokenizer, rows, self.params.batch_size, self.objective())
         return np.asarray(outputs.numpy(), dtype=np.float64)
 
 
@@ -144,10 +145,10 @@ def fit(
     network, tokenizer = with_adapters(params)
     network.to(choose_device(params.device))
     model = ClassLm(network, tokenizer, params, BayesRule(prior_log_odds(labels)), frozen)
-    objective = model.objective
-    if objective.dtype != torch.float32:
-        causal_lm.untie(network.get_base_model())
-    adapters.make_fast(network, objective.dtype)
+    objective = model.objective(choose_dtype(params.precision, network.device))
+    adapters.make_fast(
+        network, torch.float32
+    )  # the weights stay whole for the scores; rounding them is little of a step
     parts = split_by_group(tweets, labels, params.validation, seed)
     rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in parts)
     checkpoint = None
