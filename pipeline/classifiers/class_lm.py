@@ -146,9 +146,8 @@ def fit(
     network.to(choose_device(params.device))
     model = ClassLm(network, tokenizer, params, BayesRule(prior_log_odds(labels)), frozen)
     objective = model.objective(choose_dtype(params.precision, network.device))
-    adapters.make_fast(
-        network, torch.float32
-    )  # the weights stay whole for the scores; rounding them is little of a step
+    # The weights stay whole, for the scores: rounding them anew in each step is little of its work.
+    adapters.make_fast(network, torch.float32)
     parts = split_by_group(tweets, labels, params.validation, seed)
     rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in parts)
     checkpoint = None
