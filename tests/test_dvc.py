@@ -129,8 +129,8 @@ def test_packages_hold_nothing_but_a_docstring() -> None:
 
 
 def test_lists_name_what_is_there() -> None:
-    for preset in PARAMS["lora"]["presets"]:
-        assert preset in PARAMS["lora"]
+    for section in ("lora", "class_lm"):
+        assert set(PARAMS[section]["presets"]) <= set(PARAMS[section]) - {"presets", "launch"}
     for prompt in PARAMS["prompt"]["prompts"]:
         assert (ROOT / "prompts" / f"{prompt}.yaml").is_file()
     assert set(PARAMS["prompt"]["submit"]) <= set(PARAMS["prompt"]["prompts"])

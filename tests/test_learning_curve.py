@@ -8,9 +8,10 @@ import pytest
 from conftest import ROOT
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Prepared, read_params
 from pipeline.verdict import crossover, learning_curve
-from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, nested_order, sizes_of, stored_point
+from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, sizes_of, stored_point
 
 
 def test_subsets_are_stratified_and_keep_near_duplicates_together(sample: Prepared) -> None:

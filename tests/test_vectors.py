@@ -15,8 +15,9 @@ from pipeline.data.embeddings import Embeddings
 torch = pytest.importorskip("torch")
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
+from pipeline.classifiers.subsets import split_by_group  # noqa: E402
 from pipeline.vectors import autoencoder, diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
-from pipeline.vectors.descent import fit_density, split_by_group  # noqa: E402
+from pipeline.vectors.descent import fit_density  # noqa: E402
 
 FAMILIES = read_yaml(ROOT / "params.yaml")["vectors"]["families"]
 

@@ -8,18 +8,24 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
+from pipeline.classifiers import dropout, merged_products
 from pipeline.classifiers.encoder import load
-from pipeline.classifiers.lora_params import LoraParams
+from pipeline.classifiers.lora_params import LoraParams, TuningParams
 from pipeline.contracts import InputError
 
 
 def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """The base model with fresh adapters, of which only these, the head and any pooler are to be trained."""
     model, tokenizer, whole = load(params.base_model, params.hidden_dropout)
-    return get_peft_model(model, adapter_config(params, target_modules(model, params), whole)), tokenizer
+    return put_on(model, params, TaskType.SEQ_CLS, whole), tokenizer
 
 
-def adapter_config(params: LoraParams, targets: list[str], whole: list[str]) -> PeftConfig:
+def put_on(model: PreTrainedModel, params: TuningParams, task: TaskType, whole: list[str]) -> PeftModel:
+    """The model with fresh adapters; the modules named in `whole` are trained too."""
+    return get_peft_model(model, adapter_config(params, target_modules(model, params), task, whole))
+
+
+def adapter_config(params: TuningParams, targets: list[str], task: TaskType, whole: list[str]) -> PeftConfig:
     """The variant's config: W x + scale · ΔW x, where ΔW is
 
     - lora: B A of rank r (Hu et al. 2021, https://arxiv.org/abs/2106.09685); rslora: the same with another scale
@@ -28,7 +34,7 @@ def adapter_config(params: LoraParams, targets: list[str], whole: list[str]) -> 
     - loha: a product by elements of two such (Hyeon-Woo et al. 2021, https://arxiv.org/abs/2108.06098); lokr: a Kronecker
       product (Yeh et al. 2023, https://arxiv.org/abs/2309.14859)
     """
-    common = {"task_type": TaskType.SEQ_CLS, "r": params.rank, "target_modules": targets, "modules_to_save": whole}
+    common = {"task_type": task, "r": params.rank, "target_modules": targets, "modules_to_save": whole or None}
     match params.variant:
         case "loha":
             return LoHaConfig(alpha=params.alpha, rank_dropout=params.dropout, **common)
@@ -47,7 +53,7 @@ def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
     raise InputError(f"base_model: no stack of {model.config.num_hidden_layers} layers in a {type(model).__name__}")
 
 
-def target_modules(model: PreTrainedModel, params: LoraParams) -> list[str]:
+def target_modules(model: PreTrainedModel, params: TuningParams) -> list[str]:
     """Full names of the linear layers in the top `params.layers` layers, all or those that `params` names."""
     stack, layers = transformer_layers(model)
     depth = len(layers) if params.layers is None else params.layers
@@ -86,6 +92,14 @@ def parameter_groups(network: PeftModel, learning_rate: float, decay: float) -> 
             within = re.search(rf"{re.escape(stack)}\.(\d+)\.", name)
             groups.setdefault(len(layers) - int(within[1]) if within else 0, []).append(parameter)
     return [{"params": group, "lr": learning_rate * decay**below} for below, group in sorted(groups.items())]
+
+
+def make_fast(network: PeftModel, dtype: torch.dtype) -> None:
+    """Before training: frozen matrices in `dtype`, and on a CPU the dropout and the products that are fast there."""
+    store_in(network, dtype)
+    if network.device.type == "cpu":
+        dropout.use_bytes(network)
+        merged_products.use_merged_products(network)
 
 
 def store_in(network: nn.Module, dtype: torch.dtype) -> None:

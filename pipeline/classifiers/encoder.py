@@ -1,9 +1,13 @@
-"""Load an encoder (or a decoder) with a classification head, tokenize tweets, and iterate over them in batches."""
+"""Load an encoder (or a decoder) with a classification head, tokenize tweets, and iterate over them in batches.
+
+A GGUF file, as llama.cpp reads it, is a base model too: transformers turns its quantised weights into full ones.
+"""
 
 import hashlib
 import inspect
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import datasets
 import numpy as np
@@ -17,6 +21,7 @@ from transformers import (
     AutoTokenizer,
     BertweetTokenizer,
     DataCollatorWithPadding,
+    GgufConfig,
     PretrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -26,28 +31,21 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from pipeline.contracts import InputError
 from pipeline.packaged import locate
 
-# Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated.
+# Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
+# config beside a GGUF file.
 datasets.disable_progress_bars()
 transformers.utils.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+warnings.filterwarnings("ignore", message="Could not find a config file", category=UserWarning, module="peft")
 
 
 def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """A two-class model, its tokenizer, and the modules to be trained and saved whole: the head, and any pooler.
 
-    `base_model` is a hub id, a folder, or `package:NAME/PATH`; `dropout` replaces every rate that its config names.
     A head or pooler that the checkpoint has no weights for starts at random, from torch's global seed.
     """
-    path = locate(base_model)
-    try:
-        config = AutoConfig.from_pretrained(path, num_labels=2)
-        set_dropout(config, dropout)
-        tokenizer = load_tokenizer(path, config)
-        model = AutoModelForSequenceClassification.from_pretrained(path, config=config, ignore_mismatched_sizes=True)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise InputError(f"base_model {base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
-    model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
+    model, tokenizer = pretrained(AutoModelForSequenceClassification, base_model, dropout, num_labels=2)
     whole = {
         name
         for name, module in model.named_children()
@@ -55,6 +53,41 @@ def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel
     }
     poolers = {name.rsplit(".", 1)[-1] for name, _ in model.named_modules() if name.endswith("pooler")}
     return model, tokenizer, sorted(whole | poolers)
+
+
+def pretrained(
+    kind: Any, base_model: str, dropout: float | None, **config_changes: Any
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model of the `kind` (one of transformers' auto classes) and its tokenizer.
+
+    `base_model` is a hub id, a folder, a GGUF file, or `package:NAME/PATH`; `dropout` replaces every rate that its config names.
+    """
+    try:
+        path, how = source(base_model)
+        config = AutoConfig.from_pretrained(path, **how, **config_changes)
+        set_dropout(config, dropout)
+        tokenizer = load_tokenizer(path, config, **how)
+        if how:  # full weights, whatever kernels there are for packed ones: adapters are trained on top of them
+            how["quantization_config"] = GgufConfig(dequantize=True)
+        model = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, **how)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        raise InputError(f"base_model {base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+    model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
+    return model, tokenizer
+
+
+def is_gguf(base_model: str) -> bool:
+    """Whether it is a GGUF file, whose weights are rounded ones."""
+    return base_model.endswith(".gguf")
+
+
+def source(base_model: str) -> tuple[str, dict[str, Any]]:
+    """Where transformers' `from_pretrained` finds the model, and what else it must be told to read a GGUF file there."""
+    path = locate(base_model)
+    if not is_gguf(path):
+        return path, {}
+    folder, _, name = path.rpartition("/")
+    return folder or ".", {"gguf_file": name}
 
 
 def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
@@ -65,9 +98,9 @@ def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
             setattr(config, name, dropout)
 
 
-def load_tokenizer(path: str, config: PretrainedConfig) -> PreTrainedTokenizerBase:
+def load_tokenizer(path: str, config: PretrainedConfig, **how: str) -> PreTrainedTokenizerBase:
     """The tokenizer, with a padding token (decoders have none) and, for BERTweet, its own normalisation of tweets."""
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = AutoTokenizer.from_pretrained(path, **how)
     if isinstance(tokenizer, BertweetTokenizer):
         tokenizer.normalization = True
     if tokenizer.pad_token is None:

@@ -8,9 +8,6 @@ Started again after it was interrupted, it goes on from the last finished epoch,
 """
 
 import argparse
-import hashlib
-import inspect
-import json
 import shutil
 import sys
 from dataclasses import dataclass, field, replace
@@ -18,24 +15,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import peft
 import torch
-import transformers
 from datasets import Dataset
 from dvclive import Live
 from peft import PeftModel
 from sklearn.model_selection import GroupShuffleSplit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline import device
-from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, merged_products, training
+from pipeline.classifiers import adapters, checkpoints, encoder, training
 from pipeline.classifiers.cross_fit import REFIT, Trainer, cross_fit, mean_log_odds, write_cross_fit
 from pipeline.classifiers.frozen_layers import FrozenLayers
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.classifiers.training import History, Report
+from pipeline.classifiers.subsets import first_rows
+from pipeline.classifiers.training import Classification, History, Report, training_seed
 from pipeline.contracts import InputError, read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype, processes
-from pipeline.store import store_folder
 
 
 @dataclass
@@ -68,8 +62,7 @@ def frozen_part(params: LoraParams) -> FrozenLayers | None:
     if params.layers is None:
         return None
     model, _, _ = encoder.load(params.base_model)
-    below = len(adapters.transformer_layers(model)[1]) - params.layers
-    return FrozenLayers(below) if below > 0 else None
+    return FrozenLayers.below(model, params.layers)
 
 
 def fit(
@@ -82,34 +75,25 @@ def fit(
     resumable: bool = False,
     report: Report = lambda _: None,
 ) -> LoraModel:
-    """Fit the labels, shape (n,), by AdamW over the adapters and the head.
+    """Fit the labels, shape (n,), of `train_rows` of the tweets by AdamW over the adapters and the head.
 
     `frozen` is shared between calls; `resumable` keeps each epoch in the store, and goes on from there.
     """
+    tweets, labels = first_rows(tweets, labels, params.train_rows)
     torch.manual_seed(seed)
     network, tokenizer = adapters.with_adapters(params)
     network.to(choose_device(params.device))
     model = LoraModel(network, tokenizer, params, frozen)
-    adapters.store_in(network, model.dtype)
-    if network.device.type == "cpu":
-        dropout.use_bytes(network)
-        merged_products.use_merged_products(network)
+    adapters.make_fast(network, model.dtype)
     targets = group_means(tweets, labels) if params.soft_labels else labels.astype(np.float64)
     learnt, held_out = split(tweets, params.validation, seed)
     rows = model.rows(tweets.iloc[learnt], targets[learnt])
     validation = model.rows(tweets.iloc[held_out], labels[held_out].astype(np.float64)) if len(held_out) else None
     checkpoint = checkpoint_path(model, [rows, *([validation] if validation else [])], seed) if resumable else None
+    weights = training.class_weights(np.array(rows["labels"][:]), params.class_weights)
+    objective = Classification(model.dtype, frozen, weights, params.label_smoothing)
     model.history = training.train(
-        network,
-        tokenizer,
-        rows,
-        validation,
-        params,
-        model.dtype,
-        seed=seed,
-        frozen=frozen,
-        checkpoint=checkpoint,
-        report=report,
+        network, tokenizer, rows, validation, params, objective, seed=seed, checkpoint=checkpoint, report=report
     )
     return model
 
@@ -131,40 +115,13 @@ def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np
 
 def checkpoint_path(model: LoraModel, rows: list[Dataset], seed: int) -> Path:
     """Where a training is kept: the name says all that determines it, so nothing else can pick it up."""
-    weights = hashlib.sha256()
-    for name, tensor in model.network.state_dict().items():
-        weights.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    code = [
-        inspect.getsource(module)
-        for module in (
-            adapters,
-            device,
-            dropout,
-            encoder,
-            frozen_layers,
-            merged_products,
-            training,
-            sys.modules[__name__],
-        )
-    ]
-    determined_by = {
-        "params": model.params.model_dump(exclude={"base_model", "device", "precision", "seeds", "test_rows"}),
-        "computed": [model.network.device.type, str(model.dtype), processes().num_processes],
-        "versions": [torch.__version__, transformers.__version__, peft.__version__],
-        "code": hashlib.sha256("".join(code).encode()).hexdigest(),
-        "weights": weights.hexdigest(),
-        "config": model.network.config.to_json_string(),
-        "rows": [encoder.digest(part) for part in rows],
-        "seed": seed,
-    }
-    name = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
-    return store_folder() / "training" / f"{name}.pt"
+    return checkpoints.checkpoint_path(model.network, model.params, model.dtype, rows, seed, sys.modules[__name__])
 
 
 def predict(model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
-    rows, size = model.rows(tweets), model.params.batch_size
-    logits = training.predict_logits(model.network, model.tokenizer, rows, size, model.dtype, model.frozen)
+    rows, size, objective = model.rows(tweets), model.params.batch_size, Classification(model.dtype, model.frozen)
+    logits = training.predict_outputs(model.network, model.tokenizer, rows, size, objective)
     return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
 
 
@@ -212,13 +169,8 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
     return joined.groupby(["series", "step"])[kind].mean().reset_index()
 
 
-def training_seed(seed: int, fold: int) -> int:
-    """Another one for each model, never negative."""
-    return 1000 * seed + fold % 1000
-
-
 def trainer(preset: str) -> Trainer:
-    params = read_params(f"lora.{preset}", LoraParams)
+    params = read_params(f"lora.{preset}", LoraParams).model_copy(update={"train_rows": None})  # it is given them
     frozen = frozen_part(params)
     return Trainer(
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),

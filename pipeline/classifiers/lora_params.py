@@ -1,4 +1,4 @@
-"""The params of one lora preset."""
+"""The params of one lora preset, and those of them that every fine-tuning by adapters has."""
 
 from typing import Literal
 
@@ -11,12 +11,12 @@ Column = Literal["keyword", "location", "text", "raw_text"]
 Variant = Literal["lora", "rslora", "dora", "loha", "lokr"]
 
 
-class LoraParams(Params):
+class TuningParams(Params):
     base_model: str
-    """A hub id, a folder, or `package:NAME/PATH` for a model that a Python package carries."""
-    inputs: list[Column] = Field(min_length=1)
-    """What the encoder reads: the last column, and those before it, joined by commas, as the first text of a pair."""
+    """A hub id, a folder, a GGUF file, or `package:NAME/PATH` for a model that a Python package carries."""
     max_tokens: int = Field(ge=8)
+    train_rows: int | None = Field(ge=1)
+    """Learn from so many of the training rows at most, the first of the order that all share; null for all."""
 
     variant: Variant
     rank: int = Field(ge=1)
@@ -40,10 +40,6 @@ class LoraParams(Params):
     warmup: float = Field(ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = Field(ge=0)
-    label_smoothing: float = Field(ge=0, lt=1)
-    class_weights: Literal["none", "balanced"]
-    soft_labels: bool
-    """Train near-duplicates towards the mean of their labels."""
     validation: float = Field(ge=0, lt=0.5)
     """Share of the training rows, by group, that is held out of training to choose the best epoch by; 0 for none."""
     patience: int | None = Field(ge=1)
@@ -57,7 +53,16 @@ class LoraParams(Params):
     precision: Precision
 
     @model_validator(mode="after")
-    def patience_needs_validation(self) -> "LoraParams":
+    def patience_needs_validation(self) -> "TuningParams":
         if self.patience is not None and not self.validation:
             raise ValueError("patience needs a validation share above 0")
         return self
+
+
+class LoraParams(TuningParams):
+    inputs: list[Column] = Field(min_length=1)
+    """What the encoder reads: the last column, and those before it, joined by commas, as the first text of a pair."""
+    label_smoothing: float = Field(ge=0, lt=1)
+    class_weights: Literal["none", "balanced"]
+    soft_labels: bool
+    """Train near-duplicates towards the mean of their labels."""

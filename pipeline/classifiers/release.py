@@ -20,6 +20,7 @@ from transformers import AutoTokenizer
 from pipeline.classifiers import encoder, lora
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
+from pipeline.classifiers.training import training_seed
 from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
 from pipeline.data.source import DataParams
 from pipeline.packaged import PREFIX, locate
@@ -185,6 +186,11 @@ def main() -> None:
     given = parser.parse_args()
     name = f"lora_{given.preset}"
     params = read_params(f"lora.{given.preset}", LoraParams)
+    if encoder.is_gguf(params.base_model):
+        raise InputError(
+            f"lora.{given.preset}: base_model: a GGUF file's weights are rounded, and others would put these adapters on "
+            "the model that it was made of; name that model, as a hub id or a folder, and train on it"
+        )
     if given.base is None and (params.base_model.startswith(PREFIX) or Path(params.base_model).is_dir()):
         raise InputError("--base is needed: base_model is not a hub id, and others must know what the weights began as")
     if params.variant in {"loha", "lokr"}:
@@ -196,7 +202,7 @@ def main() -> None:
     data, prepared, scores = read_params("data", DataParams), read_prepared(), read_scores(name)
     folder, base = Path("release") / name, given.base or params.base_model
     tweets, labels = training_rows(prepared.train, REFIT)
-    seed, frozen = lora.training_seed(params.seeds[0], REFIT), lora.frozen_part(params)
+    seed, frozen = training_seed(params.seeds[0], REFIT), lora.frozen_part(params)
     model = lora.fit(tweets, labels, params, seed=seed, frozen=frozen, resumable=True)
     release(model, folder, base, data.labels, prepared.test.head(32))
     card(name, params, data, prepared, scores, base).save(folder / "README.md")

@@ -1,10 +1,13 @@
-"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end."""
+"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end.
+
+What is minimised is an `Objective`; that of a classification head is here.
+"""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import datasets
 import numpy as np
@@ -17,12 +20,13 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
 
 from pipeline.classifiers.adapters import parameter_groups, trained
 from pipeline.classifiers.encoder import batches, longest_first, training_batches
-from pipeline.classifiers.frozen_layers import FrozenLayers
-from pipeline.classifiers.lora_params import LoraParams
+from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
+from pipeline.classifiers.lora_params import TuningParams
 from pipeline.contracts import InputError, written_whole
 from pipeline.device import computing, processes
 
 Report = Callable[["History"], None]
+Network: TypeAlias = PreTrainedModel | PeftModel
 
 
 @dataclass
@@ -31,7 +35,7 @@ class History:
 
     loss: list[float] = field(default_factory=list)
     accuracy: list[float] = field(default_factory=list)
-    """Of the batch that the step learnt from, before the step."""
+    """Of the batch that the step learnt from, before the step; NaN if its objective does not say."""
     validation_loss: list[float] = field(default_factory=list)
     validation_accuracy: list[float] = field(default_factory=list)
     seconds: float = 0.0
@@ -91,6 +95,11 @@ def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
     return torch.tensor([0.5 / (1 - share), 0.5 / share])
 
 
+def training_seed(seed: int, fold: int) -> int:
+    """Another one for each model, never negative."""
+    return 1000 * seed + fold % 1000
+
+
 def cross_entropy(
     logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float
 ) -> torch.Tensor:
@@ -100,7 +109,45 @@ def cross_entropy(
     return nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
 
 
-def share_of(batch: dict[str, torch.Tensor], device: torch.device) -> dict[str, torch.Tensor]:
+class Objective(Protocol):
+    """What a training minimises, and what its network says about a batch."""
+
+    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed over the rows, of labels in [0, 1], shape (n,); and how many rows it tells apart rightly, NaN if unknown."""
+
+    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+        """What the scores are made of, shape (n, 2)."""
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        """Mean loss and accuracy of rows with these outputs, shape (n, 2), and labels, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The cross-entropy of a classification head, whose logits are the outputs."""
+
+    dtype: torch.dtype
+    frozen: FrozenLayers | None = None
+    weights: torch.Tensor | None = None
+    smoothing: float = 0.0
+
+    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.outputs(network, batch)
+        right = (logits.argmax(dim=1) == (labels > 0.5)).sum()
+        return cross_entropy(logits, labels, self.weights, self.smoothing), right
+
+    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+        if self.frozen is not None:
+            self.frozen.recall(batch)
+        with computing(network.device, self.dtype):
+            return torch.as_tensor(network(**batch).logits).float()
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        loss = cross_entropy(outputs, labels, None, 0.0).item() / len(labels)
+        return loss, ((outputs.argmax(dim=1) == (labels > 0.5)).float().mean()).item()
+
+
+def share_of(batch: Batch, device: torch.device) -> Batch:
     """The rows of the batch that are this process's part; alone, that is all of them."""
     state = processes()
     part = slice(state.process_index, None, state.num_processes)
@@ -112,15 +159,14 @@ def train(
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
     validation: datasets.Dataset | None,
-    params: LoraParams,
-    dtype: torch.dtype,
+    params: TuningParams,
+    objective: Objective,
     *,
     seed: int,
-    frozen: FrozenLayers | None = None,
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
 ) -> History:
-    """Minimise the cross-entropy of the rows' labels by AdamW, over what is trainable in `network`.
+    """Minimise the objective on the rows and their labels by AdamW, over what is trainable in `network`.
 
     With a `checkpoint` its last finished epoch is gone on from, and each is kept there. `report` is called after every
     tenth step. Several processes each take their share of every batch and add up the gradients.
@@ -137,7 +183,6 @@ def train(
     run = Run(network, optimizer, schedule)
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
-    weights = class_weights(np.array(rows["labels"][:]), params.class_weights)
     report(run.history)
     with tqdm(total=total, initial=run.epoch * steps, desc="  training", unit="step", leave=False) as progress:
         while not run.done:
@@ -146,7 +191,7 @@ def train(
             order = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
             torch.manual_seed(epoch_seed(seed, run.epoch, 1 + processes().process_index))
             for batch, _ in training_batches(rows, tokenizer, params.batch_size, order):
-                step(run, batch, weights, params.label_smoothing, dtype, frozen)
+                step(run, batch, objective)
                 progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
                 progress.update()
                 if len(run.history.loss) % 10 == 0:
@@ -154,7 +199,7 @@ def train(
             run.epoch += 1
             run.done = run.epoch == params.epochs
             if validation is not None:
-                validate(run, tokenizer, validation, params, dtype, frozen)
+                validate(run, tokenizer, validation, params, objective)
             run.history.seconds += time.perf_counter() - start
             if checkpoint is not None and processes().is_main_process:
                 run.save(checkpoint)
@@ -162,14 +207,7 @@ def train(
     return run.history
 
 
-def step(
-    run: Run,
-    batch: dict[str, torch.Tensor],
-    weights: torch.Tensor | None,
-    smoothing: float,
-    dtype: torch.dtype,
-    frozen: FrozenLayers | None,
-) -> None:
+def step(run: Run, batch: Batch, objective: Objective) -> None:
     """One step down the gradient of the batch."""
     network, several = run.network.train(), processes().num_processes > 1
     learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
@@ -178,13 +216,8 @@ def step(
     labels = part.pop("labels")
     outcome = torch.zeros(2, device=network.device)  # summed loss, rows told apart
     if len(labels):
-        if frozen is not None:
-            frozen.recall(part)
-        with computing(network.device, dtype):
-            logits = network(**part).logits.float()
-        loss = cross_entropy(logits, labels, weights, smoothing)
+        loss, right = objective.loss(network, part, labels)
         torch.autograd.backward(loss / size)
-        right = (logits.argmax(dim=1) == (labels > 0.5)).sum()
         outcome = torch.stack([loss.detach(), right.to(loss)])
     if several:
         for parameter in learnt:
@@ -209,15 +242,14 @@ def validate(
     run: Run,
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
-    params: LoraParams,
-    dtype: torch.dtype,
-    frozen: FrozenLayers | None,
+    params: TuningParams,
+    objective: Objective,
 ) -> None:
     """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
-    logits = predict_logits(run.network, tokenizer, rows, params.batch_size, dtype, frozen)
-    labels = torch.tensor(rows["labels"][:])
-    run.history.validation_loss.append(cross_entropy(logits, labels, None, 0.0).item() / len(rows))
-    run.history.validation_accuracy.append(((logits.argmax(dim=1) == (labels > 0.5)).float().mean()).item())
+    outputs = predict_outputs(run.network, tokenizer, rows, params.batch_size, objective)
+    loss, accuracy = objective.held_out(outputs, torch.tensor(rows["labels"][:]))
+    run.history.validation_loss.append(loss)
+    run.history.validation_accuracy.append(accuracy)
     best = int(np.argmin(run.history.validation_loss))
     if best == run.epoch - 1:
         run.best = {name: tensor.clone() for name, tensor in trained(run.network).items()}
@@ -227,27 +259,23 @@ def validate(
 
 
 @torch.no_grad()
-def predict_logits(
-    network: PreTrainedModel | PeftModel,
+def predict_outputs(
+    network: Network,
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
     batch_size: int,
-    dtype: torch.dtype,
-    frozen: FrozenLayers | None = None,
+    objective: Objective,
 ) -> torch.Tensor:
-    """Logits of all rows, shape (n, 2), in their order, on the CPU; several processes share the work."""
+    """The objective's outputs of all rows, shape (n, 2), in their order, on the CPU; several processes share the work."""
     state = processes()
-    logits = torch.zeros(len(rows), 2, device=network.device)
+    outputs = torch.zeros(len(rows), 2, device=network.device)
     everything = list(batches(rows, tokenizer, batch_size, longest_first(rows)))
     network.eval()
     with tqdm(total=len(everything), desc="  predicting", unit="batch", leave=False) as progress:
         for batch, numbers in everything[state.process_index :: state.num_processes]:
             part = {name: tensor.to(network.device) for name, tensor in batch.items() if name != "labels"}
-            if frozen is not None:
-                frozen.recall(part)
-            with computing(network.device, dtype):
-                logits[numbers] = network(**part).logits.float()
+            outputs[numbers] = objective.outputs(network, part)
             progress.update(state.num_processes)
     if state.num_processes > 1:
-        logits = reduce(logits, reduction="sum")
-    return logits.cpu()
+        outputs = reduce(outputs, reduction="sum")
+    return torch.as_tensor(outputs).cpu()

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field
-from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import Pipeline
 from torch import nn
 from tqdm import tqdm
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.subsets import split_by_group
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device
 from pipeline.vectors.space import SpaceParams, fit_space, fitting, vectors
@@ -77,15 +77,6 @@ def one_hot(y: torch.Tensor) -> torch.Tensor:
 def both_classes(x: torch.Tensor) -> list[torch.Tensor]:
     """For rows x: labels that are all 0, and labels that are all 1."""
     return [torch.full((len(x),), label, device=x.device) for label in (0, 1)]
-
-
-def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and to validate on; near-duplicates stay together, and both sides hold both classes."""
-    splits = GroupShuffleSplit(20, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
-    for learnt, held_out in splits:
-        if len(set(labels[learnt])) == len(set(labels[held_out])) == 2:
-            return learnt, held_out
-    raise InputError(f"{len(tweets)} training rows cannot be split so that both parts hold both classes")
 
 
 def unlabelled_apart_from(tweets: pd.DataFrame, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
 from pipeline.vectors.space import vectors
 from pipeline.verdict.generation_table import render
@@ -42,7 +43,6 @@ from pipeline.verdict.sample_quality import (
     points,
     right_after,
 )
-from pipeline.verdict.subsets import nested_order
 
 OUT = Path("generation")
 

@@ -23,9 +23,9 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, written_whole
 from pipeline.store import store_folder
-from pipeline.verdict.subsets import nested_order
 
 OUT = Path("learning_curve")
 
