@@ -30,14 +30,16 @@ repro: install ## raw tweets to submission/submission.csv and the comparison tab
 readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table
 
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
 test: install ## all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: install ## lint, format, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
