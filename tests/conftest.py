@@ -10,7 +10,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of their own would stand in each other's way
+if (
+    "PYTEST_XDIST_WORKER" in os.environ
+):  # the workers share the cores: threads of their own would stand in each other's way
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 from pipeline.contracts import Prepared, read_params

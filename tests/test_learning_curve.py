@@ -9,9 +9,10 @@ from conftest import ROOT
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.contracts import InputError, Prepared, read_params, validated
 from pipeline.verdict import crossover, learning_curve
 from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, sizes_of, stored_point
+from pipeline.verdict.scored import TwinsParams
 
 
 def test_subsets_are_stratified_and_keep_near_duplicates_together(sample: Prepared) -> None:
@@ -144,3 +145,10 @@ def test_the_metrics_of_a_curve_are_those_of_its_rows() -> None:
         assert width == pytest.approx(4 * np.sqrt(share * (1 - share) / len(rows)), rel=0.8)
     page = crossover.render({"a": found.reset_index()}, [], 300)
     assert f"{found.loc[64, 'accuracy']:.3f} [" in page
+
+
+def test_the_twins_of_the_params_are_pairs() -> None:
+    pairs = read_params("twins", TwinsParams, ROOT / "params.yaml").pairs
+    assert ("naive_bayes", "logistic") in pairs
+    with pytest.raises(InputError, match=r"twins\.pairs\.0"):
+        validated(TwinsParams, {"pairs": [["alone"]]}, "twins")

@@ -1,6 +1,7 @@
 """The rows that classifiers scored, and what their scores decide."""
 
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
@@ -14,7 +15,7 @@ THRESHOLD = 0.5
 
 
 class TwinsParams(Params):
-    pairs: list[tuple[str, str]] = Field(strict=False)
+    pairs: list[Annotated[tuple[str, str], Field(strict=False)]]
     """A generative and a discriminative classifier that differ in nothing else."""
 
 
