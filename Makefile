@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro test check format readme lock clean
+.PHONY: help install repro study test check format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,9 @@ readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+study: install ## write docs/study.md from the last run
+	$(BIN)/python -m pipeline.verdict.study
 
 test: install ## all tests
 	$(PYTEST)
@@ -53,4 +56,4 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
 
 clean: ## all that dvc repro made
-	rm -rf data/embed data/prepared predictions costs models training release transcripts generation evaluate submission
+	rm -rf data/embed data/prepared predictions costs models training release transcripts generation evaluate submission learning_curve crossover robustness

@@ -165,6 +165,13 @@ def test_a_gaussian_of_few_tweets_in_many_dimensions_is_found() -> None:
     assert (np.diff(variances) <= 0).all()
 
 
+def test_a_class_whose_tweets_are_nearly_all_one_can_be_fitted() -> None:
+    tweets, labels = two_clouds(16)
+    tweets.loc[np.flatnonzero(labels)[1:], "group"] = 999
+    model = gaussian.fit(tweets, labels, params_of("gaussian"))
+    assert ((gaussian.predict(model, tweets) > 0.5) == labels).mean() > 0.8
+
+
 def test_one_component_of_a_mixture_is_a_gaussian() -> None:
     tweets, labels = two_clouds()
     model = mixture.fit(tweets, labels, params_of("mixture", dimensions=4, components=[1], regularisation=0.0))

@@ -44,7 +44,12 @@ def log_densities(log_odds: np.ndarray, prior: float) -> np.ndarray:
 def of_inner_fold(
     features: BaseEstimator, classifiers: Sequence[BaseEstimator], x: Features, labels: np.ndarray, split: np.ndarray
 ) -> np.ndarray:
-    """Log-odds of the rows that one inner fold holds out, by each classifier on these features: (classifiers, rows)."""
+    """Log-odds of the rows that one inner fold holds out, by each classifier on these features: (classifiers, rows).
+
+    All 0 where the others hold less than two rows of a class: of few labels, many may be near-duplicates of each other.
+    """
+    if np.bincount(labels[split[0]], minlength=2).min() < 2:
+        return np.zeros((len(classifiers), len(split[1])))
     learnt, held_out = (x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows] for rows in split)
     features = clone(features).fit(learnt, labels[split[0]])
     learnt, held_out = features.transform(learnt), features.transform(held_out)

@@ -1,6 +1,6 @@
 """The page of the study, and its figure, from what a run found: every number in it is filled in, none is typed.
 
-in:  docs/study.template.md, evaluate/scores.csv, paired.csv and costs.csv, crossover/curves.csv and twins.csv
+in:  docs/study.template.md, the tables of evaluate/ and crossover/, the pages of crossover/, robustness/ and generation/
 out: docs/study.md, docs/learning_curves.svg
 run: make study   (or python -m pipeline.verdict.study, after a run on the tweets that the page is about)
 
@@ -30,6 +30,14 @@ def read_csv(path: str) -> pd.DataFrame:
         return pd.read_csv(path)
     except (OSError, pd.errors.EmptyDataError):
         raise InputError(f"{path}: no such table; run `dvc repro` first") from None
+
+
+def read_page(stage: str) -> str:
+    """The page that a stage has written."""
+    path = Path(stage) / "table.md"
+    if not path.is_file():
+        raise InputError(f"{path}: no such page; run `dvc repro {stage}` first")
+    return path.read_text(encoding="utf-8").strip()
 
 
 def by_school(scores: pd.DataFrame, costs: pd.DataFrame) -> str:
@@ -106,7 +114,9 @@ def main() -> None:
         "rows": number(scores["rows"].max()),
         "table": by_school(scores, costs),
         "pairs": pairs_table(paired[[pair in pairs for pair in zip(paired["a"], paired["b"], strict=True)]]),
-        "curves": Path("crossover/table.md").read_text(encoding="utf-8").strip(),
+        "curves": read_page("crossover"),
+        "robustness": read_page("robustness"),
+        "generation": read_page("generation"),
     }
     template = (DOCS / "study.template.md").read_text(encoding="utf-8")
     write_text(DOCS / "study.md", fill(template, values))
