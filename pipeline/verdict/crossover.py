@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.scored import TwinsParams, decide
+from pipeline.verdict.table import with_interval
 
 OUT = Path("crossover")
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
@@ -164,10 +165,6 @@ def find_crossing(
     )
 
 
-def with_interval(value: float, low: float, high: float) -> str:
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
 def points(value: float, low: float, high: float) -> str:
     return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
 
@@ -182,10 +179,7 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
     for metric, title in SHOWN.items():
         table = pd.DataFrame(
             {
-                name: {
-                    row["size"]: with_interval(row[metric], row[f"{metric}_low"], row[f"{metric}_high"])
-                    for row in curve.to_dict("records")
-                }
+                name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}
                 for name, curve in curves.items()
             }
         ).sort_index()
