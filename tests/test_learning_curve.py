@@ -10,7 +10,7 @@ from conftest import ROOT
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Prepared, read_params, validated
-from pipeline.verdict import crossover, learning_curve
+from pipeline.verdict import crossover, learning_curve, prompt_curve
 from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, sizes_of, stored_point
 from pipeline.verdict.scored import TwinsParams
 
@@ -152,3 +152,34 @@ def test_the_twins_of_the_params_are_pairs() -> None:
     assert ("naive_bayes", "logistic") in pairs
     with pytest.raises(InputError, match=r"twins\.pairs\.0"):
         validated(TwinsParams, {"pairs": [["alone"]]}, "twins")
+
+
+def asked_about(sample: Prepared, rng: np.random.Generator, count: int = 300) -> pd.DataFrame:
+    """Tweets that an LLM was asked about, which likes one answer whatever the tweet: it is right, but never below one half."""
+    tweets = sample.train.sample(count, random_state=0).sort_index()
+    log_odds = 6 + 3 * (tweets["target"] - 0.5) + rng.normal(size=count)
+    return tweets.assign(score=1 / (1 + np.exp(-log_odds)))
+
+
+def test_a_prompt_without_labels_is_a_level(sample: Prepared) -> None:
+    tweets = asked_about(sample, np.random.default_rng(0))
+    curve = prompt_curve.level(tweets, [(0, 16), (0, 128), (1, 16)])
+    known = tweets.set_index("id")["score"]
+    assert (curve["score"].to_numpy() == known.loc[curve["id"]].to_numpy()).all()
+    few, many = (curve[(curve["seed"] == 0) & (curve["size"] == size)] for size in (16, 128))
+    assert few["id"].tolist() == many["id"].tolist() == tweets.loc[tweets["fold"] == 0, "id"].tolist()
+    assert set(curve.loc[curve["seed"] == 1, "fold"]) == {1}
+
+
+def test_platt_scaling_learns_from_labels_of_other_folds_only(sample: Prepared) -> None:
+    tweets = asked_about(sample, np.random.default_rng(0))
+    tweets.loc[tweets.index[0], "score"] = np.nan  # could not be read
+    curve = prompt_curve.platt(tweets, [(0, 16), (0, 128)]).merge(tweets[["id", "target"]], on="id")
+    right = {size: ((part["score"] > 0.5) == part["target"]).mean() for size, part in curve.groupby("size")}
+    held_out = tweets[tweets["fold"] == 0]
+    assert (held_out["score"] > 0.5).all(), "without labels all are called positive"
+    assert right[128] > 0.85
+    assert tweets["id"].iloc[0] not in set(curve["id"])
+    flipped = tweets.assign(train_target=tweets["train_target"].where(tweets["fold"] != 0, 1 - tweets["train_target"]))
+    again = prompt_curve.platt(flipped, [(0, 16), (0, 128)])
+    assert (again["score"].to_numpy() == curve["score"].to_numpy()).all()

@@ -56,7 +56,6 @@ class Fitted:
     space: Pipeline
     network: Network
     rule: BayesRule
-    validation_loss: list[float]
 
     def parameters(self) -> int:
         return sum(parameter.numel() for parameter in self.network.parameters())
@@ -92,10 +91,10 @@ def descend(
     held_out: tuple[torch.Tensor, torch.Tensor],
     params: DescentParams,
     seed: int,
-) -> list[float]:
+) -> None:
     """Minimise the mean loss over rows x, shape (n, d), with labels y; ends with the weights of the best epoch.
 
-    Returns the held-out loss after each epoch, always at the same noise.
+    The best is that of the lowest held-out loss, always at the same noise.
     """
     optimizer = torch.optim.AdamW(network.parameters(), params.learning_rate, weight_decay=params.weight_decay)
     steps = params.epochs * -(-len(x) // params.batch_size)
@@ -121,7 +120,6 @@ def descend(
         if losses[-1] == min(losses):
             best = copy.deepcopy(network.state_dict())
     network.load_state_dict(best)
-    return losses
 
 
 def fit_density(
@@ -147,10 +145,10 @@ def fit_density(
     x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
     y = torch.tensor(labels, device=device)
     network = build(params).to(device)
-    losses = descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
+    descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
     prior = 0.0 if holds_prior else prior_log_odds(labels[known])
     rule = fit_bayes_rule(log_densities(network, x[held]), labels[held], prior)
-    return Fitted(space, network, rule, losses)
+    return Fitted(space, network, rule)
 
 
 def log_densities(network: Network, x: torch.Tensor, rows: int = 1000) -> np.ndarray:

@@ -67,7 +67,12 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, seed: i
     """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
     prior = prior_log_odds(labels)
     inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=seed)
-    splits = list(inner.split(labels, labels, tweets["group"]))
+    # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
+    splits = [
+        (learnt, held)
+        for learnt, held in inner.split(labels, labels, tweets["group"])
+        if np.bincount(labels[learnt], minlength=2).min() >= 2
+    ]
     out_of_fold = {}
     for components in params.components:
         found = np.zeros((len(labels), 2))
