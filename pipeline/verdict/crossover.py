@@ -177,14 +177,13 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
     """The page: each metric by number of labels, and each pair's crossing."""
     lines = [f"On held-out tweets, 95 % intervals by bootstrap over seeds and near-duplicate groups ({draws:,} draws)."]
     for metric, title in SHOWN.items():
-        table = pd.DataFrame(
-            {
-                name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}
-                for name, curve in curves.items()
-            }
-        ).sort_index()
-        table.index = [f"{size:,}" for size in table.index]
-        lines += ["", f"{title} by number of labels:", "", table.fillna("–").rename_axis("Labels").to_markdown()]
+        by_size = {
+            name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}
+            for name, curve in curves.items()
+        }
+        table = pd.DataFrame.from_dict(by_size, orient="index").sort_index(axis="columns").fillna("–")
+        table.columns = [f"{size:,}" for size in table.columns]
+        lines += ["", f"{title} by number of labels:", "", table.rename_axis("Classifier").to_markdown()]
     if twins:
         rows = pd.DataFrame(
             {

@@ -1,7 +1,7 @@
-"""The page of the study, and its figure, from what a run found: every number in it is filled in, none is typed.
+"""The page of the study, and its figures, from what a run found: every number in it is filled in, none is typed.
 
 in:  docs/study.template.md, the tables of evaluate/ and crossover/, the pages of crossover/, robustness/ and generation/
-out: docs/study.md, docs/learning_curves.svg
+out: docs/study.md, docs/learning_curves.svg, docs/learning_curves_vectors.svg
 run: make study   (or python -m pipeline.verdict.study, after a run on the tweets that the page is about)
 
 In the template `{scores[naive_bayes].accuracy}` stands for a number with its interval; what is not there is an error.
@@ -17,6 +17,7 @@ import pandas as pd
 import vl_convert
 
 from pipeline.contracts import InputError, read_params, run, write_text
+from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.scored import TwinsParams
 from pipeline.verdict.table import markdown, number, pairs_table, with_interval
 
@@ -81,10 +82,10 @@ def twins_filled(row: pd.Series) -> SimpleNamespace:
     )
 
 
-def figure(curves: pd.DataFrame) -> str:
+def figure(curves: pd.DataFrame, title: str) -> str:
     """The learning curves as SVG, through the chart that `dvc plots` draws them with."""
     spec = CHART.read_text(encoding="utf-8")
-    filled_in = {"TITLE": "Accuracy on held-out tweets by number of labels", "X": "size", "Y": "accuracy"}
+    filled_in = {"TITLE": title, "X": "size", "Y": "accuracy"}
     filled_in |= {"X_LABEL": "labels", "Y_LABEL": "accuracy"}
     for name, value in filled_in.items():
         spec = spec.replace(f"<DVC_METRIC_{name}>", value)
@@ -108,6 +109,8 @@ def main() -> None:
     paired, curves = read_csv("evaluate/paired.csv"), read_csv("crossover/curves.csv")
     twins = read_csv("crossover/twins.csv")
     pairs = read_params("twins", TwinsParams).pairs
+    known = read_params("learning_curve", LearningCurveParams).curves
+    of_vectors = {name for name, curve in known.items() if curve.family.startswith("vectors.")}
     values: dict[str, Any] = {
         "scores": {str(name): filled(row) for name, row in scores.iterrows()},
         "twins": {f"{row['generative']}-{row['discriminative']}": twins_filled(row) for _, row in twins.iterrows()},
@@ -120,7 +123,15 @@ def main() -> None:
     }
     template = (DOCS / "study.template.md").read_text(encoding="utf-8")
     write_text(DOCS / "study.md", fill(template, values))
-    write_text(DOCS / "learning_curves.svg", figure(curves))
+    of_families = curves["series"].isin(of_vectors - {name for pair in pairs for name in pair})
+    over_embeddings = curves["series"].isin(of_vectors)
+    write_text(
+        DOCS / "learning_curves.svg", figure(curves[~of_families], "Accuracy on held-out tweets by number of labels")
+    )
+    write_text(
+        DOCS / "learning_curves_vectors.svg",
+        figure(curves[over_embeddings], "The families over sentence embeddings: accuracy by number of labels"),
+    )
 
 
 if __name__ == "__main__":
