@@ -9,7 +9,7 @@ from conftest import ROOT, Command
 from ruamel.yaml import YAML
 from scipy.special import expit
 
-from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared
+from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared, validated
 
 torch = pytest.importorskip("torch")
 
@@ -32,7 +32,15 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     """A small language model of random weights."""
     encoder_params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
     made = make_tiny(request.param, tmp_path_factory.mktemp(request.param), encoder_params)
-    changes = {"train_rows": None, "learning_rate": 1e-2, "epochs": 5, "batch_size": 10, "hidden_dropout": 0.0}
+    changes = {
+        "train_rows": None,
+        "adapters": "shared",
+        "layers": None,
+        "learning_rate": 1e-2,
+        "epochs": 5,
+        "batch_size": 10,
+        "hidden_dropout": 0.0,
+    }
     own = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml")
     return own.model_copy(update={**changes, "base_model": made.base_model, "device": "cpu", "precision": "fp32"})
 
@@ -47,14 +55,17 @@ def some(sample: Prepared, count: int = 5) -> tuple[pd.DataFrame, np.ndarray]:
 def untrained(params: ClassLmParams) -> class_lm.ClassLm:
     """A model whose adapters do something, at random."""
     torch.manual_seed(0)
-    network, tokenizer = class_lm.with_adapters(params)
-    for name, parameter in network.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.1)
-    return class_lm.ClassLm(network, tokenizer, params, BayesRule(0.3, 0.5))
+    networks = []
+    for _ in range(2 if params.adapters == "per_class" else 1):
+        network, tokenizer = class_lm.with_adapters(params)
+        for name, parameter in network.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(parameter, std=0.1)
+        networks.append(network)
+    return class_lm.ClassLm(networks, tokenizer, params, BayesRule(0.3, 0.5))
 
 
-def by_hand(model: class_lm.ClassLm, text: str, label: str) -> float:
+def by_hand(model: class_lm.ClassLm, text: str, label: str, network: int = 0) -> float:
     """log p(text, end of text | label): each token's from a pass over all that comes before it, and nothing else."""
     prefix = model.tokenizer(f"{label}:", add_special_tokens=False)["input_ids"]
     start = [] if model.tokenizer.bos_token_id is None else [model.tokenizer.bos_token_id]
@@ -62,7 +73,7 @@ def by_hand(model: class_lm.ClassLm, text: str, label: str) -> float:
     total = 0.0
     for place, token in enumerate(tweet):
         seen = torch.tensor([[*start, *prefix, *tweet[:place]]])
-        total += model.network.eval()(input_ids=seen).logits[0, -1].log_softmax(dim=0)[token].item()
+        total += model.networks[network].eval()(input_ids=seen).logits[0, -1].log_softmax(dim=0)[token].item()
     return total
 
 
@@ -87,9 +98,9 @@ def test_a_tweets_score_depends_on_no_other_tweet_and_on_no_padding(tiny: ClassL
     for number in (3, 7):
         assert model.log_likelihoods(model.rows(tweets.iloc[[number]])) == pytest.approx(together[[number]], abs=1e-3)
     batch, _ = next(encoder.batches(model.rows(tweets.iloc[[3]]), model.tokenizer, 1, [0]))
-    plain = model.objective().outputs(model.network, batch)
+    plain = model.objective().outputs(model.networks[0], batch)
     wider = {name: torch.nn.functional.pad(tensor, (0, 9)) for name, tensor in batch.items()}
-    assert torch.allclose(model.objective().outputs(model.network, wider), plain, atol=1e-3)
+    assert torch.allclose(model.objective().outputs(model.networks[0], wider), plain, atol=1e-3)
 
 
 def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,9 +113,9 @@ def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: py
     rows = model.rows(pd.DataFrame({"text": ["fire", "houses burned down near the river"]}), np.array([1.0, 0.0]))
     batch, _ = next(encoder.batches(rows, model.tokenizer, 2, [0, 1]))
     labels = batch.pop("labels")
-    loss, _ = model.objective().loss(model.network, batch, labels)
+    loss, _ = model.objective().loss(model.networks[0], batch, labels)
     ((logits, tokens),) = told
-    assert logits.shape == (sum(rows["length"]), model.network.config.vocab_size)
+    assert logits.shape == (sum(rows["length"]), model.networks[0].config.vocab_size)
     assert tokens.tolist() == [token for ids in rows["input_ids"] for token in ids]
     own = model.log_likelihoods(rows)[[0, 1], [1, 0]]
     assert loss.item() == pytest.approx(-own.sum(), rel=1e-4)
@@ -128,6 +139,14 @@ def test_a_model_that_reads_ahead_is_refused(tmp_path: Path) -> None:
         causal_lm.load(bert.base_model)
 
 
+def test_a_network_a_class_reads_the_tweet_alike(tiny: ClassLmParams) -> None:
+    model, texts = untrained(tiny.model_copy(update={"adapters": "per_class"})), ["houses burned down", "fire"]
+    found = model.log_likelihoods(model.rows(pd.DataFrame({"text": texts})))
+    expected = [[by_hand(model, text, "tweet", network) for network in (0, 1)] for text in texts]
+    assert found == pytest.approx(np.array(expected), abs=1e-3)
+    assert np.abs(found[:, 0] - found[:, 1]).min() > 1e-3, "the networks differ"
+
+
 # --- what is learnt -----------------------------------------------------------------------------------------------------
 
 
@@ -135,12 +154,34 @@ def test_a_model_that_reads_ahead_is_refused(tmp_path: Path) -> None:
 def test_it_overfits_ten_rows(tiny: ClassLmParams, sample: Prepared, objective: str) -> None:
     rows, labels = some(sample)
     params = tiny.model_copy(update={"objective": objective, "epochs": 40, "learning_rate": 3e-2})
-    model = class_lm.ClassLm(*class_lm.with_adapters(params), params, BayesRule(0.0))
+    network, tokenizer = class_lm.with_adapters(params)
+    model = class_lm.ClassLm([network], tokenizer, params, BayesRule(0.0))
     read = model.rows(rows, labels.astype(float))
-    history = training.train(model.network, model.tokenizer, read, None, params, model.objective(), seed=0)
+    history = training.train(network, model.tokenizer, read, None, params, model.objective(), seed=0)
     assert ((class_lm.predict(model, rows) > 0.5) == labels).all()
     assert history.loss[-1] < (0.05 if objective == "discriminative" else 0.85 * history.loss[0])
     assert np.isnan(history.accuracy).all() == (objective == "generative")
+
+
+def test_a_network_a_class_learns_from_its_own_tweets(tiny: ClassLmParams, sample: Prepared) -> None:
+    rows, labels = some(sample, 20)
+    params = tiny.model_copy(update={"adapters": "per_class", "validation": 0.2, "epochs": 10, "learning_rate": 3e-2})
+    model = class_lm.fit(rows, labels, params)
+    assert all(history.loss[-1] < history.loss[0] for history in model.histories)
+    learnt, _ = class_lm.split_by_group(rows, labels, 0.2, 0)
+    found = model.log_likelihoods(model.rows(rows.iloc[learnt]))
+    assert ((found[:, 1] > found[:, 0]) == labels[learnt]).mean() > 0.9
+    changed = rows.assign(text=rows["text"].where(labels == 0, "something else"))
+    again = class_lm.fit(changed, labels, params)
+    assert again.histories[0].loss == model.histories[0].loss
+    assert again.histories[1].loss != model.histories[1].loss
+
+
+def test_one_network_of_one_class_has_no_say_in_between(tiny: ClassLmParams) -> None:
+    with pytest.raises(InputError, match="adapters: shared"):
+        validated(
+            ClassLmParams, tiny.model_dump() | {"adapters": "per_class", "objective": "discriminative"}, "class_lm"
+        )
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
@@ -149,7 +190,7 @@ def test_the_held_out_loss_is_that_of_training(tiny: ClassLmParams, sample: Prep
     rows, labels = some(sample, 3)
     read = model.rows(rows, labels.astype(float))
     batch, _ = next(encoder.batches(read, model.tokenizer, len(read), list(range(len(read)))))
-    loss, _ = model.objective().loss(model.network, dict(batch), batch.pop("labels"))
+    loss, _ = model.objective().loss(model.networks[0], dict(batch), batch.pop("labels"))
     outputs = torch.tensor(model.log_likelihoods(read))
     assert model.objective().held_out(outputs, torch.tensor(labels))[0] == pytest.approx(loss.item() / 6, rel=1e-4)
 
@@ -160,7 +201,7 @@ def test_the_best_epoch_is_gone_back_to(tiny: ClassLmParams, sample: Prepared) -
     model = class_lm.fit(rows, labels, params)
     _, held_out = class_lm.split_by_group(rows, labels, 0.3, 0)
     own = model.log_likelihoods(model.rows(rows.iloc[held_out]))[np.arange(len(held_out)), labels[held_out]]
-    assert -own.mean() == pytest.approx(min(model.history.validation_loss), rel=0.01)
+    assert -own.mean() == pytest.approx(min(model.histories[0].validation_loss), rel=0.01)
 
 
 def test_scores_are_those_of_float32_whatever_training_computes_in(tiny: ClassLmParams, sample: Prepared) -> None:
@@ -169,10 +210,10 @@ def test_scores_are_those_of_float32_whatever_training_computes_in(tiny: ClassLm
     rounded = untrained(tiny.model_copy(update={"precision": "bf16"}))
     assert (rounded.log_likelihoods(rounded.rows(tweets)) == before).all()
     training_computes = rounded.objective(torch.bfloat16)
-    found = training.predict_outputs(rounded.network, rounded.tokenizer, rounded.rows(tweets), 10, training_computes)
+    found = training.predict_outputs(rounded.networks[0], rounded.tokenizer, rounded.rows(tweets), 10, training_computes)
     assert found.numpy() == pytest.approx(before, rel=0.01)
     assert np.abs(found.numpy() - before).max() > 1e-3
-    model.network.merge_adapter()
+    model.networks[0].merge_adapter()
     assert model.log_likelihoods(model.rows(tweets)) == pytest.approx(before, abs=1e-3)
 
 
@@ -182,7 +223,7 @@ def test_reused_layers_say_what_they_said(tiny: ClassLmParams, sample: Prepared)
     frozen = class_lm.frozen_part(params)
     assert frozen is not None
     plain, reusing = class_lm.fit(rows, labels, params), class_lm.fit(rows, labels, params, frozen=frozen)
-    assert reusing.history.loss == pytest.approx(plain.history.loss, rel=1e-4)
+    assert reusing.histories[0].loss == pytest.approx(plain.histories[0].loss, rel=1e-4)
     assert class_lm.predict(reusing, sample.test) == pytest.approx(class_lm.predict(plain, sample.test), abs=1e-3)
 
 
@@ -206,7 +247,7 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
     with pytest.raises(KeyboardInterrupt):
         class_lm.fit(rows, labels, params, resumable=True)
     broken = class_lm.fit(rows, labels, params, resumable=True)
-    assert broken.history.loss == whole.history.loss
+    assert broken.histories[0].loss == whole.histories[0].loss
     assert (class_lm.predict(broken, sample.test) == class_lm.predict(whole, sample.test)).all()
     before = len(steps)
     class_lm.fit(rows, labels, params, resumable=True)
@@ -237,7 +278,7 @@ def test_the_twins_learn_from_the_same_nested_rows(
     monkeypatch.setattr(class_lm, "split_by_group", lambda rows, *_: note("class_lm", rows))
     monkeypatch.setattr(lora, "split", lambda rows, *_: note("lora", rows))
     head = read_params("lora.smollm2", LoraParams, ROOT / "params.yaml").model_copy(
-        update={"base_model": tiny.base_model, "device": "cpu"}
+        update={"base_model": tiny.base_model, "device": "cpu", "layers": None}
     )
     for seed, count in ((0, 16), (1, 16)):
         for family in read.values():
@@ -254,7 +295,13 @@ def test_the_twins_of_the_params_have_the_same_budget() -> None:
     for preset in OBJECTIVES:
         own = read_params(f"class_lm.{preset}", ClassLmParams, ROOT / "params.yaml").model_dump()
         assert own["objective"] == preset
-        assert {name for name in own.keys() & head.keys() if own[name] != head[name]} == set()
+        assert {name for name in own.keys() & head.keys() if own[name] != head[name]} <= {
+            "learning_rate",
+            "rank",
+            "alpha",
+        }
+        sets = 2 if own["adapters"] == "per_class" else 1
+        assert (sets * own["rank"], sets * own["alpha"]) == (head["rank"], head["alpha"])
 
 
 @pytest.mark.slow

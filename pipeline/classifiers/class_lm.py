@@ -1,6 +1,7 @@
-"""A language model that writes the tweets of either class, after the label's name, through low-rank adapters: p(tweet | label).
+"""A language model that writes the tweets of either class, through low-rank adapters: p(tweet | label).
 
-One adapter serves both classes; the label is a prefix of the text. A tweet is classified by Bayes' rule, as by the generative
+Each class has adapters of its own; or both share one set, and the label's name before the tweet says which it is (the
+independent and the shared models of Yogatama et al.). A tweet is classified by Bayes' rule, as by the generative
 classifiers of Yogatama et al. 2017 (https://arxiv.org/abs/1703.01898) and the noisy channel of Min et al. 2022
 (https://arxiv.org/abs/2108.04106), at a temperature that is fitted to held-out tweets. What is minimised is
 
@@ -40,20 +41,28 @@ from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.contracts import read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype
 
+ANY_CLASS = "tweet"
+"""What announces a tweet to a network that knows one class."""
+
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """An `Objective` whose outputs are log p(tweet | label) for both labels, shape (n, 2)."""
+    """An `Objective` whose outputs are log p(tweet | prefix), shape (n, prefixes)."""
 
     prefixes: list[list[int]]
+    """Of class 0 and of class 1; or one, of a network that knows one class only."""
     prior: float
     """log p(1) / p(0)."""
     discriminative: bool
     dtype: torch.dtype
     frozen: FrozenLayers | None = None
 
+    @property
+    def width(self) -> int:
+        return len(self.prefixes)
+
     def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
-        return self.of(network, batch, torch.tensor([[0, 1]]).expand(len(batch["input_ids"]), 2))
+        return self.of(network, batch, every_prefix(batch, self.prefixes))
 
     def of(self, network: Network, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
         classes = classes.to(network.device)
@@ -62,58 +71,75 @@ class Likelihoods:
     def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The generative one needs the tweet under its own label only, and so knows of no tweet whether it is told right."""
         if not self.discriminative:
-            return -self.of(network, batch, labels.long()[:, None]).sum(), torch.tensor(torch.nan)
+            return -self.of(network, batch, self.own(labels)).sum(), torch.tensor(torch.nan)
         log_odds = self.log_odds(self.outputs(network, batch))
         loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds), reduction="sum")
         return loss, ((log_odds > 0) == (labels > 0.5)).sum()
+
+    def own(self, labels: torch.Tensor) -> torch.Tensor:
+        """The number of each label's prefix, shape (n, 1)."""
+        return labels.long()[:, None].clamp(max=len(self.prefixes) - 1)
 
     def log_odds(self, outputs: torch.Tensor) -> torch.Tensor:
         """log p(1 | tweet) / p(0 | tweet) by Bayes' rule, shape (n,)."""
         return outputs[:, 1] - outputs[:, 0] + self.prior
 
     def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        of_own = -outputs.gather(1, self.own(labels)).mean().item()
+        if len(self.prefixes) == 1:
+            return of_own, float("nan")
         log_odds = self.log_odds(outputs)
         right = ((log_odds > 0) == (labels > 0.5)).float().mean().item()
-        if self.discriminative:
-            loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds))
-        else:
-            loss = -outputs.gather(1, labels.long()[:, None]).mean()
-        return loss.item(), right
+        if not self.discriminative:
+            return of_own, right
+        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item(), right
+
+
+def every_prefix(batch: Batch, prefixes: list[list[int]]) -> torch.Tensor:
+    """For each row of the batch the numbers of all prefixes, shape (rows, prefixes)."""
+    return torch.arange(len(prefixes)).expand(len(batch["input_ids"]), -1)
 
 
 @dataclass
 class ClassLm:
     """A fitted model, all that `predict` needs, and what its training was like."""
 
-    network: PeftModel
+    networks: list[PeftModel]
+    """One of both classes, or one of class 0 and one of class 1."""
     tokenizer: PreTrainedTokenizerBase
     params: ClassLmParams
     rule: BayesRule
     frozen: FrozenLayers | None = None
-    history: History = field(default_factory=History)
+    histories: list[History] = field(default_factory=list)
+    """Of each network's training."""
 
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
-        prefixes = causal_lm.label_prefixes(self.tokenizer, self.params.labels)
+        announced_by = self.params.labels if len(self.networks) == 1 else [ANY_CLASS]
+        prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
 
     def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
-        """The tweets' tokens; the network's frozen layers have then seen them, after both labels."""
-        base, objective = self.network.get_base_model(), self.objective()
-        rows = causal_lm.tokenize(base, self.tokenizer, tweets, objective.prefixes, self.params.max_tokens, labels)
-        if self.frozen is not None:
+        """The tweets' tokens; the networks' frozen layers have then seen them, after each prefix."""
+        prefixes = self.objective().prefixes
+        bases = [network.get_base_model() for network in self.networks]
+        rows = causal_lm.tokenize(bases[0], self.tokenizer, tweets, prefixes, self.params.max_tokens, labels)
+        if self.frozen is None:
+            return rows
+        for base in bases:
             batches = encoder.batches(rows, self.tokenizer, self.params.batch_size, encoder.longest_first(rows))
-            both = (
-                causal_lm.announced(batch, objective.prefixes, torch.tensor([[0, 1]]).expand(len(numbers), 2))
-                for batch, numbers in batches
-            )
-            self.frozen.stand_in(base, both, torch.float32)
+            read = (causal_lm.announced(batch, prefixes, every_prefix(batch, prefixes)) for batch, _ in batches)
+            self.frozen.stand_in(base, read, torch.float32)
         return rows
 
     def log_likelihoods(self, rows: Dataset) -> np.ndarray:
         """log p(tweet | label) of each row, shape (n, 2)."""
-        outputs = training.predict_outputs(self.network, self.tokenizer, rows, self.params.batch_size, self.objective())
-        return np.asarray(outputs.numpy(), dtype=np.float64)
+        size, objective = self.params.batch_size, self.objective()
+        by_network = [
+            training.predict_outputs(network, self.tokenizer, rows, size, objective).numpy()
+            for network in self.networks
+        ]
+        return np.concatenate(by_network, axis=1, dtype=np.float64)
 
 
 def with_adapters(params: ClassLmParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
@@ -141,23 +167,30 @@ def fit(
     `frozen` is shared between calls; `resumable` keeps each epoch in the store, and goes on from there.
     """
     tweets, labels = first_rows(tweets, labels, params.train_rows)
-    torch.manual_seed(seed)
-    network, tokenizer = with_adapters(params)
-    network.to(choose_device(params.device))
-    model = ClassLm(network, tokenizer, params, BayesRule(prior_log_odds(labels)), frozen)
-    objective = model.objective(choose_dtype(params.precision, network.device))
-    # The weights stay whole, for the scores: rounding them anew in each step is little of its work.
-    adapters.make_fast(network, torch.float32)
+    networks = []
+    for _ in range(2 if params.adapters == "per_class" else 1):
+        torch.manual_seed(seed)
+        network, tokenizer = with_adapters(params)
+        network.to(choose_device(params.device))
+        # The weights stay whole, for the scores: rounding them anew in each step is little of its work.
+        adapters.make_fast(network, torch.float32)
+        networks.append(network)
+    model = ClassLm(networks, tokenizer, params, BayesRule(prior_log_odds(labels)), frozen)
+    objective = model.objective(choose_dtype(params.precision, networks[0].device))
     parts = split_by_group(tweets, labels, params.validation, seed)
-    rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in parts)
-    checkpoint = None
-    if resumable:
-        own = (causal_lm, sys.modules[__name__])
-        checkpoint = checkpoints.checkpoint_path(network, params, objective.dtype, [rows, held_out], seed, *own)
-    model.history = training.train(
-        network, tokenizer, rows, held_out, params, objective, seed=seed, checkpoint=checkpoint
-    )
-    network.merge_adapter()  # from here on it only predicts
+    for label, network in enumerate(networks):
+        of_network = parts if len(networks) == 1 else [part[labels[part] == label] for part in parts]
+        rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in of_network)
+        checkpoint = None
+        if resumable:
+            own = (causal_lm, sys.modules[__name__])
+            checkpoint = checkpoints.checkpoint_path(network, params, objective.dtype, [rows, held_out], seed, *own)
+        history = training.train(
+            network, tokenizer, rows, held_out, params, objective, seed=seed, checkpoint=checkpoint
+        )
+        model.histories.append(history)
+        network.merge_adapter()  # from here on it only predicts
+    held_out = model.rows(tweets.iloc[parts[1]])
     model.rule = fit_bayes_rule(model.log_likelihoods(held_out), labels[parts[1]], objective.prior)
     return model
 
@@ -188,6 +221,8 @@ def main() -> None:
     prepared = read_prepared()
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(with_adapters(params)[0])
+    if params.adapters == "per_class":
+        trainable, total = 2 * trainable, total + trainable
 
     def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[ClassLm]:
         """One model a seed."""
@@ -198,7 +233,7 @@ def main() -> None:
         return mean_log_odds(np.stack([predict(model, tweets) for model in models]))
 
     def seconds(models: list[ClassLm]) -> float:
-        return sum(model.history.seconds for model in models)
+        return sum(history.seconds for model in models for history in model.histories)
 
     fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
     spent = max(fitted.fit_seconds, sum(fitted.kept))  # also by runs that were interrupted

@@ -112,14 +112,18 @@ def cross_entropy(
 class Objective(Protocol):
     """What a training minimises, and what its network says about a batch."""
 
+    @property
+    def width(self) -> int:
+        """How many outputs a row has, k."""
+
     def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Summed over the rows, of labels in [0, 1], shape (n,); and how many rows it tells apart rightly, NaN if unknown."""
 
     def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
-        """What the scores are made of, shape (n, 2)."""
+        """What the scores are made of, shape (n, k)."""
 
     def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy of rows with these outputs, shape (n, 2), and labels, shape (n,)."""
+        """Mean loss and accuracy of rows with these outputs, shape (n, k), and labels, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,10 @@ class Classification:
     frozen: FrozenLayers | None = None
     weights: torch.Tensor | None = None
     smoothing: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return 2
 
     def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.outputs(network, batch)
@@ -266,9 +274,9 @@ def predict_outputs(
     batch_size: int,
     objective: Objective,
 ) -> torch.Tensor:
-    """The objective's outputs of all rows, shape (n, 2), in their order, on the CPU; several processes share the work."""
+    """The objective's outputs of all rows, shape (n, k), in their order, on the CPU; several processes share the work."""
     state = processes()
-    outputs = torch.zeros(len(rows), 2, device=network.device)
+    outputs = torch.zeros(len(rows), objective.width, device=network.device)
     everything = list(batches(rows, tokenizer, batch_size, longest_first(rows)))
     network.eval()
     with tqdm(total=len(everything), desc="  predicting", unit="batch", leave=False) as progress:
