@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import vl_convert
 
+from pipeline.classifiers.class_lm_params import ClassLmParams
 from pipeline.contracts import InputError, read_params, run, write_text
 from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.scored import TwinsParams
@@ -115,6 +116,7 @@ def main() -> None:
         "scores": {str(name): filled(row) for name, row in scores.iterrows()},
         "twins": {f"{row['generative']}-{row['discriminative']}": twins_filled(row) for _, row in twins.iterrows()},
         "rows": number(scores["rows"].max()),
+        "train_rows": number(read_params("class_lm.generative", ClassLmParams).train_rows),
         "table": by_school(scores, costs),
         "pairs": pairs_table(paired[[pair in pairs for pair in zip(paired["a"], paired["b"], strict=True)]]),
         "curves": read_page("crossover"),
