@@ -210,7 +210,9 @@ def test_scores_are_those_of_float32_whatever_training_computes_in(tiny: ClassLm
     rounded = untrained(tiny.model_copy(update={"precision": "bf16"}))
     assert (rounded.log_likelihoods(rounded.rows(tweets)) == before).all()
     training_computes = rounded.objective(torch.bfloat16)
-    found = training.predict_outputs(rounded.networks[0], rounded.tokenizer, rounded.rows(tweets), 10, training_computes)
+    found = training.predict_outputs(
+        rounded.networks[0], rounded.tokenizer, rounded.rows(tweets), 10, training_computes
+    )
     assert found.numpy() == pytest.approx(before, rel=0.01)
     assert np.abs(found.numpy() - before).max() > 1e-3
     model.networks[0].merge_adapter()

@@ -21,7 +21,7 @@ Started again after it was interrupted, it goes on from the last finished epoch,
 
 import argparse
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -34,8 +34,9 @@ from transformers import PreTrainedTokenizerBase
 from pipeline.classifiers import adapters, causal_lm, checkpoints, encoder, training
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.class_lm_params import ClassLmParams
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, mean_log_odds, write_cross_fit
+from pipeline.classifiers.cross_fit import Trainer, write_cross_fit
 from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
+from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group
 from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.contracts import read_params, read_prepared, run
@@ -224,20 +225,13 @@ def main() -> None:
     if params.adapters == "per_class":
         trainable, total = 2 * trainable, total + trainable
 
-    def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[ClassLm]:
-        """One model a seed."""
-        seeds = [training_seed(seed, fold) for seed in params.seeds]
-        return [fit(tweets, labels, params, seed=seed, frozen=frozen, resumable=True) for seed in seeds]
+    def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> ClassLm:
+        return fit(tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True)
 
-    def predict_fold(models: list[ClassLm], tweets: pd.DataFrame) -> np.ndarray:
-        return mean_log_odds(np.stack([predict(model, tweets) for model in models]))
+    def seconds(model: ClassLm) -> float:
+        return sum(history.seconds for history in model.histories)
 
-    def seconds(models: list[ClassLm]) -> float:
-        return sum(history.seconds for model in models for history in model.histories)
-
-    fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
-    spent = max(fitted.fit_seconds, sum(fitted.kept))  # also by runs that were interrupted
-    fitted = replace(fitted, fit_seconds=spent)
+    fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params)
     write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total)
 
 

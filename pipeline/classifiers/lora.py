@@ -10,7 +10,7 @@ Started again after it was interrupted, it goes on from the last finished epoch,
 import argparse
 import shutil
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,10 @@ from sklearn.model_selection import GroupShuffleSplit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.classifiers import adapters, checkpoints, encoder, training
-from pipeline.classifiers.cross_fit import REFIT, Trainer, cross_fit, mean_log_odds, write_cross_fit
+from pipeline.classifiers.cross_fit import REFIT, Trainer, write_cross_fit
 from pipeline.classifiers.frozen_layers import FrozenLayers
 from pipeline.classifiers.lora_params import LoraParams
+from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
 from pipeline.contracts import InputError, read_params, read_prepared, run
@@ -195,35 +196,24 @@ def main() -> None:
     trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
     trainings: dict[str, History] = {}
 
-    def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[LoraModel]:
-        """One model a seed, read back from where they were saved."""
-        fitted = []
-        for seed in params.seeds:
-            part = "refit" if fold == REFIT else f"fold-{fold}"
-            part += f"/seed-{seed}" if len(params.seeds) > 1 else ""
+    def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
+        """Read back from where it was saved."""
+        part = "refit" if fold == REFIT else f"fold-{fold}"
+        part += f"/seed-{seed}" if len(params.seeds) > 1 else ""
 
-            def report(history: History, part: str = part) -> None:
-                trainings[part] = history
-                for kind in ("loss", "accuracy"):
-                    if live and any(each.loss for each in trainings.values()):
-                        live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
+        def report(history: History) -> None:
+            trainings[part] = history
+            for kind in ("loss", "accuracy"):
+                if live and any(each.loss for each in trainings.values()):
+                    live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
 
-            model = fit(
-                tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True, report=report
-            )
-            fitted.append(save(model, folder / part, tweets.groupby(labels).head(50)))
-        return fitted
+        model = fit(
+            tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True, report=report
+        )
+        return save(model, folder / part, tweets.groupby(labels).head(50))
 
-    def predict_fold(models: list[LoraModel], tweets: pd.DataFrame) -> np.ndarray:
-        return mean_log_odds(np.stack([predict(model, tweets) for model in models]))
-
-    def seconds(models: list[LoraModel]) -> float:
-        return sum(model.history.seconds for model in models)
-
-    fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
+    fitted = cross_fit_seeds(name, prepared, fit_one, predict, lambda model: model.history.seconds, params)
     if state.is_main_process:
-        spent = max(fitted.fit_seconds, sum(fitted.kept))  # also by runs that were interrupted
-        fitted = replace(fitted, fit_seconds=spent)
         write_cross_fit(name, "discriminative", prepared, fitted, trainable=trainable, total=total)
 
 
