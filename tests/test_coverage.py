@@ -1,13 +1,14 @@
 """Of 1,000 sets of tweets whose truth is known, about 950 intervals hold it: for each metric, with groups of near-duplicates."""
 
 import numpy as np
+import pytest
 from scipy.special import expit
 
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.scored import decide
 
-TIMES, GROUPS, DRAWS = 1000, 250, 400
+TIMES, GROUPS, DRAWS = 1000, 400, 400
 MEASURED = ("accuracy", "f1", "log_loss", "brier", "roc_auc")
 
 
@@ -29,6 +30,7 @@ def statistics(targets: np.ndarray, first: np.ndarray, second: np.ndarray, weigh
     return np.vstack([found, weights @ gain / weights.sum(axis=1)])
 
 
+@pytest.mark.slow
 def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
     rng = np.random.default_rng(0)
     targets, first, second, _ = tweets(rng, 400_000)

@@ -26,7 +26,7 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.verdict.recalibrated import METHODS, recalibrated
-from pipeline.verdict.reliability import MEASURES, measures, reliability_diagram
+from pipeline.verdict.reliability import MEASURES, PARTS, measures, reliability_diagram
 from pipeline.verdict.scored import decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import markdown, number, with_interval
 
@@ -66,22 +66,21 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
         "root-mean-square gap between what a classifier says and what happens, over bins of as many rows each, less what noise "
         "alone would add; below 0, no gap can be seen."
     )
-    by_method = {method: scores[scores["method"] == method].set_index("classifier") for method in METHODS}
-    before, after = by_method["none"], {method: by_method[method] for method in METHODS[1:]}
+    found = {
+        method: {str(row["classifier"]): row for _, row in part.iterrows()} for method, part in scores.groupby("method")
+    }
+    raw, scaled = found["none"], found["temperature"]
+
+    def each_method(name: str, measure: str) -> list[str]:
+        return [with_interval(found[method][name], measure) for method in METHODS]
+
     gaps = [
-        [str(name), number(row["rows"]), number(after["temperature"].loc[name, "temperature"], 2)]
-        + [with_interval(table.loc[name], "ece_debiased") for table in by_method.values()]
-        for name, row in before.iterrows()
+        [name, number(row["rows"]), number(scaled[name]["temperature"], 2), *each_method(name, "ece_debiased")]
+        for name, row in raw.items()
     ]
-    losses = [
-        [str(name), *(with_interval(table.loc[name], "log_loss") for table in by_method.values())]
-        for name in before.index
-    ]
-    parts = [
-        [str(name), *(with_interval(row, part) for part in ("brier", "reliability", "resolution", "uncertainty"))]
-        for name, row in before.iterrows()
-    ]
-    methods = [f"after {method}" for method in after]
+    losses = [[name, *each_method(name, "log_loss")] for name in raw]
+    parts = [[name, *(with_interval(row, part) for part in ("brier", *PARTS))] for name, row in raw.items()]
+    methods = [f"after {method}" for method in METHODS[1:]]
     pages = [
         intro,
         markdown(["Classifier", "Rows", "Temperature", "Calibration error", *methods], gaps),

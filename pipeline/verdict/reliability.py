@@ -25,7 +25,8 @@ def squared_mean(weights: np.ndarray, values: np.ndarray, groups: np.ndarray, *,
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     sizes, sums = np.bincount(group).astype(float), np.bincount(group, weights=values)
     times = weights[:, first]
-    products, pairs = (times @ sums) ** 2, (times @ sizes) ** 2
+    products: np.ndarray = (times @ sums) ** 2
+    pairs: np.ndarray = (times @ sizes) ** 2
     if debiased:
         products, pairs = products - times @ sums**2, pairs - times @ sizes**2
     found: np.ndarray = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
@@ -56,9 +57,9 @@ def brier_parts(
     return np.stack([reliability, reliability + uncertainty - brier, uncertainty])
 
 
-def signed_root(square: np.ndarray) -> np.ndarray:
+def signed_root(square: float) -> float:
     """The root of a square that is an estimate and so may be negative, with its sign."""
-    return np.asarray(np.sign(square) * np.sqrt(np.abs(square)))
+    return float(np.copysign(np.sqrt(abs(square)), square))
 
 
 def measures(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> dict[str, float]:
@@ -81,11 +82,11 @@ def measures(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, draws:
     parts = slice(len(PLAIN), None)
     middle = value[parts] + brier_parts(targets, scores, groups, once, debiased=False)[:, 0]
     low[parts], high[parts] = middle - high[parts], middle - low[parts]
-    found = {}
+    found: dict[str, float] = {}
     for i, name in enumerate((*PLAIN, *PARTS)):
         found |= {name: value[i], f"{name}_low": low[i], f"{name}_high": high[i]}
     for end in ("", "_low", "_high"):
-        found[f"ece_debiased{end}"] = float(signed_root(found[f"reliability{end}"]))
+        found[f"ece_debiased{end}"] = signed_root(found[f"reliability{end}"])
     return {f"{name}{end}": float(found[f"{name}{end}"]) for name in MEASURES for end in ("", "_low", "_high")}
 
 
