@@ -15,10 +15,17 @@ from sklearn.metrics import brier_score_loss, log_loss
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
 from pipeline.verdict.calibration import CalibrationParams, before_and_after, main, render
 from pipeline.verdict.recalibrated import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
-from pipeline.verdict.reliability import MEASURES, brier_parts, measures, reliability_diagram, squared_mean
+from pipeline.verdict.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
 
 GROUP_SIZES = [1, 2, 10]
 RNG = np.random.default_rng
+
+
+FOLDS = 5
+
+
+def scored(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, folds: int = 1) -> Scored:
+    return Scored(targets, scores, groups, groups % folds)
 
 
 def tweets(
@@ -106,12 +113,17 @@ def test_without_two_labels_to_learn_from_scores_stay() -> None:
 
 def test_a_squared_mean_by_hand() -> None:
     """Groups {1, 2}, {-1}, {4}: of the square 36, 9 + 1 + 16 are a group with itself, and so are 4 + 1 + 1 of 16 pairs."""
-    values, groups = np.array([1.0, 2.0, -1.0, 4.0]), np.array([7, 7, 8, 9])
-    assert squared_mean(ones(4), values, groups, debiased=False) == pytest.approx([36 / 16])
-    assert squared_mean(ones(4), values, groups, debiased=True) == pytest.approx([10 / 10])
+    values, groups, one_fold = np.array([1.0, 2.0, -1.0, 4.0]), np.array([7, 7, 8, 9]), np.zeros(4)
+    assert squared_mean(ones(4), values, groups, one_fold, debiased=False) == pytest.approx([36 / 16])
+    assert squared_mean(ones(4), values, groups, one_fold, debiased=True) == pytest.approx([10 / 10])
     doubled = np.array([[2.0, 2.0, 2.0, 2.0]])  # each group there twice
-    assert squared_mean(doubled, values, groups, debiased=True) == pytest.approx([(144 - 52) / (64 - 12)])
-    assert squared_mean(ones(2), values[:2], groups[:2], debiased=True) == [0], "one group says nothing of its noise"
+    assert squared_mean(doubled, values, groups, one_fold, debiased=True) == pytest.approx([(144 - 52) / (64 - 12)])
+    assert squared_mean(ones(2), values[:2], groups[:2], one_fold[:2], debiased=True) == [0], (
+        "one group says nothing of its noise"
+    )
+    two_folds = np.array([0, 0, 0, 1])  # sums of 2 over three rows, and of 4 over one: that one has no other
+    assert squared_mean(ones(4), values, groups, two_folds, debiased=False) == pytest.approx([(4 + 16) / (9 + 1)])
+    assert squared_mean(ones(4), values, groups, two_folds, debiased=True) == pytest.approx([(20 - 26) / (10 - 6)])
 
 
 def test_without_groups_the_debiased_error_is_kumars() -> None:
@@ -119,7 +131,7 @@ def test_without_groups_the_debiased_error_is_kumars() -> None:
     scores = np.repeat([0.2, 0.6], 40)
     targets = np.concatenate([np.arange(40) % 4 == 0, np.arange(40) % 2 == 0]).astype(int)
     expected = np.mean([(p - score) ** 2 - p * (1 - p) / 39 for p, score in ((0.25, 0.2), (0.5, 0.6))])
-    found = brier_parts(targets, scores, np.arange(80), ones(80), debiased=True)[0]
+    found = brier_parts(scored(targets, scores, np.arange(80)), ones(80), debiased=True)[0]
     assert found == pytest.approx([expected])
 
 
@@ -127,7 +139,7 @@ def test_murphys_parts_of_the_brier_score_by_hand() -> None:
     """Scores of 0.2 and 0.6, shares 0.25 and 0.5: three eighths in all, an eighth around it either way."""
     scores = np.repeat([0.2, 0.6], 40)
     targets = np.concatenate([np.arange(40) % 4 == 0, np.arange(40) % 2 == 0]).astype(int)
-    parts = brier_parts(targets, scores, np.arange(80), ones(80), debiased=False)[:, 0]
+    parts = brier_parts(scored(targets, scores, np.arange(80)), ones(80), debiased=False)[:, 0]
     assert parts == pytest.approx([(0.05**2 + 0.1**2) / 2, 0.125**2, 0.375 * 0.625])
 
 
@@ -135,14 +147,14 @@ def test_murphys_parts_of_the_brier_score_by_hand() -> None:
 def test_the_parts_add_up_to_the_brier_score(debiased: bool) -> None:
     targets, scores, groups, _ = tweets(RNG(1), 300, 2.0)
     weights = RNG(1).integers(0, 3, size=(5, 300)).astype(float)[:, groups]
-    reliability, resolution, uncertainty = brier_parts(targets, scores, groups, weights, debiased=debiased)
+    reliability, resolution, uncertainty = brier_parts(scored(targets, scores, groups), weights, debiased=debiased)
     expected = [brier_score_loss(targets, scores, sample_weight=one) for one in weights]
     assert reliability - resolution + uncertainty == pytest.approx(expected)
 
 
 def test_measures_are_those_of_scikit_learn() -> None:
     targets, scores, groups, _ = tweets(RNG(2), 400, 1.5)
-    found = measures(targets, scores, groups, 200, 0)
+    found = measures(scored(targets, scores, groups), 200, 0)
     assert found["log_loss"] == pytest.approx(log_loss(targets, scores))
     assert found["brier"] == pytest.approx(brier_score_loss(targets, scores))
     assert list(found) == [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")]
@@ -157,7 +169,7 @@ def test_the_points_of_the_diagram_are_scikit_learns() -> None:
     scores = rng.random(1000)
     targets = (rng.random(1000) < scores**2).astype(int)
     observed, predicted = calibration_curve(targets, scores, n_bins=10, strategy="quantile")
-    found = reliability_diagram(targets, scores, np.arange(1000))
+    found = reliability_diagram(scored(targets, scores, np.arange(1000)))
     assert found["observed"].to_numpy() == pytest.approx(observed)
     assert found["predicted"].to_numpy() == pytest.approx(predicted)
     assert found["rows"].sum() == 1000
@@ -165,8 +177,8 @@ def test_the_points_of_the_diagram_are_scikit_learns() -> None:
 
 def test_the_diagrams_intervals_widen_with_groups_and_have_a_width_at_the_ends() -> None:
     scores, targets = np.full(40, 0.9), np.ones(40, dtype=int)
-    (alone,) = reliability_diagram(targets, scores, np.arange(40)).itertuples()
-    (together,) = reliability_diagram(targets, scores, np.arange(40) // 4).itertuples()
+    (alone,) = reliability_diagram(scored(targets, scores, np.arange(40))).itertuples()
+    (together,) = reliability_diagram(scored(targets, scores, np.arange(40) // 4)).itertuples()
     z = 1.959964
     assert (alone.low, alone.high) == pytest.approx((40 / (40 + z**2), 1)), "Wilson's, of 40 in 40"
     assert together.low == pytest.approx(10 / (10 + z**2)), "of 10 in 10"
@@ -186,17 +198,33 @@ def test_noise_adds_to_the_plain_error_and_not_to_the_debiased_one() -> None:
     plain, by_row, by_group = [], [], []
     for targets, scores, groups in simulated(4, 1.0, 1000, 250):
         n = len(targets)
-        plain.append(brier_parts(targets, scores, groups, ones(n), debiased=False)[0, 0])
-        by_row.append(brier_parts(targets, scores, np.arange(n), ones(n), debiased=True)[0, 0])
-        by_group.append(brier_parts(targets, scores, groups, ones(n), debiased=True)[0, 0])
+        plain.append(brier_parts(scored(targets, scores, groups), ones(n), debiased=False)[0, 0])
+        by_row.append(brier_parts(scored(targets, scores, np.arange(n)), ones(n), debiased=True)[0, 0])
+        by_group.append(brier_parts(scored(targets, scores, groups), ones(n), debiased=True)[0, 0])
     error = np.std(by_group) / np.sqrt(1000)
     assert np.mean(plain) > 20 * error
     assert abs(np.mean(by_group)) < 3 * error
     assert np.mean(by_row) > 10 * error, "rows of a group err together: to take them for independent is not enough"
 
 
+def test_what_calibration_errs_by_is_seen_within_folds_and_would_cancel_out_over_them() -> None:
+    """A calibration fitted on a few labels is off: by how much, on average, is told from labels as from true probabilities."""
+    within, over, exact = [], [], []
+    rng = RNG(10)
+    for _ in range(1000):
+        truth = rng.random(100)
+        targets, groups = (rng.random(100) < truth).astype(int), np.arange(100)
+        scores, _ = recalibrated(truth, targets, groups % FOLDS, "temperature")
+        within.append(brier_parts(scored(targets, scores, groups, folds=FOLDS), ones(100), debiased=True)[0, 0])
+        over.append(brier_parts(scored(targets, scores, groups), ones(100), debiased=True)[0, 0])
+        exact.append(brier_parts(scored(truth, scores, groups, folds=FOLDS), ones(100), debiased=False)[0, 0])
+    error = np.std(np.subtract(within, exact)) / np.sqrt(1000)
+    assert abs(np.mean(within) - np.mean(exact)) < 3 * error
+    assert np.mean(over) < np.mean(exact) - 3 * error
+
+
 def test_the_plain_ece_of_calibrated_scores_is_not_zero_and_the_debiased_one_is_about() -> None:
-    found = pd.DataFrame(measures(*one, 100, 0) for one in simulated(5, 1.0, 100, 400))
+    found = pd.DataFrame(measures(scored(*one), 100, 0) for one in simulated(5, 1.0, 100, 400))
     assert found["ece"].min() > 0.01
     assert found["ece"].mean() > 0.03
     assert abs(found["ece_debiased"].mean()) < found["ece"].mean() / 4
@@ -207,8 +235,8 @@ def test_the_plain_ece_of_calibrated_scores_is_not_zero_and_the_debiased_one_is_
 def test_the_debiased_errors_interval_holds_the_truth(sureness: float) -> None:
     """Too sure by nothing, somewhat, much: the true mean squared gap of ten bins is that of half a million tweets."""
     _, scores, _, truth = tweets(RNG(6), 300_000, sureness)
-    exact = brier_parts(truth, scores, np.arange(len(truth)), ones(len(truth)), debiased=False)[0, 0]
-    found = pd.DataFrame(measures(*one, 200, 0) for one in simulated(7, sureness, 200, 400))
+    exact = brier_parts(scored(truth, scores, np.arange(len(truth))), ones(len(truth)), debiased=False)[0, 0]
+    found = pd.DataFrame(measures(scored(*one, folds=FOLDS), 200, 0) for one in simulated(7, sureness, 200, 400))
     covered = (found["reliability_low"] <= exact) & (exact <= found["reliability_high"])
     assert covered.mean() >= 0.9
     assert found["reliability"].mean() == pytest.approx(exact, abs=0.0015)

@@ -26,7 +26,7 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.verdict.recalibrated import METHODS, recalibrated
-from pipeline.verdict.reliability import MEASURES, PARTS, measures, reliability_diagram
+from pipeline.verdict.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
 from pipeline.verdict.scored import decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import markdown, number, with_interval
 
@@ -51,9 +51,10 @@ def before_and_after(rows: pd.DataFrame, params: CalibrationParams) -> tuple[pd.
     found, points = [], []
     for method in METHODS:
         scores, temperature = recalibrated(raw, targets, folds, method)
+        scored = Scored(targets, scores, groups, folds)
         row: dict[str, object] = {"method": method, "rows": len(rows), "temperature": temperature}
-        found.append(row | measures(targets, scores, groups, params.draws, params.seed))
-        points.append(reliability_diagram(targets, scores, groups).assign(method=method))
+        found.append(row | measures(scored, params.draws, params.seed))
+        points.append(reliability_diagram(scored).assign(method=method))
     return pd.DataFrame(found), pd.concat(points)
 
 
@@ -64,7 +65,7 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
         f"95 % intervals by bootstrap over groups ({draws:,} draws); rows that could not be read are left out. A temperature "
         "over 1 says that the scores were too sure, an infinite one that they are worse than chance. Calibration error: the "
         "root-mean-square gap between what a classifier says and what happens, over bins of as many rows each, less what noise "
-        "alone would add; below 0, no gap can be seen."
+        "alone would add, within folds, as new tweets would meet it; below 0, no gap can be seen."
     )
     found = {
         method: {str(row["classifier"]): row for _, row in part.iterrows()} for method, part in scores.groupby("method")
