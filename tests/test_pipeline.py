@@ -58,6 +58,7 @@ def repository(project: Path) -> Path:
     set_param(project, "generation.families", ["classifiers.naive_bayes"])
     set_param(project, "generation.augmentation.sizes", [16])
     set_param(project, "evaluate.draws", 200)
+    set_param(project, "calibration.draws", 200)
     return project
 
 
@@ -94,6 +95,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "robustness",
         "generation",
         "evaluate",
+        "calibration",
         "submission",
     }
     set_param(repository, "submission.classifier", "logistic")

@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.contracts import Costs, InputError, Predictions, Prepared, predictions_frame
 from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.evaluate import EvaluateParams, compare_pair, flat_costs, plot_points, score_classifier
+from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.submission import best_threshold, candidates, check_submission, fit_rule
 from pipeline.verdict.table import render_table, shown_pairs
 
@@ -80,15 +81,15 @@ def rows(scores: np.ndarray, ids: range | None = None) -> pd.DataFrame:
 
 def test_pairs_are_compared_on_the_rows_they_share() -> None:
     better = np.where(TARGETS == 1, 0.9, 0.1)
-    found = compare_pair(rows(better), rows(SCORES, range(1, 7)), PARAMS)
+    found = compare_pair(rows(better), rows(SCORES, range(1, 7)), 300, 0)
     assert found["rows"] == 6
     assert found["difference"] == pytest.approx(2 / 6)
     assert (found["only_a_right"], found["only_b_right"]) == (2, 0)
-    assert found["mcnemar_p"] == 0.5, "two of two by chance: 1/4 on either side"
+    assert found["mcnemar_p"] == pytest.approx(0.5), "two of two by chance: 1/4 on either side"
 
 
 def test_a_classifier_ties_with_itself() -> None:
-    found = compare_pair(rows(SCORES), rows(SCORES), PARAMS)
+    found = compare_pair(rows(SCORES), rows(SCORES), 300, 0)
     assert (found["difference"], found["low"], found["high"], found["mcnemar_p"]) == (0, 0, 0, 1)
 
 
@@ -202,9 +203,15 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
         orient="index",
     )
-    pairs = pd.DataFrame(
-        [{"a": a, "b": b} | compare_pair(frames[a], frames[b], PARAMS) for a, b in itertools.combinations(frames, 2)]
+    pairs = with_verdicts(
+        pd.DataFrame(
+            [
+                {"a": a, "b": b} | compare_pair(frames[a], frames[b], 300, 0)
+                for a, b in itertools.combinations(frames, 2)
+            ]
+        )
     )
+    scores.insert(0, "rank", tied_ranks(list(frames), pairs))
     costs = pd.DataFrame.from_dict(
         {name: flat_costs(Costs(fit_seconds=1.5, predict_ms_per_tweet=0.1, peak_memory_mb=100)) for name in frames},
         orient="index",
@@ -219,12 +226,13 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         uncalibrated=uncalibrated,
         report=report,
         draws=300,
+        alpha=0.05,
         left_out=["left out x.parquet: made from other prepared tweets"],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
-    alpha = next(line for line in cells if line[0] == "alpha")
-    assert alpha[:5] == ["alpha", "generative", "8", "0", "0.667"]
-    assert alpha[5].startswith("0.750 [")
+    alpha = next(line for line in cells if line[1] == "alpha")
+    assert alpha[:6] == ["1", "alpha", "generative", "8", "0", "0.667"]
+    assert alpha[6].startswith("0.750 [")
     assert ["alpha − beta", "6"] in [line[:2] for line in cells]
     assert text.index("Twins, which differ") < text.index("| alpha − beta") < text.index("Each against the best")
     assert "`somewhere`, 8 train rows in 2 folds" in text

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy import stats
 from sklearn.metrics import precision_recall_curve, roc_curve
 from tqdm import tqdm
 
@@ -32,6 +31,7 @@ from pipeline.contracts import (
 )
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
+from pipeline.verdict.paired import ALPHA, compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 
@@ -57,30 +57,6 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
         found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
     right = decided_rightly(rows.loc[shared])
     return found | {"shared_rows": len(shared), "shared_accuracy": float(right.mean()) if len(shared) else float("nan")}
-
-
-def compare_pair(a: pd.DataFrame, b: pd.DataFrame, params: EvaluateParams) -> dict[str, float]:
-    """Accuracy of a minus accuracy of b on the rows both cover: interval by grouped bootstrap, exact McNemar p beside it."""
-    shared = a.index.intersection(b.index, sort=False)
-    a, b = a.loc[shared], b.loc[shared]
-    gain = decided_rightly(a).to_numpy(dtype=float) - decided_rightly(b).to_numpy(dtype=float)
-
-    def difference(weights: np.ndarray) -> np.ndarray:
-        return np.asarray(weights @ gain / weights.sum(axis=1))[None]
-
-    low, high = group_bootstrap(difference, a["group"].to_numpy(), params.draws, params.seed)
-    only_a, only_b = int((gain > 0).sum()), int((gain < 0).sum())
-    # McNemar (1947), exact: of the rows on which exactly one is right, either is equally likely to be the one.
-    p = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
-    return {
-        "rows": len(shared),
-        "difference": float(gain.mean()),
-        "low": low[0],
-        "high": high[0],
-        "only_a_right": only_a,
-        "only_b_right": only_b,
-        "mcnemar_p": float(p),
-    }
 
 
 def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -132,7 +108,7 @@ def main() -> None:
             progress.update()
         paired = []
         for a, b in pairs:
-            paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params))
+            paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params.draws, params.seed))
             progress.update()
     uncalibrated = {
         one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
@@ -141,7 +117,8 @@ def main() -> None:
     }
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
     table = table.loc[rank({name: decided_rightly(one) for name, one in rows.items()})]
-    paired_table = pd.DataFrame(paired)
+    paired_table = with_verdicts(pd.DataFrame(paired))
+    table.insert(0, "rank", tied_ranks(list(map(str, table.index)), paired_table))
     costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
     write_csv(OUT / "scores.csv", table, index=True)
     uncalibrated_table = pd.DataFrame.from_dict(uncalibrated, orient="index").rename_axis("classifier")
@@ -162,6 +139,7 @@ def main() -> None:
         uncalibrated=uncalibrated_table,
         report=report,
         draws=params.draws,
+        alpha=ALPHA,
         left_out=left_out,
     )
     write_text(OUT / "table.md", page)

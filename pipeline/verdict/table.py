@@ -11,15 +11,14 @@ from pipeline.contracts import InputError, run, write_text
 
 DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
 PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
+NAMES = ("Classifier", "School", "Scoring", "Calibration")
 LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table that is also readable as text: names to the left, numbers to the right."""
-    align = [
-        "left" if not i or name in ("School", "Scoring", "Calibration") else "right" for i, name in enumerate(header)
-    ]
+    align = ["left" if name in NAMES or (not i and name != "Rank") else "right" for i, name in enumerate(header)]
     return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
@@ -46,6 +45,7 @@ def render_table(
     uncalibrated: pd.DataFrame,
     report: dict[str, Any],
     draws: int,
+    alpha: float,
     left_out: list[str],
 ) -> str:
     """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
@@ -54,17 +54,34 @@ def render_table(
     intro = (
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
-        f"({draws:,} draws). Ranked by the difference in accuracy to the best of those with the most rows, on the rows that the "
-        f"two share; all share {shared:,}. Lower is better for "
+        f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
+        f"that the two share; all share {shared:,}. Rank is 1 + the number of classifiers that are better by a real difference "
+        f"(p < {alpha} by a test that respects groups, corrected for all pairs by Holm's method): a shared rank is want of "
+        "evidence, not proof of equality, and few rows are little evidence. Lower is better for "
         f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}. ECE and its interval lean upwards: noise only "
         "ever adds to its gaps."
     )
     decided = [
-        [str(name), row["school"], number(row["rows"]), number(row["unparsed"]), f"{row['shared_accuracy']:.3f}"]
+        [
+            number(row["rank"]),
+            str(name),
+            row["school"],
+            number(row["rows"]),
+            number(row["unparsed"]),
+            f"{row['shared_accuracy']:.3f}",
+        ]
         + [with_interval(row, metric) for metric in DECISIONS]
         for name, row in scores.iterrows()
     ]
-    decided_header = ["Classifier", "School", "Rows", "Unparsed", f"Accuracy on {shared:,}", *DECISIONS.values()]
+    decided_header = [
+        "Rank",
+        "Classifier",
+        "School",
+        "Rows",
+        "Unparsed",
+        f"Accuracy on {shared:,}",
+        *DECISIONS.values(),
+    ]
     probable = [
         [str(name), *(with_interval(row, metric) for metric in PROBABILITIES)] for name, row in scores.iterrows()
     ]
@@ -116,11 +133,13 @@ def pairs_table(paired: pd.DataFrame) -> str:
             number(row["rows"]),
             f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]",
             f"{row['only_a_right']} : {row['only_b_right']}",
-            p_value(row["mcnemar_p"]),
+            *(p_value(row[p]) for p in ("mcnemar_p", "group_p", "p_holm")),
+            number(row["rows_needed"]),
         ]
         for _, row in paired.iterrows()
     ]
-    return markdown(["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p"], rows)
+    header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p", "by group", "corrected"]
+    return markdown([*header, "Rows needed"], rows)
 
 
 def shown_pairs(paired: pd.DataFrame, ranked: list[str]) -> pd.DataFrame:

@@ -1,0 +1,130 @@
+"""Which of two classifiers is better, which of many: differences on paired rows, corrected for how many are looked at.
+
+Near-duplicates are not independent evidence, so the test behind a verdict flips groups of rows and not rows; McNemar's own
+test, which takes every row for a new one, stands beside it for comparison with what others report.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import normal_sample_size_one_tail
+
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.scored import decided_rightly
+
+ALPHA = 0.05  # the chance that any of the differences called real is none
+POWER = 0.8
+
+
+def compare_pair(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> dict[str, Any]:
+    """Accuracy of a minus accuracy of b on the rows both cover, both as `scored_rows`.
+
+    The interval is by grouped bootstrap; `mcnemar_p` is exact and takes rows for independent, `group_p` is its like for groups.
+    """
+    shared = a.index.intersection(b.index, sort=False)
+    a, b = a.loc[shared], b.loc[shared]
+    gain = decided_rightly(a).to_numpy(dtype=int) - decided_rightly(b).to_numpy(dtype=int)
+    groups = a["group"].to_numpy()
+
+    def difference(weights: np.ndarray) -> np.ndarray:
+        return np.asarray(weights @ gain / weights.sum(axis=1))[None]
+
+    low, high = group_bootstrap(difference, groups, draws, seed)
+    return {
+        "rows": len(shared),
+        "difference": float(gain.mean()),
+        "low": low[0],
+        "high": high[0],
+        "only_a_right": int((gain > 0).sum()),
+        "only_b_right": int((gain < 0).sum()),
+        "mcnemar_p": exact_mcnemar(gain),
+        "group_p": exact_mcnemar(sum_by_group(gain, groups)),
+        "design_effect": design_effect(gain, groups),
+    }
+
+
+def sum_by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Sum of the values, shape (n,), over each group, shape (groups,)."""
+    _, group = np.unique(groups, return_inverse=True)
+    return np.bincount(group, weights=values)
+
+
+def exact_mcnemar(gains: np.ndarray) -> float:
+    """Two-sided p of a sum of whole numbers, shape (k,), each of which is as likely to have either sign.
+
+    Of rows, which gain -1, 0 or 1, this is McNemar's test (1947), exact. Of groups, each with the sum of its rows' gains, it
+    is the exact form of the test for clustered pairs whose chi-square is (sum of gains)^2 / (sum of squared gains) (Obuchowski
+    1998, https://pubmed.ncbi.nlm.nih.gov/9699234): a group counts once, however many rows say the same, and the difference
+    tested is that of the rows' accuracies, as in the interval (Durkalski et al. 2003 weigh each group the same).
+    """
+    sizes, times = np.unique(np.abs(gains[gains != 0]).astype(int), return_counts=True)
+    chance = np.ones(1)  # of each sum of the gains that come out positive
+    for size, count in zip(sizes, times, strict=True):
+        of_size = np.zeros(size * count + 1)
+        of_size[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
+        chance = np.convolve(chance, of_size)
+    at_most = (len(chance) - 1 - abs(int(gains.sum()))) // 2
+    return float(min(1.0, 2 * chance[: at_most + 1].sum()))
+
+
+def design_effect(gain: np.ndarray, groups: np.ndarray) -> float:
+    """How many times as large groups make the variance of the mean gain as it were if rows were independent (Kish 1965).
+
+    The variance over groups is that of a ratio (Cochran 1977, section 6.3), which the grouped bootstrap comes to with many
+    draws. 1 where gains do not vary.
+    """
+    alone = float(np.sum((gain - gain.mean()) ** 2))
+    together = float(np.sum(sum_by_group(gain - gain.mean(), groups) ** 2))
+    return together / alone if alone else 1.0
+
+
+def rows_needed(difference: float, discordant: float, design: float, alpha: float) -> float:
+    """The number of rows on which McNemar's test finds such a difference with power `POWER` (Connor 1987, Biometrics 43:207).
+
+    `discordant` is the share of rows on which exactly one is right; `alpha` is two-sided; times the design effect.
+    """
+    rows = normal_sample_size_one_tail(
+        difference,
+        POWER,
+        alpha / 2,
+        std_null=np.sqrt(discordant),
+        std_alternative=np.sqrt(max(discordant - difference**2, 0.0)),
+    )
+    return float(np.ceil(rows * design))
+
+
+def with_verdicts(paired: pd.DataFrame) -> pd.DataFrame:
+    """The pairs, rows as `compare_pair` finds them, with `p_holm`, `real` and `rows_needed`.
+
+    `p_holm` is `group_p` corrected for all pairs (Holm 1979): with `real` = `p_holm` < `ALPHA`, the chance that any of the
+    differences called real is none is at most `ALPHA`, however the pairs depend on each other. `rows_needed` is empty where a
+    difference is real or zero; it is for the level that Holm leaves to those still open, `ALPHA` / their number.
+    """
+    if not len(paired):
+        return paired
+    real, p_holm, _, _ = multipletests(paired["group_p"], alpha=ALPHA, method="holm")
+    still_open = int((~real).sum())
+    needed = [
+        pd.NA
+        if is_real or not row["difference"]
+        else int(
+            rows_needed(
+                row["difference"],
+                (row["only_a_right"] + row["only_b_right"]) / row["rows"],
+                row["design_effect"],
+                ALPHA / still_open,
+            )
+        )
+        for is_real, (_, row) in zip(real, paired.iterrows(), strict=True)
+    ]
+    return paired.assign(p_holm=p_holm, real=real, rows_needed=pd.array(needed, dtype="Int64"))
+
+
+def tied_ranks(names: list[str], paired: pd.DataFrame) -> list[int]:
+    """1 + the number of classifiers that are better than each by a real difference: those not told apart share a rank."""
+    real = paired[paired["real"]] if len(paired) else paired
+    worse = [row["b"] if row["difference"] > 0 else row["a"] for _, row in real.iterrows()]
+    return [1 + worse.count(name) for name in names]

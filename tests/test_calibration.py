@@ -1,0 +1,296 @@
+"""Calibration and its measures against cases worked by hand, trusted libraries and simulations of which the truth is known."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.calibration import CalibratedClassifierCV, calibration_curve
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import brier_score_loss, log_loss
+
+from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.verdict.calibration import CalibrationParams, before_and_after, main, render
+from pipeline.verdict.recalibrated import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
+from pipeline.verdict.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
+
+GROUP_SIZES = [1, 2, 10]
+RNG = np.random.default_rng
+
+
+FOLDS = 5
+
+
+def scored(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray, *, folds: int = 1) -> Scored:
+    return Scored(targets, scores, groups, groups % folds)
+
+
+def tweets(
+    rng: np.random.Generator, groups: int, sureness: float = 1.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Targets, scores, groups and the true probabilities; a group's rows share both, its scores are too sure by a factor."""
+    sizes = rng.choice(GROUP_SIZES, size=groups, p=[0.8, 0.15, 0.05])
+    truth = rng.beta(0.8, 1.0, size=groups)
+    targets = (rng.random(groups) < truth).astype(int)
+    group = np.repeat(np.arange(groups), sizes)
+    return targets[group], expit(sureness * logit(truth))[group], group, truth[group]
+
+
+def ones(n: int) -> np.ndarray:
+    return np.ones((1, n))
+
+
+# --- calibrating ------------------------------------------------------------------------------------------------------
+
+
+class LogOdds(ClassifierMixin, BaseEstimator):
+    """A classifier for scikit-learn whose decision function is its one feature."""
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> "LogOdds":
+        self.classes_ = np.unique(y)
+        return self
+
+    def decision_function(self, x: np.ndarray) -> np.ndarray:
+        return x[:, 0]
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return (x[:, 0] > 0).astype(int)
+
+
+@pytest.mark.parametrize("sureness", [0.4, 1.0, 3.0])
+def test_the_temperature_is_scikit_learns(sureness: float) -> None:
+    targets, scores, _, _ = tweets(RNG(0), 600, sureness)
+    features = log_odds(scores)[:, None]
+    frozen = FrozenEstimator(LogOdds().fit(features, targets))
+    theirs = CalibratedClassifierCV(frozen, method="temperature").fit(features, targets).predict_proba(features)[:, 1]
+    ours = expit(inverse_temperature(scores, targets) * features[:, 0])
+    assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_scores_that_were_made_too_sure_are_made_less_so() -> None:
+    targets, scores, groups, truth = tweets(RNG(0), 6000, 3.0)
+    found, temperature = recalibrated(scores, targets, groups % 5, "temperature")
+    assert temperature == pytest.approx(3.0, rel=0.1)
+    assert np.abs(found - truth).mean() < np.abs(scores - truth).mean() / 5
+
+
+def test_scores_worse_than_chance_are_not_turned_around() -> None:
+    targets, scores, groups, _ = tweets(RNG(0), 500)
+    found, temperature = recalibrated(1 - scores, targets, groups % 5, "temperature")
+    assert (found == 0.5).all()
+    assert temperature == np.inf
+
+
+def test_isotonic_steps_by_hand() -> None:
+    """0.4 and 0.6 are the wrong way round: they share a step; the outer ones are as sure as four rows allow."""
+    found = isotonic(np.array([0.2, 0.4, 0.6, 0.8]), np.array([0, 1, 0, 1]), np.array([0.0, 0.2, 0.4, 0.6, 0.9]))
+    assert found == pytest.approx([1 / 6, 1 / 6, 1 / 2, 1 / 2, 5 / 6])
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_folds_labels_are_not_seen_by_its_own_calibration(method: str) -> None:
+    targets, scores, groups, _ = tweets(RNG(0), 300, 2.0)
+    folds = groups % 3
+    before, _ = recalibrated(scores, targets, folds, method)
+    after, _ = recalibrated(scores, np.where(folds == 1, 1 - targets, targets), folds, method)
+    assert (before[folds == 1] == after[folds == 1]).all()
+    assert (before[folds != 1] != after[folds != 1]).any()
+
+
+def test_without_two_labels_to_learn_from_scores_stay() -> None:
+    scores, targets, folds = np.array([0.1, 0.7, 0.9]), np.array([1, 1, 0]), np.array([0, 0, 1])
+    for method in METHODS:
+        found, _ = recalibrated(scores, targets, folds, method)
+        assert found[2] == 0.9, "the other fold has positives alone"
+    assert recalibrated(scores, targets, folds, "none")[0].tolist() == scores.tolist()
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def test_a_squared_mean_by_hand() -> None:
+    """Groups {1, 2}, {-1}, {4}: of the square 36, 9 + 1 + 16 are a group with itself, and so are 4 + 1 + 1 of 16 pairs."""
+    values, groups, one_fold = np.array([1.0, 2.0, -1.0, 4.0]), np.array([7, 7, 8, 9]), np.zeros(4)
+    assert squared_mean(ones(4), values, groups, one_fold, debiased=False) == pytest.approx([36 / 16])
+    assert squared_mean(ones(4), values, groups, one_fold, debiased=True) == pytest.approx([10 / 10])
+    doubled = np.array([[2.0, 2.0, 2.0, 2.0]])  # each group there twice
+    assert squared_mean(doubled, values, groups, one_fold, debiased=True) == pytest.approx([(144 - 52) / (64 - 12)])
+    assert squared_mean(ones(2), values[:2], groups[:2], one_fold[:2], debiased=True) == [0], (
+        "one group says nothing of its noise"
+    )
+    two_folds = np.array([0, 0, 0, 1])  # sums of 2 over three rows, and of 4 over one: that one has no other
+    assert squared_mean(ones(4), values, groups, two_folds, debiased=False) == pytest.approx([(4 + 16) / (9 + 1)])
+    assert squared_mean(ones(4), values, groups, two_folds, debiased=True) == pytest.approx([(20 - 26) / (10 - 6)])
+
+
+def test_without_groups_the_debiased_error_is_kumars() -> None:
+    """Kumar et al. (2019) take p (1 - p) / (rows - 1) off the squared gap of each bin, p its share of positives."""
+    scores = np.repeat([0.2, 0.6], 40)
+    targets = np.concatenate([np.arange(40) % 4 == 0, np.arange(40) % 2 == 0]).astype(int)
+    expected = np.mean([(p - score) ** 2 - p * (1 - p) / 39 for p, score in ((0.25, 0.2), (0.5, 0.6))])
+    found = brier_parts(scored(targets, scores, np.arange(80)), ones(80), debiased=True)[0]
+    assert found == pytest.approx([expected])
+
+
+def test_murphys_parts_of_the_brier_score_by_hand() -> None:
+    """Scores of 0.2 and 0.6, shares 0.25 and 0.5: three eighths in all, an eighth around it either way."""
+    scores = np.repeat([0.2, 0.6], 40)
+    targets = np.concatenate([np.arange(40) % 4 == 0, np.arange(40) % 2 == 0]).astype(int)
+    parts = brier_parts(scored(targets, scores, np.arange(80)), ones(80), debiased=False)[:, 0]
+    assert parts == pytest.approx([(0.05**2 + 0.1**2) / 2, 0.125**2, 0.375 * 0.625])
+
+
+@pytest.mark.parametrize("debiased", [False, True])
+def test_the_parts_add_up_to_the_brier_score(debiased: bool) -> None:
+    targets, scores, groups, _ = tweets(RNG(1), 300, 2.0)
+    weights = RNG(1).integers(0, 3, size=(5, 300)).astype(float)[:, groups]
+    reliability, resolution, uncertainty = brier_parts(scored(targets, scores, groups), weights, debiased=debiased)
+    expected = [brier_score_loss(targets, scores, sample_weight=one) for one in weights]
+    assert reliability - resolution + uncertainty == pytest.approx(expected)
+
+
+def test_measures_are_those_of_scikit_learn() -> None:
+    targets, scores, groups, _ = tweets(RNG(2), 400, 1.5)
+    found = measures(scored(targets, scores, groups), 200, 0)
+    assert found["log_loss"] == pytest.approx(log_loss(targets, scores))
+    assert found["brier"] == pytest.approx(brier_score_loss(targets, scores))
+    assert list(found) == [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")]
+    assert all(
+        found[f"{name}_low"] < found[name] < found[f"{name}_high"] for name in ("log_loss", "brier", "resolution")
+    )
+    assert found["ece_debiased"] ** 2 == pytest.approx(abs(found["reliability"]))
+
+
+def test_the_points_of_the_diagram_are_scikit_learns() -> None:
+    rng = RNG(3)
+    scores = rng.random(1000)
+    targets = (rng.random(1000) < scores**2).astype(int)
+    observed, predicted = calibration_curve(targets, scores, n_bins=10, strategy="quantile")
+    found = reliability_diagram(scored(targets, scores, np.arange(1000)))
+    assert found["observed"].to_numpy() == pytest.approx(observed)
+    assert found["predicted"].to_numpy() == pytest.approx(predicted)
+    assert found["rows"].sum() == 1000
+
+
+def test_the_diagrams_intervals_widen_with_groups_and_have_a_width_at_the_ends() -> None:
+    scores, targets = np.full(40, 0.9), np.ones(40, dtype=int)
+    (alone,) = reliability_diagram(scored(targets, scores, np.arange(40))).itertuples()
+    (together,) = reliability_diagram(scored(targets, scores, np.arange(40) // 4)).itertuples()
+    z = 1.959964
+    assert (alone.low, alone.high) == pytest.approx((40 / (40 + z**2), 1)), "Wilson's, of 40 in 40"
+    assert together.low == pytest.approx(10 / (10 + z**2)), "of 10 in 10"
+
+
+def simulated(
+    seed: int, sureness: float, times: int, groups: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    rng = RNG(seed)
+    for _ in range(times):
+        targets, scores, group, _ = tweets(rng, groups, sureness)
+        yield targets, scores, group
+
+
+def test_noise_adds_to_the_plain_error_and_not_to_the_debiased_one() -> None:
+    """Of 1,000 sets of calibrated scores: the plain gaps are those of noise, the debiased ones cancel out."""
+    plain, by_row, by_group = [], [], []
+    for targets, scores, groups in simulated(4, 1.0, 1000, 250):
+        n = len(targets)
+        plain.append(brier_parts(scored(targets, scores, groups), ones(n), debiased=False)[0, 0])
+        by_row.append(brier_parts(scored(targets, scores, np.arange(n)), ones(n), debiased=True)[0, 0])
+        by_group.append(brier_parts(scored(targets, scores, groups), ones(n), debiased=True)[0, 0])
+    error = np.std(by_group) / np.sqrt(1000)
+    assert np.mean(plain) > 20 * error
+    assert abs(np.mean(by_group)) < 3 * error
+    assert np.mean(by_row) > 10 * error, "rows of a group err together: to take them for independent is not enough"
+
+
+def test_what_calibration_errs_by_is_seen_within_folds_and_would_cancel_out_over_them() -> None:
+    """A calibration fitted on a few labels is off: by how much, on average, is told from labels as from true probabilities."""
+    within, over, exact = [], [], []
+    rng = RNG(10)
+    for _ in range(300):
+        truth = rng.random(100)
+        targets, groups = (rng.random(100) < truth).astype(int), np.arange(100)
+        scores, _ = recalibrated(truth, targets, groups % FOLDS, "temperature")
+        within.append(brier_parts(scored(targets, scores, groups, folds=FOLDS), ones(100), debiased=True)[0, 0])
+        over.append(brier_parts(scored(targets, scores, groups), ones(100), debiased=True)[0, 0])
+        exact.append(brier_parts(scored(truth, scores, groups, folds=FOLDS), ones(100), debiased=False)[0, 0])
+    error = np.std(np.subtract(within, exact)) / np.sqrt(300)
+    assert abs(np.mean(within) - np.mean(exact)) < 3 * error
+    error = np.std(np.subtract(over, exact)) / np.sqrt(300)
+    assert np.mean(over) < np.mean(exact) - 3 * error
+
+
+def test_the_plain_ece_of_calibrated_scores_is_not_zero_and_the_debiased_one_is_about() -> None:
+    found = pd.DataFrame(measures(scored(*one), 100, 0) for one in simulated(5, 1.0, 100, 400))
+    assert found["ece"].min() > 0.01
+    assert found["ece"].mean() > 0.03
+    assert abs(found["ece_debiased"].mean()) < found["ece"].mean() / 4
+    assert (found["ece_debiased"] < 0).mean() > 0.3
+
+
+@pytest.mark.parametrize("sureness", [1.0, 2.0, 4.0])
+def test_the_debiased_errors_interval_holds_the_truth(sureness: float) -> None:
+    """Too sure by nothing, somewhat, much: the true mean squared gap of ten bins is that of half a million tweets."""
+    _, scores, _, truth = tweets(RNG(6), 300_000, sureness)
+    exact = brier_parts(scored(truth, scores, np.arange(len(truth))), ones(len(truth)), debiased=False)[0, 0]
+    found = pd.DataFrame(measures(scored(*one, folds=FOLDS), 200, 0) for one in simulated(7, sureness, 200, 400))
+    covered = (found["reliability_low"] <= exact) & (exact <= found["reliability_high"])
+    assert covered.mean() >= 0.9
+    assert found["reliability"].mean() == pytest.approx(exact, abs=0.0015)
+
+
+# --- the stage --------------------------------------------------------------------------------------------------------
+
+
+def test_before_and_after(sample: Prepared) -> None:
+    """Of too sure scores, calibration mends the reliability, and leaves resolution about where it was."""
+    targets, scores, groups, _ = tweets(RNG(8), 2000, 4.0)
+    rows = pd.DataFrame({"target": targets, "score": scores, "group": groups, "fold": groups % 5})
+    table, points = before_and_after(rows, CalibrationParams(draws=100, seed=0))
+    table = table.set_index("method")
+    assert list(table.index) == list(METHODS)
+    assert table["reliability"].idxmax() == table["log_loss"].idxmax() == "none"
+    assert table.loc["none", "ece_debiased_low"] > 0
+    assert (table["reliability"].drop("none") < 0.2 * table.loc["none", "reliability"]).all()
+    assert table["resolution"].to_numpy() == pytest.approx(table.loc["none", "resolution"], abs=0.02)
+    assert points.groupby("method")["rows"].sum().eq(len(rows)).all()
+    page = render(table.reset_index().assign(classifier="sure"), 100, ["left out x.parquet: why"])
+    assert page.count("| sure ") == 3
+    assert "left out x.parquet" in page
+
+
+def test_the_stage_writes_its_tables_and_says_what_it_left_out(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data/prepared").mkdir(parents=True)
+    for name, frame in (("train", sample.train), ("test", sample.test)):
+        frame.to_parquet(tmp_path / f"data/prepared/{name}.parquet")
+    (tmp_path / "params.yaml").write_text("calibration: {draws: 100, seed: 0}\n")
+    monkeypatch.chdir(tmp_path)
+    prepared = read_prepared()
+    n = len(prepared.train)
+    lean = np.clip(0.5 + 0.3 * (prepared.train["target"] - 0.5) + RNG(9).normal(0, 0.2, n), 0, 1)
+    never = np.full(n, np.nan)
+
+    def predicted(name: str, scores: np.ndarray) -> None:
+        write_predictions(name, [predictions_frame(prepared.train, "train", scores)], prepared, "prompted", "none")
+
+    predicted("never_read", never)
+    with pytest.raises(InputError, match="nothing to measure; left out never_read"):
+        main()
+    predicted("leaning", lean)
+    predicted("partly_read", np.where(np.arange(n) < 10, never, lean))
+    main()
+    assert "left out never_read" in capsys.readouterr().out
+    table = pd.read_csv("calibration/scores.csv").set_index(["classifier", "method"])
+    read = {"leaning": n, "partly_read": n - 10}
+    assert table["rows"].to_dict() == {(name, method): read[name] for name in read for method in METHODS}
+    assert not table.drop(columns="temperature").isna().to_numpy().any()
+    points = pd.read_csv("calibration/reliability.csv")
+    assert (points["low"] <= points["observed"]).all()
+    assert (points["observed"] <= points["high"]).all()
+    assert "| leaning " in Path("calibration/table.md").read_text()

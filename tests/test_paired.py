@@ -1,0 +1,137 @@
+"""Who is better than whom: tests, corrections, ranks and numbers of rows against hand and trusted libraries."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.contingency_tables import mcnemar
+
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.paired import (
+    ALPHA,
+    compare_pair,
+    design_effect,
+    exact_mcnemar,
+    rows_needed,
+    sum_by_group,
+    tied_ranks,
+    with_verdicts,
+)
+
+
+def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
+    """Rows as `scored_rows` that a classifier decides rightly where `right` says so."""
+    targets = np.arange(len(right)) % 2
+    scores = np.where(right, targets, 1 - targets).astype(float)
+    groups = np.arange(len(right)) if groups is None else groups
+    return pd.DataFrame({"target": targets, "group": groups, "score": scores})
+
+
+def compare_all(right: dict[str, np.ndarray]) -> pd.DataFrame:
+    rows = {name: scored(one) for name, one in right.items()}
+    pairs = itertools.combinations(rows, 2)
+    return with_verdicts(pd.DataFrame([{"a": a, "b": b} | compare_pair(rows[a], rows[b], 100, 0) for a, b in pairs]))
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(5, 1), (30, 12), (7, 7), (0, 9), (400, 330), (0, 0)])
+def test_groups_of_one_row_are_mcnemars_test(only_a: int, only_b: int) -> None:
+    gains = np.repeat([1, -1, 0], [only_a, only_b, 20])
+    expected = mcnemar([[20, only_a], [only_b, 20]], exact=True).pvalue
+    assert exact_mcnemar(gains) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_test_over_groups_by_counting_every_sign() -> None:
+    """Six groups have 64 ways to flip: the share of those that sum to as much, on either side."""
+    gains = np.array([3, 2, 2, -1, 1, 0, 1])
+    sums = np.array([np.dot(signs, gains) for signs in itertools.product([-1, 1], repeat=len(gains))])
+    assert exact_mcnemar(gains) == pytest.approx(np.mean(np.abs(sums) >= gains.sum()))
+    assert exact_mcnemar(-gains) == exact_mcnemar(gains)
+
+
+def test_what_a_group_says_many_times_it_says_once() -> None:
+    """Ten rows of one tweet are no more evidence than one, though McNemar's test of rows finds them overwhelming."""
+    once = np.array([1, 1, 1, 0, -1])
+    groups = np.repeat(np.arange(5), 10)
+    found = compare_pair(scored(np.repeat(once >= 0, 10), groups), scored(np.repeat(once <= 0, 10), groups), 100, 0)
+    assert found["group_p"] == pytest.approx(0.625), "10 of the 16 ways to flip four signs"
+    assert found["mcnemar_p"] == pytest.approx(mcnemar([[0, 30], [10, 0]]).pvalue)
+    assert found["mcnemar_p"] < 0.01
+    assert found["design_effect"] == pytest.approx(10)
+
+
+def test_the_test_keeps_its_level_with_groups_where_mcnemars_does_not() -> None:
+    """Of 1,000 pairs of equal accuracy, with tweets repeated up to 20 times, about one in twenty may look different."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(150), rng.choice([1, 2, 5, 20], size=150, p=[0.7, 0.15, 0.1, 0.05]))
+    by_row, by_group = [], []
+    for _ in range(1000):
+        gain = rng.choice([-1, 0, 0, 1], size=150)[groups]
+        by_row.append(exact_mcnemar(gain) < 0.05)
+        by_group.append(exact_mcnemar(sum_by_group(gain, groups)) < 0.05)
+    assert 0.03 <= np.mean(by_group) <= 0.06
+    assert np.mean(by_row) > 0.3
+
+
+def test_the_design_effect_is_that_of_the_bootstrap() -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(400), rng.choice([1, 2, 6], size=400, p=[0.7, 0.2, 0.1]))
+    gain = np.where(rng.random(len(groups)) < 0.7, rng.choice([-1, 0, 1, 1], 400)[groups], 0)
+    means = []
+
+    def mean(weights: np.ndarray) -> np.ndarray:
+        means.append(weights @ gain / weights.sum(axis=1))
+        return means[-1][None]
+
+    group_bootstrap(mean, groups, 4000, 0)
+    drawn = np.concatenate([one for one in means if len(one) > 1])
+    assert design_effect(gain, groups) == pytest.approx(drawn.var() / (gain.var() / len(gain)), rel=0.06)
+    assert design_effect(gain, np.arange(len(gain))) == pytest.approx(1)
+    assert design_effect(np.ones(9), groups[:9]) == 1
+
+
+def test_rows_needed_by_hand() -> None:
+    """Connor (1987): a difference of 5 points among 20 % of discordant rows, (1.960 √0.2 + 0.842 √0.1975)² / 0.05²."""
+    by_hand = (1.959964 * 0.2**0.5 + 0.841621 * (0.2 - 0.05**2) ** 0.5) ** 2 / 0.05**2
+    assert rows_needed(0.05, 0.2, 1.0, 0.05) == np.ceil(by_hand) == 626
+    assert rows_needed(-0.05, 0.2, 2.0, 0.05) == pytest.approx(2 * by_hand, abs=1)
+
+
+def test_so_many_rows_find_the_difference_four_times_in_five() -> None:
+    rng = np.random.default_rng(0)
+    rows = int(rows_needed(0.1, 0.3, 1.0, 0.05))
+    found = [exact_mcnemar(rng.choice([1, -1, 0], size=rows, p=[0.2, 0.1, 0.7])) < 0.05 for _ in range(1000)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
+
+
+def test_holm_by_hand() -> None:
+    """The smallest p is multiplied by three, the next by two, the last by one, and none falls below the one before."""
+    counts = {"rows": 100, "only_a_right": 20, "only_b_right": 10, "difference": 0.1, "design_effect": 1.0}
+    paired = pd.DataFrame([{"group_p": p} | counts for p in (0.03, 0.01, 0.04)])
+    found = with_verdicts(paired)
+    assert found["p_holm"].tolist() == pytest.approx([0.06, 0.03, 0.06])
+    assert found["real"].tolist() == [False, True, False]
+    needed = rows_needed(0.1, 0.3, 1.0, ALPHA / 2)
+    assert found["rows_needed"].tolist() == [needed, pd.NA, needed], "two are open: each is asked for at half the level"
+
+
+def test_a_difference_that_is_not_real_needs_more_rows_than_there_are() -> None:
+    rng = np.random.default_rng(0)
+    found = compare_all({name: rng.random(300) < 0.6 + 0.03 * i for i, name in enumerate("abcdef")})
+    still_open = found[~found["real"] & (found["difference"] != 0)]
+    assert len(still_open) > 5
+    assert (still_open["rows_needed"] > still_open["rows"]).all()
+
+
+def test_a_better_classifier_pushes_the_others_down_and_ties_share_a_rank() -> None:
+    rows = np.arange(400)
+    right = {"good": rows % 5 > 0, "as good": (rows + 1) % 5 > 0, "poor": rows % 2 > 0}
+    paired = compare_all(right)
+    assert tied_ranks(list(right), paired) == [1, 1, 3]
+    assert pd.isna(paired.set_index(["a", "b"]).loc[("good", "as good"), "rows_needed"]), "a difference of zero"
+    right |= {"best": rows >= 0}
+    assert tied_ranks(list(right), compare_all(right)) == [2, 2, 4, 1]
+
+
+def test_one_classifier_alone_is_first() -> None:
+    assert tied_ranks(["alone"], with_verdicts(pd.DataFrame())) == [1]
