@@ -58,6 +58,9 @@ def repository(project: Path) -> Path:
     set_param(project, "generation.families", ["classifiers.naive_bayes"])
     set_param(project, "generation.augmentation.sizes", [16])
     set_param(project, "evaluate.draws", 200)
+    set_param(project, "blend.draws", 200)
+    set_param(project, "nested.classifiers", ["naive_bayes", "logistic"])
+    set_param(project, "cascade.draws", 200)
     return project
 
 
@@ -71,7 +74,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert submission["id"].tolist() == pd.read_csv(repository / "data/sample/test.csv")["id"].tolist()
     assert submission["target"].isin([0, 1]).all()
     choice = json.loads((repository / "submission/choice.json").read_text())
-    submitted = {*CLASSIFIERS} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
+    submitted = {*CLASSIFIERS, "blend"} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
     assert {rule["classifier"] for rule in choice["candidates"]} == submitted
     assert "Twins: the generative one's lead" in (repository / "crossover/table.md").read_text()
     metrics = json.loads((repository / "evaluate/metrics.json").read_text())
@@ -94,6 +97,9 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "robustness",
         "generation",
         "evaluate",
+        "blend",
+        "nested",
+        "cascade",
         "submission",
     }
     set_param(repository, "submission.classifier", "logistic")
@@ -122,7 +128,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         ["git", "status", "--porcelain"], cwd=repository, capture_output=True, text=True, check=True
     )
     left = {line[3:] for line in status.stdout.splitlines()}
-    assert left <= {"params.yaml", "dvc.lock", "crossover/", "evaluate/", "submission/"}
+    assert left <= {"params.yaml", "dvc.lock", "blend/", "crossover/", "evaluate/", "nested/", "submission/"}
 
 
 @pytest.mark.parametrize(
