@@ -7,7 +7,7 @@ another way, and the one with the least log loss on inner folds, by group, is ta
 
 - few: logistic regression with a penalty on Σ w_c: most weights become 0, and a classifier that comes twice is worth one
   (stacking with non-negative weights; Breiman 1996, https://doi.org/10.1007/BF00117832)
-- equal: logistic regression with a penalty on Σ (w_c - w̄)²: towards the mean of the log-odds, at any temperature
+- equal: logistic regression with a penalty on Σ (w_c - 1/C)², for C classifiers: towards the mean of their log-odds
 - greedy: the mean log-odds of a bag that one classifier at a time is put into, any number of times, whichever lowers the log
   loss most (ensemble selection; Caruana et al. 2004, https://doi.org/10.1145/1015330.1015432)
 """
@@ -32,7 +32,7 @@ class BlendParams(Params):
     few: list[Annotated[float, Field(gt=0)]]
     """Penalties on the sum of the weights to try, in nats of all rows' log loss."""
     equal: list[Annotated[float, Field(gt=0)]]
-    """Penalties on the squared distances of the weights to their mean to try, likewise."""
+    """Penalties on half the squared distances of the weights to equal ones to try, likewise."""
     greedy: list[Annotated[int, Field(ge=1)]]
     """Sizes of the bag to try."""
     inner_folds: int = Field(ge=2)
@@ -73,14 +73,14 @@ def log_losses(log_odds: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def fit_logistic(log_odds: np.ndarray, labels: np.ndarray, penalty: float, towards: Literal["few", "equal"]) -> Weights:
-    """Logistic regression with non-negative weights and a penalty that draws them to 0 or to each other."""
+    """Logistic regression with non-negative weights and a penalty that draws them to 0 or to 1 / classifiers."""
     n, classifiers = log_odds.shape
 
     def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         intercept, weights = parameters[0], parameters[1:]
         blended = intercept + log_odds @ weights
         residuals = expit(blended) - labels
-        apart = weights - weights.mean()
+        apart = weights - 1 / classifiers
         size, slope = (weights.sum(), np.ones(classifiers)) if towards == "few" else (apart @ apart / 2, apart)
         gradient = np.append(residuals.sum(), residuals @ log_odds + penalty * slope)
         return (log_losses(blended, labels).sum() + penalty * size) / n, gradient / n
