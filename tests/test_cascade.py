@@ -113,7 +113,7 @@ def test_pairs_that_are_worth_their_cost_are_found() -> None:
 
 def test_the_page_says_from_which_share_on_a_cascade_is_as_good() -> None:
     rng = np.random.default_rng(0)
-    targets, doubt = rng.integers(0, 2, ROWS), rng.permutation(np.linspace(0, 0.5, ROWS))
+    targets, doubt = rng.integers(0, 2, ROWS), rng.permutation(np.arange(1, ROWS + 1) / (2 * ROWS))
     first, second = sure(doubt > 0.1, doubt, targets), sure(np.full(ROWS, True), doubt, targets)
     prices = [Price(50.0, 2.0).after(Price(1.0, 0.0), share)._asdict() for share in np.linspace(0, 1, 21)]
     curve = curve_of(first, second, PARAMS).assign(first="cheap", second="costly").join(pd.DataFrame(prices))

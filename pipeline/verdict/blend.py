@@ -30,21 +30,36 @@ from pipeline.contracts import (
     write_text,
     written_whole,
 )
-from pipeline.verdict.blending import BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
-from pipeline.verdict.evaluate import EvaluateParams, compare_pair, score_classifier
+from pipeline.verdict.blend_table import render
+from pipeline.verdict.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.scored import decided_rightly, read_all, scored_rows, whole
-from pipeline.verdict.table import markdown, number, p_value, with_interval
 from pipeline.verdict.threshold import fit_rule
 
 NAME = "blend"
 OUT = Path(NAME)
-ALL_ROWS = -1
-"""The fold of the weights that were fitted on all rows: none is held out."""
 
 
 def log_odds_of(classifiers: list[Predictions], split: str) -> np.ndarray:
     """The classifiers' log-odds for the tweets of a split, shape (tweets, classifiers)."""
     return to_log_odds(np.stack([getattr(one, split)["score"] for one in classifiers], axis=1))
+
+
+def measured(rows: pd.DataFrame, params: BlendParams) -> dict[str, float]:
+    """Each metric of `scored_rows`, and the interval of the accuracy."""
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    low, high = group_bootstrap(
+        lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
+    )
+    at = METRICS.index("accuracy")
+    return score(targets, scores) | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
+
+
+def gain_of(pair: dict[str, Any], name: str = "gain") -> dict[str, float]:
+    """The difference that `compare_pair` found, and the ends of its interval, under a name."""
+    return {name: float(pair["difference"]), f"{name}_low": float(pair["low"]), f"{name}_high": float(pair["high"])}
 
 
 def best_of_other_folds(singles: dict[str, pd.DataFrame], folds: np.ndarray) -> pd.DataFrame:
@@ -61,22 +76,21 @@ def compare(
     blended: pd.DataFrame, singles: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams
 ) -> dict[str, Any]:
     """The blend against the best single classifier, as in `metrics.json`; all frames are those of `scored_rows`."""
-    draws = EvaluateParams(draws=params.draws, seed=params.seed)
     best = max(singles, key=lambda name: float(decided_rightly(singles[name]).mean()))
     found: dict[str, Any] = {"classifiers": len(singles), "best_single": best}
     for which, rows in (("best_single", singles[best]), (NAME, blended)):
-        scores = score_classifier(rows, rows.index, draws)
-        found |= {f"accuracy_{which}{end}": float(scores[f"accuracy{end}"]) for end in ("", "_low", "_high")}
+        scores = measured(rows, params)
+        found |= {f"accuracy_{which}{end}": scores[f"accuracy{end}"] for end in ("", "_low", "_high")}
         found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
-    against_best = compare_pair(blended, singles[best], draws)
-    against_chosen = compare_pair(blended, best_of_other_folds(singles, folds), draws)
-    for gain, pair in (("gain", against_best), ("gain_other_folds", against_chosen)):
-        found |= {gain: pair["difference"], f"{gain}_low": float(pair["low"]), f"{gain}_high": float(pair["high"])}
+    paired = compare_pair(blended, singles[best], params.draws, params.seed)
+    other_folds = compare_pair(blended, best_of_other_folds(singles, folds), params.draws, params.seed)
+    found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds")
     rule = fit_rule(NAME, blended, folds)
     return found | {
-        "only_blend_right": against_best["only_a_right"],
-        "only_best_single_right": against_best["only_b_right"],
-        "mcnemar_p": against_best["mcnemar_p"],
+        "only_blend_right": paired["only_a_right"],
+        "only_best_single_right": paired["only_b_right"],
+        "mcnemar_p": paired["mcnemar_p"],
+        "group_p": paired["group_p"],
         "threshold": rule.fitted_threshold,
         "accuracy_at_threshold": rule.accuracy_cross_fitted,
         "used": len(singles) > 1 and found["gain"] > 0 and found["gain_low"] > -params.margin,
@@ -90,53 +104,6 @@ def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame
         for fold, fitted in weights.items()
         for name, weight in zip(names, fitted.weights, strict=True)
     )
-
-
-def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, float], left_out: list[str]) -> str:
-    """The page: what the blend gains, and whose weight it carries."""
-
-    def points(gain: str) -> str:
-        value, low, high = (100 * found[key] for key in (gain, f"{gain}_low", f"{gain}_high"))
-        return f"{value:+.2f} points [{low:+.2f}, {high:+.2f}]"
-
-    blend, single = (with_interval(pd.Series(found), f"accuracy_{which}") for which in (NAME, "best_single"))
-    by_fold = weights.pivot_table(index="classifier", columns="fold", values="weight", sort=False)
-    of_all, of_folds = by_fold[ALL_ROWS].sort_values(ascending=False), by_fold.drop(columns=ALL_ROWS)
-    lightest, heaviest = of_folds.min(axis=1), of_folds.max(axis=1)
-    rows = [
-        [name, f"{accuracies[name]:.3f}", f"{weight:.3f}", f"{lightest[name]:.3f} to {heaviest[name]:.3f}"]
-        for name, weight in of_all.items()
-    ]
-    methods = weights.groupby("fold")["method"].first()
-    scores = [
-        [NAME, blend, f"{found['f1_blend']:.3f}", f"{found['log_loss_blend']:.3f}"],
-        [found["best_single"], single, f"{found['f1_best_single']:.3f}", f"{found['log_loss_best_single']:.3f}"],
-    ]
-    parts = [
-        (
-            f"The log-odds of {found['classifiers']} classifiers, added up by weights that were fitted on the other folds; in "
-            "brackets the 95 % interval by bootstrap over near-duplicate groups:"
-        ),
-        markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
-        (
-            f"The blend gains {points('gain')} over {found['best_single']}, although that is the best on these very rows "
-            f"(McNemar p {p_value(found['mcnemar_p'])}; of the rows that one of the two alone decides rightly, "
-            f"{number(found['only_blend_right'])} are the blend's and {number(found['only_best_single_right'])} the other's), "
-            f"and {points('gain_other_folds')} over the classifier that is best on the other folds. "
-            + ("It is submitted." if found["used"] else "That is too little for it to be submitted.")
-        ),
-        (
-            f"With the threshold that is best on the other folds its accuracy is {found['accuracy_at_threshold']:.4f}, at one "
-            f"half {found['accuracy_blend']:.4f}. The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet "
-            "together, the embedding of the tweets not counted."
-        ),
-        markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),
-        (
-            f"What holds the weights back is chosen on inner folds: {methods[ALL_ROWS]} for all rows, "
-            f"{', '.join(methods.drop(ALL_ROWS))} for the folds."
-        ),
-    ]
-    return "\n\n".join(parts + left_out) + "\n"
 
 
 def main() -> None:

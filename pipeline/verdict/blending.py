@@ -27,6 +27,9 @@ from pipeline.contracts import Params
 
 CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
 
+ALL_ROWS = -1
+"""The fold of weights that were fitted on all rows: none is held out."""
+
 
 class BlendParams(Params):
     few: list[Annotated[float, Field(gt=0)]]

@@ -30,10 +30,10 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.verdict.blend import gain_of, measured
 from pipeline.verdict.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
-from pipeline.verdict.evaluate import EvaluateParams, compare_pair, score_classifier
 from pipeline.verdict.learning_curve import LearningCurveParams, code_digest, load_trainer, stored
-from pipeline.verdict.scored import decided_rightly
+from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.table import markdown, with_interval
 
 OUT = Path("nested")
@@ -87,7 +87,34 @@ def blend_nested(
     return blended
 
 
-def render(table: pd.DataFrame, found: dict[str, Any]) -> str:
+def scored_in_each_way(log_odds: np.ndarray, train: pd.DataFrame, params: BlendParams) -> dict[str, pd.DataFrame]:
+    """As `scored_rows`, for each of `WAYS`; log-odds have shape (n, classifiers, folds), as `scores_by_fold_out`."""
+    labels, folds, groups = (train[column].to_numpy() for column in ("target", "fold", "group"))
+    own_fold = log_odds[np.arange(len(labels)), :, np.searchsorted(np.unique(folds), folds)]
+    best = max(own_fold.T, key=lambda one: float(((one > 0) == labels).mean()))
+    of_ways = {
+        "best_single": best,
+        "cross_fitted": cross_fitted(own_fold, labels, folds, groups, params)[0],
+        "nested": blend_nested(log_odds, labels, folds, groups, params),
+    }
+    target = train.set_index("id")[["target", "group"]]
+    return {way: target.assign(score=expit(one)) for way, one in of_ways.items()}
+
+
+def compare(ways: dict[str, pd.DataFrame], params: BlendParams) -> tuple[pd.DataFrame, dict[str, float]]:
+    """`nested.csv`, a row for each way, and `metrics.json`; the leak is what cross-fitted weights are above nested ones."""
+    lines = {}
+    for way, rows in ways.items():
+        found = measured(rows, params)
+        lines[way] = {key: found[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "log_loss")}
+        if way != "best_single":
+            lines[way] |= gain_of(compare_pair(rows, ways["best_single"], params.draws, params.seed))
+    leak = gain_of(compare_pair(ways["cross_fitted"], ways["nested"], params.draws, params.seed), "leak")
+    gained = {f"gain_{way}": line["gain"] for way, line in lines.items() if way != "best_single"}
+    return pd.DataFrame.from_dict(lines, orient="index").rename_axis("way"), gained | leak
+
+
+def render(table: pd.DataFrame, leak: dict[str, float], classifiers: list[str]) -> str:
     """The page: what either way of fitting weights gains, and by how much the two differ."""
 
     def points(row: Any, key: str) -> str:
@@ -99,10 +126,10 @@ def render(table: pd.DataFrame, found: dict[str, Any]) -> str:
         for way, row in table.iterrows()
     ]
     return (
-        f"The blend of {', '.join(found['classifiers'])}, out-of-fold, in brackets the 95 % interval by bootstrap over "
+        f"The blend of {', '.join(classifiers)}, out-of-fold, in brackets the 95 % interval by bootstrap over "
         "near-duplicate groups; the best single classifier is chosen on the same rows:\n\n"
         f"{markdown(['Decided by', 'Accuracy', 'Log loss', 'Gain, points'], rows)}\n\n"
-        f"Cross-fitted weights are {points(found, 'leak')} points more accurate than nested ones, to which no label of the fold "
+        f"Cross-fitted weights are {points(leak, 'leak')} points more accurate than nested ones, to which no label of the fold "
         "they decide has come.\n"
     )
 
@@ -112,46 +139,19 @@ def main() -> None:
     curves, tweets = read_params("learning_curve", LearningCurveParams).curves, read_prepared()
     if unknown := [name for name in params.classifiers if name not in curves]:
         raise InputError(f"nested.classifiers: {unknown[0]} is no key of learning_curve.curves")
-    labels, folds, groups = (tweets.train[column].to_numpy() for column in ("target", "fold", "group"))
-    count = len(np.unique(folds))
+    count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
     trainers = [load_trainer(curves[name]) for name in params.classifiers]
     code = code_digest()
     with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
-        scores = np.stack(
-            [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers], axis=1
-        )
-    log_odds = to_log_odds(scores)
-    own_fold = log_odds[np.arange(len(labels)), :, np.searchsorted(np.unique(folds), folds)]
-    target = tweets.train.set_index("id")[["target", "group"]]
-    singles = [target.assign(score=expit(one)) for one in own_fold.T]
-    rows = {
-        "best_single": max(singles, key=lambda one: float(decided_rightly(one).mean())),
-        "cross_fitted": target.assign(score=expit(cross_fitted(own_fold, labels, folds, groups, blending)[0])),
-        "nested": target.assign(score=expit(blend_nested(log_odds, labels, folds, groups, blending))),
-    }
-    draws = EvaluateParams(draws=blending.draws, seed=blending.seed)
-    lines = {}
-    for way, one in rows.items():
-        of_way, gain = score_classifier(one, one.index, draws), compare_pair(one, rows["best_single"], draws)
-        lines[way] = {key: of_way[key] for key in ("accuracy", "accuracy_low", "accuracy_high", "log_loss")}
-        if way != "best_single":
-            lines[way] |= {"gain": gain["difference"], "gain_low": gain["low"], "gain_high": gain["high"]}
-    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("way")
-    leak = compare_pair(rows["cross_fitted"], rows["nested"], draws)
-    found = {
-        "classifiers": params.classifiers,
-        "gain_cross_fitted": float(table.loc["cross_fitted", "gain"]),
-        "gain_nested": float(table.loc["nested", "gain"]),
-        "leak": leak["difference"],
-        "leak_low": float(leak["low"]),
-        "leak_high": float(leak["high"]),
-    }
+        scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]
+    ways = scored_in_each_way(to_log_odds(np.stack(scores, axis=1)), tweets.train, blending)
+    table, found = compare(ways, blending)
     with written_whole(OUT / "nested.csv") as partial:
         table.round(5).to_csv(partial)
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
-    write_text(OUT / "table.md", render(table, found))
+    write_text(OUT / "table.md", render(table, found, params.classifiers))
 
 
 if __name__ == "__main__":
