@@ -24,7 +24,7 @@ from pipeline.contracts import (
     write_predictions,
 )
 from pipeline.verdict import blend, submission
-from pipeline.verdict.blend import best_of_other_folds, compare
+from pipeline.verdict.blend import as_submitted, best_of_other_folds, compare
 from pipeline.verdict.blending import (
     BlendParams,
     candidates,
@@ -161,6 +161,20 @@ def test_one_classifier_alone_is_no_blend() -> None:
     assert not found["used"]
 
 
+def test_a_single_classifier_is_also_compared_at_its_own_threshold() -> None:
+    """Its scores lean to one side: at one half the blend is better, at thresholds of their own they are the same."""
+    labels, log_odds = noisy([1.0])
+    singles = frames(log_odds + 3, labels)
+    mended = singles["c0"].assign(score=expit(log_odds[:, 0]))
+    found = compare(mended, singles, FOLDS, PARAMS)
+    assert found["gain"] > 0.1
+    assert abs(found["gain_as_submitted"]) < 0.01
+    name, decided = as_submitted(singles | {"poor": singles["c0"].assign(score=0.5)}, FOLDS)
+    assert name == found["best_single_as_submitted"] == "c0"
+    right = (decided["score"] > 0.5) == labels
+    assert right.mean() == pytest.approx(found["accuracy_blend"], abs=0.02)
+
+
 def test_the_other_folds_choose_a_single_classifier() -> None:
     """c1 is right on fold 0 alone: only the others' rows choose, so it is never taken there."""
     labels = np.tile([0, 1], ROWS // 2)
@@ -292,7 +306,8 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
     chosen, decided = submitted()
     assert chosen["classifier"] == "blend"
     assert (decided == (blended.test["score"] > chosen["threshold"])).all()
-    assert f"over {found['best_single']}: it is used" in str(chosen["why"])
+    assert f"over {found['best_single']} at one half" in str(chosen["why"])
+    assert str(chosen["why"]).endswith("it is used")
     assert "| blend " in Path("blend/table.md").read_text()
 
     # It does not help, says its stage; or it was made from other tweets; or the params name another.

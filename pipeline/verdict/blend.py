@@ -2,7 +2,8 @@
 
 The rows of a fold are scored by weights that were fitted on the other folds, the test rows by weights fitted on all. The best
 single classifier is chosen on the very rows that the two are compared on, which favours it; beside it stands the one that is
-best on the other folds, which is chosen as the weights are.
+best on the other folds, which is chosen as the weights are. Both decide at one half, where a blend is calibrated and a single
+classifier may not be: so they are also compared as they would be submitted, each with a threshold of its own if that pays.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: blend/: blend.parquet (the predictions contract), weights.csv, metrics.json, table.md
@@ -72,6 +73,14 @@ def best_of_other_folds(singles: dict[str, pd.DataFrame], folds: np.ndarray) -> 
     return chosen
 
 
+def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray) -> tuple[str, pd.DataFrame]:
+    """The name of the most accurate of the `scored_rows`, each with its own threshold, and its decisions as scores 0 and 1."""
+    rules = [fit_rule(name, one, folds) for name, one in rows.items()]
+    best = max(rules, key=lambda rule: float(rule.right.mean()))
+    targets = rows[best.classifier]["target"]
+    return best.classifier, rows[best.classifier].assign(score=targets.where(best.right, 1 - targets).astype(float))
+
+
 def compare(
     blended: pd.DataFrame, singles: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams
 ) -> dict[str, Any]:
@@ -84,13 +93,16 @@ def compare(
         found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
     paired = compare_pair(blended, singles[best], params.draws, params.seed)
     other_folds = compare_pair(blended, best_of_other_folds(singles, folds), params.draws, params.seed)
-    found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds")
+    rivals, own = as_submitted(singles, folds), as_submitted({NAME: blended}, folds)
+    with_thresholds = compare_pair(own[1], rivals[1], params.draws, params.seed)
+    found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds") | gain_of(with_thresholds, "gain_as_submitted")
     rule = fit_rule(NAME, blended, folds)
     return found | {
         "only_blend_right": paired["only_a_right"],
         "only_best_single_right": paired["only_b_right"],
         "mcnemar_p": paired["mcnemar_p"],
         "group_p": paired["group_p"],
+        "best_single_as_submitted": rivals[0],
         "threshold": rule.fitted_threshold,
         "accuracy_at_threshold": rule.accuracy_cross_fitted,
         "used": len(singles) > 1 and found["gain"] > 0 and found["gain_low"] > -params.margin,

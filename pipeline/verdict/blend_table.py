@@ -35,17 +35,25 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
         ),
         markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
         (
-            f"The blend gains {points('gain')} over {found['best_single']}, although that is the best on these very rows, and "
-            f"{points('gain_other_folds')} over the classifier that is best on the other folds. Of the rows that one of the first "
-            f"two alone decides rightly, {number(found['only_blend_right'])} are the blend's and "
+            f"At one half the blend gains {points('gain')} over {found['best_single']}, although that is the best on these "
+            f"very rows, and {points('gain_other_folds')} over the classifier that is best on the other folds. Of the rows that one "
+            f"of the first two alone decides rightly, {number(found['only_blend_right'])} are the blend's and "
             f"{number(found['only_best_single_right'])} the other's (McNemar p {p_value(found['mcnemar_p'])}, by groups "
-            f"{p_value(found['group_p'])}). "
-            + ("It is submitted." if found["used"] else "That is too little for it to be submitted.")
+            f"{p_value(found['group_p'])})."
         ),
         (
-            f"With the threshold that is best on the other folds its accuracy is {found['accuracy_at_threshold']:.4f}, at one "
-            f"half {found['accuracy_blend']:.4f}. The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet "
-            "together, the embedding of the tweets not counted."
+            "As they would be submitted, each at the threshold that is best on the other folds if that pays, it gains "
+            f"{points('gain_as_submitted')} over {found['best_single_as_submitted']}. At such a threshold its own accuracy is "
+            f"{found['accuracy_at_threshold']:.4f}, at one half {found['accuracy_blend']:.4f}. "
+            + (
+                "The blend is submitted."
+                if found["used"]
+                else "The blend is not submitted: its gain at one half is too small."
+            )
+        ),
+        (
+            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet together, the embedding of the "
+            "tweets not counted."
         ),
         markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),
         (

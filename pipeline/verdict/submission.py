@@ -42,12 +42,17 @@ class Verdict(BaseModel):
     gain: float
     gain_low: float
     gain_high: float
+    best_single_as_submitted: str
+    gain_as_submitted: float
     used: bool
 
     def __str__(self) -> str:
         value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
-        so = "it is used" if self.used else "it is not used"
-        return f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: {so}"
+        return (
+            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single} at one half, "
+            f"{100 * self.gain_as_submitted:+.2f} over {self.best_single_as_submitted} where thresholds are fitted: "
+            f"it is {'used' if self.used else 'not used'}"
+        )
 
 
 def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, Verdict]:
