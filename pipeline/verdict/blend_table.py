@@ -21,7 +21,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
     lightest, heaviest = of_folds.min(axis=1), of_folds.max(axis=1)
     rows = [
         [name, f"{accuracies[name]:.3f}", f"{weight:.3f}", f"{lightest[name]:.3f} to {heaviest[name]:.3f}"]
-        for name, weight in of_all.items()
+        for name, weight in zip(map(str, of_all.index), of_all, strict=True)
     ]
     methods = weights.groupby("fold")["method"].first()
     scores = [
@@ -36,9 +36,9 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
         markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
         (
             f"At one half the blend gains {points('gain')} over {found['best_single']}, although that is the best on these "
-            f"very rows, and {points('gain_other_folds')} over the classifier that is best on the other folds. Of the rows that one "
-            f"of the first two alone decides rightly, {number(found['only_blend_right'])} are the blend's and "
-            f"{number(found['only_best_single_right'])} the other's (McNemar p {p_value(found['mcnemar_p'])}, by groups "
+            f"very rows, and {points('gain_other_folds')} over the classifier that is best on the other folds. Where one of the "
+            f"first two alone is right, it is the blend on {number(found['only_blend_right'])} rows and the other on "
+            f"{number(found['only_best_single_right'])} (McNemar p {p_value(found['mcnemar_p'])}, by groups "
             f"{p_value(found['group_p'])})."
         ),
         (
@@ -48,7 +48,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
             + (
                 "The blend is submitted."
                 if found["used"]
-                else "The blend is not submitted: its gain at one half is too small."
+                else "The blend is not submitted: its gain at one half is too small or too uncertain."
             )
         ),
         (

@@ -72,7 +72,7 @@ def to_log_odds(scores: np.ndarray) -> np.ndarray:
 def log_losses(log_odds: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """-log p(label) of each row, of the shape of `log_odds`; its first axis is that of the labels, shape (n,)."""
     signs = 1 - 2 * labels.reshape(-1, *[1] * (log_odds.ndim - 1))
-    return np.logaddexp(0, signs * log_odds)
+    return np.asarray(np.logaddexp(0, signs * log_odds))
 
 
 def fit_logistic(log_odds: np.ndarray, labels: np.ndarray, penalty: float, towards: Literal["few", "equal"]) -> Weights:

@@ -130,7 +130,7 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
             by_share = right_by_share(rows[first], rows[second], params.steps)
             offers += [
                 (prices[second].after(prices[first], share), lead(by_share[share]), (first, second))
-                for share in by_share.columns[1:-1]
+                for share in shares_of(params.steps)[1:-1].tolist()
             ]
     worth: list[tuple[Price, float]] = []
     found: dict[Pair, None] = {}

@@ -19,6 +19,7 @@ All scores are kept in the store, as those of learning curves are.
 
 import itertools
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def scores_by_fold_out(trainer: Trainer, prepared: Prepared, code: str, progress
         out = tuple(sorted({a, b}))
         found = np.empty(len(fold_of_row))
         found[np.isin(fold_of_row, out)] = stored(
-            trainer, prepared, code, ["without", *out], lambda out=out: score_without(trainer, prepared, out)
+            trainer, prepared, code, ["without", *out], partial(score_without, trainer, prepared, out)
         )
         for rows, column in ((a, b), (b, a)):
             scores[fold_of_row == rows, folds.index(column)] = found[fold_of_row == rows]
@@ -148,8 +149,8 @@ def main() -> None:
         scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]
     ways = scored_in_each_way(to_log_odds(np.stack(scores, axis=1)), tweets.train, blending)
     table, found = compare(ways, blending)
-    with written_whole(OUT / "nested.csv") as partial:
-        table.round(5).to_csv(partial)
+    with written_whole(OUT / "nested.csv") as unfinished:
+        table.round(5).to_csv(unfinished)
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     write_text(OUT / "table.md", render(table, found, params.classifiers))
 
