@@ -24,7 +24,7 @@ PREDICTIONS = Path("predictions")
 UNCALIBRATED = PREDICTIONS / "uncalibrated"
 """Where a classifier that calibrates its scores leaves them as they were before, under the same contract."""
 
-School = Literal["generative", "discriminative", "prompted"]
+School = Literal["generative", "discriminative", "prompted", "blend"]
 TestRows = Literal["mean log-odds", "refit", "none"]
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -59,6 +59,9 @@ def repository(project: Path) -> Path:
     set_param(project, "generation.augmentation.sizes", [16])
     set_param(project, "evaluate.draws", 200)
     set_param(project, "calibration.draws", 200)
+    set_param(project, "blend.draws", 200)
+    set_param(project, "nested.classifiers", ["naive_bayes", "logistic"])
+    set_param(project, "cascade.draws", 200)
     return project
 
 
@@ -72,9 +75,14 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert submission["id"].tolist() == pd.read_csv(repository / "data/sample/test.csv")["id"].tolist()
     assert submission["target"].isin([0, 1]).all()
     choice = json.loads((repository / "submission/choice.json").read_text())
-    submitted = {*CLASSIFIERS} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
+    submitted = {*CLASSIFIERS, "blend"} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
     assert {rule["classifier"] for rule in choice["candidates"]} == submitted
     assert "Twins: the generative one's lead" in (repository / "crossover/table.md").read_text()
+    blended = json.loads((repository / "blend/metrics.json").read_text())
+    assert (choice["chosen"]["classifier"] == "blend") is blended["used"]
+    assert (repository / "nested/nested.csv").is_file()
+    assert (repository / "cascade/cascade.csv").is_file()
+    assert {"threshold", "accuracy_at_threshold"} <= {*pd.read_csv(repository / "evaluate/scores.csv")}
     metrics = json.loads((repository / "evaluate/metrics.json").read_text())
     assert sorted(metrics) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
@@ -96,6 +104,9 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "generation",
         "evaluate",
         "calibration",
+        "blend",
+        "nested",
+        "cascade",
         "submission",
     }
     set_param(repository, "submission.classifier", "logistic")
@@ -124,7 +135,24 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         ["git", "status", "--porcelain"], cwd=repository, capture_output=True, text=True, check=True
     )
     left = {line[3:] for line in status.stdout.splitlines()}
-    assert left <= {"params.yaml", "dvc.lock", "crossover/", "evaluate/", "submission/"}
+    assert left <= {"params.yaml", "dvc.lock", "blend/", "crossover/", "evaluate/", "nested/", "submission/"}
+
+
+@pytest.mark.slow
+def test_a_first_look_needs_no_blend(repository: Path, command: Command) -> None:
+    """A clone holds the blend's last figures and not its scores: the best of the classifiers that ran is submitted."""
+    (repository / "blend").mkdir()
+    (repository / "blend/metrics.json").write_text('{"used": true}')
+    assert command("dvc", "repro", "naive_bayes").returncode == 0
+    done = command("dvc", "repro", "--single-item", "evaluate", "submission")
+    assert done.returncode == 0, done.stderr
+    assert "naive_bayes, out-of-fold" in done.stdout
+    assert "left out blend/blend.parquet: no such file" in done.stdout
+
+    # Nor does a blend of one classifier stand in the way.
+    assert command("dvc", "repro", "--single-item", "blend", "submission").returncode == 0
+    assert not json.loads((repository / "blend/metrics.json").read_text())["used"]
+    assert json.loads((repository / "submission/choice.json").read_text())["chosen"]["classifier"] == "naive_bayes"
 
 
 @pytest.mark.parametrize(

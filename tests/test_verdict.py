@@ -11,8 +11,9 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
 from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
-from pipeline.verdict.submission import best_threshold, candidates, check_submission, fit_rule
+from pipeline.verdict.submission import candidates, check_submission
 from pipeline.verdict.table import render_table, shown_pairs
+from pipeline.verdict.threshold import best_threshold, fit_rule
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
 SCORES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.1, 0.2, 0.7])
@@ -117,7 +118,7 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     sure = fit_rule("sure", pd.DataFrame({"target": targets, "score": np.where(targets, 0.9, 0.1)}), folds)
     assert (sure.threshold, sure.right.mean()) == (0.5, 1.0)
     shifted = fit_rule("shifted", pd.DataFrame({"target": targets, "score": fair / 3}), folds)
-    assert shifted.threshold == pytest.approx(1 / 6, abs=0.05)
+    assert shifted.threshold == shifted.fitted_threshold == pytest.approx(1 / 6, abs=0.05)
     assert shifted.right.mean() == shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
 
 

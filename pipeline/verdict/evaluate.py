@@ -34,6 +34,7 @@ from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
 from pipeline.verdict.paired import ALPHA, compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
+from pipeline.verdict.threshold import fit_rule
 
 OUT = Path("evaluate")
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
@@ -105,6 +106,11 @@ def main() -> None:
         scores = {}
         for one in classifiers:
             scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
+            rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
+            scores[one.name] |= {
+                "threshold": rule.fitted_threshold,
+                "accuracy_at_threshold": rule.accuracy_cross_fitted,
+            }
             progress.update()
         paired = []
         for a, b in pairs:

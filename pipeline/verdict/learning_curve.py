@@ -15,6 +15,7 @@ import hashlib
 import importlib
 import json
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,16 +89,24 @@ def code_digest() -> str:
     return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
 
 
-def stored_point(trainer: Trainer, prepared: Prepared, code: str, fold: int, size: int, seed: int) -> np.ndarray:
-    """The scores of a point, from the store if it is there."""
-    point = {"by": trainer.determined_by, "prepared": prepared.digest, "code": code, "at": [fold, size, seed]}
+def stored(
+    trainer: Trainer, prepared: Prepared, code: str, at: Sequence[int | str], compute: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """The scores that `compute` finds, from the store if they are there; `at` is what they depend on beside the rest."""
+    point = {"by": trainer.determined_by, "prepared": prepared.digest, "code": code, "at": list(at)}
     key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
     path = store_folder() / "learning_curve" / f"{key}.npy"
     if not path.exists():
-        scores = score_point(trainer, prepared, fold, size, seed)
+        scores = compute()
         with written_whole(path) as partial, partial.open("wb") as file:
             np.save(file, scores, allow_pickle=False)
     return np.asarray(np.load(path, allow_pickle=False))
+
+
+def stored_point(trainer: Trainer, prepared: Prepared, code: str, fold: int, size: int, seed: int) -> np.ndarray:
+    """The scores of a point, from the store if it is there."""
+    at = [fold, size, seed]
+    return stored(trainer, prepared, code, at, lambda: score_point(trainer, prepared, fold, size, seed))
 
 
 def main() -> None:

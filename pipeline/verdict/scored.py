@@ -30,6 +30,12 @@ def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
 
 
+def whole(predictions: Predictions, prepared: Prepared) -> bool:
+    """Whether a classifier scored every train row and every test row."""
+    scored = predictions.train["score"].count() + predictions.test["score"].count()
+    return bool(scored == len(prepared.train) + len(prepared.test))
+
+
 def decided_rightly(rows: pd.DataFrame) -> pd.Series:
     """Whether each of the `scored_rows` is decided rightly at one half, indexed by id."""
     targets = rows["target"].to_numpy()

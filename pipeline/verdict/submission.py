@@ -1,18 +1,16 @@
-"""Export the best classifier's test decisions as a csv that Kaggle accepts.
+"""Export the test decisions of the blend, if it helps, or of the best classifier as a csv that Kaggle accepts.
 
-in:  data/prepared, predictions/*.parquet
+in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/metrics.json if they are there
 out: submission/submission.csv, submission/choice.json
 run: dvc repro submission   (or python -m pipeline.verdict.submission)
 """
 
 import json
 import re
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import (
     InputError,
@@ -20,75 +18,52 @@ from pipeline.contracts import (
     Predictions,
     Prepared,
     read_params,
+    read_predictions,
     read_prepared,
     run,
     write_text,
 )
-from pipeline.verdict.scored import THRESHOLD, decide, rank, read_all, scored_rows
+from pipeline.verdict.scored import rank, read_all, scored_rows, whole
+from pipeline.verdict.threshold import Rule, fit_rule
 
 OUT = Path("submission")
+BLEND = "blend"
 
 
 class SubmissionParams(Params):
     classifier: str | None
-    """The classifier to submit; null for the one with the best out-of-fold accuracy."""
+    """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """How a classifier's scores become decisions, and how accurate that is out-of-fold."""
+class Verdict(BaseModel):
+    """What the stage blend says of its blend: the part of blend/metrics.json that is needed here."""
 
-    classifier: str
-    threshold: float
-    accuracy_at_half: float
-    accuracy_cross_fitted: float
-    """With each fold decided by the threshold that is best on the other folds."""
-    right: pd.Series
-    """Whether each row that the classifier covers is decided rightly, indexed by id: the better of the two ways."""
+    best_single: str
+    gain: float
+    gain_low: float
+    gain_high: float
+    best_single_as_submitted: str
+    gain_as_submitted: float
+    used: bool
 
-    def report(self) -> dict[str, Any]:
-        numbers = {key: value for key, value in asdict(self).items() if key != "right"}
-        return numbers | {"rows": len(self.right), "accuracy": float(self.right.mean())}
-
-
-def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the best accuracy; in the middle of the widest gap where several are equally good.
-
-    Candidates are the midpoints between neighbouring scores and the two ends; unparsed rows (NaN) have no say.
-    """
-    read = ~np.isnan(scores)
-    order = np.argsort(scores[read], kind="stable")
-    ordered, labels = scores[read][order], targets[read][order]
-    edges = np.concatenate([[0.0], ordered, [np.nextafter(1, 2)]])
-    widths = np.diff(edges)
-    # Right when all below i are called 0 and all from i on are called 1.
-    right = np.concatenate([[0], np.cumsum(labels == 0)]) + np.concatenate([np.cumsum(labels[::-1] == 1)[::-1], [0]])
-    right = np.where(widths > 0, right, -1)
-    best = np.flatnonzero(right == right.max())
-    widest = best[np.argmax(widths[best])]
-    return float((edges[widest] + edges[widest + 1]) / 2)
+    def __str__(self) -> str:
+        value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
+        return (
+            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single} at one half, "
+            f"{100 * self.gain_as_submitted:+.2f} over {self.best_single_as_submitted} where thresholds are fitted: "
+            f"it is {'used' if self.used else 'not used'}"
+        )
 
 
-def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
-    """The classifier's rule: a threshold fitted on all rows if cross-fitting shows that fitting it pays, else one half.
-
-    `rows` are those of `scored_rows`, folds have shape (n,).
-    """
-    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    at_half = decide(targets, scores) == targets
-    fitted = np.empty(len(targets), dtype=bool)
-    for fold in np.unique(folds):
-        held_out = folds == fold
-        threshold = best_threshold(targets[~held_out], scores[~held_out])
-        fitted[held_out] = decide(targets[held_out], scores[held_out], threshold) == targets[held_out]
-    pays = fitted.mean() > at_half.mean()
-    return Rule(
-        classifier=name,
-        threshold=best_threshold(targets, scores) if pays else THRESHOLD,
-        accuracy_at_half=float(at_half.mean()),
-        accuracy_cross_fitted=float(fitted.mean()),
-        right=pd.Series(fitted if pays else at_half, index=rows.index),
-    )
+def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, Verdict]:
+    """The blend's scores, and what its own stage says of them; `InputError` if it has not been made from these tweets."""
+    scores, verdict = folder / f"{BLEND}.parquet", folder / "metrics.json"
+    if not scores.is_file():
+        raise InputError(f"{scores}: no such file; `dvc repro blend` makes it")
+    try:
+        return read_predictions(scores, prepared), Verdict.model_validate_json(verdict.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{verdict}: not what the stage blend writes: {str(error).splitlines()[0]}") from None
 
 
 def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]:
@@ -99,6 +74,18 @@ def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]
         if not one.test.empty and one.test["score"].notna().all()
     }
     return [rules[name] for name in rank({name: rule.right for name, rule in rules.items()})]
+
+
+def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
+    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one.
+
+    With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more; another, which scored a
+    part of the train rows alone, may still be better than the blend on those.
+    """
+    rivals = [name for name in rules if (name not in blended if used else name != BLEND)]
+    if not rivals:
+        raise InputError("submission: no classifier scored every test row")
+    return rank({name: rules[name].right for name in rivals})[0]
 
 
 def check_submission(text: str, test: pd.DataFrame) -> None:
@@ -117,29 +104,38 @@ def main() -> None:
     params = read_params("submission", SubmissionParams)
     prepared = read_prepared()
     classifiers, _ = read_all(prepared)
-    rules = {rule.classifier: rule for rule in candidates(classifiers, prepared)}
-    if not rules:
-        raise InputError("submission: no classifier scored every test row")
-    name = params.classifier or next(iter(rules))
+    scored = {one.name: one for one in classifiers}
+    used = False
+    try:
+        scored[BLEND], verdict = read_blend(prepared)
+        used, why = verdict.used, str(verdict)
+    except InputError as error:
+        why = f"left out {error}"
+    rules = {rule.classifier: rule for rule in candidates(list(scored.values()), prepared)}
+    name = params.classifier or choose(rules, {one.name for one in classifiers if whole(one, prepared)}, used=used)
+    if name == BLEND and BLEND not in rules:
+        raise InputError(f"params.yaml: submission.classifier: {why}")
     if name not in rules:
         raise InputError(
             f"params.yaml: submission.classifier: {name} did not score every test row; {', '.join(rules)} did"
         )
     rule = rules[name]
-    scores = next(one.test["score"] for one in classifiers if one.name == name)
-    decided = pd.DataFrame({"id": prepared.test["id"], "target": (scores > rule.threshold).astype(int)})
+    targets = (scored[name].test["score"] > rule.threshold).astype(int)
+    decided = pd.DataFrame({"id": prepared.test["id"], "target": targets})
     text = decided.to_csv(index=False, lineterminator="\n")
     check_submission(text, prepared.test)
     share = float(decided["target"].mean())
+    if params.classifier:
+        why = "params.yaml names it"
     choice = {
-        "chosen": rule.report() | {"share_of_positives": share},
+        "chosen": rule.report() | {"share_of_positives": share, "why": why},
         "candidates": [one.report() for one in rules.values()],
     }
     write_text(OUT / "submission.csv", text)
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
     print(
         f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
-        f"{len(decided)} rows, {share:.1%} positive"
+        f"{len(decided)} rows, {share:.1%} positive ({why})"
     )
 
 

@@ -1,0 +1,154 @@
+"""Blend all classifiers that scored every tweet, by weights on their log-odds, and hold it against the best single one.
+
+The rows of a fold are scored by weights that were fitted on the other folds, the test rows by weights fitted on all. The best
+single classifier is chosen on the very rows that the two are compared on, which favours it; beside it stands the one that is
+best on the other folds, which is chosen as the weights are. Both decide at one half, where a blend is calibrated and a single
+classifier may not be: so they are also compared as they would be submitted, each with a threshold of its own if that pays.
+
+in:  data/prepared, predictions/*.parquet, costs/*.json
+out: blend/: blend.parquet (the predictions contract), weights.csv, metrics.json, table.md
+run: dvc repro blend   (or python -m pipeline.verdict.blend)
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from tqdm import tqdm
+
+from pipeline.contracts import (
+    InputError,
+    Predictions,
+    predictions_frame,
+    read_costs,
+    read_params,
+    read_prepared,
+    run,
+    write_predictions,
+    write_text,
+    written_whole,
+)
+from pipeline.verdict.blend_table import render
+from pipeline.verdict.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.paired import compare_pair
+from pipeline.verdict.scored import decided_rightly, read_all, scored_rows, whole
+from pipeline.verdict.threshold import fit_rule
+
+NAME = "blend"
+OUT = Path(NAME)
+
+
+def log_odds_of(classifiers: list[Predictions], split: str) -> np.ndarray:
+    """The classifiers' log-odds for the tweets of a split, shape (tweets, classifiers)."""
+    return to_log_odds(np.stack([getattr(one, split)["score"] for one in classifiers], axis=1))
+
+
+def measured(rows: pd.DataFrame, params: BlendParams) -> dict[str, float]:
+    """Each metric of `scored_rows`, and the interval of the accuracy."""
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    low, high = group_bootstrap(
+        lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
+    )
+    at = METRICS.index("accuracy")
+    return score(targets, scores) | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
+
+
+def gain_of(pair: dict[str, Any], name: str = "gain") -> dict[str, float]:
+    """The difference that `compare_pair` found, and the ends of its interval, under a name."""
+    return {name: float(pair["difference"]), f"{name}_low": float(pair["low"]), f"{name}_high": float(pair["high"])}
+
+
+def best_of_other_folds(singles: dict[str, pd.DataFrame], folds: np.ndarray) -> pd.DataFrame:
+    """The `scored_rows` of a classifier that is chosen for each fold: the most accurate one on the others."""
+    right = pd.DataFrame({name: decided_rightly(rows) for name, rows in singles.items()})
+    chosen = next(iter(singles.values())).copy()
+    for fold in np.unique(folds):
+        best = str(right[folds != fold].mean().idxmax())
+        chosen.loc[folds == fold, "score"] = singles[best].loc[folds == fold, "score"]
+    return chosen
+
+
+def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray) -> tuple[str, pd.DataFrame]:
+    """The name of the most accurate of the `scored_rows`, each with its own threshold, and its decisions as scores 0 and 1."""
+    rules = [fit_rule(name, one, folds) for name, one in rows.items()]
+    best = max(rules, key=lambda rule: float(rule.right.mean()))
+    targets = rows[best.classifier]["target"]
+    return best.classifier, rows[best.classifier].assign(score=targets.where(best.right, 1 - targets).astype(float))
+
+
+def compare(
+    blended: pd.DataFrame, singles: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams
+) -> dict[str, Any]:
+    """The blend against the best single classifier, as in `metrics.json`; all frames are those of `scored_rows`."""
+    best = max(singles, key=lambda name: float(decided_rightly(singles[name]).mean()))
+    found: dict[str, Any] = {"classifiers": len(singles), "best_single": best}
+    for which, rows in (("best_single", singles[best]), (NAME, blended)):
+        scores = measured(rows, params)
+        found |= {f"accuracy_{which}{end}": scores[f"accuracy{end}"] for end in ("", "_low", "_high")}
+        found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
+    paired = compare_pair(blended, singles[best], params.draws, params.seed)
+    other_folds = compare_pair(blended, best_of_other_folds(singles, folds), params.draws, params.seed)
+    rivals, own = as_submitted(singles, folds), as_submitted({NAME: blended}, folds)
+    with_thresholds = compare_pair(own[1], rivals[1], params.draws, params.seed)
+    found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds") | gain_of(with_thresholds, "gain_as_submitted")
+    rule = fit_rule(NAME, blended, folds)
+    return found | {
+        "only_blend_right": paired["only_a_right"],
+        "only_best_single_right": paired["only_b_right"],
+        "mcnemar_p": paired["mcnemar_p"],
+        "group_p": paired["group_p"],
+        "best_single_as_submitted": rivals[0],
+        "threshold": rule.fitted_threshold,
+        "accuracy_at_threshold": rule.accuracy_cross_fitted,
+        "used": len(singles) > 1 and found["gain"] > 0 and found["gain_low"] > -params.margin,
+    }
+
+
+def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame:
+    """`weights.csv`: each classifier's weight for the rows of each fold, and how the weights of that fold were found."""
+    return pd.DataFrame(
+        {"classifier": name, "fold": fold, "weight": weight, "intercept": fitted.intercept, "method": fitted.method}
+        for fold, fitted in weights.items()
+        for name, weight in zip(names, fitted.weights, strict=True)
+    )
+
+
+def main() -> None:
+    params, prepared = read_params("blend", BlendParams), read_prepared()
+    classifiers, left_out = read_all(prepared)
+    members = [one for one in classifiers if whole(one, prepared)]
+    if not members:
+        raise InputError("blend: no classifier scored every tweet")
+    labels, folds, groups = (prepared.train[column].to_numpy() for column in ("target", "fold", "group"))
+    log_odds = log_odds_of(members, "train")
+    with tqdm(total=3, desc=NAME, unit="step") as progress:
+        blended, weights = cross_fitted(log_odds, labels, folds, groups, params)
+        progress.update()
+        weights[ALL_ROWS] = fit_weights(log_odds, labels, groups, params)
+        progress.update()
+        singles = {one.name: scored_rows(prepared, one) for one in members}
+        rows = prepared.train.set_index("id")[["target", "group"]].assign(score=expit(blended))
+        found = compare(rows, singles, folds, params)
+        progress.update()
+    table = weights_table(list(singles), weights)
+    asked = [name for name, weight in zip(singles, weights[ALL_ROWS].weights, strict=True) if weight > 0]
+    found["ms_per_tweet"] = sum(read_costs(name).predict_ms_per_tweet for name in asked)
+    frames = [
+        predictions_frame(prepared.train, "train", expit(blended)),
+        predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
+    ]
+    write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
+    with written_whole(OUT / "weights.csv") as partial:
+        table.round(5).to_csv(partial, index=False)
+    write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
+    accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
+    write_text(OUT / "table.md", render(found, table, accuracies, left_out))
+
+
+if __name__ == "__main__":
+    run(main)

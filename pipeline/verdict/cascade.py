@@ -1,0 +1,204 @@
+"""A cheap classifier first, and a costly one for the tweets that the first is unsure of: how many of them are worth it?
+
+At each share of the tweets passed on, those go to the second whose score by the first is nearest to one half, unread ones
+before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
+
+Times are those of `costs/`: on one machine, in batches, and without the embedding of the tweets that some classifiers need.
+
+in:  data/prepared, predictions/*.parquet, costs/*.json
+out: cascade/: cascade.csv, table.md
+run: dvc repro cascade   (or python -m pipeline.verdict.cascade)
+"""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    read_costs,
+    read_params,
+    read_prepared,
+    run,
+    write_text,
+    written_whole,
+)
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.scored import THRESHOLD, decided_rightly, read_all, scored_rows
+from pipeline.verdict.table import markdown
+
+OUT = Path("cascade")
+SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+"""The shares of the page; the steps are multiples of 20, so that all have them."""
+AS_GOOD = 0.01
+
+
+Pair = tuple[str, str]
+
+
+class CascadeParams(Params):
+    pairs: list[Annotated[Pair, Field(strict=False)]] | None
+    """The first and the second classifier of each cascade; null for all that are worth their cost."""
+    gain: float = Field(ge=0)
+    """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
+    steps: int = Field(ge=20, multiple_of=20)
+    """Into which the share of the rows passed on is cut."""
+    draws: int = Field(ge=100)
+    """Bootstrap draws for each interval."""
+    seed: int = Field(ge=0)
+
+
+class Price(NamedTuple):
+    """What scoring a tweet takes."""
+
+    ms_per_tweet: float
+    money_per_1000: float
+
+    def after(self, first: "Price", share: float) -> "Price":
+        """Expected, of `first` for every tweet and this one for a share of them."""
+        return Price(*(a + share * b for a, b in zip(first, self, strict=True)))
+
+    def at_most(self, other: "Price") -> bool:
+        return self.ms_per_tweet <= other.ms_per_tweet and self.money_per_1000 <= other.money_per_1000
+
+
+COLUMNS = [
+    "first",
+    "second",
+    "share",
+    "rows",
+    "accuracy",
+    "low",
+    "high",
+    "difference",
+    "difference_low",
+    "difference_high",
+]
+COLUMNS += [*Price._fields, "series"]
+
+
+def price_of(classifier: Predictions) -> Price:
+    """From its costs; the money went for all the rows that it scored."""
+    costs = read_costs(classifier.name)
+    scored = len(classifier.train) + len(classifier.test)
+    return Price(costs.predict_ms_per_tweet, 1000 * costs.llm.money / scored if costs.llm else 0.0)
+
+
+def shares_of(steps: int) -> np.ndarray:
+    """The shares passed on, shape (steps + 1,), from none to all."""
+    return np.linspace(0, 1, steps + 1).round(4)
+
+
+def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Whether each row that both scored is decided rightly: a column for each share passed on, indexed by id.
+
+    Both frames are those of `scored_rows`.
+    """
+    shared = first.index.intersection(second.index, sort=False)
+    right, right_of_second = (decided_rightly(rows.loc[shared]).to_numpy() for rows in (first, second))
+    certainty = np.abs(first.loc[shared, "score"].fillna(THRESHOLD).to_numpy() - THRESHOLD)
+    place = np.argsort(np.argsort(certainty, kind="stable"), kind="stable")
+    by_share = {
+        share: np.where(place < round(share * len(shared)), right_of_second, right) for share in shares_of(steps)
+    }
+    return pd.DataFrame(by_share, index=shared)
+
+
+def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
+    """The pairs that are worth their cost: at some share they beat whatever costs less and is worth its own, by `gain`.
+
+    The first is the cheaper and the less accurate one. All accuracies are leads over the best of those with the most rows, on
+    the rows that the two share, as in `rank`: not all score the same rows.
+    """
+    right = {name: decided_rightly(one) for name, one in rows.items()}
+    reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
+
+    def lead(rightly: pd.Series) -> float:
+        return float((rightly - reference).mean())  # what one of the two did not score drops out
+
+    leads = {name: lead(one) for name, one in right.items()}
+    offers: list[tuple[Price, float, Pair | None]] = [(prices[name], leads[name], None) for name in rows]
+    for first, second in itertools.permutations(rows, 2):
+        if prices[first].at_most(prices[second]) and leads[first] < leads[second]:
+            by_share = right_by_share(rows[first], rows[second], params.steps)
+            offers += [
+                (prices[second].after(prices[first], share), lead(by_share[share]), (first, second))
+                for share in shares_of(params.steps)[1:-1].tolist()
+            ]
+    worth: list[tuple[Price, float]] = []
+    found: dict[Pair, None] = {}
+    for price, gained, pair in sorted(offers, key=lambda offer: (offer[0], -offer[1])):
+        if all(gained >= other + params.gain for cheaper, other in worth if cheaper.at_most(price)):
+            worth.append((price, gained))
+            if pair:
+                found[pair] = None
+    return list(found)
+
+
+def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -> pd.DataFrame:
+    """By share passed on: the accuracy, and by how much it differs from that of the second classifier alone."""
+    right = right_by_share(first, second, params.steps).astype(float)
+    values = np.concatenate([right, right.sub(right[1.0], axis=0)], axis=1)
+    low, high = group_bootstrap(
+        lambda weights: np.asarray((weights @ values / weights.sum(axis=1, keepdims=True)).T),
+        first.loc[right.index, "group"].to_numpy(),
+        params.draws,
+        params.seed,
+    )
+    columns = {"share": right.columns.to_numpy(), "rows": np.full(right.shape[1], len(right))}
+    for end, of_both in {"": values.mean(axis=0), "_low": low, "_high": high}.items():
+        columns[f"accuracy{end}"], columns[f"difference{end}"] = np.split(of_both, 2)
+    return pd.DataFrame(columns).rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
+
+
+def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
+    """The page: the accuracy of each cascade at some shares, and what it takes."""
+    if cascades.empty:
+        return "\n\n".join(["No cascade is worth its cost.", *left_out]) + "\n"
+    rows = []
+    for (first, second), curve in cascades.groupby(["first", "second"], sort=False):
+        at = curve.set_index("share")
+        cells = [f"{row['accuracy']:.3f} ({row['ms_per_tweet']:.2f})" for row in map(at.loc.__getitem__, SHOWN)]
+        as_good = at.index[at["difference_low"] > -AS_GOOD].min()
+        rows.append([f"{first} → {second}", f"{at['rows'].iloc[0]:,}", *cells, f"{as_good:.0%}"])
+    header = ["First → second", "Rows", *(f"{share:.0%}" for share in SHOWN), "As good"]
+    intro = (
+        "Accuracy, and in brackets expected ms a tweet, by the share of the tweets that the first classifier is least sure of "
+        "and passes on to the second; at 100 % the second decides alone. As good: the least share at which the cascade loses "
+        f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
+        "near-duplicate groups). The time to embed tweets is not counted. Money and all shares are in `cascade/cascade.csv`."
+    )
+    return "\n\n".join([intro, markdown(header, rows), *left_out]) + "\n"
+
+
+def main() -> None:
+    params, prepared = read_params("cascade", CascadeParams), read_prepared()
+    classifiers, left_out = read_all(prepared)
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
+    prices = {one.name: price_of(one) for one in classifiers}
+    named = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
+    if unknown := {name for pair in named for name in pair} - set(rows):
+        raise InputError(f"params.yaml: cascade.pairs: no predictions of {', '.join(sorted(unknown))}")
+    curves = []
+    for first, second in tqdm(named, desc="cascade", unit="pair"):
+        if not rows[first].index.isin(rows[second].index).any():
+            raise InputError(f"params.yaml: cascade.pairs: {first} and {second} scored no row in common")
+        curve = curve_of(rows[first], rows[second], params)
+        expected = [prices[second].after(prices[first], share)._asdict() for share in curve["share"]]
+        curve = curve.assign(first=first, second=second, series=f"{first} → {second}")
+        curves.append(pd.concat([curve, pd.DataFrame(expected)], axis=1))
+    cascades = pd.concat(curves)[COLUMNS] if curves else pd.DataFrame(columns=COLUMNS)
+    with written_whole(OUT / "cascade.csv") as partial:
+        cascades.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(cascades, left_out))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,377 @@
+"""Blends: what the weights must do in cases whose answer is known, what they must not have seen, and what is submitted."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from scipy.special import expit
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Predictions,
+    Prepared,
+    predictions_frame,
+    read_params,
+    read_predictions,
+    read_prepared,
+    write_costs,
+    write_predictions,
+)
+from pipeline.verdict import blend, submission
+from pipeline.verdict.blend import as_submitted, best_of_other_folds, compare
+from pipeline.verdict.blending import (
+    BlendParams,
+    candidates,
+    cross_fitted,
+    fit_greedy,
+    fit_logistic,
+    fit_weights,
+    log_losses,
+    to_log_odds,
+)
+from pipeline.verdict.nested import blend_nested, scores_by_fold_out
+from pipeline.verdict.threshold import Rule
+
+PARAMS = read_params("blend", BlendParams, ROOT / "params.yaml").model_copy(update={"draws": 200})
+ROWS = 2000
+GROUPS, FOLDS = np.arange(ROWS) // 2, np.arange(ROWS) // 2 % 5
+
+
+def noisy(strengths: list[float], seed: int = 0, rows: int = ROWS) -> tuple[np.ndarray, np.ndarray]:
+    """Labels, and true log-odds of independent Gaussian evidence of these strengths, shape (rows, strengths)."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, rows)
+    evidence = np.outer(2 * labels - 1, strengths) + rng.normal(size=(rows, len(strengths)))
+    return labels, 2 * evidence * strengths
+
+
+def accuracy(log_odds: np.ndarray, labels: np.ndarray) -> float:
+    return float(((log_odds > 0) == labels).mean())
+
+
+def test_two_that_err_apart_are_better_together() -> None:
+    labels, log_odds = noisy([0.8, 0.8])
+    blended, weights = cross_fitted(log_odds, labels, FOLDS, GROUPS, PARAMS)
+    assert accuracy(blended, labels) > max(accuracy(one, labels) for one in log_odds.T) + 0.03
+    for fitted in weights.values():  # log-odds of independent evidence add up
+        assert fitted.weights == pytest.approx([1, 1], abs=0.15)
+
+
+@pytest.mark.parametrize("candidate", range(len(candidates(PARAMS))))
+def test_what_is_useless_or_wrong_has_no_weight(candidate: int) -> None:
+    """Every way to fit weights leaves out one that says nothing, and one that says the opposite of the truth."""
+    labels, log_odds = noisy([1.0, 0.7])
+    fitted = candidates(PARAMS)[candidate](np.hstack([log_odds, -log_odds[:, [0]], np.zeros((ROWS, 1))]), labels)
+    if not fitted.method.startswith("equal"):  # which is drawn towards the mean of all
+        assert fitted.weights[2:].tolist() == [0, 0]
+    assert fitted.weights.argmin() >= 2
+    assert (fitted.weights >= 0).all()
+
+
+def test_chance_has_next_to_no_weight() -> None:
+    labels, log_odds = noisy([1.0, 0.7])
+    chance = np.random.default_rng(2).normal(size=(ROWS, 3))
+    chosen = fit_weights(np.hstack([log_odds, chance]), labels, GROUPS, PARAMS)
+    assert (chosen.weights[2:] < 0.1 * chosen.weights[:2].min()).all()
+
+
+def test_one_that_comes_twice_is_worth_one() -> None:
+    labels, log_odds = noisy([0.6, 0.6, 0.9])
+    twice = np.hstack([log_odds, log_odds[:, [2]]])
+    for fit in (lambda *of: fit_logistic(*of, 10, "few"), lambda *of: fit_greedy(*of, 20)):
+        once = fit(log_odds, labels)(log_odds)
+        assert fit(twice, labels)(twice) == pytest.approx(once, abs=5e-3)
+
+
+def test_one_that_is_always_right_gets_everything() -> None:
+    labels, log_odds = noisy([0.8, 0.8])
+    perfect = to_log_odds(labels.astype(float))[:, None]
+    fitted = fit_weights(np.hstack([log_odds, perfect]), labels, GROUPS, PARAMS)
+    assert fitted.weights[:2] == pytest.approx([0, 0], abs=1e-3)
+    assert accuracy(fitted(np.hstack([log_odds, perfect])), labels) == 1
+
+
+def test_without_a_penalty_it_is_logistic_regression() -> None:
+    labels, log_odds = noisy([0.5, 0.7, 0.9])
+    fitted = fit_logistic(log_odds, labels, 1e-6, "few")
+    library = LogisticRegression(C=np.inf, tol=1e-8).fit(log_odds, labels)
+    assert fitted.weights == pytest.approx(library.coef_[0], abs=1e-3)
+    assert fitted.intercept == pytest.approx(library.intercept_[0], abs=1e-3)
+
+
+def test_a_strong_penalty_makes_weights_equal_or_none() -> None:
+    labels, log_odds = noisy([0.4, 0.7, 1.0])
+    assert fit_logistic(log_odds, labels, 1e7, "equal").weights == pytest.approx(np.full(3, 1 / 3), abs=1e-3)
+    assert fit_logistic(log_odds, labels, 1e5, "few").weights == pytest.approx(np.zeros(3))
+
+
+def test_the_bag_is_filled_by_what_lowers_the_log_loss() -> None:
+    """Of 4 rows by hand: the first alone is best; the mean with the second mends its one error, the third helps nobody."""
+    labels = np.array([1, 1, 0, 0])
+    log_odds = np.array([[3.0, 1.0, -1.0], [3.0, 1.0, 1.0], [-3.0, -1.0, 1.0], [0.5, -1.5, 1.0]])
+    assert fit_greedy(log_odds, labels, 1).weights.tolist() == [1, 0, 0]
+    assert fit_greedy(log_odds, labels, 2).weights.tolist() == [0.5, 0.5, 0]
+    assert log_losses(np.array([0.0, 3.0]), np.array([1, 0])) == pytest.approx([np.log(2), np.log(1 + np.exp(3))])
+
+
+def test_a_folds_labels_have_no_say_in_its_scores() -> None:
+    labels, log_odds = noisy([0.5, 0.7])
+    blended, _ = cross_fitted(log_odds, labels, FOLDS, GROUPS, PARAMS)
+    others, _ = cross_fitted(log_odds, np.where(FOLDS == 2, 1 - labels, labels), FOLDS, GROUPS, PARAMS)
+    assert (blended == others)[FOLDS == 2].all()
+    assert (blended != others)[FOLDS != 2].all()
+
+
+def frames(log_odds: np.ndarray, labels: np.ndarray) -> dict[str, pd.DataFrame]:
+    """As `scored_rows`, one a column."""
+    target = pd.DataFrame({"target": labels, "group": GROUPS})
+    return {f"c{i}": target.assign(score=expit(one)) for i, one in enumerate(log_odds.T)}
+
+
+@pytest.mark.parametrize(("strengths", "used"), [([0.8, 0.8], True), ([1.0, 0.0], False), ([1.0], False)])
+def test_a_blend_is_used_if_it_helps(strengths: list[float], used: bool) -> None:
+    """Not where it is one classifier beside chance, nor where there is nothing to blend."""
+    labels, log_odds = noisy(strengths, seed=3)
+    singles = frames(log_odds, labels)
+    if used:
+        blended = singles["c0"].assign(score=expit(cross_fitted(log_odds, labels, FOLDS, GROUPS, PARAMS)[0]))
+    else:  # the same decisions but for a few that are wrong
+        blended = singles["c0"].assign(score=np.where(np.arange(ROWS) < 5, 1 - labels, singles["c0"]["score"]))
+    found = compare(blended, singles, FOLDS, PARAMS)
+    assert found["used"] is used
+    assert found["gain"] == pytest.approx(found["accuracy_blend"] - found["accuracy_best_single"])
+    assert found["gain_low"] <= found["gain"] <= found["gain_high"]
+    difference = (found["only_blend_right"] - found["only_best_single_right"]) / ROWS
+    assert difference == pytest.approx(found["gain"])
+
+
+def test_one_classifier_alone_is_no_blend() -> None:
+    """However much its probabilities are mended."""
+    labels, log_odds = noisy([1.0])
+    singles = frames(log_odds + 3, labels)
+    mended = singles["c0"].assign(score=expit(log_odds[:, 0]))
+    found = compare(mended, singles, FOLDS, PARAMS)
+    assert found["gain_low"] > 0
+    assert not found["used"]
+
+
+def test_a_single_classifier_is_also_compared_at_its_own_threshold() -> None:
+    """Its scores lean to one side: at one half the blend is better, at thresholds of their own they are the same."""
+    labels, log_odds = noisy([1.0])
+    singles = frames(log_odds + 3, labels)
+    mended = singles["c0"].assign(score=expit(log_odds[:, 0]))
+    found = compare(mended, singles, FOLDS, PARAMS)
+    assert found["gain"] > 0.1
+    assert abs(found["gain_as_submitted"]) < 0.01
+    name, decided = as_submitted(singles | {"poor": singles["c0"].assign(score=0.5)}, FOLDS)
+    assert name == found["best_single_as_submitted"] == "c0"
+    right = (decided["score"] > 0.5) == labels
+    assert right.mean() == pytest.approx(found["accuracy_blend"], abs=0.02)
+
+
+def test_the_other_folds_choose_a_single_classifier() -> None:
+    """c1 is right on fold 0 alone: only the others' rows choose, so it is never taken there."""
+    labels = np.tile([0, 1], ROWS // 2)
+    folds = np.arange(ROWS) // 2 % 2
+    right = np.where(labels == 1, 2.0, -2.0)
+    singles = frames(
+        np.stack([np.where(folds == 1, right, -right), np.where(folds == 0, right, -right)], axis=1), labels
+    )
+    chosen = best_of_other_folds(singles, folds)
+    assert ((chosen["score"] > 0.5) != labels).all()
+
+
+# --- nested -----------------------------------------------------------------------------------------------------------
+
+
+def seen_folds() -> Trainer:
+    """A classifier that says which folds it learnt from: 0.1 + the sum of 2^fold, as a share."""
+    return Trainer(
+        lambda tweets, labels, seed: sum(2 ** int(fold) for fold in tweets["fold"].unique()) / 100,
+        lambda share, tweets: np.full(len(tweets), share),
+        {"a": 1},
+    )
+
+
+class Progress:
+    steps = 0
+
+    def update(self) -> None:
+        self.steps += 1
+
+
+def test_each_score_is_by_a_model_that_saw_neither_fold(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    progress = Progress()
+    scores = scores_by_fold_out(seen_folds(), sample, "code", progress)
+    assert progress.steps == 15, "5 folds, and 10 pairs of them"
+    for row, fold in enumerate(sample.train["fold"]):
+        for column in range(5):
+            seen = sum(2**other for other in range(5) if other not in (fold, column))
+            assert scores[row, column] == pytest.approx(seen / 100)
+
+
+def by_keyword(weight: float) -> Trainer:
+    """A classifier that remembers the mean label of a keyword, as strongly as it is told to."""
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> pd.Series:
+        return pd.Series(labels, index=tweets["keyword"].fillna("").to_numpy()).groupby(level=0).mean()
+
+    def predict(means: pd.Series, tweets: pd.DataFrame) -> np.ndarray:
+        return 0.5 + weight * (means.reindex(tweets["keyword"].fillna("")).fillna(0.5).to_numpy() - 0.5)
+
+    return Trainer(fit, predict, {"weight": weight})
+
+
+def test_no_label_of_a_fold_reaches_its_nested_scores(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even through the models that scored the other folds, through which it does reach cross-fitted ones."""
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    train = sample.train
+    folds, groups = train["fold"].to_numpy(), train["group"].to_numpy()
+    flipped = train.assign(train_target=np.where(folds == 1, 1 - train["train_target"], train["train_target"]))
+    flipped["target"] = flipped["train_target"].astype(int)
+    nested, ordinary = [], []
+    for digest, tweets in (("as it is", train), ("flipped", flipped)):
+        prepared = Prepared(tweets, sample.test, digest)
+        scores = [scores_by_fold_out(by_keyword(weight), prepared, "code", Progress()) for weight in (0.9, 0.3)]
+        log_odds = to_log_odds(np.stack(scores, axis=1))
+        labels = tweets["target"].to_numpy()
+        nested.append(blend_nested(log_odds, labels, folds, groups, PARAMS)[folds == 1])
+        own = log_odds[np.arange(len(labels)), :, folds]
+        ordinary.append(cross_fitted(own, labels, folds, groups, PARAMS)[0][folds == 1])
+    assert (nested[0] == nested[1]).all()
+    assert (ordinary[0] != ordinary[1]).any()
+
+
+# --- submission -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
+    """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "data/prepared").mkdir(parents=True)
+    sample.train.to_parquet("data/prepared/train.parquet")
+    sample.test.to_parquet("data/prepared/test.parquet")
+    prepared = read_prepared()
+    rng = np.random.default_rng(0)
+    for name, seen in (("first", slice(None)), ("second", slice(None)), ("part", slice(0, 90))):
+        rows = prepared.train[seen]
+        known = 2 * rows["target"].to_numpy() - 1 + rng.normal(0, 1.2, len(rows))
+        scored = [
+            predictions_frame(rows, "train", expit(known)),
+            predictions_frame(prepared.test, "test", expit(rng.normal(0, 2, len(prepared.test)))),
+        ]
+        write_predictions(name, scored, prepared, "prompted" if name == "part" else "discriminative", "refit")
+        write_costs(name, Costs(fit_seconds=1, predict_ms_per_tweet=2.5, peak_memory_mb=1))
+    return prepared
+
+
+def submitted() -> tuple[dict[str, object], np.ndarray]:
+    submission.main()
+    choice = json.loads(Path("submission/choice.json").read_text())
+    return choice["chosen"], pd.read_csv("submission/submission.csv")["target"].to_numpy()
+
+
+def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_none(
+    results: Prepared, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen, _ = submitted()
+    assert chosen["classifier"] in ("first", "second", "part")
+    assert "left out blend/blend.parquet: no such file" in str(chosen["why"])
+    assert "`dvc repro blend` makes it" in capsys.readouterr().out
+
+    blend.main()
+    blended = read_predictions(Path("blend/blend.parquet"), results)
+    found = json.loads(Path("blend/metrics.json").read_text())
+    assert (blended.name, blended.school, found["classifiers"]) == ("blend", "blend", 2)
+    assert found["used"]
+    assert found["gain"] > 0.03
+    assert found["ms_per_tweet"] == 5
+    weights = pd.read_csv("blend/weights.csv")
+    assert sorted(weights["fold"].unique()) == [-1, 0, 1, 2, 3, 4]
+    assert set(weights["classifier"]) == {"first", "second"}
+
+    chosen, decided = submitted()
+    assert chosen["classifier"] == "blend"
+    assert (decided == (blended.test["score"] > chosen["threshold"])).all()
+    assert f"over {found['best_single']} at one half" in str(chosen["why"])
+    assert str(chosen["why"]).endswith("it is used")
+    assert "| blend " in Path("blend/table.md").read_text()
+
+    # It does not help, says its stage; or it was made from other tweets; or the params name another.
+    Path("blend/metrics.json").write_text(json.dumps(found | {"used": False}))
+    chosen, _ = submitted()
+    assert chosen["classifier"] != "blend"
+    assert "it is not used" in str(chosen["why"])
+    others = Prepared(results.train, results.test, "a digest of other tweets")
+    write_predictions("blend", [blended.train, blended.test], others, "blend", "refit", folder=Path("blend"))
+    chosen, _ = submitted()
+    assert chosen["classifier"] != "blend"
+    assert "made from other prepared tweets" in str(chosen["why"])
+
+
+def test_the_params_name_what_is_submitted(results: Prepared) -> None:
+    params = Path("params.yaml")
+    text = params.read_text()
+    params.write_text(text.replace("  classifier: null", "  classifier: second"))
+    chosen, _ = submitted()
+    assert (chosen["classifier"], chosen["why"]) == ("second", "params.yaml names it")
+    params.write_text(text.replace("  classifier: null", "  classifier: blend"))
+    with pytest.raises(InputError, match=r"submission\.classifier: left out blend/blend\.parquet: no such file"):
+        submission.main()
+
+
+def rule(name: str, right: list[int], start: int = 0) -> Rule:
+    rows = pd.Series(right, index=range(start, start + len(right)), dtype=bool)
+    return Rule(name, 0.5, 0.5, float(rows.mean()), float(rows.mean()), rows)
+
+
+def test_a_blend_that_helps_stands_for_all_that_it_is_made_of() -> None:
+    rules = {
+        one.classifier: one
+        for one in (rule("single", [1, 1, 1, 1, 1, 0]), rule("blend", [1, 1, 1, 0, 1, 0]), rule("weak", [0, 1, 1]))
+    }
+    assert submission.choose(rules, {"single"}, used=True) == "blend"
+    assert submission.choose(rules, {"single"}, used=False) == "single"
+    strong = rules | {"strong": rule("strong", [1, 1, 1], start=3)}
+    assert submission.choose(strong, {"single"}, used=True) == "strong", (
+        "no part of it, and better on the rows it scored"
+    )
+
+
+def test_nothing_that_scored_the_test_rows_is_one_clear_error() -> None:
+    with pytest.raises(InputError, match="no classifier scored every test row"):
+        submission.choose({}, set(), used=False)
+
+
+def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:
+    for name in ("first", "second"):
+        Path(f"predictions/{name}.parquet").unlink()
+    with pytest.raises(InputError, match="blend: no classifier scored every tweet"):
+        blend.main()
+
+
+def test_a_classifier_with_unread_replies_is_not_whole(sample: Prepared) -> None:
+    from pipeline.verdict.scored import whole
+
+    def scored(missing: int) -> Predictions:
+        scores = np.full(len(sample.train), 0.5)
+        scores[:missing] = np.nan
+        train = predictions_frame(sample.train, "train", scores)
+        test = predictions_frame(sample.test, "test", np.full(len(sample.test), 0.5))
+        return Predictions("one", "prompted", "refit", train, test)
+
+    assert whole(scored(0), sample)
+    assert not whole(scored(1), sample)
