@@ -33,8 +33,16 @@ def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, twee
     return float(logits[1] - logits[0])
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "mpnet", "deberta-v3", "llama"])
-@pytest.mark.parametrize("inputs", [["text"], ["keyword", "text"]])
+@pytest.mark.parametrize(
+    ("family", "inputs"),
+    [
+        ("bert", ["keyword", "text"]),
+        ("roberta", ["text"]),
+        ("mpnet", ["keyword", "location", "text"]),
+        ("deberta-v3", ["text"]),
+        ("llama", ["text"]),
+    ],
+)
 def test_words_and_the_base_sum_to_the_log_odds(
     family: str, inputs: list[str], tmp_path: Path, default: LoraParams, sample: Prepared
 ) -> None:
@@ -46,9 +54,8 @@ def test_words_and_the_base_sum_to_the_log_odds(
     found = explain(model, tokenizer, params, tweet, 16)
     assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=attributions.TOLERANCE)
     assert sum(abs(weight) for _, weight in found.words) > attributions.TOLERANCE
-    said = [*tweet["keyword"].iloc[0].split(), *tweet["text"].iloc[0].split()]
-    assert [word for word, _ in found.words] == said[-len(found.words) :]
-    assert len(found.words) == len(said) - (len(inputs) == 1) * len(tweet["keyword"].iloc[0].split())
+    *context, text = (tweet[column].fillna("").iloc[0] for column in inputs)
+    assert [word for word, _ in found.words] == [*", ".join(filter(None, context)).split(), *text.split()]
 
 
 def test_a_tokenizer_without_places_is_shown_by_its_tokens(
