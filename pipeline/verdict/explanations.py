@@ -110,7 +110,7 @@ def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
 def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> list[dict[str, Any]]:
     """What a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
     rows, scores = train.set_index("id", drop=False), one.train.set_index("id")["score"]
-    order = sorted(ids, key=lambda number: int(rows.loc[number, "fold"]))  # each fold's model is loaded once
+    order = sorted(ids, key=rows["fold"].to_dict().__getitem__)  # each fold's model is loaded once
     found = {
         number: explainer(rows.loc[[number]]) for number in tqdm(order, desc=f"explanations {one.name}", unit="tweet")
     }
@@ -155,12 +155,12 @@ def main() -> None:
         for number in filter(said.__contains__, ids):
             score = None if pd.isna(scores[number]) else float(scores[number])
             seen[number].append({"classifier": name, "score": score, "kind": "reply", "reply": said[number]})
-    tweets = train.set_index("id")
-    lines = []
-    for number in ids:
-        tweet = tweets.loc[number]
-        about = {"target": int(tweet["target"]), "keyword": None if pd.isna(tweet["keyword"]) else tweet["keyword"]}
-        lines.append({"id": number} | about | {"raw_text": tweet["raw_text"], "seen": seen[number]})
+    about = train.set_index("id")[["target", "keyword", "raw_text"]].astype(object)
+    tweets = about.where(about.notna(), None).loc[ids].to_dict(orient="index")
+    lines = [
+        {"id": number} | {str(key): value for key, value in tweets[number].items()} | {"seen": seen[number]}
+        for number in ids
+    ]
     write_text(OUT / "explanations.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
 
 

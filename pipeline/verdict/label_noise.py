@@ -6,7 +6,7 @@ scores contradict their label most, are suspected.
 """
 
 from itertools import combinations
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -78,7 +78,7 @@ def treat(
     return tweets, np.where(suspected, 1 - labels, labels) if treatment == "relabel" else labels
 
 
-def inner_scores(trainer: Trainer, train: pd.DataFrame, progress: "tqdm[None]") -> dict[tuple[int, int], np.ndarray]:
+def inner_scores(trainer: Trainer, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[tuple[int, int], np.ndarray]:
     """Scores of the training rows of fold b, by a model that saw neither a nor b, under (a, b).
 
     For a as the held-out fold these are the out-of-fold scores of an inner cross-fit; one model serves (a, b) and (b, a).
@@ -116,7 +116,7 @@ def fits(folds: int) -> int:
     return folds * (folds - 1) // 2 + folds * len(TREATMENTS)
 
 
-def compare_treatments(trainer: Trainer, prepared: Prepared, progress: "tqdm[None]") -> dict[Treatment, Treated]:
+def compare_treatments(trainer: Trainer, prepared: Prepared, progress: "tqdm[Any]") -> dict[Treatment, Treated]:
     """Every train row scored by models that kept, dropped or turned the labels suspected inside their training folds."""
     train = prepared.train
     scores = {treatment: np.full(len(train), np.nan) for treatment in TREATMENTS}

@@ -68,7 +68,7 @@ def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Ex
     if [text[start:end].lower() for start, end in spans] != [text.lower()[a:b] for a, b in counted_spans(text.lower())]:
         text = text.lower()  # a few letters of the world are two when they are small
         spans = counted_spans(text)
-    by_term = weights.to_dict()
+    by_term: dict[str, float] = dict(zip(weights.index.astype(str), weights.tolist(), strict=True))
     longest = model.pipeline["features"].named_transformers_["word"].ngram_range[1]
     (term,) = whole(keyword)
     words = [(f"[keyword] {term}", by_term.get(f"keyword__{term.lower()}", 0.0))]
