@@ -49,8 +49,8 @@ def imported(path: Path) -> set[Path]:
 def loaded_by_name(name: str) -> set[Path]:
     """The modules that a stage loads without importing them: those of the families that its params name."""
     curves = [curve["family"] for curve in PARAMS["learning_curve"]["curves"].values()]
-    named = dict.fromkeys(("learning_curve", "robustness", "nested"), curves)
-    named |= {"generation": PARAMS["generation"]["families"]}
+    named = dict.fromkeys(("learning_curve", "robustness", "nested", "errors"), curves)
+    named |= {"generation": PARAMS["generation"]["families"], "explanations": ["verdict.attributions"]}
     families = {family.replace(".", "/") for family in named.get(name, [])}
     return set().union(*(imported(ROOT / "pipeline" / f"{one}.py") for one in families))
 
@@ -139,7 +139,9 @@ def test_lists_name_what_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["prepare", "naive_bayes", "logistic", "ngram_lm", "evaluate", "calibration", "blend", "cascade", "submission"]
+    "name",
+    ["prepare", "naive_bayes", "logistic", "ngram_lm"]
+    + ["evaluate", "calibration", "blend", "cascade", "errors", "explanations", "submission"],
 )
 def test_the_small_install_is_enough(name: str) -> None:
     """No import of torch, transformers, peft or openai on the way to a first comparison."""

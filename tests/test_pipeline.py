@@ -57,6 +57,10 @@ def repository(project: Path) -> Path:
     set_param(project, "robustness.classifiers", ["naive_bayes"])
     set_param(project, "generation.families", ["classifiers.naive_bayes"])
     set_param(project, "generation.augmentation.sizes", [16])
+    set_param(project, "errors.relabel", ["naive_bayes"])
+    set_param(project, "errors.draws", 200)
+    set_param(project, "explanations.tweets", 3)
+    set_param(project, "explanations.steps", 8)
     set_param(project, "evaluate.draws", 200)
     set_param(project, "calibration.draws", 200)
     set_param(project, "blend.draws", 200)
@@ -102,6 +106,8 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "crossover",
         "robustness",
         "generation",
+        "errors",
+        "explanations",
         "evaluate",
         "calibration",
         "blend",

@@ -1,0 +1,132 @@
+"""Where the classifiers fail: on which kinds of tweets, where the schools disagree, and which labels may be wrong.
+
+- slices: is a classifier worse on tweets with a link, with a certain keyword, ... than on the rest?
+- disagreements: tweets that the generative classifiers together decide otherwise than the discriminative ones together
+- confident errors of each classifier
+- label noise: labels that confident learning suspects, listed and never left out; and what a training that leaves out or turns
+  those suspected inside its training folds is worth, scored against the original label of every row
+
+in:  data/prepared, predictions/*.parquet, and what the classifiers of errors.relabel need
+out: errors/: table.md, slices.csv, disagreements.csv, confident_errors.csv, label_noise.csv, relabelled.csv
+run: dvc repro errors   (or python -m pipeline.verdict.errors)
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    read_params,
+    read_prepared,
+    run,
+    write_text,
+    written_whole,
+)
+from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.errors_table import render
+from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
+from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
+from pipeline.verdict.opinions import confident_errors, disagreements
+from pipeline.verdict.scored import decide, decided_rightly, read_all, scored_rows
+from pipeline.verdict.slices import judge_slices, slices_of
+
+OUT = Path("errors")
+
+
+class ErrorsParams(Params):
+    min_rows: int = Field(ge=5)
+    """Least number of tweets in a slice, near-duplicates counted once."""
+    show: int = Field(ge=1)
+    """Most disagreements, and confident errors of each classifier, that are listed."""
+    relabel: list[str]
+    """Keys of learning_curve.curves, trained without the labels that are suspected."""
+    draws: int = Field(ge=100)
+    """Of the bootstrap, for each interval."""
+    seed: int = Field(ge=0)
+
+
+def compare_with_keep(
+    name: str, treated: dict[Treatment, Treated], train: pd.DataFrame, params: ErrorsParams
+) -> list[dict[str, object]]:
+    """A row for each treatment: accuracy against the original labels, and that minus the accuracy of `keep`."""
+    targets, groups = train["target"].to_numpy(), train["group"].to_numpy()
+    right = {
+        treatment: (decide(targets, found.scores) == targets).astype(float) for treatment, found in treated.items()
+    }
+    rows: list[dict[str, object]] = []
+    for treatment, found in treated.items():
+        values = np.stack([right[treatment], right[treatment] - right["keep"]], axis=1)
+        low, high = group_bootstrap(
+            lambda weights, values=values: (weights @ values / weights.sum(axis=1, keepdims=True)).T,  # type: ignore[misc]
+            groups,
+            params.draws,
+            params.seed,
+        )
+        accuracy, difference = values.mean(axis=0)
+        rows.append(
+            {"classifier": name, "treatment": treatment, "trained_without": round(found.trained_without)}
+            | {"accuracy": accuracy, "low": low[0], "high": high[0]}
+            | {"difference": difference, "difference_low": low[1], "difference_high": high[1]}
+        )
+    return rows
+
+
+def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
+    """What each treatment of suspected labels is worth to each classifier of `params.relabel`."""
+    curves = read_params("learning_curve", LearningCurveParams).curves
+    if unknown := [name for name in params.relabel if name not in curves]:
+        raise InputError(f"errors.relabel: {unknown[0]} is no key of learning_curve.curves")
+    folds = prepared.train["fold"].nunique()
+    if params.relabel and folds < 3:
+        raise InputError(
+            "errors.relabel: labels are judged by models that two folds are kept from; set prepare.folds to 3"
+        )
+    rows = []
+    for name in params.relabel:
+        trainer = load_trainer(curves[name])
+        with tqdm(total=fits(folds), desc=f"errors {name}", unit="model") as progress:
+            treated = compare_treatments(trainer, trainer.with_inputs(prepared), progress)
+        rows += compare_with_keep(name, treated, prepared.train, params)
+    columns = ["classifier", "treatment", "trained_without", "accuracy", "low", "high"]
+    return pd.DataFrame(rows, columns=[*columns, "difference", "difference_low", "difference_high"])
+
+
+def main() -> None:
+    params, prepared = read_params("errors", ErrorsParams), read_prepared()
+    train = prepared.train
+    classifiers, left_out = read_all(prepared)
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
+    everywhere = [
+        one for one in classifiers if len(rows[one.name]) == len(train) and rows[one.name]["score"].notna().all()
+    ]
+    slices, groups = slices_of(train, params.min_rows), train["group"].to_numpy()
+    judged = []
+    for one in tqdm(everywhere if slices else [], desc="errors", unit="classifier"):
+        right = decided_rightly(rows[one.name]).to_numpy(dtype=float)
+        judged.append(judge_slices(right, slices, groups, params.draws, params.seed).assign(classifier=one.name))
+    targets, folds = train["target"].to_numpy(), train["fold"].to_numpy()
+    scores = np.stack([rows[one.name]["score"].to_numpy() for one in everywhere])
+    by_slice = pd.concat(judged) if judged else pd.DataFrame(columns=["slice", "classifier"])
+    tables = {
+        "slices": by_slice.set_index("classifier").reset_index(),
+        "disagreements": disagreements(train, classifiers, params.show),
+        "confident_errors": pd.concat(
+            [confident_errors(train, one, rows[one.name], params.show) for one in classifiers]
+        ),
+        "label_noise": list_suspects(train, calibrated_mean(scores, targets, folds)),
+        "relabelled": relabelled(prepared, params),
+    }
+    for name, table in tables.items():
+        with written_whole(OUT / f"{name}.csv") as partial:
+            table.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(**tables, classifiers=len(everywhere), rows=len(train), left_out=left_out))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,95 @@
+"""The page of errors: numbers alone. The tweets are in the csv files beside it, since this page may be shared."""
+
+import pandas as pd
+
+from pipeline.verdict.table import markdown, number, p_value
+
+MOST_SLICES = 40
+
+
+def points(row: pd.Series) -> str:
+    """A difference in accuracy in points, with its interval."""
+    low, high = (100 * row[f"difference_{end}"] for end in ("low", "high"))
+    return f"{100 * row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def accuracy(row: pd.Series) -> str:
+    return f"{row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def worse_slices(slices: pd.DataFrame) -> str:
+    """The slices on which classifiers are worse than on the rest, those of most classifiers first."""
+    worse = slices[slices["worse"].astype(bool)]
+    names = worse["slice"].value_counts(sort=True).head(MOST_SLICES).index
+    rows = []
+    for name in names:
+        part = worse[worse["slice"] == name]
+        lowest = part.loc[part["difference"].idxmin()]
+        rows.append(
+            [
+                str(name),
+                number(lowest["rows"]),
+                number(len(part)),
+                str(lowest["classifier"]),
+                accuracy(lowest),
+                points(lowest),
+                p_value(lowest["p_holm"]),
+            ]
+        )
+    header = ["Slice", "Tweets", "Classifiers worse there", "Most so", "Its accuracy", "Minus the rest, points", "p"]
+    return markdown(header, rows)
+
+
+def render(
+    *,
+    slices: pd.DataFrame,
+    disagreements: pd.DataFrame,
+    confident_errors: pd.DataFrame,
+    label_noise: pd.DataFrame,
+    relabelled: pd.DataFrame,
+    classifiers: int,
+    rows: int,
+    left_out: list[str],
+) -> str:
+    """The tables that main() writes, as sentences and tables."""
+    judged = slices["slice"].nunique()
+    intro = (
+        f"{classifiers} classifiers that scored each of {rows:,} tweets, out-of-fold, on {judged} slices (`errors/slices.csv`). "
+        "Intervals are by bootstrap over near-duplicate groups; p is Fisher's, near-duplicates counted as one tweet, after "
+        "Holm's correction over the slices of a classifier."
+    )
+    parts = [intro]
+    if len(slices) and slices["worse"].any():
+        parts += ["Slices on which a classifier is worse than on the rest:", worse_slices(slices)]
+    else:
+        parts.append("On no slice is a classifier worse than on the rest.")
+    parts.append(
+        f"The {len(disagreements):,} tweets on which generative and discriminative classifiers disagree most are in "
+        f"`errors/disagreements.csv`, the {len(confident_errors):,} surest errors of all classifiers in "
+        "`errors/confident_errors.csv`."
+    )
+    if len(disagreements):
+        right = ((disagreements["generative"] > 0.5) == (disagreements["target"] == 1)).sum()
+        parts.append(f"Of these disagreements the generative ones are right in {right:,} of {len(disagreements):,}.")
+    parts.append(
+        f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
+        f"{int((label_noise['target'] == 1).sum()):,} of them disasters by their label; {int(label_noise['conflict'].sum()):,} "
+        "have a near-duplicate with the other label. All rows stay, and are scored against the label that they came with."
+    )
+    if len(relabelled):
+        table = [
+            [
+                str(row["classifier"]),
+                str(row["treatment"]),
+                number(row["trained_without"]),
+                accuracy(row),
+                "–" if row["treatment"] == "keep" else points(row),
+            ]
+            for _, row in relabelled.iterrows()
+        ]
+        header = ["Classifier", "Suspected labels", "Per training set", "Accuracy", "Minus keep, points"]
+        parts += [
+            "What it is worth to drop or turn the labels that are suspected inside the training folds:",
+            markdown(header, table),
+        ]
+    return "\n\n".join(parts + left_out) + "\n"

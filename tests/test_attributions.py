@@ -1,0 +1,108 @@
+"""Integrated gradients sum to the log-odds, for tweets that a small encoder of several architectures reads."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("captum")
+
+from tiny_encoder import make_tiny  # noqa: E402
+
+from pipeline.classifiers import adapters, encoder  # noqa: E402
+from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
+from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
+from pipeline.verdict import attributions  # noqa: E402
+from pipeline.verdict.attributions import LoraExplainer, explain, load  # noqa: E402
+
+
+@pytest.fixture
+def default() -> LoraParams:
+    return read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+
+
+def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, tweet: pd.DataFrame) -> float:
+    """The model's own, by the way that it is asked in training."""
+    rows = encoder.tokenize(model, tokenizer, tweet, params.inputs, params.max_tokens)
+    batch, _ = next(encoder.batches(rows, tokenizer, 1, [0]))
+    with torch.no_grad():
+        logits = model(**batch).logits[0]
+    return float(logits[1] - logits[0])
+
+
+@pytest.mark.parametrize(
+    ("family", "inputs"),
+    [
+        ("bert", ["keyword", "text"]),
+        ("roberta", ["text"]),
+        ("mpnet", ["keyword", "location", "text"]),
+        ("deberta-v3", ["text"]),
+        ("llama", ["text"]),
+    ],
+)
+def test_words_and_the_base_sum_to_the_log_odds(
+    family: str, inputs: list[str], tmp_path: Path, default: LoraParams, sample: Prepared
+) -> None:
+    params = make_tiny(family, tmp_path, default).model_copy(update={"inputs": inputs})
+    torch.manual_seed(1)
+    model, tokenizer, _ = encoder.load(params.base_model)
+    model.eval().requires_grad_(False)
+    tweet = sample.train[sample.train["keyword"].notna()].iloc[[3]]
+    found = explain(model, tokenizer, params, tweet, 16)
+    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=attributions.TOLERANCE)
+    assert sum(abs(weight) for _, weight in found.words) > attributions.TOLERANCE
+    *context, text = (tweet[column].fillna("").iloc[0] for column in inputs)
+    assert [word for word, _ in found.words] == [*", ".join(filter(None, context)).split(), *text.split()]
+
+
+def test_a_tokenizer_without_places_is_shown_by_its_tokens(
+    tmp_path: Path, default: LoraParams, sample: Prepared
+) -> None:
+    params = make_tiny("bertweet", tmp_path, default)
+    model, tokenizer, _ = encoder.load(params.base_model)
+    model.eval().requires_grad_(False)
+    tweet = sample.train.iloc[[0]].assign(text="fire now")
+    found = explain(model, tokenizer, params, tweet, 16)
+    assert "".join(word.replace("@@", "") for word, _ in found.words) == "firenow"
+    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=attributions.TOLERANCE)
+
+
+def test_a_sum_that_is_wrong_is_refused(
+    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = make_tiny("bert", tmp_path, default)
+    model, tokenizer, _ = encoder.load(params.base_model)
+    monkeypatch.setattr(attributions, "TOLERANCE", 0.0)
+    monkeypatch.setattr(attributions, "DOUBLINGS", 0)
+    with pytest.raises(InputError, match=r"raise explanations\.steps"):
+        explain(model.eval().requires_grad_(False), tokenizer, params, sample.train.iloc[[0]], 8)
+
+
+def test_the_models_of_the_tweet_s_own_fold_explain_it(
+    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With several seeds: the mean of their models, each as it was saved for the fold that the tweet was held out in."""
+    (tmp_path / "base").mkdir()
+    params = make_tiny("bert", tmp_path / "base", default)
+    YAML().dump({"lora": {"tiny": params.model_dump()}}, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    for fold in (1, 2):
+        for seed in (0, 1):
+            torch.manual_seed(10 * fold + seed)
+            network, _ = adapters.with_adapters(params)
+            network.save_pretrained(f"models/lora_tiny/fold-{fold}/seed-{seed}", save_embedding_layers=False)
+    explainer = LoraExplainer("tiny", 16)
+    found = {}
+    for fold in (1, 2):
+        tweet = sample.train.iloc[[0]].assign(fold=fold)
+        saved = load(params, Path(f"models/lora_tiny/fold-{fold}"))
+        each = [log_odds(model, tokenizer, params, tweet) for model, tokenizer in saved]
+        found[fold] = explainer(tweet).log_odds
+        assert found[fold] == pytest.approx(sum(each) / 2, abs=attributions.TOLERANCE)
+        assert abs(each[0] - each[1]) > attributions.TOLERANCE
+    assert abs(found[1] - found[2]) > attributions.TOLERANCE
+    with pytest.raises(InputError, match="fold-4: no model there"):
+        explainer(sample.train.iloc[[0]].assign(fold=4))

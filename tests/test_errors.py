@@ -1,0 +1,345 @@
+"""Bad slices, planted label errors and disagreements are found, and held-out labels stay out of training."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+from scipy.stats import fisher_exact
+from tqdm import tqdm
+
+from pipeline.classifiers import naive_bayes
+from pipeline.classifiers.counts import CountsParams, predict
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.naive_bayes import NaiveBayesParams
+from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.verdict import errors
+from pipeline.verdict.errors import ErrorsParams, compare_with_keep, relabelled
+from pipeline.verdict.label_noise import (
+    Treated,
+    calibrated_mean,
+    compare_treatments,
+    inner_scores,
+    list_suspects,
+    suspect,
+    suspected_in_training,
+    treat,
+)
+from pipeline.verdict.opinions import confident_errors, disagreements, opinions
+from pipeline.verdict.scored import scored_rows
+from pipeline.verdict.slices import effective_rows, judge_slices, p_of_difference, slices_of
+
+PARAMS = ErrorsParams(min_rows=5, show=3, relabel=[], draws=300, seed=0)
+QUIET = {"disable": True}
+
+
+# --- slices -----------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_slice_that_is_worse_is_called_so() -> None:
+    """Right on 80 of each 100 rows, but in the bad slice on 40 of 100; the good slice is a part of the others."""
+    right = np.tile(np.repeat([1.0, 0.0], [80, 20]), 10)
+    right[:100] = np.repeat([1.0, 0.0], [40, 60])
+    bad, good = np.arange(1000) < 100, (np.arange(1000) >= 300) & (np.arange(1000) < 500)
+    found = judge_slices(right, {"bad": bad, "good": good}, np.arange(1000), 300, 0).set_index("slice")
+    assert found["rows"].to_dict() == {"bad": 100, "good": 200}
+    assert found["accuracy"].to_dict() == {"bad": 0.4, "good": 0.8}
+    assert found.loc["bad", "difference"] == pytest.approx(0.4 - 0.8)
+    assert found.loc["good", "difference"] == pytest.approx(0.8 - 600 / 800)
+    assert found["worse"].to_dict() == {"bad": True, "good": False}
+    for column in ("", "difference_"):
+        value = found["accuracy" if not column else "difference"]
+        assert (found[f"{column}low"] < value).all()
+        assert (value < found[f"{column}high"]).all()
+    assert found.loc["bad", "high"] - found.loc["bad", "low"] == pytest.approx(2 * 1.96 * np.sqrt(0.24 / 100), rel=0.15)
+    p = found["p"]
+    assert p["bad"] == pytest.approx(fisher_exact([[40, 60], [720, 180]]).pvalue)
+    assert found["p_holm"].to_dict() == pytest.approx({"bad": 2 * p["bad"], "good": p["good"]})
+
+
+def test_of_many_slices_hardly_one_is_called_worse_by_chance() -> None:
+    """Of 200 slices at random; without Holm's correction some would be."""
+    rng = np.random.default_rng(0)
+    right = (rng.random(1000) < 0.8).astype(float)
+    masks = {str(number): rng.random(1000) < 0.1 for number in range(200)}
+    found = judge_slices(right, masks, np.arange(1000), 100, 0)
+    assert found["worse"].sum() == 0
+    assert ((found["p"] < 0.05) & (found["difference"] < 0)).any()
+
+
+def test_retweets_are_one_piece_of_evidence() -> None:
+    assert effective_rows(np.array([0, 1, 2, 3])) == 4
+    assert effective_rows(np.array([7, 7, 9, 9])) == 2
+    right = np.repeat([0.0, 1.0], [30, 300])
+    alone, copies = np.arange(330), np.concatenate([np.zeros(30, dtype=int), np.arange(1, 301)])
+    mask = np.arange(330) < 30
+    assert p_of_difference(right, mask, alone) < 1e-9
+    assert p_of_difference(right, mask, copies) == pytest.approx(1 / 301), "one wrong tweet of 301"
+
+
+def test_slices_are_what_their_names_say() -> None:
+    texts = [
+        "Fire near the river http",
+        "@user that is not the end of it",
+        "#fire #flood #storm #quake warnings",
+        "HUGE blaze in the USA",
+        "пожар в лесу у реки сегодня",
+        "it is what it is and was and will be for all of us in the town",
+    ]
+    tweets = pd.DataFrame({"text": texts, "keyword": ["fire", None, "fire", "blaze", None, "fire"], "group": range(6)})
+    tweets["location"] = [None, "a", "b", "c", "d", "e"]
+    found = {name: np.flatnonzero(mask).tolist() for name, mask in slices_of(tweets, 1).items()}
+    assert found["link"] == [0]
+    assert found["mention"] == [1]
+    assert found["hashtag"] == [2]
+    assert found["word in capitals"] == [3]
+    assert found["foreign letters"] == [4]
+    assert found["no common English word"] == [2, 4]
+    assert (found["no keyword"], found["no location"]) == ([1, 4], [0])
+    assert (found["keyword: fire"], found["keyword: blaze"]) == ([0, 2, 5], [3])
+    by_length = [rows for name, rows in found.items() if name.endswith(" words")]
+    assert sorted(itertools.chain(*by_length)) == [0, 1, 2, 3, 4, 5]
+    assert "keyword: blaze" not in slices_of(tweets, 2)
+    assert "keyword: fire" not in slices_of(tweets.assign(group=[0, 1, 0, 3, 4, 0]), 2), "three copies are one tweet"
+
+
+# --- single tweets ----------------------------------------------------------------------------------------------------
+
+
+def train_of(targets: list[int], folds: int = 3) -> pd.DataFrame:
+    n = len(targets)
+    frame = pd.DataFrame({"id": np.arange(10, 10 + n), "target": np.array(targets, dtype="int8"), "group": range(n)})
+    frame["train_target"] = frame["target"].astype("Int8")
+    frame = frame.assign(keyword="fire", location=None, text="some text", raw_text="Some <b>text</b>")
+    return frame.assign(fold=(np.arange(n) % folds).astype("int8"))
+
+
+def predictions(
+    name: str, school: str, train: pd.DataFrame, scores: list[float], rows: slice = slice(None)
+) -> Predictions:
+    frame = predictions_frame(train.iloc[rows], "train", np.array(scores)[rows])
+    return Predictions(name, school, "none", frame, frame.iloc[:0])
+
+
+def test_disagreements_are_those_of_the_schools_with_the_largest_gap_first() -> None:
+    train = train_of([1, 0, 1, 0])
+    classifiers = [
+        predictions("a", "generative", train, [0.9, 0.1, 0.6, 0.9]),
+        predictions("b", "generative", train, [0.9, 0.2, 0.6, 0.9]),
+        predictions("c", "discriminative", train, [0.4, 0.1, 0.2, 0.8]),
+        predictions("d", "prompted", train, [0.1, 0.9, 0.1, 0.2], slice(0, 2)),
+    ]
+    found = disagreements(train, classifiers, 10)
+    assert found["id"].tolist() == [10, 12]
+    assert found["generative"].tolist() == pytest.approx([0.9, 0.6])
+    assert found["gap"].tolist() == pytest.approx([0.5, 0.4])
+    assert np.isnan(found.set_index("id").loc[12, "score_d"])
+    assert list(found.columns[:7]) == ["id", "target", "keyword", "raw_text", "generative", "discriminative", "gap"]
+    assert len(disagreements(train, classifiers, 1)) == 1
+    odds = opinions(train, classifiers)["generative"].iloc[1]
+    assert odds / (1 - odds) == pytest.approx(np.sqrt((1 / 9) * (1 / 4))), "opinions are means of log-odds"
+
+
+def test_one_school_alone_disagrees_with_nobody() -> None:
+    train = train_of([1, 0])
+    assert disagreements(train, [predictions("a", "generative", train, [0.9, 0.1])], 10).empty
+
+
+def test_the_surest_errors_come_first_and_unread_replies_are_none() -> None:
+    train = train_of([1, 0, 1, 0, 1])
+    one = predictions("a", "prompted", train, [0.2, 0.99, np.nan, 0.1, 0.45])
+    prepared = Prepared(train, train.iloc[:0], "")
+    found = confident_errors(train, one, scored_rows(prepared, one), 2)
+    assert found["id"].tolist() == [11, 10]
+    assert found["score"].tolist() == [0.99, 0.2]
+
+
+# --- label noise ------------------------------------------------------------------------------------------------------
+
+
+def test_planted_label_errors_are_found() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 1000)
+    scores = np.clip(np.where(truth == 1, 0.85, 0.15) + rng.normal(0, 0.1, 1000), 0.01, 0.99)
+    planted = rng.random(1000) < 0.1
+    found = suspect(np.where(planted, 1 - truth, truth), scores)
+    assert (found.mislabelled & planted).sum() >= 0.9 * planted.sum()
+    assert (found.mislabelled & ~planted).sum() <= 0.1 * planted.sum()
+    assert found.quality[planted].max() < found.quality[~planted].mean()
+    assert not suspect(truth, np.where(truth == 1, 0.9, 0.1)).mislabelled.any()
+    assert not suspect(np.zeros(5, dtype=int), np.full(5, 0.9)).mislabelled.any()
+
+
+def test_suspects_are_listed_with_their_conflicts() -> None:
+    targets = [0, 1] * 20
+    train = train_of(targets)
+    train.loc[3, ["target", "group"]] = [0, 1]  # its near-duplicate, row 1, says 1
+    scores = np.where(np.array(targets) == 1, 0.9, 0.1)
+    found = list_suspects(train, scores)
+    assert found["id"].tolist() == [13]
+    assert found[["target", "suggested", "conflict"]].to_numpy().tolist() == [[0, 1, True]]
+    assert found["quality"].tolist() == pytest.approx([0.1])
+
+
+def test_calibration_mends_overconfident_scores_by_other_folds() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 2, 3000)
+    sure = np.where((rng.random(3000) < 0.8) == (targets == 1), 0.99, 0.01)
+    folds = np.arange(3000) % 3
+    found = calibrated_mean(np.stack([sure, sure]), targets, folds)
+    assert found[sure > 0.5].mean() == pytest.approx(0.8, abs=0.03)
+    other = targets.copy()
+    other[folds == 0] = 1 - other[folds == 0]
+    again = calibrated_mean(np.stack([sure, sure]), other, folds)
+    assert np.array_equal(found[folds == 0], again[folds == 0])
+    assert not np.allclose(found[folds == 1], again[folds == 1])
+
+
+def noisy_tweets(seed: int) -> Prepared:
+    """Five words a tweet, each to four fifths from its class's own forty; training has two fifths of the disasters wrong."""
+    rng = np.random.default_rng(seed)
+    targets = rng.permutation(np.tile([0, 1], 150))
+    words = [40 * np.where(rng.random(5) < 0.8, target, 1 - target) + rng.integers(0, 40, 5) for target in targets]
+    texts = [" ".join(f"w{word}" for word in each) for each in words]
+    train = train_of(targets.tolist()).assign(text=texts, keyword=None)
+    wrong = (targets == 1) & (rng.random(300) < 0.4)
+    train["train_target"] = train["train_target"].mask(wrong, 0)
+    return Prepared(train, train.iloc[:0], "")
+
+
+def bayes() -> Trainer:
+    params = NaiveBayesParams(event_model=["multinomial"], alpha=[1.0])
+    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+    return Trainer(lambda tweets, labels, _: naive_bayes.fit(tweets, labels, params, counts), predict, {})
+
+
+def test_relabelling_helps_where_labels_are_wrong_in_one_direction() -> None:
+    prepared = noisy_tweets(0)
+    with tqdm(**QUIET) as progress:
+        treated = compare_treatments(bayes(), prepared, progress)
+    rows = pd.DataFrame(compare_with_keep("a", treated, prepared.train, PARAMS)).set_index("treatment")
+    assert rows.loc["relabel", "difference"] > 0.03
+    assert rows.loc["relabel", "difference_low"] > 0
+    assert rows.loc["keep", ["difference", "difference_low", "difference_high", "trained_without"]].tolist() == [
+        0,
+        0,
+        0,
+        0,
+    ]
+    assert rows.loc["drop", "trained_without"] == rows.loc["relabel", "trained_without"] > 20
+    assert (rows["low"] < rows["accuracy"]).all()
+    assert (rows["accuracy"] < rows["high"]).all()
+
+
+def test_labels_of_the_held_out_fold_never_reach_its_training() -> None:
+    train = noisy_tweets(1).train
+    turned = train.copy()
+    of_fold = turned["fold"] == 1
+    for column in ("target", "train_target"):
+        turned[column] = turned[column].where(~of_fold, 1 - turned[column])
+    found = []
+    for each in (train, turned):
+        with tqdm(**QUIET) as progress:
+            inner = inner_scores(bayes(), each, progress)
+        found.append({fold: suspected_in_training(each, inner, fold) for fold in (0, 1)})
+    (_, labels, suspected), (_, labels_turned, suspected_turned) = (each[1] for each in found)
+    assert np.array_equal(labels, labels_turned)
+    assert np.array_equal(suspected, suspected_turned)
+    assert suspected.any()
+    assert not np.array_equal(found[0][0][2], found[1][0][2]), "other folds do learn from these labels"
+
+
+def test_a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold() -> None:
+    train, seen = train_of([0, 1] * 6), []
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> set[int]:
+        seen.append(set(tweets["fold"]))
+        return set(tweets["fold"])
+
+    def score(model: set[int], tweets: pd.DataFrame) -> np.ndarray:
+        assert not model & set(tweets["fold"])
+        return tweets["id"].to_numpy() / 100
+
+    with tqdm(**QUIET) as progress:
+        inner = inner_scores(Trainer(fit, score, {}), train, progress)
+    assert seen == [{2}, {1}, {0}]
+    assert set(inner) == {(a, b) for a in range(3) for b in range(3) if a != b}
+    assert inner[0, 2].tolist() == (train.loc[train["fold"] == 2, "id"] / 100).tolist()
+
+
+def test_treatments() -> None:
+    tweets, labels, suspected = pd.DataFrame({"id": [1, 2, 3]}), np.array([0, 1, 1]), np.array([True, False, True])
+    found = {how: treat(tweets, labels, suspected, how) for how in ("keep", "drop", "relabel")}
+    assert {how: (rows["id"].tolist(), each.tolist()) for how, (rows, each) in found.items()} == {
+        "keep": ([1, 2, 3], [0, 1, 1]),
+        "drop": ([2], [1]),
+        "relabel": ([1, 2, 3], [1, 1, 0]),
+    }
+
+
+def test_treatments_are_compared_on_the_same_rows() -> None:
+    train = train_of([1, 0] * 50)
+    keep = np.where(train["target"] == 1, 0.9, 0.1)
+    worse = np.where(np.arange(100) < 20, 1 - keep, keep)
+    treated = {"keep": Treated(keep, 0.0), "drop": Treated(worse, 3.4)}
+    rows = pd.DataFrame(compare_with_keep("a", treated, train, PARAMS)).set_index("treatment")
+    assert rows.loc["drop", ["accuracy", "difference", "trained_without"]].tolist() == pytest.approx([0.8, -0.2, 3])
+    assert rows.loc["drop", "difference_high"] < 0
+
+
+# --- the stage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the prepared sample, three classifiers' predictions, and params under which fits are quick."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["counts"] |= {"ngrams": [1], "min_count": [1], "inner_folds": 2}
+    params["naive_bayes"] |= {"event_model": ["multinomial"], "alpha": [1.0]}
+    params["errors"] |= {"draws": 100, "relabel": ["naive_bayes"], "show": 5}
+    yaml.dump(params, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    Path("data/prepared").mkdir(parents=True)
+    three_folds = sample.train.assign(fold=sample.train["fold"] % 3)
+    for name, frame in (("train", three_folds), ("test", sample.test)):
+        frame.to_parquet(f"data/prepared/{name}.parquet", index=False)
+    prepared = read_prepared()
+    rng = np.random.default_rng(0)
+    for name, school in (("a", "generative"), ("b", "discriminative")):
+        scores = np.clip(0.5 + 0.4 * (sample.train["target"] - 0.5) + rng.normal(0, 0.3, len(sample.train)), 0.01, 0.99)
+        frames = [
+            predictions_frame(three_folds, "train", scores.to_numpy()),
+            predictions_frame(sample.test, "test", np.full(len(sample.test), 0.5)),
+        ]
+        write_predictions(name, frames, prepared, school, "refit")
+    part = [predictions_frame(three_folds.head(9), "train", np.full(9, 0.7))]
+    write_predictions("part", part, prepared, "prompted", "none")
+    return tmp_path
+
+
+def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path, sample: Prepared) -> None:
+    errors.main()
+    tables = {path.stem: pd.read_csv(path) for path in (folder / "errors").glob("*.csv")}
+    assert set(tables) == {"slices", "disagreements", "confident_errors", "label_noise", "relabelled"}
+    assert set(tables["slices"]["classifier"]) == {"a", "b"}, "part did not score every row"
+    wrong = int((sample.train["target"].head(9) == 0).sum())
+    assert tables["confident_errors"]["classifier"].value_counts().to_dict() == {"a": 5, "b": 5, "part": min(wrong, 5)}
+    assert tables["relabelled"]["treatment"].tolist() == ["keep", "drop", "relabel"]
+    raw = sample.train.set_index("id")["raw_text"]
+    assert (tables["disagreements"]["raw_text"].to_numpy() == raw[tables["disagreements"]["id"]].to_numpy()).all()
+    page = (folder / "errors/table.md").read_text()
+    assert f"suspects {len(tables['label_noise'])} labels" in page
+    assert "| naive_bayes  |" in page
+    assert not any(text in page for text in tables["label_noise"]["raw_text"])
+
+
+def test_relabelling_needs_known_classifiers_and_three_folds(folder: Path, sample: Prepared) -> None:
+    with pytest.raises(InputError, match="nobody is no key"):
+        relabelled(sample, PARAMS.model_copy(update={"relabel": ["nobody"]}))
+    two = Prepared(sample.train.assign(fold=sample.train["fold"] % 2), sample.test, sample.digest)
+    with pytest.raises(InputError, match=r"prepare\.folds"):
+        relabelled(two, PARAMS.model_copy(update={"relabel": ["naive_bayes"]}))

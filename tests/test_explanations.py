@@ -1,0 +1,240 @@
+"""Words sum to what a classifier said; the model that explains a tweet has not seen it; tweets stay as they were written."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from ruamel.yaml import YAML
+from scipy.special import expit, logit
+
+from pipeline.classifiers import logistic, naive_bayes
+from pipeline.classifiers.counts import CountsParams, predict
+from pipeline.classifiers.cross_fit import CrossFit, Trainer, cross_fit
+from pipeline.classifiers.logistic import LogisticParams
+from pipeline.classifiers.naive_bayes import NaiveBayesParams
+from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.verdict import explanations
+from pipeline.verdict.explanations import count_explainer, explained, load_explainer, reply
+from pipeline.verdict.opinions import opinions
+from pipeline.verdict.telling import markup, telling_tweets
+from pipeline.verdict.words import Explained, credited, explain_counts, weights_of_spans
+
+COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
+
+
+# --- words on counts --------------------------------------------------------------------------------------------------
+
+
+def test_pieces_are_credited_to_the_words_they_lie_in() -> None:
+    text = "Big #wild-fires!  now"
+    spans = [(0, 3), (5, 9), (10, 15), (17, 21)]  # the last as byte-level tokens have it, from the space on
+    assert credited(text, spans, [1.0, 2.0, 0.5, 4.0]) == [("Big", 1.0), ("#wild-fires!", 2.5), ("now", 4.0)]
+
+
+def test_a_run_of_words_is_shared_by_them_and_a_repeated_word_by_its_places() -> None:
+    text, spans = "fire fire now", [(0, 4), (5, 9), (10, 13)]
+    weights = {"word__fire": 1.0, "word__fire fire": 0.4, "word__fire now": -0.6, "word__now": 2.0, "word__cake": 9.0}
+    assert weights_of_spans(text, spans, weights, 2) == pytest.approx([0.5 + 0.2, 0.5 + 0.2 - 0.3, 2.0 - 0.3])
+    assert weights_of_spans(text, spans, weights, 1) == pytest.approx([0.5, 0.5, 2.0])
+
+
+@pytest.mark.parametrize("family", ["multinomial", "bernoulli", "complement", "logistic"])
+def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -> None:
+    tweets, labels = sample.train.head(200), sample.train["target"].head(200).to_numpy()
+    if family == "logistic":
+        model = logistic.fit(tweets, labels, LogisticParams(C=[1.0]), COUNTS)
+        weights = logistic.log_odds_weights(model)
+    else:
+        model = naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=[family], alpha=[1.0]), COUNTS)
+        weights = naive_bayes.log_likelihood_ratios(model)
+    asked = sample.train.iloc[200:230]
+    asked = pd.concat([asked, asked.head(2).assign(text=["İstanbul fire FIRE, fire! don't", "…"], keyword=None)])
+    for row, score in enumerate(predict(model, asked)):
+        found = explain_counts(model, weights, asked.iloc[[row]])
+        assert found.log_odds == pytest.approx(logit(score), abs=1e-9)
+        shown = " ".join(word for word, _ in found.words[1:])
+        assert shown.lower() == asked["text"].iloc[row].lower()
+
+
+def test_a_word_of_disasters_speaks_for_one() -> None:
+    texts = ["fire burns hills", "fire near town", "cake tastes good", "cake for lunch"] * 5
+    tweets = pd.DataFrame({"text": texts, "keyword": None, "group": range(20)})
+    labels = np.array([1, 1, 0, 0] * 5)
+    model = naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), COUNTS)
+    asked = tweets.head(1).assign(text="Fire and cake, unheard")
+    found = dict(explain_counts(model, naive_bayes.log_likelihood_ratios(model), asked).words)
+    assert found["Fire"] > 0 > found["cake,"]
+    assert found["unheard"] == found["and"] == 0
+
+
+# --- who explains -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tweet_is_explained_by_a_model_that_has_not_seen_its_group(
+    sample: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learnt: list[set[int]] = []
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> object:
+        learnt.append(set(tweets["group"]))
+        return naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), COUNTS)
+
+    entry = (lambda: Trainer(fit, predict, {}), naive_bayes.log_likelihood_ratios)
+    monkeypatch.setitem(explanations.ON_COUNTS, "naive_bayes", entry)
+    explain = count_explainer("naive_bayes", sample)
+    first, second = (sample.train[sample.train["fold"] == fold].head(1) for fold in (0, 3))
+    for tweet in (first, second, first):
+        explain(tweet)
+    assert len(learnt) == 2, "a fold's model is fitted once"
+    for tweet, groups in zip((first, second), learnt, strict=True):
+        assert not groups & set(tweet["group"])
+
+
+def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Prepared) -> None:
+    train = sample.train.head(3)
+    one = Predictions(
+        "a", "generative", "none", predictions_frame(train, "train", np.array([0.5, 0.9, 0.5])), train.iloc[:0]
+    )
+    ids = train["id"].tolist()
+    assert len(explained(lambda _: Explained(0.0, []), one, train, [ids[0], ids[2]])) == 2
+    with pytest.raises(InputError, match=f"tweet {ids[1]} has a score of 0.900"):
+        explained(lambda _: Explained(0.0, []), one, train, ids)
+
+
+def test_only_some_classifiers_can_be_explained(sample: Prepared) -> None:
+    with pytest.raises(InputError, match="known here: naive_bayes, logistic and lora_<preset>"):
+        load_explainer("gan_minilm", sample, 8)
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([{"replies": ["Yes, it is."]}], "Yes, it is."),
+        ([{"replies": ["Yes", "No", "Yes"]}], "Yes | No | Yes"),
+        (
+            [{"replies": ["No"], "top_logprobs": [["No", -0.5], ["Yes", -1.0], ["Y", -5.0], ["A", -9.0]]}],
+            "No (first token: 'No' 61%, 'Yes' 37%, 'Y' 1%)",
+        ),
+        (
+            [{"text_logprob": -41.27}, {"text_logprob": -39.0}],
+            "log-probability of the tweet -41.3\nlog-probability of the tweet -39.0",
+        ),
+        ([{}], ""),
+    ],
+)
+def test_a_reply_is_shown_as_it_was_scored(answers: list[dict[str, object]], expected: str) -> None:
+    assert reply([{"request": {}, "answer": answer} for answer in answers]) == expected
+
+
+# --- which tweets -----------------------------------------------------------------------------------------------------
+
+
+def test_the_worst_markup_is_recognised() -> None:
+    assert [markup(text) for text in ("<b>x", "a </p>", "&lt;b", "a &amp; b", "1 < 2", "me & you", "plain")] == [
+        0,
+        0,
+        1,
+        2,
+        2,
+        3,
+        3,
+    ]
+
+
+def telling(raw_text: list[str], number: int, pool: list[int] | None = None) -> list[int]:
+    """Of nine tweets: 0-2 the schools disagree on, 3-5 both get wrong, 6-8 both get right; 8 is a near-duplicate of 6."""
+    train = pd.DataFrame({"id": range(9), "target": [1, 0, 1, 1, 0, 1, 1, 0, 1], "raw_text": raw_text})
+    train = train.assign(group=[0, 1, 2, 3, 4, 5, 6, 7, 6], fold=0, keyword=None)
+    generative = [0.9, 0.8, 0.7, 0.1, 0.8, 0.3, 0.8, 0.1, 0.9]
+    discriminative = [0.1, 0.1, 0.1, 0.1, 0.7, 0.4, 0.9, 0.2, 0.9]
+    made = [
+        Predictions(name, school, "none", predictions_frame(train, "train", np.array(scores)), train.iloc[:0])
+        for name, school, scores in (("a", "generative", generative), ("b", "discriminative", discriminative))
+    ]
+    return telling_tweets(train, opinions(train, made), pd.Index(pool or train["id"]), number)
+
+
+def test_tweets_are_chosen_of_each_kind_the_most_telling_first() -> None:
+    plain = ["plain"] * 9
+    assert telling(plain, 3) == [0, 3, 8]
+    assert telling(plain, 6) == [0, 1, 3, 4, 8, 7]
+    assert telling(plain, 8) == [0, 1, 3, 4, 8, 7, 2, 5], (
+        "what a kind lacks, others make up for; 6 is a near-duplicate of 8"
+    )
+    assert telling(plain, 3, pool=[2, 5, 7]) == [2, 5, 7]
+
+
+def test_one_tweet_with_markup_is_always_among_them() -> None:
+    texts = ["plain", "&amp;", "plain", "plain", "plain", "<script>", "plain", "plain", "plain"]
+    assert telling(texts, 3) == [0, 3, 5]
+    assert telling(texts, 3, pool=[0, 1, 3, 8]) == [0, 3, 5], "if need be, from outside the pool"
+    assert telling(["<i>", *["<b>"] * 8], 3) == [0, 3, 8], "there is one already"
+
+
+# --- the stage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the prepared sample, one tweet of which has markup, naive Bayes' predictions, and a prompt's replies."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["counts"] |= {"ngrams": [1], "min_count": [1], "inner_folds": 2}
+    params["naive_bayes"] |= {"event_model": ["multinomial"], "alpha": [1.0]}
+    params["explanations"] |= {"tweets": 6}
+    yaml.dump(params, tmp_path / "params.yaml")
+    monkeypatch.chdir(tmp_path)
+    Path("data/prepared").mkdir(parents=True)
+    raw = sample.train["raw_text"].mask(
+        sample.train["id"] == sample.train["id"].iloc[5], "<img src=x onerror=alert(1)> \n|"
+    )
+    for name, frame in (("train", sample.train.assign(raw_text=raw)), ("test", sample.test)):
+        frame.to_parquet(f"data/prepared/{name}.parquet", index=False)
+    prepared, trainer = read_prepared(), naive_bayes.trainer()
+    fitted: CrossFit[None] = cross_fit("a", prepared, trainer.fit_fold, trainer.predict, lambda _: None)
+    for name, school, scores in (
+        ("naive_bayes", "generative", fitted.train),
+        ("other", "discriminative", 1 - fitted.train),
+    ):
+        frames = [
+            predictions_frame(prepared.train, "train", scores),
+            predictions_frame(prepared.test, "test", fitted.test),
+        ]
+        write_predictions(name, frames, prepared, school, "mean log-odds")
+    asked = prepared.train.head(8)
+    write_predictions("prompt_x", [predictions_frame(asked, "train", np.full(8, 0.7))], prepared, "prompted", "none")
+    lines = [
+        {"id": None, "asked": []},
+        *({"id": number, "asked": [{"answer": {"replies": ["Yes"]}}]} for number in asked["id"].tolist()),
+    ]
+    Path("transcripts").mkdir()
+    Path("transcripts/prompt_x.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return tmp_path
+
+
+def test_the_stage_tells_what_each_classifier_saw(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    explanations.main()
+    lines = [json.loads(line) for line in (folder / "explanations/explanations.jsonl").read_text().splitlines()]
+    prepared = read_prepared()
+    train, scores = (
+        prepared.train.set_index("id"),
+        pd.read_parquet("predictions/naive_bayes.parquet").set_index("id")["score"],
+    )
+    assert len({line["id"] for line in lines}) == len(lines) == 6
+    assert {line["id"] for line in lines} <= set(train.index[:8]), "among those that the LLM was asked about"
+    for line in lines:
+        assert line["raw_text"] == train.loc[line["id"], "raw_text"]
+        assert line["target"] == train.loc[line["id"], "target"]
+        words, said = line["seen"]
+        assert (words["classifier"], words["kind"], words["score"]) == ("naive_bayes", "words", scores[line["id"]])
+        total = words["base"] + sum(weight for _, weight in words["words"])
+        assert expit(total) == pytest.approx(words["score"], abs=1e-3)
+        assert said == {"classifier": "prompt_x", "score": 0.7, "kind": "reply", "reply": "Yes"}
+    assert any("<img" in line["raw_text"] for line in lines)
+    assert "passed over lora_minilm" in capsys.readouterr().out
