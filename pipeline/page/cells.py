@@ -1,6 +1,7 @@
 """Numbers and tweets as cells of tables, and frames as tables."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -47,11 +48,12 @@ def interval(row: Row, metric: str, form: str = ".3f", scale: float = 1) -> Cell
 
 
 def barred(row: Row, metric: str, lowest: float, highest: float) -> Cell:
-    """The same in percent, drawn too, on a scale from the lowest to the highest value of the column."""
+    """The same in percent, drawn too where it fits between the lowest and the highest value."""
+    cell = interval(row, metric, ".1f", 100)
     width = (highest - lowest) or 1
-    ends = [(row[f"{metric}{end}"] - lowest) / width for end in ("_low", "", "_high")]
-    drawn = None if any(map(pd.isna, ends)) else Bar(*(round(100 * end, 2) for end in ends))
-    return Cell(f"{100 * row[metric]:.1f}", order=float(row[metric]), bar=drawn)
+    low, middle, high = ((row[f"{metric}{end}"] - lowest) / width for end in ("_low", "", "_high"))
+    drawn = Bar(*(round(100 * end, 2) for end in (low, middle, high))) if 0 <= low <= high <= 1 else Bar(0, None, 0)
+    return replace(cell, bar=drawn)
 
 
 Column_ = tuple[Column, Callable[[Row], Cell]]

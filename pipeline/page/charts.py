@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
+import pandas as pd
 
-from pipeline.page.parts import Spec
+from pipeline.page.parts import Records, Spec
 
 SCHOOLS = ("generative", "discriminative", "prompted", "blend")
 ROWS = alt.NamedData(name="rows")
@@ -36,7 +37,9 @@ CONFIG: dict[str, Any] = {
         "labelColor": "var(--ink)",
         "labelFontSize": 12,
         "labelLimit": 240,
-        "offset": 14,
+        "offset": 24,
+        "symbolOpacity": 1,
+        "symbolStrokeWidth": 0,
     },
     "text": {"color": "var(--ink)", "fontSize": 12},
     "rule": {"color": "var(--muted)"},
@@ -63,16 +66,19 @@ def shown_on_hover(columns: dict[str, str]) -> list[Any]:
 
 
 def finished(chart: Any, description: str, height: Any) -> Spec:
-    spec: Spec = chart.properties(width="container", height=height, description=description).to_dict()
+    spec: Spec = chart.properties(
+        width="container", height=height, description=description, autosize={"type": "fit-x", "contains": "padding"}
+    ).to_dict()
     spec.pop("config", None)  # the page has one for all
     spec.get("datasets", {}).pop("rows", None)
     return spec
 
 
 def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
-    """Accuracy with its interval by `cost` on a logarithmic scale, a dot for each `classifier`; `label` names some."""
+    """Accuracy with its interval by `cost` on a logarithmic scale, a dot for each `classifier`, some with a `label` `above`."""
     base = alt.Chart(ROWS).encode(x=alt.X("cost:Q", title=title, scale=alt.Scale(type="log"), axis=log_axis()))
-    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".0%"))
+    axis = alt.Axis(format=".0%", labelExpr="datum.value > 1 ? '' : datum.label")  # the room above is for names
+    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=axis)
     hover = {"classifier:N": "classifier", "school:N": "school", "accuracy:Q,.1%": "accuracy"}
     hover |= {"low:Q,.1%": "from", "high:Q,.1%": "to", "cost:Q,.3~g": title}
     colour = coloured("school", schools, schools)
@@ -80,10 +86,11 @@ def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
         y=accuracy, color=colour, shape=shaped("school", schools), tooltip=shown_on_hover(hover)
     )
     whiskers = base.mark_rule(opacity=0.55, strokeWidth=1.5).encode(y="low:Q", y2="high:Q", color=colour)
+    leaders = base.mark_rule(color="var(--line)").transform_filter("datum.label").encode(y="high:Q", y2="above:Q")
     names = base.mark_text(
-        align={"expr": "datum.right ? 'right' : 'left'"}, dx={"expr": "datum.right ? -8 : 8"}, dy=-9
-    ).encode(y="accuracy:Q", text="label:N")
-    return finished(alt.layer(whiskers, dots, names), description, 340)
+        align={"expr": "datum.right ? 'right' : 'left'"}, dx={"expr": "datum.right ? 3 : -3"}, baseline="bottom"
+    ).encode(y="above:Q", text="label:N", color=colour)
+    return finished(alt.layer(leaders, whiskers, dots, names), description, 340)
 
 
 def log_axis() -> Any:
@@ -140,6 +147,12 @@ def crossing(at: float, low: float, high: float) -> list[Any]:
     ]
 
 
+def in_points(frame: pd.DataFrame, *kept: str) -> Records:
+    """Differences of shares, `value` from `low` to `high`, in percentage points."""
+    ends = ["value", "low", "high"]
+    return frame[[*kept, *ends]].assign(**(100 * frame[ends]).round(2)).to_dict("records")
+
+
 def dots_with_intervals(
     y: str, title: str, order: Sequence[str], colour: Any, form: str, description: str, *, zero: bool = True
 ) -> Spec:
@@ -152,7 +165,7 @@ def dots_with_intervals(
     whiskers = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colour, tooltip=shown_on_hover(hover))
     nought = [alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule().encode(x="zero:Q")] if zero else []
-    return finished(alt.layer(*nought, whiskers, dots), description, alt.Step(STEP))
+    return finished(alt.layer(*nought, whiskers, dots), description, STEP * len(order))
 
 
 def reliability(description: str) -> Spec:
@@ -196,19 +209,18 @@ def confusion(names: Sequence[str], description: str) -> Spec:
     return finished(alt.layer(cells, shares, counts), description, 220)
 
 
-def cascade(names: Sequence[str], description: str) -> Spec:
-    """Accuracy with its band by `cost`, a line for each pair `series`."""
-    x = alt.X("share:Q", title="Share of tweets passed on", axis=alt.Axis(format=".0%"))
-    base = alt.Chart(ROWS).encode(x=x)
-    colour = alt.Color("series:N", scale=alt.Scale(domain=list(names), range=["var(--accent)"]), legend=None)
+def cascade(description: str) -> Spec:
+    """`accuracy` with its band by the `share` passed on."""
+    base = alt.Chart(ROWS).encode(x=By("share", "Share of tweets passed on", form=".0%").axis())
     hover = {"share:Q,.0%": "passed on", "accuracy:Q,.1%": "accuracy", "low:Q,.1%": "from", "high:Q,.1%": "to"}
     y = alt.Y("low:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".1%"))
+    colour = "var(--accent)"
     return finished(
         alt.layer(
-            base.mark_area(opacity=0.16).encode(y=y, y2="high:Q", color=colour),
-            base.mark_line(strokeWidth=2).encode(y="accuracy:Q", color=colour),
-            base.mark_point(filled=True, size=40, opacity=1).encode(
-                y="accuracy:Q", color=colour, tooltip=shown_on_hover(hover | {"ms_per_tweet:Q,.3~g": "ms a tweet"})
+            base.mark_area(opacity=0.16, color=colour).encode(y=y, y2="high:Q"),
+            base.mark_line(strokeWidth=2, color=colour).encode(y="accuracy:Q"),
+            base.mark_point(filled=True, size=40, opacity=1, color=colour).encode(
+                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_tweet:Q,.3~g": "ms a tweet"})
             ),
         ),
         description,

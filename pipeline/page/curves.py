@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.page import charts
 from pipeline.page.cells import classifier, named, number, of_ends, of_metric, of_number, table, with_ends
-from pipeline.page.charts import alt
+from pipeline.page.charts import alt, in_points
 from pipeline.page.parts import Cell, Column, Figure, Panel, Section
 from pipeline.page.sentences import joined
 from pipeline.verdict.crossover import SHOWN, Twins
@@ -59,7 +59,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
     figure = Figure(
         name="learning-curves",
         caption="By number of labels, on held-out tweets; bands are 95 % intervals over subsets and tweets. Where twins cross in "
-        "most draws of the bootstrap, a dashed line says where, in its interval.",
+        "most draws of the bootstrap, a dashed line says where, in its interval",
         description=" ".join(pair.verdict() for pair in twins) or "Learning curves.",
         panels=panels,
         table=table(
@@ -76,7 +76,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
         choices=list(by_metric),
     )
     lead = " ".join(pair.verdict() for pair in twins) or "No two twins have a learning curve."
-    return [Section("learning", "From how many labels on", lead, [figure])]
+    return [Section("labels", "From how many labels on", lead, [figure])]
 
 
 def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
@@ -119,11 +119,13 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
             ],
         ),
     )
+    wide = shift.set_index(["classifier", "what"])[["value", "low", "high"]].unstack()  # noqa: PD010 - keeps the order
+    wide.columns = [f"{what}_{name}" for name, what in wide.columns]
+    columns = [classifier(schools)]
+    for what, title in {"seen": "Seen, %", "unseen": "Unseen, %", "lost": "Lost, points"}.items():
+        columns.append(of_ends(title, f"{what}_value", f"{what}_low", f"{what}_high", ".1f", 100))
     by_shift = table(
-        "shift",
-        "Accuracy on keywords that training has seen, and has not",
-        shift,
-        [classifier(schools), named("Keywords", "what"), of_ends("Accuracy, %", "value", form=".1f", scale=100)],
+        "shift", "Accuracy on keywords that training has seen, and has not", wide.loc[names].reset_index(), columns
     )
     return [Section("robustness", "Noise and new disasters", lead, [figure, by_shift])]
 
@@ -143,14 +145,14 @@ def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:
         few[few["rows"] == size].assign(at=f"{size:,} labels and samples") for size in sorted(few["rows"].unique())
     ]
     rows = [frame for frame in rows if len(frame)]
-    title = "Accuracy, samples − real"
-    spec = charts.dots_with_intervals("family", title, order, colour, "+.1%", "What samples are worth to a classifier.")
+    title = "Accuracy after samples − after real tweets, points"
+    spec = charts.dots_with_intervals("family", title, order, colour, "+~g", "What samples are worth to a classifier.")
     figure = Figure(
         name="samples",
         caption="What a classifier loses that learns from samples instead of as many real tweets; and, with few labels, what "
-        "samples add to them. 95 % intervals.",
+        "samples add to them. 95 % intervals",
         description=lead,
-        panels=[Panel([spec], [frame[["family", "value", "low", "high"]].to_dict("records") for frame in rows])],
+        panels=[Panel([spec], [in_points(frame, "family") for frame in rows])],
         table=table(
             "samples-table",
             "All that was measured of samples, beside real tweets",

@@ -10,10 +10,10 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn in a table's cell: where it begins, ends and has its middle, as shares of the cell's width."""
+    """An interval drawn in a table's cell: where it begins, has its middle and ends, in % of the width; no middle: nothing."""
 
     low: float
-    middle: float
+    middle: float | None
     high: float
 
 
@@ -120,6 +120,7 @@ class Explained:
 @dataclass(frozen=True)
 class Section:
     name: str
+    """Unique in the page, and what the way to the section says."""
     title: str
     lead: str
     parts: list[Table | Figure] = field(default_factory=list)

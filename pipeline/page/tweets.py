@@ -6,7 +6,7 @@ import pandas as pd
 
 from pipeline.page import charts
 from pipeline.page.cells import Column_, classifier, number, of_ends, of_number, table, text
-from pipeline.page.charts import alt
+from pipeline.page.charts import alt, in_points
 from pipeline.page.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
 from pipeline.page.sentences import joined, percent
 from pipeline.verdict.scored import THRESHOLD
@@ -38,16 +38,16 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
             scale=alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"]),
             legend=alt.Legend(),
         )
-        title = "Accuracy in the slice − in the rest"
+        title = "Accuracy in the slice − in the rest, points"
         specs.append(
             charts.dots_with_intervals(
-                "slice", title, list(own["slice"]), colour, "+.0%", f"Slices of {name}, worst first."
+                "slice", title, list(own["slice"]), colour, "+~g", f"Slices of {name}, worst first."
             )
         )
-        rows.append(own[["slice", "value", "low", "high", "verdict"]].to_dict("records"))
+        rows.append(in_points(own, "slice", "verdict"))
     worse = found[found["worse"]].groupby("classifier", sort=False).size()
     return Figure(
-        name="slices",
+        name="slices-chart",
         caption=f"Up to {SLICES} slices that differ most from the classifier's other tweets, with 95 % intervals; worse: after "
         "Holm's correction for many slices",
         description=f"{int((worse > 0).sum())} of {len(names)} classifiers are worse on some slice.",
@@ -91,14 +91,14 @@ def disagreements(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
         KEYWORD,
     ]
     caption = "Where the schools disagree: the mean P(disaster) of each school's classifiers, widest gap first"
-    return table("disagreements", caption, found.head(rows), columns, search=True, by={"Right": 2, "Label": 1})
+    return table("disagreements-table", caption, found.head(rows), columns, search=True, by={"Right": 2, "Label": 1})
 
 
 def confident_errors(found: pd.DataFrame, schools: dict[str, str], labels: list[str], rows: int) -> Table:
     kept = found.groupby("classifier", sort=False).head(rows)
     columns = [TWEET, label_of(labels), of_number("P(disaster)", "score", 3), classifier(schools), KEYWORD]
     caption = "The most confident errors of each classifier"
-    return table("confident-errors", caption, kept, columns, search=True, by={"Classifier": 3, "Label": 1})
+    return table("confident-errors-table", caption, kept, columns, search=True, by={"Classifier": 3, "Label": 1})
 
 
 def label_noise(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
@@ -141,14 +141,14 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
         if len(worse)
         else "No classifier is really worse on any slice than elsewhere."
     )
-    made = [Section("slices-of-tweets", "Where they fail", lead, [slices(found, schools)])] if len(found) else []
+    made = [Section("slices", "Where they fail", lead, [slices(found, schools)])] if len(found) else []
     if len(apart):
         generative = ((apart["generative"] > THRESHOLD) == (apart["target"] == 1)).mean()
         lead = f"Of the {len(apart):,} tweets listed, the generative school is right about {percent(generative, 0)}."
-        made.append(Section("disagreement", "Where the schools disagree", lead, [disagreements(apart, labels, rows)]))
+        made.append(Section("disagreements", "Where the schools disagree", lead, [disagreements(apart, labels, rows)]))
     if len(tables["confident_errors"]):
         listed = confident_errors(tables["confident_errors"], schools, labels, rows)
-        made.append(Section("errors", "Sure, and wrong", "", [listed]))
+        made.append(Section("confident-errors", "Sure, and wrong", "", [listed]))
     if len(tables["label_noise"]):
         noisy = tables["label_noise"]
         lead = (

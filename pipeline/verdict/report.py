@@ -2,8 +2,8 @@
 
 A stage that did not run has no section, and is named at the end of the page. No number is typed.
 
-in:  data/prepared, evaluate/, and what there is of blend/, calibration/, crossover/, errors/, explanations/, generation/
-     and robustness/
+in:  data/prepared, evaluate/, and what there is of blend/, calibration/, cascade/, crossover/, errors/, explanations/,
+     generation/ and robustness/
 out: report/: index.html, summary.md
 run: dvc repro report   (or python -m pipeline.verdict.report)
 """
@@ -15,7 +15,7 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from pipeline.contracts import PREPARED, Params, read_params, read_prepared, run, write_text
-from pipeline.page import comparison, curves, probabilities, tweets
+from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
 from pipeline.page.parts import Section
 from pipeline.page.provenance import commit, provenance
@@ -47,9 +47,11 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
     if "calibration" in found:
         made += probabilities.calibration(found["calibration"], schools)
     if len(evaluated["confusion"]):
-        made += probabilities.confusion(evaluated["confusion"], schools, labels)
+        made += decisions.confusion(evaluated["confusion"], schools, labels)
     if "blend" in found:
-        made += probabilities.blend(found["blend"], schools)
+        made += decisions.blend(found["blend"], schools)
+    if "cascade" in found:
+        made += decisions.cascade(found["cascade"]["cascade"], schools)
     if "errors" in found:
         made += tweets.errors(found["errors"], schools, labels, rows)
     if "explanations" in found:
