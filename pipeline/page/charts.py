@@ -153,19 +153,18 @@ def in_points(frame: pd.DataFrame, *kept: str) -> Records:
     return frame[[*kept, *ends]].assign(**(100 * frame[ends]).round(2)).to_dict("records")
 
 
-def dots_with_intervals(
-    y: str, title: str, order: Sequence[str], colour: Any, form: str, description: str, *, zero: bool = True
-) -> Spec:
-    """`value` from `low` to `high`, a row for each `y` in this order; a line at 0 where values are differences."""
+def dots_with_intervals(y: str, title: str, order: Sequence[str], colour: Any, description: str) -> Spec:
+    """Differences, `value` from `low` to `high`, a row for each `y` in this order; and a line at 0."""
+    form = "+,.3~r"
     base = alt.Chart(ROWS).encode(
         y=alt.Y(f"{y}:N", sort=list(order), title=None, axis=alt.Axis(grid=True, ticks=False))
     )
-    x = alt.X("value:Q", title=title, axis=alt.Axis(format=form), scale=alt.Scale(zero=zero))
+    x = alt.X("value:Q", title=title, axis=alt.Axis(format=form, tickCount=8))
     hover = {f"{y}:N": y, f"value:Q,{form}": title, f"low:Q,{form}": "from", f"high:Q,{form}": "to"}
+    nought = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule().encode(x="zero:Q")
     whiskers = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", color=colour)
     dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colour, tooltip=shown_on_hover(hover))
-    nought = [alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule().encode(x="zero:Q")] if zero else []
-    return finished(alt.layer(*nought, whiskers, dots), description, STEP * len(order))
+    return finished(alt.layer(nought, whiskers, dots), description, STEP * len(order))
 
 
 def reliability(description: str) -> Spec:

@@ -145,8 +145,8 @@ def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:
         few[few["rows"] == size].assign(at=f"{size:,} labels and samples") for size in sorted(few["rows"].unique())
     ]
     rows = [frame for frame in rows if len(frame)]
-    title = "Accuracy after samples − after real tweets, points"
-    spec = charts.dots_with_intervals("family", title, order, colour, "+~g", "What samples are worth to a classifier.")
+    title = "Points against real tweets"
+    spec = charts.dots_with_intervals("family", title, order, colour, "What samples are worth to a classifier.")
     figure = Figure(
         name="samples",
         caption="What a classifier loses that learns from samples instead of as many real tweets; and, with few labels, what "

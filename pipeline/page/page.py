@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Page:
     """Stages that did not run."""
 
 
+@cache
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed, of the versions that Altair's specs are for."""
     version = ".".join(SCHEMA_VERSION.removeprefix("v").split(".")[:2])

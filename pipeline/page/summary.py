@@ -5,6 +5,8 @@ import pandas as pd
 from pipeline.page.sentences import Pairs, of_twins
 from pipeline.verdict.table import markdown, number, pairs_table, with_interval
 
+SHOWN = 10
+
 
 def summary(
     title: str,
@@ -12,12 +14,10 @@ def summary(
     scores: pd.DataFrame,
     paired: pd.DataFrame,
     twins: Pairs,
-    *,
-    rows: int,
     commit: str | None,
 ) -> str:
-    """The verdict, the best classifiers (all that tie for the first rank, and up to `rows`), and the twins."""
-    shown = scores[(scores["rank"] == 1) | (scores.index < rows)]
+    """The verdict, the best classifiers (all that tie for the first rank, and up to `SHOWN`), and the twins."""
+    shown = scores[(scores["rank"] == 1) | (scores.index < SHOWN)]
     lines = [
         [str(row["classifier"]), row["school"], number(row["rank"]), number(row["rows"])]
         + [with_interval(row, metric) for metric in ("accuracy", "f1", "log_loss")]

@@ -38,11 +38,9 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
             scale=alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"]),
             legend=alt.Legend(),
         )
-        title = "Accuracy in the slice − in the rest, points"
+        title = "Points against the rest"
         specs.append(
-            charts.dots_with_intervals(
-                "slice", title, list(own["slice"]), colour, "+~g", f"Slices of {name}, worst first."
-            )
+            charts.dots_with_intervals("slice", title, list(own["slice"]), colour, f"Slices of {name}, worst first.")
         )
         rows.append(in_points(own, "slice", "verdict"))
     worse = found[found["worse"]].groupby("classifier", sort=False).size()
@@ -71,7 +69,7 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
     )
 
 
-def disagreements(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
+def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
     scored = [str(column) for column in found if str(column).startswith("score_")]
 
     def tweet(row: Any) -> Cell:
@@ -91,7 +89,7 @@ def disagreements(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
         KEYWORD,
     ]
     caption = "Where the schools disagree: the mean P(disaster) of each school's classifiers, widest gap first"
-    return table("disagreements-table", caption, found.head(rows), columns, search=True, by={"Right": 2, "Label": 1})
+    return table("disagreements-table", caption, found, columns, search=True, by={"Right": 2, "Label": 1})
 
 
 def confident_errors(found: pd.DataFrame, schools: dict[str, str], labels: list[str], rows: int) -> Table:
@@ -137,15 +135,17 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
     found, apart = tables["slices"], tables["disagreements"]
     worse = found[found["worse"]]["slice"].value_counts()
     lead = (
-        f"Worse for most classifiers: {joined([f'{name} ({count})' for name, count in worse.head(3).items()])}."
+        "Slices that are really worse for most classifiers, and for how many: "
+        f"{joined([f'{name} ({count})' for name, count in worse.head(3).items()])}."
         if len(worse)
         else "No classifier is really worse on any slice than elsewhere."
     )
     made = [Section("slices", "Where they fail", lead, [slices(found, schools)])] if len(found) else []
     if len(apart):
+        apart = apart.head(rows)
         generative = ((apart["generative"] > THRESHOLD) == (apart["target"] == 1)).mean()
-        lead = f"Of the {len(apart):,} tweets listed, the generative school is right about {percent(generative, 0)}."
-        made.append(Section("disagreements", "Where the schools disagree", lead, [disagreements(apart, labels, rows)]))
+        lead = f"Of these {len(apart):,} tweets, the generative school is right about {percent(generative, 0)}."
+        made.append(Section("disagreements", "Where the schools disagree", lead, [disagreements(apart, labels)]))
     if len(tables["confident_errors"]):
         listed = confident_errors(tables["confident_errors"], schools, labels, rows)
         made.append(Section("confident-errors", "Sure, and wrong", "", [listed]))

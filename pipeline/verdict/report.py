@@ -30,7 +30,7 @@ OUT = Path("report")
 class ReportParams(Params):
     title: str = Field(min_length=1)
     rows: int = Field(ge=1)
-    """The most rows of a table of tweets, for each classifier where it is of one; and of the summary's table."""
+    """The most rows of a table of tweets, for each classifier where it is of one."""
 
 
 class Shown(RootModel[dict[str, Any]]):
@@ -82,9 +82,7 @@ def main() -> None:
         missing=missing,
     )
     write_text(OUT / "index.html", render(page))
-    write_text(
-        OUT / "summary.md", summary(params.title, sentences, scores, paired, twins, rows=params.rows, commit=commit())
-    )
+    write_text(OUT / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
     print("\n".join(sentences))
 
 
