@@ -136,7 +136,7 @@ def test_lists_name_what_is_there() -> None:
     assert set(PARAMS["prompt"]["submit"]) <= set(PARAMS["prompt"]["prompts"])
 
 
-@pytest.mark.parametrize("name", ["prepare", "naive_bayes", "logistic", "ngram_lm", "evaluate", "submission"])
+@pytest.mark.parametrize("name", ["prepare", "naive_bayes", "logistic", "ngram_lm", "evaluate", "report", "submission"])
 def test_the_small_install_is_enough(name: str) -> None:
     """No import of torch, transformers, peft or openai on the way to a first comparison."""
     for path in imported(module_of(name)):

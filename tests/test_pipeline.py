@@ -94,6 +94,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "robustness",
         "generation",
         "evaluate",
+        "report",
         "submission",
     }
     set_param(repository, "submission.classifier", "logistic")

@@ -9,8 +9,9 @@ from pipeline.page.cells import classifier, named, number, of_ends, of_metric, o
 from pipeline.page.charts import alt, in_points
 from pipeline.page.parts import Cell, Column, Figure, Panel, Section
 from pipeline.page.sentences import joined
-from pipeline.verdict.crossover import SHOWN, Twins
+from pipeline.verdict.twins import Twins
 
+SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
 LABELS = charts.By("size", "Labels", log=True)
 
 
