@@ -94,7 +94,7 @@ def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
 
 
 def log_axis() -> Any:
-    return alt.Axis(format="~g", grid=False, tickCount=6, labelOverlap=True)
+    return alt.Axis(format="~g", grid=False, tickCount=6, labelOverlap="greedy", labelSeparation=8)
 
 
 class By(NamedTuple):
@@ -147,10 +147,15 @@ def crossing(at: float, low: float, high: float) -> list[Any]:
     ]
 
 
+def records(frame: pd.DataFrame) -> Records:
+    """The rows of a frame by column, for a chart."""
+    return [{str(column): value for column, value in row.items()} for row in frame.to_dict("records")]
+
+
 def in_points(frame: pd.DataFrame, *kept: str) -> Records:
     """Differences of shares, `value` from `low` to `high`, in percentage points."""
     ends = ["value", "low", "high"]
-    return frame[[*kept, *ends]].assign(**(100 * frame[ends]).round(2)).to_dict("records")
+    return records(frame[[*kept]].join((100 * frame[ends]).round(2)))
 
 
 def dots_with_intervals(y: str, title: str, order: Sequence[str], colour: Any, description: str) -> Spec:

@@ -64,7 +64,7 @@ def points(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
     frame["above"] += step * stairs
     frame = frame.rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
     kept = ["classifier", "school", "accuracy", "low", "high", "cost", "label", "right", "above"]
-    return frame[kept].to_dict("records")
+    return charts.records(frame[kept])
 
 
 def cost_figure(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
@@ -140,8 +140,8 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
 
 
 def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
-    cheapest = found.loc[found["predict_ms_per_tweet"].idxmin()]
-    dearest = found.loc[found["predict_ms_per_tweet"].idxmax()]
+    ordered = found.sort_values("predict_ms_per_tweet")
+    cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
     times = (
         dearest["predict_ms_per_tweet"] / cheapest["predict_ms_per_tweet"] if cheapest["predict_ms_per_tweet"] else None
     )

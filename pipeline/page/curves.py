@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
 from pipeline.page import charts
 from pipeline.page.cells import classifier, named, number, of_ends, of_metric, of_number, table, with_ends
-from pipeline.page.charts import alt, in_points
+from pipeline.page.charts import in_points, records
 from pipeline.page.parts import Cell, Column, Figure, Panel, Section
 from pipeline.page.sentences import joined
 from pipeline.verdict.twins import Twins
@@ -53,7 +54,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
             for metric, frame in by_metric.items()
         ]
         rows = [
-            frame.loc[frame["series"].isin(names), ["series", "size", "value", "low", "high"]].to_dict("records")
+            records(frame.loc[frame["series"].isin(names), ["series", "size", "value", "low", "high"]])
             for frame in by_metric.values()
         ]
         panels.append(Panel(specs, rows, title))
@@ -96,7 +97,7 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
             [schools.get(name, "other") for name in names],
             description=f"Accuracy, {title.lower()}.",
         )
-        panels.append(Panel([spec], [rows.to_dict("records")], title))
+        panels.append(Panel([spec], [records(rows)], title))
     lost = shift[shift["what"] == "lost"].sort_values("value")
     lead = (
         "Tweets of disasters whose keyword training has not seen cost "

@@ -37,7 +37,7 @@ def confusion(cells: pd.DataFrame, schools: dict[str, str], labels: list[str]) -
             Panel(
                 [charts.confusion(labels, "Confusion matrix.")],
                 [
-                    said.loc[said["series"] == name, ["actual", "predicted", "rows", "share"]].to_dict("records")
+                    charts.records(said.loc[said["series"] == name, ["actual", "predicted", "rows", "share"]])
                     for name in names
                 ],
             )
@@ -83,7 +83,7 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
     }
     reached = []
     for rows in by_pair.values():
-        alone = rows.loc[rows["share"].idxmax()]
+        alone = rows.sort_values("share").iloc[-1]
         enough = rows[rows["accuracy"] >= alone["accuracy"] - 0.005]["share"].min()
         reached.append((enough, alone["second"], alone["first"]))
     least, second, first = min(reached)
@@ -104,9 +104,7 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
         caption="A cheap classifier first, which passes on the tweets that it is least sure of, with 95 % bands",
         description=lead,
         panels=[
-            Panel(
-                [charts.cascade("Accuracy by share passed on.")], [rows.to_dict("records") for rows in by_pair.values()]
-            )
+            Panel([charts.cascade("Accuracy by share passed on.")], [charts.records(rows) for rows in by_pair.values()])
         ],
         table=table("cascade-table", "Cascades", steps, columns),
         choice="Pair",

@@ -25,7 +25,7 @@ def calibration(tables: dict[str, Any], schools: dict[str, str]) -> list[Section
     for method, title in methods.items():
         spec = charts.reliability(f"Observed by predicted share of disasters, {title.lower()}.")
         of_method = points_[points_["method"] == method]
-        by_name = [of_method.loc[of_method["classifier"] == name, columns].to_dict("records") for name in names]
+        by_name = [charts.records(of_method.loc[of_method["classifier"] == name, columns]) for name in names]
         panels.append(Panel([spec], by_name, title))
     before = scores[scores["method"] == "none"].set_index("classifier")
     after = (

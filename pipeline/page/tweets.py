@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import altair as alt
 import pandas as pd
 
 from pipeline.page import charts
 from pipeline.page.cells import Column_, classifier, number, of_ends, of_number, table, text
-from pipeline.page.charts import alt, in_points
+from pipeline.page.charts import in_points
 from pipeline.page.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
 from pipeline.page.sentences import joined, percent
 from pipeline.verdict.scored import THRESHOLD
