@@ -40,7 +40,7 @@ class Page:
 def library() -> str:
     """Vega, Vega-Lite and Vega-Embed, of the versions that Altair's specs are for."""
     version = ".".join(SCHEMA_VERSION.removeprefix("v").split(".")[:2])
-    return inside_script(str(vl_convert.javascript_bundle(None, version)))
+    return inside_script(str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)))
 
 
 def inside_script(code: str) -> str:
