@@ -56,4 +56,4 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
 
 clean: ## all that dvc repro made
-	rm -rf data/embed data/prepared predictions costs models training release transcripts generation evaluate calibration submission learning_curve crossover robustness nested cascade blend/* errors explanations
+	rm -rf data/embed data/prepared predictions costs models training release transcripts generation evaluate calibration submission learning_curve crossover robustness nested cascade blend/* errors explanations report

@@ -141,7 +141,7 @@ def test_lists_name_what_is_there() -> None:
 @pytest.mark.parametrize(
     "name",
     ["prepare", "naive_bayes", "logistic", "ngram_lm"]
-    + ["evaluate", "calibration", "blend", "cascade", "errors", "explanations", "submission"],
+    + ["evaluate", "calibration", "blend", "cascade", "errors", "explanations", "report", "submission"],
 )
 def test_the_small_install_is_enough(name: str) -> None:
     """No import of torch, transformers, peft or openai on the way to a first comparison."""

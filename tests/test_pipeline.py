@@ -113,6 +113,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "blend",
         "nested",
         "cascade",
+        "report",
         "submission",
     }
     set_param(repository, "submission.classifier", "logistic")

@@ -9,7 +9,7 @@ run: dvc repro crossover   (or python -m pipeline.verdict.crossover)
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from pipeline.contracts import InputError, Params, Prepared, read_params, read_p
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.scored import TwinsParams, decide
 from pipeline.verdict.table import with_interval
+from pipeline.verdict.twins import Twins
 
 OUT = Path("crossover")
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
@@ -90,40 +91,6 @@ def leads(
         lead.append(gain.mean())
         drawn.append(weights @ gain / weights.sum(axis=1))
     return np.array(sizes, dtype=float), np.array(lead), np.stack(drawn, axis=1)
-
-
-@dataclass(frozen=True)
-class Twins:
-    """Where the curves of a pair cross, and how far apart their ends are."""
-
-    generative: str
-    discriminative: str
-    crossing: float
-    """Number of labels; NaN if they do not."""
-    low: float
-    """Ends of its 95 % interval among the draws that cross."""
-    high: float
-    share: float
-    """Of the draws that cross."""
-    first: int
-    """The fewest labels, and the generative one's lead in accuracy there, with its interval."""
-    lead_at_first: float
-    lead_at_first_low: float
-    lead_at_first_high: float
-    last: int
-    """The most labels, and the lead there."""
-    lead_at_last: float
-    lead_at_last_low: float
-    lead_at_last_high: float
-
-    def verdict(self) -> str:
-        """What the draws say, in a sentence."""
-        names = f"{self.generative} and {self.discriminative}"
-        if self.share >= 0.95:
-            return f"The curves of {names} cross at {self.crossing:,.0f} labels [{self.low:,.0f}, {self.high:,.0f}]."
-        if self.share <= 0.05:
-            return f"The curves of {names} do not cross."
-        return f"Whether the curves of {names} cross is open: they do in {self.share:.0%} of the draws."
 
 
 def crossing(sizes: np.ndarray, lead: np.ndarray) -> float:

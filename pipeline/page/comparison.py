@@ -1,0 +1,150 @@
+"""The first screen: who is ranked where, and accuracy against cost; and what each classifier cost."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.page import charts
+from pipeline.page.cells import barred, classifier, number, of_metric, of_number, short, table, text, with_ends
+from pipeline.page.parts import Cell, Column, Figure, Panel, Records, Section, Table
+from pipeline.page.sentences import Pairs, joined, of_twins
+from pipeline.verdict.table import p_value
+
+DRAWN = 0.12
+"""Accuracies this far below the best are drawn in the table: with those of classifiers that guess, no interval would be seen."""
+COSTS = {"predict_ms_per_tweet": "Predicting, ms a tweet", "fit_seconds": "Fitting, seconds"}
+
+
+def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
+    """All classifiers, best first; those between whom there is no real difference share a rank."""
+    frame = scores.merge(costs[["classifier", *COSTS]], on="classifier", how="left")
+    highest = frame["accuracy_high"].max()
+    lowest = max(frame["accuracy_low"].min(), highest - DRAWN)
+    school = dict(zip(scores["classifier"], scores["school"], strict=True))
+    columns = [
+        (Column("Rank", numeric=True), lambda row: number(row["rank"])),
+        classifier(school),
+        (Column("Accuracy, %", numeric=True), lambda row: barred(row, "accuracy", lowest, highest)),
+        of_number("F1", "f1", 3),
+        of_number("Log loss", "log_loss", 3),
+        of_number("ECE", "ece", 3),
+        of_number("Rows", "rows"),
+        (Column("Fit, s", numeric=True), lambda row: short(row["fit_seconds"])),
+        (Column("ms a tweet", numeric=True), lambda row: short(row["predict_ms_per_tweet"])),
+    ]
+    return table(
+        "ranking",
+        "Ranked on the rows that each shares with the best; ties share a rank; in brackets 95 % intervals. Lower is better for "
+        "log loss and ECE. A heading sorts",
+        frame,
+        columns,
+    )
+
+
+def frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
+    """Whether nothing is both cheaper and more accurate, for costs and accuracies of shape (n,)."""
+    better = (cost[None] <= cost[:, None]) & (accuracy[None] > accuracy[:, None])
+    better |= (cost[None] < cost[:, None]) & (accuracy[None] == accuracy[:, None])
+    return np.asarray(~better.any(axis=1))
+
+
+def points(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
+    """A dot for each classifier that costs something; those that nothing beats at less cost are named."""
+    frame = scores.merge(costs, on="classifier", suffixes=("", "_of_costs"))
+    frame = frame[frame[cost] > 0].assign(cost=lambda rows: rows[cost])
+    best = frontier(frame["cost"].to_numpy(), frame["accuracy"].to_numpy())
+    span = np.log(frame["cost"].max() / frame["cost"].min()) if len(frame) else 1
+    frame = frame.assign(
+        label=frame["classifier"].where(best, ""),
+        right=np.log(frame["cost"] / frame["cost"].min()) > 0.7 * span,
+        above=frame["accuracy_high"].max(),
+    ).sort_values("cost")
+    # Names go down like stairs, so that no name stands on the line that leads to another.
+    step = 0.055 * (frame["accuracy_high"].max() - frame["accuracy_low"].min())
+    stairs = np.cumsum((frame["label"] != "").to_numpy()[::-1])[::-1]
+    frame["above"] += step * stairs
+    frame = frame.rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
+    kept = ["classifier", "school", "accuracy", "low", "high", "cost", "label", "right", "above"]
+    return charts.records(frame[kept])
+
+
+def cost_figure(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
+    rows = {title: points(scores, costs, cost) for cost, title in COSTS.items()}
+    named = [row["label"] for row in next(iter(rows.values())) if row["label"]]
+    description = (
+        f"Accuracy by cost, on a logarithmic scale. In predicting, nothing beats {joined(named)} at less cost."
+        if named
+        else "Accuracy by cost."
+    )
+    schools = [school for school in charts.SCHOOLS if school in set(scores["school"])]
+    frame = scores.merge(costs[["classifier", *COSTS]], on="classifier")
+    columns = [
+        classifier(dict(zip(scores["classifier"], scores["school"], strict=True))),
+        of_metric("Accuracy", "accuracy"),
+        *((Column(title, numeric=True), lambda row, cost=cost: short(row[cost])) for cost, title in COSTS.items()),
+    ]
+    return Figure(
+        name="accuracy-cost",
+        caption="Accuracy against cost, with 95 % intervals. Named: those that nothing beats at less cost. What costs nothing "
+        "is not drawn",
+        description=description,
+        panels=[
+            Panel([charts.against_cost(title, schools, description) for title in rows], list(rows.values())),
+        ],
+        table=table("accuracy-cost-table", "Accuracy and cost", frame, columns),
+        choice="Cost of",
+        choices=list(rows),
+    )
+
+
+def twins_table(paired: pd.DataFrame, twins: Pairs) -> Table:
+    """The pairs that differ in the school alone."""
+    columns = [
+        (Column("Generative"), lambda row: Cell(row["a"], school="generative")),
+        (Column("Discriminative"), lambda row: Cell(row["b"], school="discriminative")),
+        (
+            Column("Generative − discriminative, points", numeric=True),
+            lambda row: with_ends(row, "difference", "low", "high", "+.2f", 100),
+        ),
+        of_number("Shared rows", "rows"),
+        (Column("McNemar p", numeric=True), lambda row: Cell(p_value(row["mcnemar_p"]), order=row["mcnemar_p"])),
+        (Column("Verdict"), lambda row: Cell("a real difference" if row["real"] else "a tie")),
+    ]
+    return table("twins", "Twins: they differ in nothing but the school", of_twins(paired, twins), columns)
+
+
+def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
+    """All that was measured of each classifier, in the order of the comparison."""
+    titles = {
+        "fit_seconds": "Fit, s",
+        "predict_ms_per_tweet": "ms a tweet",
+        "peak_memory_mb": "Peak memory, MB",
+        "trainable_parameters": "Trained parameters",
+        "total_parameters": "All parameters",
+        "requests": "Requests",
+        "prompt_tokens": "Prompt tokens",
+        "completion_tokens": "Completion tokens",
+        "money": "Money",
+        "unparsed": "Unparsed",
+    }
+    shown = {column: title for column, title in titles.items() if column in costs and costs[column].notna().any()}
+    columns = [
+        classifier(schools),
+        *(
+            (Column(title, numeric=True), lambda row, column=column: short(row[column]))
+            for column, title in shown.items()
+        ),
+    ]
+    if "model" in costs and costs["model"].notna().any():
+        columns.append((Column("LLM"), lambda row: text(row["model"])))
+    return table("costs-table", "What each classifier cost, on the machine below", costs, columns)
+
+
+def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
+    ordered = found.sort_values("predict_ms_per_tweet")
+    cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
+    times = (
+        dearest["predict_ms_per_tweet"] / cheapest["predict_ms_per_tweet"] if cheapest["predict_ms_per_tweet"] else None
+    )
+    named = f"{dearest['classifier']} {short(times).text} times as long as {cheapest['classifier']}" if times else ""
+    lead = f"A tweet takes {named}." if named else ""
+    return Section("costs", "What it costs", lead, [costs_table(found, schools)])

@@ -1,0 +1,83 @@
+"use strict";
+(async () => {
+  const { config, figures } = JSON.parse(document.getElementById("data").textContent);
+  // Of each list there is one entry for all choices, or one for each.
+  const chosen = (list, choice) => list[Math.min(choice, list.length - 1)];
+
+  async function draw(figure, choice) {
+    const panels = figures[figure.dataset.figure].panels;
+    const charts = [...figure.querySelectorAll(".chart")];
+    await Promise.all(charts.map(async (chart, i) => {
+      const spec = structuredClone(chosen(panels[i].specs, choice));
+      spec.datasets = { ...spec.datasets, rows: chosen(panels[i].rows, choice) };
+      chart.finalize?.();
+      // `ast` evaluates expressions without eval, which the page's policy forbids.
+      const made = await vegaEmbed(chart, spec, { config, renderer: "svg", actions: false, ast: true, tooltip: { theme: "custom" } });
+      chart.finalize = () => made.finalize();
+    }));
+  }
+
+  function sortable(table) {
+    const headings = [...table.tHead.rows[0].cells];
+    headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
+      const numeric = heading.classList.contains("number");
+      const before = heading.getAttribute("aria-sort");
+      const order = before ? (before === "ascending" ? "descending" : "ascending") : "ascending";
+      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      heading.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const key = (row) => {
+        const cell = row.cells[column];
+        return numeric ? parseFloat(cell.dataset.order) : cell.textContent.trim();
+      };
+      const rows = [...table.tBodies[0].rows].map((row) => [key(row), row]);
+      rows.sort(([a], [b]) => {
+        if (!numeric) return sign * a.localeCompare(b, "en", { numeric: true });
+        if (isNaN(a) || isNaN(b)) return isNaN(a) - isNaN(b); // what was not measured comes last
+        return sign * (a - b);
+      });
+      table.tBodies[0].append(...rows.map(([, row]) => row));
+    }));
+  }
+
+  function searchable(block) {
+    const search = block.querySelector("[data-search]");
+    const filters = [...block.querySelectorAll("[data-filter]")];
+    const count = block.querySelector("output");
+    const rows = [...block.querySelector("tbody").rows];
+    const update = () => {
+      const words = (search?.value ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+      let shown = 0;
+      for (const row of rows) {
+        const text = row.textContent.toLowerCase();
+        const fits = words.every((word) => text.includes(word))
+          && filters.every((filter) => !filter.value || row.cells[filter.dataset.filter].textContent.trim() === filter.value);
+        row.hidden = !fits;
+        shown += fits;
+      }
+      count.textContent = `${shown} of ${rows.length}`;
+    };
+    search?.addEventListener("input", update);
+    filters.forEach((filter) => filter.addEventListener("change", update));
+    update();
+  }
+
+  function marking(links) {
+    const seen = new IntersectionObserver((entries) => entries.filter((entry) => entry.isIntersecting).forEach((entry) => {
+      links.forEach((link) => link.toggleAttribute("aria-current", link.hash === `#${entry.target.id}`));
+    }), { rootMargin: "-20% 0px -70% 0px" });
+    links.forEach((link) => seen.observe(document.querySelector(link.hash)));
+  }
+
+  document.querySelectorAll("table").forEach(sortable);
+  document.querySelectorAll(".table:has(.controls)").forEach(searchable);
+  marking([...document.querySelectorAll("nav a")]);
+  addEventListener("beforeprint", () => document.querySelectorAll(".tweet").forEach((tweet) => { tweet.open = true; }));
+  for (const figure of document.querySelectorAll("[data-figure]")) {
+    figure.querySelectorAll("[data-choice]").forEach((control) => {
+      control.addEventListener("change", () => draw(figure, Number(control.value)));
+    });
+    await draw(figure, 0);
+  }
+  document.documentElement.dataset.ready = "";
+})();

@@ -1,0 +1,66 @@
+"""What the other stages have found, as far as it is there."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from pipeline.contracts import InputError
+
+FILES = {
+    "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
+    "crossover": ("curves.csv", "twins.csv"),
+    "calibration": ("scores.csv", "reliability.csv"),
+    "blend": ("metrics.json", "weights.csv"),
+    "cascade": ("cascade.csv",),
+    "errors": ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv"),
+    "explanations": ("explanations.jsonl",),
+    "generation": ("metrics.csv", "samples.jsonl"),
+    "robustness": ("noise.csv", "shift.csv"),
+}
+NEEDED = {"evaluate/scores.csv": ["rank"], "evaluate/paired.csv": ["real"]}
+
+Tables = dict[str, Any]
+"""The files of a folder by stem: a frame for a csv, a dictionary for a json, a list of them for a jsonl."""
+
+
+def read_csv(path: Path) -> pd.DataFrame:
+    """A table that a stage wrote: nothing is missing but what is empty, since tweets may say NA or null."""
+    try:
+        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    except pd.errors.EmptyDataError:
+        return pd.DataFrame()
+
+
+def read_file(path: Path) -> Any:
+    try:
+        if path.suffix == ".csv":
+            table = read_csv(path)
+            missing = [name for name in NEEDED.get("/".join(path.parts[-2:]), []) if len(table) and name not in table]
+            if missing:
+                raise InputError(
+                    f"{path}: has no column {missing[0]}; run `dvc repro {path.parent.name}` to make it anew"
+                )
+            return table
+        text = path.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `dvc repro {path.parent.name}` first") from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+
+
+def read_results(root: Path = Path()) -> tuple[dict[str, Tables], list[str]]:
+    """The tables of each stage that ran, and the names of those that did not; without evaluate there is no report.
+
+    A stage ran if one of its files is there; then all must be.
+    """
+    found, missing = {}, []
+    for stage, files in FILES.items():
+        paths = [root / stage / file for file in files]
+        if stage == "evaluate" or any(path.is_file() for path in paths):
+            found[stage] = {path.stem: read_file(path) for path in paths}
+        else:
+            missing.append(stage)
+    return found, missing

@@ -1,0 +1,68 @@
+"""The verdict in two sentences, from what evaluate found: who is best, and what the school alone does."""
+
+import pandas as pd
+
+Pairs = list[tuple[str, str]]
+
+
+def percent(value: float, digits: int = 1) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def joined(names: list[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def points(value: float) -> str:
+    return f"{abs(100 * value):.1f} points"
+
+
+def between(low: float, high: float, scale: float = 100) -> str:
+    """An interval, in points."""
+    return f"[{scale * low:+.1f}, {scale * high:+.1f}]"
+
+
+def best_sentence(scores: pd.DataFrame) -> str:
+    """Who is best, and with whom it shares the first rank; scores as in evaluate/scores.csv, best first."""
+    best = scores.iloc[0]
+    tied = [str(name) for name in scores["classifier"][1:][scores["rank"][1:] == 1]]
+    right = (
+        f"{best['classifier']} ({best['school']}) is right most often, about {percent(best['accuracy'])} of "
+        f"{best['rows']:,} tweets [{100 * best['accuracy_low']:.1f}, {100 * best['accuracy_high']:.1f}]"
+    )
+    if len(scores) == 1:
+        return f"{right}; there is no other to compare it with."
+    if not tied:
+        return f"{right}, and ahead of every other by more than chance explains."
+    return f"{right}, but not by a real difference: it ties with {joined(tied)}."
+
+
+def of_twins(paired: pd.DataFrame, twins: Pairs) -> pd.DataFrame:
+    """The pairs that differ in the school alone: `a` is the generative one."""
+    if not len(paired):
+        return paired
+    return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
+
+
+def twin_clause(pair: pd.Series) -> str:
+    """What one generative twin gains or loses."""
+    gain = pair["difference"]
+    ends = between(pair["low"], pair["high"])
+    if not gain:
+        return f"{pair['a']} is exactly as accurate as {pair['b']} {ends}"
+    side = "ahead of" if gain > 0 else "behind"
+    weight = "a real difference" if pair["real"] else "a tie"
+    return f"{pair['a']} is {points(gain)} {side} {pair['b']} {ends}, {weight}"
+
+
+def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
+    """What being generative costs or gains where nothing else differs."""
+    clauses = [twin_clause(pair) for _, pair in of_twins(paired, twins).iterrows()]
+    if not clauses:
+        return "What the school alone does is open: no two twins ran."
+    return f"Where a generative classifier and its discriminative twin differ in nothing else, {'; '.join(clauses)}."
+
+
+def verdict(scores: pd.DataFrame, paired: pd.DataFrame, twins: Pairs) -> list[str]:
+    return [best_sentence(scores), twins_sentence(paired, twins)]

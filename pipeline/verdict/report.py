@@ -1,0 +1,90 @@
+"""The report: one page that opens offline, and a summary for pull requests, from what the other stages have found.
+
+A stage that did not run has no section, and is named at the end of the page. No number is typed.
+
+in:  data/prepared, evaluate/, and what there is of blend/, calibration/, cascade/, crossover/, errors/, explanations/,
+     generation/ and robustness/
+out: report/: index.html, summary.md
+run: dvc repro report   (or python -m pipeline.verdict.report)
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, RootModel
+
+from pipeline.contracts import PREPARED, Params, read_params, read_prepared, run, write_text
+from pipeline.page import comparison, curves, decisions, probabilities, tweets
+from pipeline.page.page import Page, render
+from pipeline.page.parts import Section
+from pipeline.page.provenance import commit, provenance
+from pipeline.page.results import Tables, read_results
+from pipeline.page.sentences import verdict
+from pipeline.page.summary import summary
+from pipeline.verdict.scored import TwinsParams
+
+OUT = Path("report")
+
+
+class ReportParams(Params):
+    title: str = Field(min_length=1)
+    rows: int = Field(ge=1)
+    """The most rows of a table of tweets, for each classifier where it is of one."""
+
+
+class Shown(RootModel[dict[str, Any]]):
+    """A section of params that the page shows as it is."""
+
+
+def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Section]:
+    """Those that there are results for, in the order of the page."""
+    evaluated = found["evaluate"]
+    schools = dict(zip(evaluated["scores"]["classifier"], evaluated["scores"]["school"], strict=True))
+    made: list[Section] = []
+    if "crossover" in found:
+        made += curves.learning(found["crossover"], schools)
+    if "calibration" in found:
+        made += probabilities.calibration(found["calibration"], schools)
+    if len(evaluated["confusion"]):
+        made += decisions.confusion(evaluated["confusion"], schools, labels)
+    if "blend" in found:
+        made += decisions.blend(found["blend"], schools)
+    if "cascade" in found:
+        made += decisions.cascade(found["cascade"]["cascade"], schools)
+    if "errors" in found:
+        made += tweets.errors(found["errors"], schools, labels, rows)
+    if "explanations" in found:
+        made += tweets.explanations(found["explanations"]["explanations"], schools, labels)
+    if "generation" in found:
+        made += curves.generation(found["generation"], labels)
+    if "robustness" in found:
+        made += curves.robustness(found["robustness"], schools)
+    return [*made, comparison.costs(evaluated["costs"], schools)]
+
+
+def main() -> None:
+    params, twins = read_params("report", ReportParams), read_params("twins", TwinsParams).pairs
+    data, prepare = read_params("data", Shown).root, read_params("prepare", Shown).root
+    chosen = {"data": data, "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
+    found, missing = read_results()
+    scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
+    sentences = verdict(scores, paired, twins)
+    prepared = json.loads((PREPARED / "report.json").read_text(encoding="utf-8"))
+    page = Page(
+        title=params.title,
+        sentences=sentences,
+        ranking=comparison.ranking(scores, costs),
+        figure=comparison.cost_figure(scores, costs),
+        twins=comparison.twins_table(paired, twins),
+        sections=sections(found, data["labels"], params.rows),
+        provenance=provenance(chosen, prepared, read_prepared().digest),
+        missing=missing,
+    )
+    write_text(OUT / "index.html", render(page))
+    write_text(OUT / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
+    print("\n".join(sentences))
+
+
+if __name__ == "__main__":
+    run(main)

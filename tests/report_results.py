@@ -1,0 +1,259 @@
+"""Results of all stages, small and made up, for a report to be made of; one tweet tries to run a script."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+HOSTILE = '</script><script>window.hacked = true; alert(1)</script><img src=x onerror="window.hacked = true">'
+SCHOOLS = {
+    "lora_minilm": "discriminative",
+    "logistic": "discriminative",
+    "naive_bayes": "generative",
+    "gaussian_minilm": "generative",
+    "prompt_few_shot": "prompted",
+}
+ACCURACY = dict(zip(SCHOOLS, (0.83, 0.80, 0.795, 0.79, 0.6), strict=True))
+METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc", "log_loss", "brier", "ece")
+
+
+def with_ends(name: str, value: float, width: float = 0.01) -> dict[str, float]:
+    return {name: value, f"{name}_low": value - width, f"{name}_high": value + width}
+
+
+def scores(accuracy: dict[str, float] | None = None, ranks: tuple[int, ...] = (1, 2, 2, 2, 5)) -> pd.DataFrame:
+    """As in evaluate/scores.csv, best first."""
+    ordered = sorted((accuracy or ACCURACY).items(), key=lambda item: -item[1])
+    rows = []
+    for (name, value), rank in zip(ordered, ranks, strict=False):
+        row: dict[str, Any] = {"classifier": name, "rank": rank, "school": SCHOOLS[name], "rows": 7613, "unparsed": 0}
+        for metric in METRICS:
+            row |= with_ends(metric, value if metric == "accuracy" else 0.4)
+        rows.append(row | {"shared_rows": 1080, "shared_accuracy": value})
+    return pd.DataFrame(rows)
+
+
+def paired(accuracy: dict[str, float] | None = None) -> pd.DataFrame:
+    """As in evaluate/paired.csv: differences of more than a point are real."""
+    values = accuracy or ACCURACY
+    rows = []
+    for a, b in itertools.combinations(sorted(values, key=lambda name: SCHOOLS[name] != "generative"), 2):
+        gain = values[a] - values[b]
+        row = {"a": a, "b": b, "rows": 7613, "difference": gain, "low": gain - 0.01, "high": gain + 0.01}
+        row |= {"only_a_right": 300, "only_b_right": 310, "mcnemar_p": 0.5, "p_holm": 0.9, "real": abs(gain) > 0.01}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def tweets(n: int = 8) -> pd.DataFrame:
+    texts = [HOSTILE, "Forest fire near the lake", "my mixtape is on fire", "NA", "null and void", "Flood in Leeds"]
+    texts = [*texts, *(f"tweet number {i} & more" for i in range(n))][:n]
+    return pd.DataFrame(
+        {"id": range(n), "target": [1, 0] * (n // 2), "keyword": ["fire", None] * (n // 2), "raw_text": texts}
+    )
+
+
+def tables() -> dict[str, pd.DataFrame]:
+    """The csv files of all stages, by path."""
+    rng = np.random.default_rng(0)
+    names, whole = list(SCHOOLS), [name for name in SCHOOLS if name != "prompt_few_shot"]
+    costs = pd.DataFrame(
+        {"classifier": names, "fit_seconds": [200, 18, 15, 10, 0], "predict_ms_per_tweet": [1.5, 0.02, 0.01, 0.02, 150]}
+    )
+    costs = costs.assign(
+        peak_memory_mb=500,
+        trainable_parameters=[5e5, 6e4, 3e4, 1e5, None],
+        money=[None] * 4 + [0.5],
+        model=[None] * 4 + ["m"],
+    )
+    cells = itertools.product(names, (0, 1), (0, 1))
+    confusion = pd.DataFrame(cells, columns=["series", "actual", "predicted"])
+    confusion["share"] = np.where(confusion["actual"] == confusion["predicted"], 0.8, 0.2)
+    confusion["rows"] = (1000 * confusion["share"]).astype(int)
+    curve = [
+        {"size": size, "seeds": 3, "series": name}
+        | with_ends("accuracy", 0.5 + 0.04 * np.log2(size / 16) + lead * np.log(300 / size), 0.02)
+        | with_ends("log_loss", 0.7 - 0.03 * np.log2(size / 16), 0.02)
+        | with_ends("ece", 0.05, 0.02)
+        for name, lead in (("naive_bayes", 0.01), ("logistic", 0.0), ("lora_minilm", 0.02))
+        for size in (16, 64, 256, 1024)
+    ]
+    twins = {
+        "generative": "naive_bayes",
+        "discriminative": "logistic",
+        "crossing": 300.0,
+        "low": 200.0,
+        "high": 450.0,
+        "share": 0.97,
+    }
+    twins |= {"first": 16, "lead_at_first": 0.03, "lead_at_first_low": 0.01, "lead_at_first_high": 0.05}
+    twins |= {"last": 1024, "lead_at_last": -0.01, "lead_at_last_low": -0.02, "lead_at_last_high": -0.001}
+    methods = list(itertools.product(names, ("none", "temperature", "isotonic")))
+    reliability = pd.DataFrame(
+        {
+            "classifier": name,
+            "method": method,
+            "bin": i,
+            "predicted": i / 10 + 0.05,
+            "observed": i / 10,
+            "low": max(0, i / 10 - 0.05),
+            "high": i / 10 + 0.05,
+            "rows": 100,
+        }
+        for (name, method), i in itertools.product(methods, range(10))
+    )
+    calibrated = pd.DataFrame(
+        {"classifier": name, "method": method, "rows": 7613}
+        | with_ends("log_loss", 0.45 if method == "none" else 0.4)
+        | with_ends("brier", 0.14)
+        | with_ends("ece", 0.03)
+        | {"ece_debiased": 0.02, "reliability": 0.001}
+        for name, method in methods
+    )
+    slices = pd.DataFrame(
+        {
+            "classifier": name,
+            "slice": each,
+            "rows": 300,
+            "accuracy": 0.8 + gap,
+            "low": 0.77 + gap,
+            "high": 0.83 + gap,
+            "difference": gap,
+            "difference_low": gap - 0.03,
+            "difference_high": gap + 0.03,
+            "p": 0.01,
+            "p_holm": 0.04,
+            "worse": gap < -0.05,
+        }
+        for name in whole
+        for each, gap in (("has URL", 0.03), ("keyword: <b>fire</b>", -0.1), ("mention", -0.01))
+    )
+    apart = tweets().assign(generative=0.3, discriminative=0.8, gap=0.5)
+    for name in whole:
+        apart[f"score_{name}"] = rng.random(len(apart))
+    wrong = pd.concat([tweets().assign(classifier=name, score=0.99) for name in whole])
+    noise = tweets().assign(
+        suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8), conflict=[True, False] * 4
+    )
+    relabelled = pd.DataFrame(
+        {
+            "classifier": "naive_bayes",
+            "treatment": treatment,
+            "trained_without": 50,
+            "accuracy": 0.8,
+            "low": 0.79,
+            "high": 0.81,
+            "difference": 0.0,
+            "difference_low": -0.01,
+            "difference_high": 0.01,
+        }
+        for treatment in ("keep", "drop", "relabel")
+    )
+    garbled = [("none", 0.0), ("drop", 0.1), ("drop", 0.3), ("substitute", 0.1), ("substitute", 0.3)]
+    pair = ("naive_bayes", "logistic")
+    return {
+        "evaluate/scores.csv": scores(),
+        "evaluate/paired.csv": paired(),
+        "evaluate/costs.csv": costs,
+        "evaluate/plots/confusion.csv": confusion,
+        "crossover/curves.csv": pd.DataFrame(curve),
+        "crossover/twins.csv": pd.DataFrame([twins]),
+        "calibration/reliability.csv": reliability,
+        "calibration/scores.csv": calibrated,
+        "blend/weights.csv": pd.DataFrame(
+            {"classifier": whole * 2, "fold": [-1] * 4 + [0] * 4, "weight": [0.7, 0.2, 0.1, 0] * 2}
+        ),
+        "cascade/cascade.csv": pd.DataFrame(
+            {
+                "first": first,
+                "second": "lora_minilm",
+                "share": share,
+                "accuracy": 0.8 + 0.03 * share,
+                "low": 0.79 + 0.03 * share,
+                "high": 0.81 + 0.03 * share,
+                "ms_per_tweet": share,
+                "money_per_1000": 0,
+            }
+            for first in pair
+            for share in np.linspace(0, 1, 6)
+        ),
+        "errors/slices.csv": slices,
+        "errors/disagreements.csv": apart,
+        "errors/confident_errors.csv": wrong,
+        "errors/label_noise.csv": noise,
+        "errors/relabelled.csv": relabelled,
+        "generation/metrics.csv": pd.DataFrame(
+            {
+                "family": family,
+                "measure": measure,
+                "generated": 0.74,
+                "real": 0.75,
+                "low": -0.03,
+                "high": 0.01,
+                "rows": rows,
+            }
+            for family in ("naive_bayes", "ngram_lm")
+            for measure, rows in (("accuracy score", 1000), ("few labels", 32), ("copies", 0))
+        ),
+        "robustness/noise.csv": pd.DataFrame(
+            {
+                "classifier": name,
+                "kind": kind,
+                "rate": rate,
+                "value": 0.8 - rate / 5,
+                "low": 0.79 - rate / 5,
+                "high": 0.81 - rate / 5,
+            }
+            for name in pair
+            for kind, rate in garbled
+        ),
+        "robustness/shift.csv": pd.DataFrame(
+            {"classifier": name, "what": what, "value": value, "low": value - 0.01, "high": value + 0.01}
+            for name in pair
+            for what, value in (("seen", 0.8), ("unseen", 0.77), ("lost", 0.03))
+        ),
+    }
+
+
+def write_results(root: Path, *, only: tuple[str, ...] | None = None) -> None:
+    """All results (or those of some stages) below a folder, as the stages would leave them."""
+    blended = {
+        "best_single": "lora_minilm",
+        "accuracy_blend": 0.84,
+        "gain": 0.01,
+        "gain_low": 0.002,
+        "gain_high": 0.02,
+        "used": True,
+    }
+    words = [[word, (-1) ** i * (i + 1) / 4] for i, word in enumerate(HOSTILE.split())]
+    seen = [{"classifier": "naive_bayes", "score": 0.7, "kind": "words", "words": words}]
+    seen.append({"classifier": "prompt_few_shot", "score": None, "kind": "reply", "reply": "<b>Yes</b>"})
+    explained = [
+        row | {"seen": seen} for row in tweets().astype(object).where(tweets().notna(), None).to_dict("records")
+    ]
+    samples = [
+        {
+            "family": family,
+            "target": target,
+            "text": text,
+            "nearest_id": 1,
+            "nearest_target": 0,
+            "nearest_text": HOSTILE,
+            "distance": 0.7,
+        }
+        for family, text in (("naive_bayes", HOSTILE), ("gaussian", None))
+        for target in (0, 1)
+    ]
+    texts = {
+        "blend/metrics.json": json.dumps(blended),
+        "explanations/explanations.jsonl": "".join(json.dumps(line) + "\n" for line in explained),
+        "generation/samples.jsonl": "".join(json.dumps(line) + "\n" for line in samples),
+    }
+    texts |= {path: table.to_csv(index=False) for path, table in tables().items()}
+    for path, text in texts.items():
+        if only is None or path.split("/")[0] in only:
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")

@@ -1,0 +1,379 @@
+"""The report: its sentences follow from the numbers, strangers' text stays text, and the page works in a real browser."""
+
+import html
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_results
+from conftest import ROOT, Command
+from report_results import ACCURACY, HOSTILE, paired, scores, write_results
+
+from pipeline.contracts import InputError, Prepared
+from pipeline.page import comparison
+from pipeline.page.page import Page, as_json, render
+from pipeline.page.provenance import commit, provenance
+from pipeline.page.results import FILES, read_results
+from pipeline.page.sentences import best_sentence, joined, twins_sentence, verdict
+from pipeline.page.summary import summary
+from pipeline.page.tweets import word
+from pipeline.verdict.report import sections
+
+LABELS = ["not disaster", "disaster"]
+TWINS = [("naive_bayes", "logistic"), ("gaussian_minilm", "logistic_minilm")]
+DATA = {"source": "somewhere", "rows": {"train": 7613, "test": 3263}, "folds": {"0": {}, "1": {}}}
+
+
+def made_of(root: Path) -> str:
+    """The page from the results below a folder."""
+    found, missing = read_results(root)
+    tables = found["evaluate"]
+    page = Page(
+        title="Generative & discriminative",
+        sentences=verdict(tables["scores"], tables["paired"], TWINS),
+        ranking=comparison.ranking(tables["scores"], tables["costs"]),
+        figure=comparison.cost_figure(tables["scores"], tables["costs"]),
+        twins=comparison.twins_table(tables["paired"], TWINS),
+        sections=sections(found, LABELS, 50),
+        provenance=provenance({"prepare": {"folds": 5}}, DATA, "digest"),
+        missing=missing,
+    )
+    return render(page)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    write_results(folder)
+    (folder / "index.html").write_text(made_of(folder), encoding="utf-8")
+    return folder / "index.html"
+
+
+# --- sentences --------------------------------------------------------------------------------------------------------
+
+
+def test_the_verdict_follows_from_the_scores() -> None:
+    assert best_sentence(scores()).startswith(
+        "lora_minilm (discriminative) is right most often, about 83.0 % of 7,613 tweets"
+    )
+    assert "ahead of every other" in best_sentence(scores())
+    other = best_sentence(scores(ACCURACY | {"naive_bayes": 0.9}))
+    assert other.startswith("naive_bayes (generative) is right most often, about 90.0 %")
+    assert "it ties with logistic and naive_bayes." in best_sentence(scores(ranks=(1, 1, 1, 4, 5)))
+    assert "no other to compare" in best_sentence(scores().head(1))
+
+
+def test_what_generative_twins_cost_follows_from_the_pairs() -> None:
+    assert "naive_bayes is 0.5 points behind logistic [-1.5, +0.5], a tie." in twins_sentence(paired(), TWINS)
+    ahead = twins_sentence(paired(ACCURACY | {"naive_bayes": 0.85}), TWINS)
+    assert "naive_bayes is 5.0 points ahead of logistic [+4.0, +6.0], a real difference." in ahead
+    assert "exactly as accurate" in twins_sentence(paired(ACCURACY | {"naive_bayes": ACCURACY["logistic"]}), TWINS)
+    assert twins_sentence(paired(), [("a", "b")]) == twins_sentence(pd.DataFrame(), TWINS)
+
+
+def test_names_are_joined_as_one_would() -> None:
+    assert [joined(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
+
+
+def test_the_summary_shows_all_that_tie_for_the_first_rank() -> None:
+    many = pd.concat([scores()] * 4, ignore_index=True).assign(rank=[1] * 13 + [14] * 7)
+    text = summary("Title", ["One.", "Two."], many, paired(), TWINS, "abc")
+    assert text.startswith("## Title\n\nOne. Two.\n\n| Classifier")
+    assert len([line for line in text.splitlines() if re.match(r"\| \w+ +\| (gen|disc|prom)", line)]) == 13
+    assert "And 7 more." in text
+    assert "| naive_bayes − logistic" in text
+    assert "made at abc" in text
+
+
+def test_nothing_beats_the_named_at_less_cost() -> None:
+    cost, accuracy = np.array([1, 2, 3, 4, 4]), np.array([0.7, 0.6, 0.8, 0.8, 0.9])
+    assert comparison.frontier(cost, accuracy).tolist() == [True, False, True, False, True]
+
+
+def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
+    found = [word("x", weight, 2.0) for weight in (2.0, -1.0, 0.1, 0.0)]
+    assert [(one.sign, one.strength) for one in found] == [("+", 4), ("−", 2), ("", 0), ("", 0)]
+    assert word("x", 0.0, 0.0).strength == 0
+
+
+# --- the page, without a browser --------------------------------------------------------------------------------------
+
+
+def test_strangers_text_is_escaped_everywhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert HOSTILE not in text
+    assert "<b>fire</b>" not in text
+    assert "<b>Yes</b>" not in text
+    assert text.count("<script") == text.count("</script>") == 3, (
+        "the data and two scripts, and none that a tweet brought"
+    )
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    assert data
+    assert "<" not in data[1]
+    assert "keyword: <b>fire</b>" in json.dumps(json.loads(data[1])), "and yet it is there"
+
+
+def test_numbers_that_are_none_do_not_break_the_data() -> None:
+    assert as_json({"a": [float("nan"), np.float64("nan"), np.int64(3), np.True_]}) == '{"a":[null,null,3,true]}'
+
+
+def test_the_page_is_one_small_file_that_loads_nothing(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert len(text.encode()) < 5e6
+    assert "default-src 'none'" in html.unescape(text)
+    elements = re.sub(r"<script>.*?</script>", "", text, flags=re.DOTALL)
+    assert len(elements) < len(text) - 500_000, "the library is inside"
+    assert not re.search(r"<(?:link|script|img|iframe)[^>]+(?:src|href)=(?!\"data:)", elements)
+
+
+def test_tweets_that_say_na_are_tweets(page: Path) -> None:
+    assert '<td class="wide">NA</td>' in page.read_text(encoding="utf-8")
+
+
+def test_every_number_of_the_ranking_is_evaluates(page: Path, tmp_path: Path) -> None:
+    write_results(tmp_path)
+    changed = scores(ACCURACY | {"lora_minilm": 0.871})
+    changed.to_csv(tmp_path / "evaluate/scores.csv", index=False)
+    assert "87.1 [86.1, 88.1]" in made_of(tmp_path)
+    assert "87.1 [86.1, 88.1]" not in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("stage", [stage for stage in FILES if stage != "evaluate"])
+def test_what_did_not_run_is_left_out_and_named(stage: str, tmp_path: Path) -> None:
+    write_results(tmp_path, only=("evaluate", stage))
+    text = made_of(tmp_path)
+    others = [other for other in FILES if other not in ("evaluate", stage)]
+    (named,) = re.findall(r"these stages did not run: (.*?)\.</p>", text)
+    assert named.split(", ") == others
+    ids = {"crossover": "labels", "errors": "slices"}
+    assert f'<section id="{ids.get(stage, stage)}"' in text
+    assert not any(f'<section id="{ids.get(other, other)}"' in text for other in others)
+
+
+def test_a_stage_that_left_half_its_files_is_an_error(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    (tmp_path / "errors/slices.csv").unlink()
+    with pytest.raises(InputError, match=r"errors/slices\.csv: no such file; run `dvc repro errors`"):
+        read_results(tmp_path)
+
+
+def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"evaluate/scores\.csv: no such file"):
+        read_results(tmp_path)
+
+
+def test_a_comparison_without_ranks_is_too_old(tmp_path: Path) -> None:
+    write_results(tmp_path)
+    scores().drop(columns="rank").to_csv(tmp_path / "evaluate/scores.csv", index=False)
+    with pytest.raises(InputError, match="has no column rank"):
+        read_results(tmp_path)
+
+
+def test_one_classifier_alone_has_a_report(tmp_path: Path) -> None:
+    write_results(tmp_path, only=("evaluate",))
+    for name in ("scores", "costs"):
+        pd.read_csv(tmp_path / f"evaluate/{name}.csv").head(1).to_csv(tmp_path / f"evaluate/{name}.csv", index=False)
+    (tmp_path / "evaluate/paired.csv").write_text("\n")
+    assert "there is no other to compare it with" in made_of(tmp_path)
+
+
+def test_the_stage_writes_page_and_summary(project: Path, command: Command, sample: Prepared) -> None:
+    write_results(project, only=("evaluate", "robustness"))
+    (project / "data/prepared").mkdir(parents=True)
+    for name in ("train", "test"):
+        getattr(sample, name).to_parquet(project / f"data/prepared/{name}.parquet")
+    (project / "data/prepared/report.json").write_text(json.dumps(DATA))
+    done = command("pipeline.verdict.report")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == verdict(scores(), paired(), TWINS)
+    assert done.stdout.splitlines()[0] in (project / "report/summary.md").read_text(encoding="utf-8")
+    text = (project / "report/index.html").read_text(encoding="utf-8")
+    assert "near_duplicate" in text
+    assert "not in a git repository" in text
+
+
+def test_the_commit_is_named() -> None:
+    found = commit()
+    if not (ROOT / ".git").exists():
+        pytest.skip("not in a git repository")
+    assert found
+    assert re.match(r"[0-9a-f]{12}", found)
+
+
+# --- the page in a browser --------------------------------------------------------------------------------------------
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_browser = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium or Chrome on the path"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Opened:
+    """The page in a tab, with all that its console said and all that it asked for."""
+
+    def __init__(self, browser: Any, page: Path, **context: Any) -> None:
+        self.tab = browser.new_context(**context).new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.tab.on("console", lambda message: self.said.append(message.text))
+        self.tab.on("pageerror", lambda error: self.said.append(str(error)))
+        self.tab.on("dialog", lambda dialog: (self.said.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        self.tab.on("request", lambda request: self.asked.append(request.url))
+        self.tab.goto(page.as_uri())
+        self.tab.wait_for_selector("html[data-ready]", state="attached")
+
+    def column(self, table: str, number: int) -> list[str]:
+        rows = self.tab.locator(f"[data-table='{table}'] tbody tr:visible td:nth-child({number})")
+        return [text.strip() for text in rows.all_inner_texts()]
+
+
+@pytest.fixture(scope="module")
+def opened(browser: Any, page: Path) -> Opened:
+    return Opened(browser, page, viewport={"width": 1280, "height": 900}, color_scheme="light")
+
+
+class TestInBrowser:
+    pytestmark = in_browser
+
+    def test_all_charts_are_drawn_and_nothing_is_amiss(self, opened: Opened, page: Path) -> None:
+        charts = opened.tab.locator(".chart")
+        assert charts.count() == opened.tab.locator(".chart svg").count() >= 12
+        assert opened.tab.locator(".chart svg").evaluate_all(
+            "all => all.every(one => one.querySelectorAll('path').length > 4)"
+        )
+        assert opened.said == []
+        assert opened.asked == [page.as_uri()], "it opens without a network"
+
+    def test_a_tweet_that_is_a_script_is_text(self, opened: Opened) -> None:
+        assert opened.tab.evaluate("window.hacked") is None
+        for table in ("disagreements-table", "confident-errors-table", "label-noise", "sampled-texts"):
+            assert HOSTILE in opened.tab.locator(f"[data-table='{table}'] tbody").inner_text(), table
+        assert HOSTILE in opened.tab.locator(".tweet q").first.inner_text()
+        assert opened.tab.locator("img, table script").count() == 0
+
+    def test_the_policy_stops_a_script_that_got_in(self, browser: Any, page: Path) -> None:
+        tab = Opened(browser, page).tab
+        tab.evaluate(
+            "document.body.append(Object.assign(document.createElement('script'), {textContent: 'window.hacked = 1'}))"
+        )
+        tab.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hacked = 1\">')")
+        tab.wait_for_timeout(200)
+        assert tab.evaluate("window.hacked") is None
+
+    def test_a_heading_sorts_by_mouse_and_by_key(self, opened: Opened) -> None:
+        heading = opened.tab.locator("[data-table='ranking'] th", has_text="Accuracy")
+        before = opened.column("ranking", 3)
+        heading.locator("button").click()
+        assert heading.get_attribute("aria-sort") == "ascending"
+        assert opened.column("ranking", 3) == before[::-1]
+        heading.locator("button").focus()
+        opened.tab.keyboard.press("Enter")
+        assert heading.get_attribute("aria-sort") == "descending"
+        assert opened.column("ranking", 3) == before
+        opened.tab.locator("[data-table='ranking'] th button", has_text="Classifier").press("Space")
+        assert opened.column("ranking", 2) == sorted(report_results.SCHOOLS)
+        assert heading.get_attribute("aria-sort") is None
+
+    def test_numbers_are_sorted_as_numbers(self, opened: Opened) -> None:
+        opened.tab.locator("[data-table='ranking'] th button", has_text="ms a tweet").click()
+        found = [float(text) for text in opened.column("ranking", 10)]
+        assert found == sorted(found)
+
+    def test_tables_are_searched_and_filtered(self, opened: Opened) -> None:
+        block = opened.tab.locator("[data-table='confident-errors-table']")
+        block.locator("input").focus()
+        opened.tab.keyboard.type("FOREST lake")
+        assert set(opened.column("confident-errors-table", 1)) == {"Forest fire near the lake"}
+        assert block.locator("output").inner_text() == "4 of 32"
+        block.locator("select").first.select_option("naive_bayes")
+        assert block.locator("output").inner_text() == "1 of 32"
+        block.locator("input").fill("")
+        assert set(opened.column("confident-errors-table", 4)) == {"naive_bayes"}
+
+    def test_a_choice_draws_another_chart(self, opened: Opened) -> None:
+        figure = opened.tab.locator("#accuracy-cost")
+        before = figure.locator("svg").inner_html()
+        figure.get_by_label("Fitting, seconds").focus()
+        opened.tab.keyboard.press("Space")
+        opened.tab.wait_for_function(
+            "before => document.querySelector('#accuracy-cost svg').innerHTML !== before", arg=before
+        )
+        assert "Fitting, seconds" in figure.locator("svg").inner_html()
+        opened.tab.locator("#confusion-matrix select").select_option(label="naive_bayes")
+        assert opened.said == []
+
+    def test_it_can_be_read_without_seeing_colours_or_charts(self, opened: Opened) -> None:
+        levels = [
+            int(tag[1]) for tag in opened.tab.locator("h1, h2, h3").evaluate_all("all => all.map(one => one.tagName)")
+        ]
+        assert levels[0] == 1
+        assert levels.count(1) == 1
+        assert all(b - a <= 1 for a, b in itertools.pairwise(levels)), "no level is skipped"
+        for figure in opened.tab.locator("figure").all():
+            assert figure.locator(".panels").get_attribute("aria-label")
+            assert figure.locator("details table tbody tr").count() > 0
+        assert opened.tab.locator(".w.for sup").first.inner_text() == "+"
+        assert opened.tab.locator(".w.against sup").first.inner_text() == "−"
+        ids = opened.tab.evaluate("[...document.querySelectorAll('[id]')].map(one => one.id)")
+        own = [one for one in ids if "gradient" not in one and "clip" not in one]
+        assert len(own) == len(set(own))
+        targets = opened.tab.locator("nav a").evaluate_all("all => all.map(one => one.hash.slice(1))")
+        assert set(targets) <= set(ids)
+
+    def test_nothing_sticks_out_on_a_phone(self, browser: Any, page: Path) -> None:
+        phone = Opened(browser, page, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+        assert phone.tab.evaluate("document.documentElement.scrollWidth") == 390
+        assert phone.tab.locator(".chart svg").evaluate_all(
+            "all => all.every(one => one.getBoundingClientRect().right <= 391)"
+        )
+        box = phone.tab.locator("[data-table='ranking'] .box")
+        assert box.evaluate("one => one.scrollWidth > one.clientWidth"), "wide tables scroll inside their box"
+        assert phone.said == []
+
+    def test_the_dark_page_is_dark_and_its_charts_are_light(self, browser: Any, page: Path, opened: Opened) -> None:
+        dark = Opened(browser, page, color_scheme="dark")
+        script = """() => [getComputedStyle(document.body).backgroundColor,
+            getComputedStyle(document.querySelector('.chart svg .role-axis-label text')).fill]"""
+
+        def brightness(colours: list[str]) -> list[float]:
+            return [float(np.mean([float(part) for part in re.findall(r"[\d.]+", colour)[:3]])) for colour in colours]
+
+        (paper, ink), (light_paper, light_ink) = (
+            brightness(dark.tab.evaluate(script)),
+            brightness(opened.tab.evaluate(script)),
+        )
+        assert paper < 60
+        assert ink > 140
+        assert light_paper > 240
+        assert light_ink < 120
+        dark.tab.emulate_media(media="print")
+        assert brightness(dark.tab.evaluate(script))[0] > 240, "on paper it is light"
+
+    def test_it_prints(self, browser: Any, page: Path) -> None:
+        opened = Opened(browser, page)
+        opened.tab.emulate_media(media="print")
+        assert not opened.tab.locator("nav").is_visible()
+        assert not opened.tab.locator(".controls").first.is_visible()
+        assert opened.tab.locator(".box").evaluate_all(
+            "all => all.every(one => getComputedStyle(one).overflow === 'visible')"
+        )
+        opened.tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert opened.tab.locator(".tweet:not([open])").count() == 0
+        assert len(opened.tab.pdf(format="A4")) > 10_000
