@@ -29,7 +29,7 @@ def agreement(prepared: Prepared, right: pd.DataFrame) -> pd.DataFrame:
             "b": b,
             "share": (decisions[a] == decisions[b]).mean(),
             "kappa": cohen_kappa_score(decisions[a], decisions[b]),
-            "both_wrong": (~right.loc[~right[a], b]).mean(),
+            "both_wrong": 1 - right[b][~right[a]].mean(),
         }
         for a in right
         for b in right

@@ -33,7 +33,7 @@ main { max-width: 62rem; margin: 0 auto; }
 .jp-InputPrompt, .jp-OutputPrompt { display: none; }
 .jp-OutputArea-output { overflow-x: auto; }
 .jp-RenderedSVG svg { max-width: 100%; height: auto; overflow: visible; }
-.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { text-align: left; }
+.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { text-align: left !important; }
 math[display=block] { margin: 0.8em 0; }
 </style>
 {%- endblock -%}
