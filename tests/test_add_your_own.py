@@ -58,6 +58,7 @@ def test_its_entry_tells_dvc_the_truth(with_example: Path) -> None:
     assert set(stage["params"]) == set().union(*map(sections_read_in, imported(module)))
 
 
+@pytest.mark.slow
 def test_it_is_in_the_comparison(with_example: Path, command: Command, example: Example) -> None:
     for line in example.commands.splitlines():
         done = command(*shlex.split(line))

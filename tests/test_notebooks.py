@@ -259,6 +259,7 @@ def with_notebooks(project: Path, command: Command) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, command: Command) -> None:
     """First without what the light install leaves out, then with all of it; from their folder and from the root."""
     paths = notebooks(with_notebooks / "notebooks")

@@ -10,7 +10,7 @@ from nbformat import NotebookNode
 from pipeline.contracts import InputError
 
 SECONDS = 300
-"""That a cell may take."""
+"""That a cell may take, and the start."""
 
 
 def notebooks(folder: Path) -> list[Path]:
@@ -20,7 +20,9 @@ def notebooks(folder: Path) -> list[Path]:
 def execute(path: Path, folder: Path) -> NotebookNode:
     """The notebook with the outputs that its cells have when they are run, in order, in this folder."""
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=SECONDS, resources={"metadata": {"path": str(folder)}})
+    client = NotebookClient(
+        notebook, timeout=SECONDS, startup_timeout=SECONDS, resources={"metadata": {"path": str(folder)}}
+    )
     try:
         client.execute()
     except CellExecutionError as error:
