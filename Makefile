@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro study test check format readme lock clean
+.PHONY: help install repro study notebooks test check format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,9 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 study: install ## write docs/study.md from the last run
 	$(BIN)/python -m pipeline.verdict.study
 
+notebooks: install ## the notebooks on the last run, as pages in notebooks/html
+	$(BIN)/python -m pipeline.notebooks.pages
+
 test: install ## all tests
 	$(PYTEST)
 
@@ -56,4 +59,5 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
 
 clean: ## all that dvc repro made
-	rm -rf data/embed data/prepared predictions costs models training release transcripts generation evaluate calibration submission learning_curve crossover robustness nested cascade blend/* errors explanations report
+	rm -rf data/embed data/prepared predictions costs models training release transcripts learning_curve notebooks/html
+	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report

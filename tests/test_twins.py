@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,8 +14,9 @@ from conftest import ROOT
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, transductive_naive_bayes
 from pipeline.classifiers.chosen import log_odds
 from pipeline.classifiers.counts import CountsParams, features, terms
-from pipeline.classifiers.cross_fit import cross_fit, mean_log_odds, training_rows
-from pipeline.contracts import Prepared, read_params
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
+from pipeline.classifiers.on_counts import classify_counts
+from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
 
 
 @dataclass
@@ -131,6 +133,21 @@ def test_nb_svm_with_equal_weights_is_naive_bayes(sample: Prepared) -> None:
     assert nb_svm.log_odds_weights(bridge).to_numpy() == pytest.approx(
         naive_bayes.log_likelihood_ratios(naive).to_numpy()
     )
+
+
+def test_a_family_without_weights_leaves_no_words(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data" / "prepared").mkdir(parents=True)
+    for name, tweets in (("train", sample.train), ("test", sample.test)):
+        tweets.to_parquet(tmp_path / "data" / "prepared" / f"{name}.parquet")
+    monkeypatch.chdir(tmp_path)
+    rate = Trainer(lambda tweets, labels, _: labels.mean(), lambda model, tweets: np.full(len(tweets), model), {})
+    classify_counts("base_rate", "generative", rate, lambda _: 1)
+    found = read_predictions(Path("predictions/base_rate.parquet"), read_prepared())
+    assert found.train["score"].between(0.3, 0.6).all()
+    assert read_costs("base_rate").total_parameters == 1
+    assert not (tmp_path / "models").exists()
 
 
 # --- learning from tweets without labels --------------------------------------------------------------------------------

@@ -13,9 +13,10 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, read_params, read_prepared, run
+from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.on_counts import classify_counts, on_counts
+from pipeline.contracts import Params, read_params, run
 
 NAME = "logistic"
 
@@ -39,21 +40,17 @@ def log_odds_weights(model: Chosen) -> pd.Series:
     return pd.Series(model.pipeline["classifier"].coef_[0], index=terms(model.pipeline))
 
 
+def count(model: Chosen) -> int:
+    """The intercept and a weight per term."""
+    return 1 + len(terms(model.pipeline))
+
+
 def trainer() -> Trainer:
-    params, counts = read_params(NAME, LogisticParams), read_params("counts", CountsParams)
-    return Trainer(
-        lambda tweets, labels, _: fit(tweets, labels, params, counts),
-        predict,
-        {"params": params.model_dump(), "counts": counts.model_dump()},
-    )
+    return on_counts(read_params(NAME, LogisticParams), fit, predict)
 
 
 def main() -> None:
-    prepared, family = read_prepared(), trainer()
-    fitted = cross_fit(NAME, prepared, family.fit_fold, family.predict, log_odds_weights)
-    parameters = 1 + max(map(len, fitted.kept))  # the intercept and a weight per term
-    write_words(NAME, fitted.kept)
-    write_cross_fit(NAME, "discriminative", prepared, fitted, trainable=parameters, total=parameters)
+    classify_counts(NAME, "discriminative", trainer(), count, log_odds_weights)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ from pydantic import Field
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 
 from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import InputError, Params, read_params, read_prepared, run
+from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.on_counts import classify_counts, on_counts
+from pipeline.contracts import InputError, Params, read_params, run
 
 NAME = "naive_bayes"
 
@@ -79,21 +80,17 @@ def sample(model: Chosen, label: int, n: int, seed: int) -> list[str]:
     return [" ".join(words[bag[shown[bag]]]) for bag in sample_bags(model, label, n, seed)]
 
 
+def count(model: Chosen) -> int:
+    """A prior, and a p(w | y) of each term, per class."""
+    return 2 + 2 * len(terms(model.pipeline))
+
+
 def trainer() -> Trainer:
-    params, counts = read_params(NAME, NaiveBayesParams), read_params("counts", CountsParams)
-    return Trainer(
-        lambda tweets, labels, _: fit(tweets, labels, params, counts),
-        predict,
-        {"params": params.model_dump(), "counts": counts.model_dump()},
-    )
+    return on_counts(read_params(NAME, NaiveBayesParams), fit, predict)
 
 
 def main() -> None:
-    prepared, family = read_prepared(), trainer()
-    fitted = cross_fit(NAME, prepared, family.fit_fold, family.predict, log_likelihood_ratios)
-    parameters = 2 + 2 * max(map(len, fitted.kept))  # a prior and a p(w | y) per class
-    write_words(NAME, fitted.kept)
-    write_cross_fit(NAME, "generative", prepared, fitted, trainable=parameters, total=parameters)
+    classify_counts(NAME, "generative", trainer(), count, log_likelihood_ratios)
 
 
 if __name__ == "__main__":

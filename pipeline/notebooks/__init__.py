@@ -1,0 +1,1 @@
+"""What the notebooks are made of: small tables to look at, and their pages."""

@@ -1,0 +1,52 @@
+"""How the notebooks show things: one look for charts and tables, and a word on what a run has not left."""
+
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+SCHOOL_COLOURS = {"generative": "#D55E00", "discriminative": "#0072B2"}
+LABEL_COLOURS = {"disaster": "#D55E00", "not disaster": "#999999"}
+# Okabe & Ito (2008): told apart without red and green.
+
+
+def begin() -> None:
+    """Charts as SVG, which needs no network to be seen; tables with whole tweets."""
+    alt.renderers.enable("svg")
+    alt.theme.register("notebooks", enable=True)(look)
+    alt.data_transformers.disable_max_rows()
+    pd.set_option("display.max_colwidth", 200, "display.precision", 3, "display.max_rows", 40)
+
+
+def look() -> alt.theme.ThemeConfig:
+    quiet: dict[str, Any] = {"titleFontWeight": "normal", "gridColor": "#eeeeee", "domainColor": "#888888"}
+    return {
+        "config": {
+            "view": {"continuousWidth": 520, "continuousHeight": 300, "stroke": "transparent"},
+            "axis": quiet,
+            "title": {"anchor": "start", "fontSize": 13},
+            "font": "Arial, Helvetica, Liberation Sans, sans-serif",  # by whose widths the SVG is laid out
+        }
+    }
+
+
+def by_label() -> alt.Scale:
+    return alt.Scale(domain=list(LABEL_COLOURS), range=list(LABEL_COLOURS.values()))
+
+
+def by_school() -> alt.Scale:
+    return alt.Scale(domain=list(SCHOOL_COLOURS), range=list(SCHOOL_COLOURS.values()))
+
+
+def label_names(targets: pd.Series) -> pd.Series:
+    """Targets 0 and 1 in words."""
+    return targets.map({0: "not disaster", 1: "disaster"})
+
+
+def left_by_run(path: str, command: str) -> pd.DataFrame | None:
+    """A table (csv or jsonl) that a run has left; without it, None and a line that says which command makes it."""
+    if not Path(path).is_file():
+        print(f"{path} is not there: `{command}` makes it, and this section needs it.")
+        return None
+    return pd.read_json(path, lines=True) if path.endswith(".jsonl") else pd.read_csv(path)

@@ -1,0 +1,60 @@
+"""What notebooks ask of the prepared tweets: pure functions from tweets to small tables."""
+
+import re
+from collections.abc import Sequence
+
+import pandas as pd
+from scipy import stats
+
+from pipeline.data.clean import words
+from pipeline.data.near_duplicates import jaccard, shingles
+
+
+def share_of_disasters(targets: pd.Series) -> pd.Series:
+    """`rows`, the `share` of target 1 among them, and the ends `low` and `high` of its 95 % interval (Wilson 1927)."""
+    if targets.empty:
+        return pd.Series({"rows": 0, "share": float("nan"), "low": float("nan"), "high": float("nan")})
+    interval = stats.binomtest(int(targets.sum()), len(targets)).proportion_ci(method="wilson")
+    return pd.Series({"rows": len(targets), "share": targets.mean(), "low": interval.low, "high": interval.high})
+
+
+def shares_by(train: pd.DataFrame, by: str | pd.Series) -> pd.DataFrame:
+    """`share_of_disasters` for each value of a column, or of values of shape (n,); the largest share first."""
+    found = pd.DataFrame({value: share_of_disasters(targets) for value, targets in train.groupby(by)["target"]}).T
+    return found.astype({"rows": int}).sort_values("share", ascending=False)
+
+
+def shares_with(train: pd.DataFrame, phrases: Sequence[str]) -> pd.DataFrame:
+    """`share_of_disasters` among the tweets that hold each phrase as whole words; a tweet may hold several."""
+    lower = train["text"].str.lower()
+    holding = {
+        phrase: train.loc[lower.str.contains(rf"\b{re.escape(phrase)}\b", regex=True), "target"] for phrase in phrases
+    }
+    found = pd.DataFrame({phrase: share_of_disasters(targets) for phrase, targets in holding.items()}).T
+    return found.astype({"rows": int}).rename_axis("phrase")
+
+
+def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
+    """The tweets of the groups of at least so many near-duplicates, largest group first, next to each other.
+
+    `overlap`: Jaccard of words and word pairs with the first of its group, as the grouping has it.
+    """
+    sizes = tweets.groupby("group")["id"].transform("size")
+    found = (
+        tweets[sizes >= least].assign(size=sizes).sort_values(["size", "group", "id"], ascending=[False, True, True])
+    )
+    items = found["text"].map(lambda text: shingles(words(text)))
+    first = items.groupby(found["group"]).transform("first")
+    return found.assign(overlap=[jaccard(a, b) for a, b in zip(items, first, strict=True)])
+
+
+def conflicts(train: pd.DataFrame) -> pd.DataFrame:
+    """The `families` whose tweets carry both labels."""
+    return families(train[train.groupby("group")["target"].transform("nunique") > 1])
+
+
+def both_ways(train: pd.DataFrame, keyword: str, each: int = 2) -> pd.DataFrame:
+    """The shortest tweets of a keyword that are about a disaster, and the shortest that are not."""
+    rows = train[train["keyword"] == keyword]
+    rows = rows.assign(length=rows["text"].str.len()).sort_values(["length", "id"])
+    return rows.groupby("target").head(each).sort_values("target", ascending=False)[["target", "text"]]

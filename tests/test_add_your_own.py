@@ -1,0 +1,74 @@
+"""The README's example of a classifier of one's own does what the README says, as it stands there."""
+
+import json
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, Command
+from test_dvc import imported, sections_read_in
+from test_pipeline import git, set_param
+
+from pipeline.contracts import read_yaml
+
+
+@dataclass(frozen=True)
+class Example:
+    """The code blocks of the README's section, in their order."""
+
+    module: str
+    params: str
+    stage: str
+    commands: str
+
+
+@pytest.fixture(scope="module")
+def example() -> Example:
+    section = re.search(
+        r"^## Add your own classifier\n(.*?)^## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.M
+    )
+    assert section
+    blocks = re.findall(r"^```(\w+)\n(.*?)^```$", section[1], re.DOTALL | re.MULTILINE)
+    assert [language for language, _ in blocks] == ["python", "yaml", "yaml", "sh"]
+    return Example(*(code for _, code in blocks))
+
+
+@pytest.fixture
+def with_example(project: Path, example: Example) -> Path:
+    """The project's copy with the example put in: a new file, and text at the end of two others."""
+    (project / "pipeline/classifiers/linear_svm.py").write_text(example.module)
+    for name, text in (("params.yaml", example.params), ("dvc.yaml", example.stage)):
+        with (project / name).open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}")
+    set_param(project, "evaluate.draws", 200)
+    git(project, "init", "-q")
+    return project
+
+
+def test_its_entry_tells_dvc_the_truth(with_example: Path) -> None:
+    stage = read_yaml(with_example / "dvc.yaml")["stages"]["linear_svm"]
+    module = with_example / "pipeline/classifiers/linear_svm.py"
+    needed = {str(path.relative_to(ROOT)) for path in imported(module) - {module}} | {
+        str(module.relative_to(with_example))
+    }
+    assert {dep for dep in stage["deps"] if dep.startswith("pipeline/")} == needed
+    assert set(stage["params"]) == set().union(*map(sections_read_in, imported(module)))
+
+
+@pytest.mark.slow
+def test_it_is_in_the_comparison(with_example: Path, command: Command, example: Example) -> None:
+    for line in example.commands.splitlines():
+        done = command(*shlex.split(line))
+        assert done.returncode == 0, done.stderr
+    table = (with_example / "evaluate/table.md").read_text(encoding="utf-8")
+    assert re.search(r"^\| linear_svm +\| discriminative \| +90 \|", table, re.MULTILINE), table
+    metrics = json.loads((with_example / "evaluate/metrics.json").read_text())["linear_svm"]
+    train = pd.read_parquet(with_example / "data/prepared/train.parquet")
+    assert metrics["accuracy"] > max(train["target"].mean(), 1 - train["target"].mean())
+    assert metrics["log_loss"] < 0.693, "better than one half for every tweet: margins have become probabilities"
+    words = pd.read_csv(with_example / "models/linear_svm/words.csv")
+    assert words["weight"].is_monotonic_decreasing
+    assert "up to date" in command("dvc", "status", "linear_svm").stdout, "a second run would do nothing"

@@ -1,0 +1,286 @@
+"""The notebooks run from top to bottom on what a run leaves, say what is missing, and are committed without outputs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, Command
+
+pytest.importorskip("altair")
+pytest.importorskip("nbclient")
+pytest.importorskip("safetensors")
+
+from nbformat import NotebookNode
+from safetensors.numpy import save_file
+from test_pipeline import git, set_param
+
+from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
+from pipeline.notebooks.agreement import agreement, covering_all, rightly
+from pipeline.notebooks.executed import execute, notebooks
+from pipeline.notebooks.plane import boundary, drawn_by_twins, ellipse, on_plane
+from pipeline.notebooks.tweets import (
+    both_ways,
+    conflicts,
+    families,
+    share_of_disasters,
+    shares_by,
+    shares_with,
+)
+
+NOTEBOOKS = notebooks(ROOT / "notebooks")
+
+
+def cells(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == kind]
+
+
+# --- as they are committed ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_committed_without_outputs_and_in_short_cells(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    for cell in cells(notebook, "code"):
+        assert (cell.outputs, cell.execution_count) == ([], None)
+        assert len(cell.source.splitlines()) <= 14, cell.source
+    assert "```" not in "".join(cell.source for cell in cells(notebook, "markdown"))
+
+
+def test_ruff_has_nothing_to_say() -> None:
+    for arguments in (["check"], ["format", "--check"]):
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("ruff")), *arguments, "notebooks"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        assert "No Python files" not in done.stdout + done.stderr, "notebooks are looked at"
+
+
+def test_links_between_them_lead_somewhere() -> None:
+    for path in [*NOTEBOOKS, ROOT / "notebooks/README.md"]:
+        linked = re.findall(r"\]\((\w+\.ipynb)\)", path.read_text(encoding="utf-8"))
+        assert all((path.parent / name).is_file() for name in linked), path
+
+
+# --- what they are made of ----------------------------------------------------------------------------------------------
+
+
+def tweets(*rows: tuple[str, int, int]) -> pd.DataFrame:
+    """Tweets of text, target and group; their keyword is their first word."""
+    frame = pd.DataFrame(rows, columns=["text", "target", "group"])
+    return frame.assign(id=range(len(rows)), keyword=frame["text"].str.split().str[0])
+
+
+FEW = tweets(
+    ("fire in the old mill tonight", 1, 0),
+    ("fire in the old mill tonight!", 0, 0),
+    ("fire in the new mill tonight", 1, 0),
+    ("fireworks at the lake", 0, 1),
+    ("fire sale", 0, 2),
+    ("crash on the bridge", 1, 3),
+    ("crash on the bridge http", 1, 3),
+)
+
+
+def test_shares_have_wilsons_interval() -> None:
+    """Five of ten: 0.2366 to 0.7634 (Wilson 1927); none of none is nothing."""
+    assert share_of_disasters(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
+    assert share_of_disasters(pd.Series([], dtype=int))["rows"] == 0
+    assert shares_by(FEW, "keyword")["rows"].to_dict() == {"crash": 2, "fire": 4, "fireworks": 1}
+    assert shares_by(FEW, "keyword").index[0] == "crash"
+
+
+def test_phrases_are_whole_words() -> None:
+    found = shares_with(FEW, ["fire", "the old mill", "mi", "on"])
+    assert found["rows"].to_dict() == {"fire": 4, "the old mill": 2, "mi": 0, "on": 2}
+    assert found.loc["fire", "share"] == 0.5
+
+
+def test_families_are_near_duplicates_side_by_side() -> None:
+    found = families(FEW)
+    assert found["id"].tolist() == [0, 1, 2, 5, 6]
+    assert found["overlap"].iloc[[0, 1, 3, 4]].tolist() == [1, 1, 1, 1]
+    assert found["overlap"].iloc[2] == pytest.approx(8 / 14), "6 words and 5 pairs each, of which 5 and 3 are shared"
+    assert conflicts(FEW)["id"].tolist() == [0, 1, 2]
+
+
+def test_both_ways_shows_both_labels() -> None:
+    found = both_ways(FEW, "fire", each=1)
+    assert found[["target", "text"]].to_numpy().tolist() == [[1, "fire in the old mill tonight"], [0, "fire sale"]]
+
+
+def test_an_ellipse_holds_its_share() -> None:
+    mean, covariance = np.array([1.0, -2.0]), np.array([[2.0, 0.8], [0.8, 0.5]])
+    drawn = np.random.default_rng(0).multivariate_normal(mean, covariance, size=20_000)
+    contour = ellipse(mean, covariance, 0.5)
+    inverse = np.linalg.inv(covariance)
+    squared = [np.einsum("ni,ij,nj->n", x, inverse, x) for x in (contour[["x", "y"]].to_numpy() - mean, drawn - mean)]
+    assert np.ptp(squared[0]) < 1e-9, "all of the contour is equally far"
+    assert (squared[1] < squared[0][0]).mean() == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("weights", "intercept", "ends"),
+    [
+        ([1.0, 0.0], -1.0, [[1, 0], [1, 4]]),
+        ([0.0, 2.0], -2.0, [[0, 1], [2, 1]]),
+        ([1.0, -1.0], 0.0, [[0, 0], [2, 2]]),
+        ([1.0, 1.0], 9.0, []),
+    ],
+)
+def test_a_boundary_ends_at_the_box(weights: list[float], intercept: float, ends: list[list[float]]) -> None:
+    found = boundary(np.array(weights), intercept, np.array([[0.0, 0.0], [2.0, 4.0], [1.0, 1.0]]))
+    assert found.to_numpy().tolist() == ends
+
+
+def test_twins_part_two_clouds() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 300)
+    x = rng.normal(size=(300, 20)) + 4 * labels[:, None] * np.eye(20)[3]
+    points = on_plane(x, labels)
+    ellipses, lines = drawn_by_twins(points, labels)
+    assert set(ellipses["what"]) == {"p(x | 0)", "p(x | 1)"}
+    assert lines["what"].tolist() == ["generative"] * 2 + ["discriminative"] * 2
+    assert lines["x"].abs().max() < 1.5, "between the clouds, which differ in the first direction"
+
+
+def test_agreement_by_hand(sample: Prepared) -> None:
+    rows = sample.train["target"].to_numpy()
+    halves = np.arange(len(rows)) % 2 == 0
+    scores = {"perfect": rows, "half": np.where(halves, rows, 1 - rows), "never": 1 - rows}
+    found = [
+        Predictions(name, "generative", "none", predictions_frame(sample.train, "train", each), sample.test.head(0))
+        for name, each in scores.items()
+    ]
+    right = rightly(sample, found)
+    assert right.mean().tolist() == [1, halves.mean(), 0]
+    pairs = agreement(sample, right).set_index(["a", "b"])
+    assert pairs.loc[("perfect", "never"), ["share", "kappa"]].iloc[0] == 0
+    assert pairs.loc[("half", "perfect"), "share"] == halves.mean()
+    assert pairs.loc[("half", "half"), "kappa"] == 1
+    assert pairs.loc[("half", "never"), "both_wrong"] == 1
+    assert pairs.loc[("never", "half"), "both_wrong"] == pytest.approx(1 - halves.mean())
+    part = Predictions("part", "prompted", "none", found[0].train.head(20), found[0].test)
+    assert [one.name for one in covering_all(sample, [*found, part])] == ["perfect", "half", "never"]
+    assert len(rightly(sample, [*found, part])) == 20
+
+
+# --- as they run --------------------------------------------------------------------------------------------------------
+
+MARKED_UP = "<script>document.title = 'taken'</script> flood in the village"
+
+
+def printed(notebook: NotebookNode) -> str:
+    outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
+    return "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
+
+
+def charts(notebook: NotebookNode) -> int:
+    outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
+    return sum("image/svg+xml" in output.get("data", {}) for output in outputs)
+
+
+def add_embeddings(project: Path) -> None:
+    """Two clouds in the place of an encoder's vectors."""
+    prepared = read_prepared(project / "data/prepared")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(len(prepared.train), 8)) + prepared.train["target"].to_numpy()[:, None]
+    (project / "data/embed").mkdir(parents=True)
+    save_file(
+        {"train": x.astype(np.float32), "test": x[:1].astype(np.float32)},
+        project / "data/embed/minilm.safetensors",
+        metadata={"prepared": prepared.digest},
+    )
+
+
+def add_errors(project: Path) -> None:
+    """Tables of the stage errors, in their columns."""
+    (project / "errors").mkdir()
+    row = {"id": 1, "target": 1, "keyword": "flood", "raw_text": MARKED_UP}
+    slices = [
+        {"classifier": name, "slice": f"{kind}", "difference": d, "difference_low": d - 0.1, "difference_high": d + 0.1}
+        | {"worse": d < -0.1}
+        for name in ("naive_bayes", "logistic")
+        for kind, d in (("link", -0.2), ("mention", 0.05))
+    ]
+    tables = {
+        "slices": pd.DataFrame(slices),
+        "disagreements": pd.DataFrame([row | {"generative": 0.9, "discriminative": 0.2, "gap": 3.6}]),
+        "label_noise": pd.DataFrame([row | {"suggested": 0, "quality": 0.1, "group": 3, "conflict": False}]),
+    }
+    for name, table in tables.items():
+        table.to_csv(project / "errors" / f"{name}.csv", index=False)
+
+
+def complete(project: Path, command: Command) -> None:
+    """Add what the notebooks read besides: embeddings, learning curves, samples, errors."""
+    add_embeddings(project)
+    add_errors(project)
+    for name, value in {
+        "learning_curve.sizes": [16, None],
+        "learning_curve.curves.naive_bayes.seeds": 2,
+        "learning_curve.curves.logistic.seeds": 2,
+        "crossover.draws": 100,
+        "twins.pairs": [["naive_bayes", "logistic"]],
+        "generation.families": ["classifiers.naive_bayes"],
+        "generation.augmentation.sizes": [16],
+        "generation.augmentation.seeds": 2,
+        "generation.draws": 100,
+    }.items():
+        set_param(project, name, value)
+    for stage in ("learning_curve naive_bayes", "learning_curve logistic", "crossover", "generation"):
+        done = command(*f"pipeline.verdict.{stage}".split())
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def with_notebooks(project: Path, command: Command) -> Path:
+    """The project's copy with a light run's results, and one tweet that would be a script if it were let."""
+    path = project / "data/sample/train.csv"
+    raw = pd.read_csv(path)
+    raw.loc[0, ["text", "keyword"]] = [MARKED_UP, "flood"]
+    raw.to_csv(path, index=False)
+    git(project, "init", "-q")
+    set_param(project, "counts.ngrams", [1])
+    for stage in ("data.prepare", "classifiers.naive_bayes", "classifiers.logistic"):
+        assert command(f"pipeline.{stage}").returncode == 0
+    (project / "notebooks").mkdir()
+    for notebook in NOTEBOOKS:
+        (project / "notebooks" / notebook.name).write_bytes(notebook.read_bytes())
+    return project
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, command: Command) -> None:
+    """First without what the light install leaves out, then with all of it; from their folder and from the root."""
+    paths = notebooks(with_notebooks / "notebooks")
+    twins, errors = (execute(path, path.parent) for path in paths[1:])
+    for missing in ("dvc repro embed@minilm", "dvc repro crossover", "dvc repro generation"):
+        assert missing in printed(twins)
+    assert "errors/slices.csv is not there: `dvc repro errors` makes it" in printed(errors)
+    assert (charts(twins), charts(errors)) == (3, 2)
+
+    complete(with_notebooks, command)
+    run = [execute(path, with_notebooks) for path in paths]
+    assert [charts(notebook) for notebook in run] == [3, 5, 3]
+    assert "is not there" not in "".join(map(printed, run))
+
+    pytest.importorskip("latex2mathml")
+    from pipeline.notebooks.pages import page
+
+    pages = [page(notebook, "a notebook") for notebook in run]
+    for html in pages:
+        assert not re.search(r"""<(?:script|link|img|iframe)[^>]*\b(?:src|href)=["']?(?:https?:)?//""", html)
+        assert "<script>document.title" not in html
+        assert not re.search(r"\$[^$<\n]*\\", html), "no formula is left in LaTeX"
+    assert "&lt;script&gt;document.title" in pages[2]
+    assert pages[1].count("<math") > 20
