@@ -24,6 +24,10 @@ def stages() -> dict[str, dict[str, Any]]:
 
 STAGES = stages()
 
+ON_COUNTS = ["prepare", "naive_bayes", "logistic", "ngram_lm"]
+VERDICT = ["evaluate", "calibration", "blend", "cascade", "errors", "explanations", "submission", "report"]
+"""What needs neither torch nor openai."""
+
 
 def module_of(name: str) -> Path:
     return ROOT / (re.search(r"-m (pipeline\S+)", STAGES[name]["cmd"])[1].replace(".", "/") + ".py")
@@ -138,11 +142,7 @@ def test_lists_name_what_is_there() -> None:
     assert set(PARAMS["prompt"]["submit"]) <= set(PARAMS["prompt"]["prompts"])
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["prepare", "naive_bayes", "logistic", "ngram_lm"]
-    + ["evaluate", "calibration", "blend", "cascade", "errors", "explanations", "report", "submission"],
-)
+@pytest.mark.parametrize("name", [*ON_COUNTS, *VERDICT])
 def test_the_small_install_is_enough(name: str) -> None:
     """No import of torch, transformers, peft or openai on the way to a first comparison."""
     for path in imported(module_of(name)):
