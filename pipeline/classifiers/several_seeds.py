@@ -38,7 +38,7 @@ def cross_fit_seeds(
         prepared,
         fit_fold,
         predict_fold,
-        lambda models: sum(map(seconds, models)),
+        lambda models: float(sum(seconds(model) for model in models)),
         refit=params.test_rows == "refit",
     )
     return replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))

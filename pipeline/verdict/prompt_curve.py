@@ -46,8 +46,8 @@ class PromptCurveParams(Params):
 def asked(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     """The train tweets that the LLM was asked about, with its `score`; NaN where its reply could not be read."""
     scores = predictions.train.set_index("id")["score"]
-    tweets = prepared.train[prepared.train["id"].isin(scores.index)]
-    return tweets.assign(score=scores.loc[tweets["id"]].to_numpy()).reset_index(drop=True)
+    tweets: pd.DataFrame = prepared.train[prepared.train["id"].isin(scores.index)].reset_index(drop=True)
+    return tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
 
 
 def level(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
