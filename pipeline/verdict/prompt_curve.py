@@ -46,8 +46,9 @@ class PromptCurveParams(Params):
 def asked(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     """The train tweets that the LLM was asked about, with its `score`; NaN where its reply could not be read."""
     scores = predictions.train.set_index("id")["score"]
-    tweets: pd.DataFrame = prepared.train[prepared.train["id"].isin(scores.index)].reset_index(drop=True)
-    return tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
+    tweets = prepared.train[prepared.train["id"].isin(scores.index)].reset_index(drop=True)
+    found: pd.DataFrame = tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
+    return found
 
 
 def level(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
