@@ -47,14 +47,13 @@ def asked(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     """The train tweets that the LLM was asked about, with its `score`; NaN where its reply could not be read."""
     scores = predictions.train.set_index("id")["score"]
     tweets = prepared.train[prepared.train["id"].isin(scores.index)].reset_index(drop=True)
-    found: pd.DataFrame = tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
-    return found
+    return tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
 
 
 def level(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
     """The scores as they are, at each of the points (seed, size): labels change nothing."""
     folds = sorted(tweets["fold"].unique())
-    frames = []
+    frames: list[pd.DataFrame] = []
     for seed, size in points:
         fold = folds[seed % len(folds)]
         held_out = tweets[tweets["fold"] == fold]
