@@ -64,7 +64,7 @@ def test_it_is_in_the_comparison(with_example: Path, command: Command, example: 
         done = command(*shlex.split(line))
         assert done.returncode == 0, done.stderr
     table = (with_example / "evaluate/table.md").read_text(encoding="utf-8")
-    assert re.search(r"^\| linear_svm +\| discriminative \| +90 \|", table, re.MULTILINE), table
+    assert re.search(r"^\| +1 \| linear_svm +\| discriminative \| +90 \|", table, re.MULTILINE), table
     metrics = json.loads((with_example / "evaluate/metrics.json").read_text())["linear_svm"]
     train = pd.read_parquet(with_example / "data/prepared/train.parquet")
     assert metrics["accuracy"] > max(train["target"].mean(), 1 - train["target"].mean())

@@ -330,7 +330,7 @@ def test_a_gguf_file_is_a_base_model_of_both_twins(sample: Prepared, tmp_path: P
     own = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml").model_copy(update=changes)
     fitted = class_lm.fit(rows, labels, own)
     assert np.isfinite(class_lm.predict(fitted, rows)).all()
-    assert fitted.objective().prefixes[1][0] == fitted.tokenizer.bos_token_id
+    assert fitted.objective().prefixes[0][0] == fitted.tokenizer.bos_token_id
     with pytest.raises(InputError, match=r"no_such\.gguf"):
         encoder.load(str(tmp_path / "no_such.gguf"))
 
