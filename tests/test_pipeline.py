@@ -96,6 +96,12 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "the examples are a prefix that the server has read before"
     )
 
+    ms = {
+        name: json.loads((repository / f"costs/{name}.json").read_text())["predict_ms_per_tweet"]
+        for name in ("gaussian_minilm", "embed_minilm")
+    }
+    assert ms["gaussian_minilm"] > ms["embed_minilm"] > 0, "a tweet must be embedded before it is classified"
+
     # A second run does nothing.
     assert not ran(command("dvc", "repro"))
 

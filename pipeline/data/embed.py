@@ -1,18 +1,29 @@
 """Sentence embeddings of all tweets, computed once for whoever needs them: retrieval of examples, and classifiers.
 
 in:  data/prepared, and the encoder
-out: data/embed/<encoder>.safetensors
+out: data/embed/<encoder>.safetensors, costs/embed_<encoder>.json
 run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
 """
 
 import argparse
+import time
 from typing import Literal
 
 import numpy as np
 from pydantic import Field
 from safetensors.numpy import save_file
 
-from pipeline.contracts import InputError, Params, read_params, read_prepared, run, written_whole
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Params,
+    peak_memory_mb,
+    read_params,
+    read_prepared,
+    run,
+    write_costs,
+    written_whole,
+)
 from pipeline.data.embeddings import embeddings_path
 from pipeline.packaged import locate
 
@@ -49,7 +60,9 @@ def main() -> None:
     params = read_params(f"embed.{encoder}", EmbedParams)
     prepared = read_prepared()
     texts = [*prepared.train["text"], *prepared.test["text"]]
+    start = time.perf_counter()
     vectors = embed(texts, params)
+    seconds = time.perf_counter() - start
     split = len(prepared.train)
     with written_whole(embeddings_path(encoder)) as partial:
         save_file(
@@ -57,6 +70,8 @@ def main() -> None:
             partial,
             metadata={"prepared": prepared.digest, "base_model": params.base_model},
         )
+    ms = 1000 * seconds / len(texts)
+    write_costs(f"embed_{encoder}", Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb()))
     print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
 
 

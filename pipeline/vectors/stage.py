@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, School, read_params, read_prepared
+from pipeline.contracts import Params, School, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.vectors.space import with_vectors
@@ -54,4 +55,7 @@ def classify_vectors(
     prepared = own.with_inputs(read_prepared())
     name = f"{family}_{encoder}"
     fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters)
+    # a tweet must be embedded before it can be classified
+    to_embed = read_costs(f"embed_{encoder}").predict_ms_per_tweet
+    fitted = replace(fitted, predict_ms_per_tweet=fitted.predict_ms_per_tweet + to_embed)
     write_cross_fit(name, school, prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))

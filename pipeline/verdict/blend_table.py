@@ -52,8 +52,8 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
             )
         ),
         (
-            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet together, the embedding of the "
-            "tweets not counted."
+            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet, one after the other; those over "
+            "the same embeddings could share these."
         ),
         markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),
         (

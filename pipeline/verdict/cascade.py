@@ -3,7 +3,7 @@
 At each share of the tweets passed on, those go to the second whose score by the first is nearest to one half, unread ones
 before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
 
-Times are those of `costs/`: on one machine, in batches, and without the embedding of the tweets that some classifiers need.
+Times are those of `costs/`: on one machine, in batches.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: cascade/: cascade.csv, table.md
@@ -173,7 +173,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         "Accuracy, and in brackets expected ms a tweet, by the share of the tweets that the first classifier is least sure of "
         "and passes on to the second; at 100 % the second decides alone. As good: the least share at which the cascade loses "
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
-        "near-duplicate groups). The time to embed tweets is not counted. Money and all shares are in `cascade/cascade.csv`."
+        "near-duplicate groups). Money and all shares are in `cascade/cascade.csv`."
     )
     return "\n\n".join([intro, markdown(header, rows), *left_out]) + "\n"
 
