@@ -9,15 +9,17 @@ from pipeline.page.parts import Cell, Column, Figure, Panel, Records, Section, T
 from pipeline.page.sentences import Pairs, joined, of_twins
 from pipeline.verdict.table import p_value
 
+DRAWN = 0.12
+"""Accuracies this far below the best interval's end are drawn in the table: with those that guess, none would be seen."""
 COSTS = {"predict_ms_per_tweet": "Predicting, ms a tweet", "fit_seconds": "Fitting, seconds"}
 
 
 def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
     """All classifiers, best first; those between whom there is no real difference share a rank."""
     frame = scores.merge(costs[["classifier", *COSTS]], on="classifier", how="left")
-    # Drawn to the scale of those with the most rows: beside one that guesses on a few, no interval would be seen.
-    everywhere = frame[frame["rows"] == frame["rows"].max()]
-    lowest, highest = everywhere["accuracy_low"].min(), everywhere["accuracy_high"].max()
+    everywhere = frame[frame["rows"] == frame["rows"].max()]  # the interval of few rows would set the scale of all
+    highest = everywhere["accuracy_high"].max()
+    lowest = max(everywhere["accuracy_low"].min(), highest - DRAWN)
     school = dict(zip(scores["classifier"], scores["school"], strict=True))
     columns = [
         (Column("Rank", numeric=True), lambda row: number(row["rank"])),
