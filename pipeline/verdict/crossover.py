@@ -156,10 +156,10 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
             {
                 "Generative": pair.generative,
                 "Discriminative": pair.discriminative,
-                f"Lead at {pair.first:,} labels, points": points(
-                    pair.lead_at_first, pair.lead_at_first_low, pair.lead_at_first_high
-                ),
-                f"at {pair.last:,}": points(pair.lead_at_last, pair.lead_at_last_low, pair.lead_at_last_high),
+                "Fewest labels: lead, points": f"{pair.first:,}: "
+                + points(pair.lead_at_first, pair.lead_at_first_low, pair.lead_at_first_high),
+                "Most labels: lead, points": f"{pair.last:,}: "
+                + points(pair.lead_at_last, pair.lead_at_last_low, pair.lead_at_last_high),
                 "Crossing, labels": labels(pair),
                 "Draws that cross": f"{pair.share:.0%}",
             }
