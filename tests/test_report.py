@@ -18,6 +18,7 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.page import comparison
+from pipeline.page.curves import with_variants
 from pipeline.page.page import Page, as_json, render
 from pipeline.page.provenance import commit, provenance
 from pipeline.page.results import FILES, read_results
@@ -90,6 +91,11 @@ def test_the_summary_shows_all_that_tie_for_the_first_rank() -> None:
     assert "And 7 more." in text
     assert "| naive_bayes − logistic" in text
     assert "made at abc" in text
+
+
+def test_a_curve_is_drawn_with_its_variants() -> None:
+    names = ["vae_minilm", "prompt_a_platt", "prompt_a", "prompt_ab"]
+    assert with_variants(names) == [["prompt_a", "prompt_a_platt"], ["prompt_ab"], ["vae_minilm"]]
 
 
 def test_nothing_beats_the_named_at_less_cost() -> None:

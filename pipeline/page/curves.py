@@ -27,6 +27,14 @@ def domain(frame: pd.DataFrame) -> tuple[float, float]:
     return low - 0.03 * (high - low), high + 0.03 * (high - low)
 
 
+def with_variants(names: list[str]) -> list[list[str]]:
+    """The names, each with those that begin with it: a prompt, and the same after Platt scaling."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(next((other for other in found if name.startswith(f"{other}_")), name), []).append(name)
+    return list(found.values())
+
+
 def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
     curves, twins = tables["curves"], [Twins(**row) for row in tables["twins"].to_dict("records")]
     series = list(dict.fromkeys(curves["series"]))
@@ -34,7 +42,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
     drawn: list[tuple[str, list[str], Twins | None]] = [
         (f"{pair.generative} and {pair.discriminative}", [pair.generative, pair.discriminative], pair) for pair in twins
     ]
-    drawn += [(joined(alone), alone, None)] if alone else []
+    drawn += [(joined(names), names, None) for names in with_variants(alone)]
     by_metric = {title: with_value(curves, metric) for metric, title in SHOWN.items()}
     panels = []
     for title, names, pair in drawn:
