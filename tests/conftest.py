@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 if (
     "PYTEST_XDIST_WORKER" in os.environ
 ):  # the workers share the cores: threads of their own would stand in each other's way
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
-from pipeline.contracts import Prepared, read_params
+from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
 
@@ -99,3 +100,25 @@ def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, done.stderr
     return lines[0]
+
+
+def prepared_folder(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    **sections: dict[str, object],
+) -> Prepared:
+    """Go to a folder with these prepared tweets, and params with these sections changed under which fits on counts are quick."""
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    sections["counts"] = {"ngrams": [1], "min_count": [1], "inner_folds": 2}
+    sections["naive_bayes"] = {"event_model": ["multinomial"], "alpha": [1.0]}
+    for section, values in sections.items():
+        params[section] |= values
+    yaml.dump(params, folder / "params.yaml")
+    monkeypatch.chdir(folder)
+    Path("data/prepared").mkdir(parents=True)
+    for name, frame in (("train", train), ("test", test)):
+        frame.to_parquet(f"data/prepared/{name}.parquet", index=False)
+    return read_prepared()

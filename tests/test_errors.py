@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
-from ruamel.yaml import YAML
+from conftest import prepared_folder
 from scipy.stats import fisher_exact
 from tqdm import tqdm
 
@@ -15,7 +14,7 @@ from pipeline.classifiers import naive_bayes
 from pipeline.classifiers.counts import CountsParams, predict
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.naive_bayes import NaiveBayesParams
-from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, write_predictions
 from pipeline.verdict import errors
 from pipeline.verdict.errors import ErrorsParams, compare_with_keep, relabelled
 from pipeline.verdict.label_noise import (
@@ -296,18 +295,9 @@ def test_treatments_are_compared_on_the_same_rows() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the prepared sample, three classifiers' predictions, and params under which fits are quick."""
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
-    params["counts"] |= {"ngrams": [1], "min_count": [1], "inner_folds": 2}
-    params["naive_bayes"] |= {"event_model": ["multinomial"], "alpha": [1.0]}
-    params["errors"] |= {"draws": 100, "relabel": ["naive_bayes"], "show": 5}
-    yaml.dump(params, tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-    Path("data/prepared").mkdir(parents=True)
     three_folds = sample.train.assign(fold=sample.train["fold"] % 3)
-    for name, frame in (("train", three_folds), ("test", sample.test)):
-        frame.to_parquet(f"data/prepared/{name}.parquet", index=False)
-    prepared = read_prepared()
+    own: dict[str, object] = {"draws": 100, "relabel": ["naive_bayes"], "show": 5}
+    prepared = prepared_folder(tmp_path, monkeypatch, three_folds, sample.test, errors=own)
     rng = np.random.default_rng(0)
     for name, school in (("a", "generative"), ("b", "discriminative")):
         scores = np.clip(0.5 + 0.4 * (sample.train["target"] - 0.5) + rng.normal(0, 0.3, len(sample.train)), 0.01, 0.99)

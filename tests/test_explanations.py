@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
-from ruamel.yaml import YAML
+from conftest import prepared_folder
 from scipy.special import expit, logit
 
 from pipeline.classifiers import logistic, naive_bayes
@@ -183,20 +182,12 @@ def test_one_tweet_with_markup_is_always_among_them() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the prepared sample, one tweet of which has markup, naive Bayes' predictions, and a prompt's replies."""
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
-    params["counts"] |= {"ngrams": [1], "min_count": [1], "inner_folds": 2}
-    params["naive_bayes"] |= {"event_model": ["multinomial"], "alpha": [1.0]}
-    params["explanations"] |= {"tweets": 6}
-    yaml.dump(params, tmp_path / "params.yaml")
-    monkeypatch.chdir(tmp_path)
-    Path("data/prepared").mkdir(parents=True)
     raw = sample.train["raw_text"].mask(
         sample.train["id"] == sample.train["id"].iloc[5], "<img src=x onerror=alert(1)> \n|"
     )
-    for name, frame in (("train", sample.train.assign(raw_text=raw)), ("test", sample.test)):
-        frame.to_parquet(f"data/prepared/{name}.parquet", index=False)
-    prepared, trainer = read_prepared(), naive_bayes.trainer()
+    train = sample.train.assign(raw_text=raw)
+    prepared = prepared_folder(tmp_path, monkeypatch, train, sample.test, explanations={"tweets": 6})
+    trainer = naive_bayes.trainer()
     fitted: CrossFit[None] = cross_fit("a", prepared, trainer.fit_fold, trainer.predict, lambda _: None)
     for name, school, scores in (
         ("naive_bayes", "generative", fitted.train),
