@@ -17,6 +17,7 @@ from kaggle_server import TOKEN, Kaggle, at_home, serving
 
 from pipeline.contracts import InputError, read_yaml
 from pipeline.kaggle import submissions
+from pipeline.kaggle.command import only_one
 from pipeline.kaggle.leaderboard import main as draw
 from pipeline.kaggle.leaderboard import noise, scatter, summary
 from pipeline.kaggle.record import Submission, as_csv, earlier, read_rows, settled
@@ -235,6 +236,12 @@ def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Subm
     assert not kaggle.requests
     assert "0.0% positive" in submit("--anyway")
     assert len(kaggle.submissions) == 1
+
+
+def test_two_at_once_are_one(submit: Submit, kaggle: Kaggle) -> None:
+    with only_one("submission"), pytest.raises(InputError, match="another submission is running"):
+        submit()
+    assert not kaggle.requests
 
 
 def test_no_stage_sends_or_fetches_anything() -> None:
