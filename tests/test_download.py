@@ -1,87 +1,138 @@
-"""The real kaggle command line against a server on this machine."""
+"""Downloads by the real kaggle command line from a server on this machine."""
 
-import io
+import json
+import os
+import signal
 import subprocess
-import threading
-import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Command, one_line_error
+from kaggle_server import KEY, TOKEN, Kaggle, archive, at_home, serving
+
+from pipeline.contracts import InputError
+from pipeline.kaggle.credentials import redacted
+from pipeline.kaggle.download import main
+from pipeline.kaggle.failures import PassingError, explain
 
 TRAIN, TEST = b"id,keyword,location,text,target\n1,,,a,1\n", b"id,keyword,location,text\n2,,,b\n"
-
-
-def archive(**contents: bytes) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as files:
-        for name, content in contents.items():
-            files.writestr(f"{name}.csv", content)
-    return packed.getvalue()
-
-
-class Kaggle(ThreadingHTTPServer):
-    """As much of Kaggle as a download needs: a redirect to a zip, or a refusal."""
-
-    status = 302
-    payload = archive(train=TRAIN, test=TEST)
-    content_type = "application/json"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Kaggle
-
-    def send(self, status: int, body: bytes, **headers: str) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        if self.server.status == 302:
-            self.send(302, b"", Location=f"http://localhost:{self.server.server_port}/nlp-getting-started.zip")
-        else:
-            self.send(self.server.status, self.server.payload, Content_Type=self.server.content_type)
-
-    def do_GET(self) -> None:
-        self.send(200, self.server.payload, Last_Modified="Wed, 21 Oct 2015 07:28:00 GMT")
-
-    def log_message(self, *_: object) -> None:
-        pass
+FILES = {"train.csv": TRAIN, "test.csv": TEST}
+ARCHIVE = "nlp-getting-started.zip"
+PARTIAL = Path("store/kaggle/nlp-getting-started/all") / ARCHIVE
 
 
 @pytest.fixture
-def kaggle() -> Iterator[Kaggle]:
-    with Kaggle(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
+    with serving() as server:
+        server.files[ARCHIVE] = archive(FILES)
+        at_home(monkeypatch, tmp_path, server.environment)
         yield server
-        server.shutdown()
 
 
-def download(command: Command, kaggle: Kaggle) -> subprocess.CompletedProcess[str]:
-    """The client's LOCALHOST environment is port 80; a proxy brings it to the port that the test was given."""
-    proxy = f"http://127.0.0.1:{kaggle.server_port}"
-    return command(
-        "pipeline.data.download",
-        KAGGLE_USERNAME="someone",
-        KAGGLE_KEY="a-key",
-        KAGGLE_API_ENVIRONMENT="LOCALHOST",
-        HTTP_PROXY=proxy,
-        http_proxy=proxy,
-        NO_PROXY="",
-        no_proxy="",
+Download = Callable[..., str]
+
+
+@pytest.fixture
+def download(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Download:
+    """Run the command here, which is quicker; what it prints."""
+
+    def ran(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["download", *arguments])
+        capfd.readouterr()
+        main()
+        return "".join(capfd.readouterr())
+
+    return ran
+
+
+def have_arrived() -> bool:
+    return all(Path("data/kaggle", name).read_bytes() == content for name, content in FILES.items())
+
+
+def test_the_files_arrive_once_with_checksums(download: Download, kaggle: Kaggle) -> None:
+    said = download()
+    assert have_arrived()
+    recorded = json.loads(Path("data/kaggle/checksums.json").read_text())
+    assert recorded["files"]["train.csv"]["bytes"] == len(TRAIN)
+    assert recorded["files"]["train.csv"]["sha256"] in said
+
+    kaggle.requests.clear()
+    assert "unchanged since it was fetched" in download()
+    assert not kaggle.requests
+
+    Path("data/kaggle/test.csv").write_bytes(b"something else")
+    assert "test.csv not as fetched" in download()
+    assert have_arrived()
+    assert kaggle.requests.count("DownloadDataFiles") == 1
+    download("--force")
+    assert kaggle.requests.count("DownloadDataFiles") == 2
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"nlp-getting-started.csv": b"something", **FILES},
+        {ARCHIVE: archive({"test.csv": TEST}), "train.csv.zip": archive({"train.csv": TRAIN})},
+    ],
+)
+def test_what_the_archive_lacks_is_fetched_by_itself_as_csv_or_zip(
+    download: Download, kaggle: Kaggle, files: dict[str, bytes]
+) -> None:
+    kaggle.files = files
+    download()
+    assert have_arrived()
+
+
+def test_no_member_of_a_zip_is_written_anywhere_else(download: Download, kaggle: Kaggle, tmp_path: Path) -> None:
+    planted = {"../planted.csv": b"x", f"{tmp_path}/planted.csv": b"x", "../../train.csv": b"x", "sub/test.csv": b"x"}
+    kaggle.files[ARCHIVE] = archive(planted | FILES)
+    download()
+    assert have_arrived()
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    names = {"train.csv", "test.csv", "checksums.json"}
+    assert written - {"store/kaggle_download.lock"} == {f"data/kaggle/{name}" for name in names}
+    assert not (tmp_path.parent / "planted.csv").exists()
+
+
+BIG = archive({"noise.bin": np.random.default_rng(0).bytes(3_000_000)} | FILES)
+KEPT = 1 << 20
+"""The client writes 1 MiB at a time."""
+
+
+def test_a_download_that_is_cut_goes_on_where_it_was(download: Download, kaggle: Kaggle) -> None:
+    kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
+    assert f"Resuming from {KEPT} bytes" in download()
+    assert have_arrived()
+    assert kaggle.requests[-1] == f"GET from {KEPT}"
+
+
+@pytest.mark.slow
+def test_a_download_that_is_killed_goes_on_in_the_next(download: Download, kaggle: Kaggle) -> None:
+    kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
+    kaggle.hold.clear()
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    first = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.kaggle.download"], env=environment, start_new_session=True
     )
+    until = time.monotonic() + 60
+    while not (PARTIAL.is_file() and PARTIAL.stat().st_size == KEPT) and time.monotonic() < until:
+        time.sleep(0.05)
+    with pytest.raises(InputError, match="another download is running"):
+        download()
 
-
-def test_the_competitions_files_arrive(command: Command, kaggle: Kaggle, project: Path) -> None:
-    done = download(command, kaggle)
-    assert done.returncode == 0, done.stderr
-    assert (project / "data/kaggle/train.csv").read_bytes() == TRAIN
-    assert (project / "data/kaggle/test.csv").read_bytes() == TEST
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert PARTIAL.stat().st_size == KEPT
+    assert not Path("data").exists()
+    kaggle.hold.set()
+    download()
+    assert have_arrived()
+    assert kaggle.requests[-1] == f"GET from {KEPT}"
+    assert not PARTIAL.parent.exists()
 
 
 RULES = b'{"code": 403, "message": "You must accept this competition\'s rules before you can download files."}'
@@ -91,24 +142,134 @@ RULES = b'{"code": 403, "message": "You must accept this competition\'s rules be
     ("status", "content_type", "payload", "message"),
     [
         (403, "application/json", RULES, "wants its rules accepted"),
-        (403, "text/html", b"", "wants its rules accepted"),
-        (401, "text/html", b"", "no Kaggle token, or one that Kaggle refuses"),
-        (404, "text/html", b"", "knows no competition"),
+        (401, "text/html", b"", "does not accept the token in KAGGLE_API_TOKEN: it may have expired"),
+        (503, "text/html", b"", "Kaggle has troubles of its own"),
     ],
 )
-def test_refusals_are_one_clear_line(
-    command: Command, kaggle: Kaggle, project: Path, status: int, content_type: str, payload: bytes, message: str
+def test_refusals_say_what_to_do(
+    download: Download, kaggle: Kaggle, status: int, content_type: str, payload: bytes, message: str
 ) -> None:
-    kaggle.status, kaggle.content_type, kaggle.payload = status, content_type, payload
-    assert message in one_line_error(download(command, kaggle))
-    assert not (project / "data/kaggle").exists()
+    kaggle.refusals["DownloadDataFiles"] = (status, payload, content_type)
+    with pytest.raises(InputError, match=message):
+        download()
+    assert not Path("data").exists()
 
 
-def test_an_archive_without_the_files_is_refused(command: Command, kaggle: Kaggle, project: Path) -> None:
-    kaggle.payload = archive(train=TRAIN)
-    assert "not a zip with train.csv and test.csv" in one_line_error(download(command, kaggle))
-    assert not (project / "data/kaggle").exists()
+def test_a_renamed_competition_can_be_named(download: Download, kaggle: Kaggle) -> None:
+    kaggle.competition, kaggle.files = "nlp-renamed", {"nlp-renamed.zip": archive(FILES)}
+    with pytest.raises(InputError, match=r"was it renamed\? Pass its name by --competition"):
+        download()
+    download("--competition", "nlp-renamed")
+    assert have_arrived()
+
+
+def test_files_of_another_competition_are_refused(download: Download, kaggle: Kaggle) -> None:
+    kaggle.files[ARCHIVE] = archive({"train.csv": b"PassengerId,Survived\n", "test.csv": TEST})
+    with pytest.raises(InputError, match=r"train\.csv: what Kaggle sent begins with 'PassengerId,Survived'"):
+        download()
+    assert not Path("data").exists()
+
+
+def test_a_broken_zip_is_refused_and_fetched_anew(download: Download, kaggle: Kaggle) -> None:
+    whole = archive(FILES)
+    kaggle.files[ARCHIVE] = whole.replace(b",a,1", b",a,0", 1)
+    with pytest.raises(InputError, match="a zip that cannot be read: Bad CRC-32"):
+        download()
+    kaggle.files[ARCHIVE] = whole
+    download()
+    assert have_arrived()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
+def test_a_full_disk_is_told_at_once(download: Download) -> None:
+    PARTIAL.parent.mkdir(parents=True)
+    PARTIAL.symlink_to("/dev/full")
+    started = time.monotonic()
+    with pytest.raises(InputError, match="the disk is full: free some space"):
+        download()
+    assert time.monotonic() - started < 30  # the client by itself tries for 62 seconds
+
+
+def test_no_network_is_told(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(InputError, match="Kaggle cannot be reached: check the network"):
+        download()
 
 
 def test_a_missing_token_is_one_clear_line(command: Command) -> None:
-    assert "no Kaggle token, or one" in one_line_error(command("pipeline.data.download"))
+    message = one_line_error(command("pipeline.kaggle.download"))
+    assert message == "error: no Kaggle token: create one at kaggle.com/settings/api and set KAGGLE_API_TOKEN to it"
+
+
+@pytest.mark.slow
+def test_tokens_of_every_kind_are_taken(download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ".kaggle"
+    folder.mkdir()
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
+    monkeypatch.setenv("KAGGLE_KEY", KEY)
+    download()
+    monkeypatch.delenv("KAGGLE_USERNAME")
+    monkeypatch.delenv("KAGGLE_KEY")
+    (folder / "kaggle.json").write_text(json.dumps({"username": "someone", "key": KEY}))
+    download("--force")
+    (folder / "kaggle.json").write_text(json.dumps({"username": "someone", "key": "f" * 32}))
+    with pytest.raises(InputError, match=f"does not accept the token in {folder}/kaggle.json"):
+        download("--force")
+    (folder / "access_token").write_text(TOKEN)
+    download("--force")
+    assert have_arrived()
+
+
+@pytest.mark.parametrize("token", [f"{TOKEN}\n{TOKEN}", f"“{TOKEN}”", TOKEN])
+def test_no_token_is_ever_shown(
+    kaggle: Kaggle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], token: str
+) -> None:
+    """The client prints it where it has a character that a header cannot hold, and with VERBOSE whenever it asks."""
+    kaggle.refusals["DownloadDataFiles"] = (418, b"", "text/html")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", token)
+    monkeypatch.setenv("VERBOSE", "true")
+    monkeypatch.setattr(sys, "argv", ["download"])
+    with pytest.raises(InputError, match=r"holds a character that no token has|418 Client Error") as raised:
+        main()
+    told = capfd.readouterr()
+    kept = [path.read_text(errors="replace") for path in tmp_path.rglob("*") if path.is_file()]
+    for text in (str(raised.value), told.out, told.err, *kept):
+        assert TOKEN.removeprefix("KGAT_") not in text
+
+
+def test_what_is_secret_is_blotted_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    at_home(monkeypatch, tmp_path, {"KAGGLE_KEY": "my-short-key"})
+    (tmp_path / ".kaggle").mkdir()
+    (tmp_path / ".kaggle/credentials.json").write_text('{"refresh_token": "refresh-refresh-refresh"}')
+    said = (
+        f"my-short-key {KEY} {TOKEN} refresh-refresh-refresh 'Bearer not-known' "
+        "https://storage.googleapis.com/x.zip?Signature=abc%2F http://me:word@proxy:80/"
+    )
+    assert redacted(said) == (
+        "*** *** *** *** 'Bearer ***' https://storage.googleapis.com/x.zip?*** http://***@proxy:80/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("output", "meaning"),
+    [
+        ("OSError: [Errno 28] No space left on device", "the disk is full"),
+        ("requests.exceptions.ChunkedEncodingError: ('Connection broken: IncompleteRead(5 bytes read", "was cut"),
+        ("Traceback\n  File x, line 404, in send\n    if code in (401, 403):\nConnectionError: x", "cannot be reached"),
+        ("  0%|  | 403/403 [00:00<?]\nsomething new", "the kaggle command failed: something new"),
+        ("", "it printed nothing"),
+        ("403 Client Error: Forbidden for url: x", "rules accepted first, at kaggle.com/c/nlp-getting-started/rules"),
+        ("404 Client Error: Not Found for url: x", "knows no competition nlp-getting-started"),
+        ("429 Client Error: Too Many Requests for url: x", "too many requests"),
+        ("You must verify your phone number", "wants your account verified"),
+    ],
+)
+def test_failures_are_told_apart(output: str, meaning: str) -> None:
+    assert meaning in str(explain(output))
+
+
+def test_only_what_may_pass_is_waited_for() -> None:
+    assert isinstance(explain("requests.exceptions.ReadTimeout: x"), PassingError)
+    assert not isinstance(explain("403 Client Error: Forbidden for url: x"), PassingError)
