@@ -43,12 +43,12 @@ def test_bad_train_csv(tmp_path: Path, data_params: DataParams, train: str | byt
 
 def test_an_id_in_both_files_is_refused(tmp_path: Path, data_params: DataParams) -> None:
     source = write(tmp_path, test=TEST.replace("10,", "3,"))
-    with pytest.raises(InputError, match=r"test\.csv: column id: 3 is also in train\.csv"):
+    with pytest.raises(InputError, match=r"test\.csv: row 1, column id: 3 is also in train\.csv \(row 3\)"):
         read_source(data_params.model_copy(update={"source": source}))
 
 
 def test_a_missing_folder_is_refused(data_params: DataParams) -> None:
-    with pytest.raises(InputError, match="neither a folder nor a zip"):
+    with pytest.raises(InputError, match="neither a folder nor a whole zip"):
         read_source(data_params.model_copy(update={"source": "nowhere"}))
 
 

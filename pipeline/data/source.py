@@ -42,7 +42,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
         elif source.is_file() and zipfile.is_zipfile(source):
             raw = read_zipped(source, name)
         else:
-            raise InputError(f"{source}: neither a folder nor a zip file; set data.source in params.yaml")
+            raise InputError(f"{source}: neither a folder nor a whole zip file; set data.source in params.yaml")
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {HOLDS}") from None
     except (OSError, ValueError) as error:
@@ -136,6 +136,10 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
             frame[column] = values.str.strip().replace("", None)
         frames.append(frame.reset_index(drop=True))
     train, test = frames
-    if shared := set(train["id"]) & set(test["id"]):
-        raise InputError(f"{params.source}/test.csv: column id: {min(shared)} is also in train.csv")
+    if (shared := test["id"].isin(train["id"])).any():
+        row = int(shared.idxmax())
+        there = int((train["id"] == test["id"][row]).idxmax()) + 1
+        raise InputError(
+            f"{params.source}/test.csv: row {row + 1}, column id: {test['id'][row]} is also in train.csv (row {there})"
+        )
     return train, test

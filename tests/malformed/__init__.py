@@ -2,5 +2,7 @@
 
 from .case import Case
 from .csvs import CASES as CSVS
+from .params import CASES as PARAMS
+from .prompts import CASES as PROMPTS
 
-CASES: list[Case] = [*CSVS]
+CASES: list[Case] = [*CSVS, *PARAMS, *PROMPTS]

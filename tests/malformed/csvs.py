@@ -52,7 +52,7 @@ def endless(path: Path) -> None:
 
 
 def a_million_of_one_text(path: Path) -> None:
-    rows = (f"{n},,,The same tweet again and again http://t.co/a,{n % 2}\n" for n in range(1_000_000))
+    rows = (f"{n},,,The same tweet again and again http://t.co/a,{n % 2}\n" for n in range(-1_000_000, 0))
     path.write_text(f"{HEADER}\n{''.join(rows)}")
 
 
@@ -136,7 +136,7 @@ CASES = [
     Case(
         "A zip that was cut off",
         both(zipped(lambda _: None), recoded("tweets.zip", lambda raw: raw[: len(raw) // 2])),
-        r"tweets\.zip: neither a folder nor a zip file; .*",
+        r"tweets\.zip: neither a folder nor a whole zip file; .*",
     ),
     Case("A read-only folder to write to", lambda project: (project / "data/prepared").chmod(0o555), r"data/prepared/train\.parquet: cannot be written: Permission denied", unless_root=True),
     Case(
