@@ -48,7 +48,7 @@ def test_an_id_in_both_files_is_refused(tmp_path: Path, data_params: DataParams)
 
 
 def test_a_missing_folder_is_refused(data_params: DataParams) -> None:
-    with pytest.raises(InputError, match="neither a folder nor a whole zip"):
+    with pytest.raises(InputError, match="neither a folder nor a zip"):
         read_source(data_params.model_copy(update={"source": "nowhere"}))
 
 

@@ -42,7 +42,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
         elif source.is_file() and zipfile.is_zipfile(source):
             raw = read_zipped(source, name)
         else:
-            raise InputError(f"{source}: neither a folder nor a whole zip file; set data.source in params.yaml")
+            raise InputError(f"{source}: neither a folder nor a zip file, or one that was cut off; set data.source in params.yaml")
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {HOLDS}") from None
     except (OSError, ValueError) as error:
