@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 import numpy as np
@@ -43,6 +44,7 @@ def run(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except InputError as error:
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
         sys.exit(f"error: {printable(str(error))}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
@@ -310,7 +312,9 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
     frame = read_parquet(path)
     name, school, test_rows = (frame.attrs.get(key) for key in ("name", "school", "test_rows"))
     if not isinstance(name, str) or school not in get_args(School) or test_rows not in get_args(TestRows):
-        raise InputError(f"{path}: not a predictions file: it does not say whose scores these are, and how they were made")
+        raise InputError(
+            f"{path}: not a predictions file: it does not say whose scores these are, and how they were made"
+        )
     if name != path.stem:
         raise InputError(f"{path}: not a predictions file: it holds those of {name!r:.60}")
     if frame.attrs.get("prepared") != prepared.digest:

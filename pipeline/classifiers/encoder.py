@@ -74,10 +74,21 @@ def pretrained(
         model, loading = kind.from_pretrained(
             path, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **how
         )
-    except (OSError, ValueError, RuntimeError, ImportError, LookupError, TypeError, struct.error, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        ImportError,
+        LookupError,
+        TypeError,
+        struct.error,
+        SafetensorError,
+    ) as error:
         raise InputError(f"base_model {base_model}: cannot be loaded: {reason(error)}") from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
-    if unfit := sorted(name for name in missing if name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name):
+    if unfit := sorted(
+        name for name in missing if name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name
+    ):
         raise InputError(
             f"base_model {base_model}: cannot be loaded: {len(unfit)} of its weights are missing or of another shape than its "
             f"config says, {unfit[0]} among them"

@@ -51,5 +51,7 @@ def read_embeddings(prepared: Prepared, encoder: str) -> Embeddings:
         if vectors.ndim != 2 or len(vectors) != tweets or vectors.shape[1] != found.train.shape[-1]:
             raise InputError(f"{path}: {split}: shape {vectors.shape}, where {tweets} tweets need a vector each")
         if len(odd := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
-            raise InputError(f"{path}: {split}: row {odd[0] + 1} is not finite; run `dvc repro embed@{encoder}` to make it anew")
+            raise InputError(
+                f"{path}: {split}: row {odd[0] + 1} is not finite; run `dvc repro embed@{encoder}` to make it anew"
+            )
     return found

@@ -51,7 +51,9 @@ def gguf_file(model: str) -> Path:
         raise InputError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
         if (magic := file.read(4)) != b"GGUF":
-            what = "empty" if not magic else "a file of GGML, which came before it" if magic in GGML else "something else"
+            what = (
+                "empty" if not magic else "a file of GGML, which came before it" if magic in GGML else "something else"
+            )
             raise InputError(f"prompt.model: {model}: not a GGUF file but {what}")
     return path
 

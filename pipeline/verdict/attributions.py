@@ -36,7 +36,9 @@ def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTra
         try:
             network = PeftModel.from_pretrained(base, path)
         except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
-            raise InputError(f"{path}: cannot be loaded: {reason(error)}; run `dvc repro lora` to make it anew") from None
+            raise InputError(
+                f"{path}: cannot be loaded: {reason(error)}; run `dvc repro lora` to make it anew"
+            ) from None
         if params.variant not in {"loha", "lokr"}:  # peft cannot merge these beside a trained head
             network = network.merge_and_unload()
         models.append((network.eval().requires_grad_(False), tokenizer))

@@ -54,4 +54,3 @@ CASES = [
     Case("One label's name for both", param("[not disaster, disaster]", "[disaster, disaster]"), WHERE + r"data\.labels: must be two different names, .*"),
     Case("A classifier to submit that is not there", param("classifier: null", "classifier: best"), WHERE + r"submission\.classifier: best did not score every test row; some did", "pipeline.verdict.submission"),
 ]  # fmt: skip
-
