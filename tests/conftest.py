@@ -21,7 +21,8 @@ from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
 
-# The same examples in every run; `--hypothesis-profile default` goes on to look for others.
+# No chance: examples follow from the test, and from constants of the modules that are loaded. `--hypothesis-profile default`
+# goes on to look for others.
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60, database=None)
 settings.load_profile("repeatable")
 
