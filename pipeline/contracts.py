@@ -4,20 +4,25 @@ Every stage depends on this file, so it stays small and free of torch and openai
 """
 
 import hashlib
+import json
 import os
+import reprlib
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from traceback import clear_frames
+from typing import Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 PREPARED = Path("data/prepared")
 PREDICTIONS = Path("predictions")
@@ -39,12 +44,20 @@ def run(main: Callable[[], None]) -> NoReturn:
     try:
         main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
+        sys.exit(f"error: {printable(str(error))}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def printable(text: str) -> str:
+    """One line: what a terminal would not show as it is (line breaks, control characters) is written as its escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 # --- params -----------------------------------------------------------------------------------------------------------
@@ -53,7 +66,15 @@ def run(main: Callable[[], None]) -> NoReturn:
 class Params(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def first_fault(error: ValidationError | OSError) -> str:
+    """The first thing that is wrong with a file, in one line."""
+    if isinstance(error, OSError):
+        return reason(error)
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 
 
 def validated(model: type[Model], values: object, where: str) -> Model:
@@ -65,7 +86,7 @@ def validated(model: type[Model], values: object, where: str) -> Model:
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f" (it is {first['input']!r:.60})"
+        given = "" if first["type"] == "missing" else f" (it is {reprlib.repr(first['input']):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
 
@@ -75,7 +96,18 @@ def read_yaml(path: Path) -> object:
         return YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{path}: not YAML: {at}{' '.join(str(error.problem).split())}") from None
+    except ReaderError as error:
+        line = path.read_bytes()[: error.position].count(b"\n") + 1
+        raise InputError(f"{path}: not YAML: line {line}: not UTF-8, or a character that YAML forbids") from None
+    except RecursionError:
+        raise InputError(f"{path}: not YAML: nested too deeply") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
@@ -95,13 +127,16 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -109,7 +144,34 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file that a stage wrote holds."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {reason(error)}") from None
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The frame in a parquet file that a stage wrote."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:  # whatever bytes there are in it
+        raise InputError(f"{path}: not a parquet file: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line and without the path that the reader of it was told."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
 # --- prepared tweets --------------------------------------------------------------------------------------------------
+
+
+TWEET = {"id", "keyword", "location", "text", "raw_text", "group"}
+LABELLED = {"target", "train_target", "fold"}
+"""The columns of the prepared tweets, and those that only train has."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +195,10 @@ def read_prepared(folder: Path = PREPARED) -> Prepared:
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `dvc repro prepare` first")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-    train, test = map(pd.read_parquet, paths)
+    train, test = map(read_parquet, paths)
+    for path, frame, columns in ((paths[0], train, TWEET | LABELLED), (paths[1], test, TWEET)):
+        if missing := columns - set(frame.columns):
+            raise InputError(f"{path}: no column {', '.join(sorted(missing))}; run `dvc repro prepare` to make it anew")
     return Prepared(train, test, digest)
 
 
@@ -154,6 +219,16 @@ class Predictions:
     test: pd.DataFrame
 
 
+class About(BaseModel):
+    """What a predictions file says of itself, in its metadata."""
+
+    name: str
+    school: School
+    test_rows: TestRows
+    prepared: str
+    """The digest of the tweets that it was made from."""
+
+
 def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], scores: np.ndarray) -> pd.DataFrame:
     """Predictions for `tweets` from scores of shape (n,); NaN marks a reply that could not be read."""
     return pd.DataFrame(
@@ -167,33 +242,67 @@ def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], sco
     )
 
 
+KINDS = {
+    "id": is_integer_dtype,
+    "split": is_string_dtype,
+    "fold": is_integer_dtype,
+    "score": is_float_dtype,
+    "status": is_string_dtype,
+}
+
+
+def first_row(odd: pd.Series) -> int:
+    """The row, counted from 1, of the first that is true."""
+    return int(np.flatnonzero(odd)[0]) + 1
+
+
+def unlike(found: pd.Series, due: np.ndarray) -> str:
+    """Where a column is not as it is due, for messages; empty if it is."""
+    both = min(len(found), len(due))
+    if len(differ := np.flatnonzero(found.to_numpy()[:both] != due[:both])):
+        at = differ[0]
+        return f"row {found.index[at]}, column {found.name}: {found.iloc[at]} where {due[at]} is due"
+    return "" if len(found) == len(due) else f"{len(found)} rows where {len(due)} are due"
+
+
 def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, where: str) -> None:
     """Raise `InputError` unless the frame keeps the contract of `Predictions` for these prepared tweets."""
-    if list(frame.columns) != ["id", "split", "fold", "score", "status"]:
-        raise InputError(f"{where}: columns are {list(frame.columns)}")
+    if list(frame.columns) != list(KINDS):
+        raise InputError(f"{where}: columns are {', '.join(map(str, frame.columns))}, not {', '.join(KINDS)}")
+    if wrong := [name for name, is_kind in KINDS.items() if not is_kind(frame[name].dtype)]:
+        raise InputError(f"{where}: column {wrong[0]}: holds {frame[wrong[0]].dtype}")
+    frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
+    for column, known in (("split", ("train", "test")), ("status", ("ok", "unparsed"))):
+        if (odd := ~frame[column].isin(known)).any():
+            row = first_row(odd)
+            value = frame[column].iloc[row - 1]
+            raise InputError(f"{where}: row {row}, column {column}: {value!r:.60} must be {' or '.join(known)}")
     for split, tweets in (("train", prepared.train), ("test", prepared.test)):
         rows = frame[frame["split"] == split]
         expected = tweets["id"]
-        if split == "train":
-            if school == "prompted":  # may cover a part of the rows, in their order
-                expected = expected[expected.isin(rows["id"])]
-            folds = tweets.set_index("id")["fold"].reindex(rows["id"])
-            if not np.array_equal(folds.to_numpy(), rows["fold"].to_numpy()):
-                raise InputError(f"{where}: train folds differ from the prepared ones")
+        if split == "train" and school == "prompted":  # may cover a part of the rows, in their order
+            expected = expected[expected.isin(rows["id"])]
         elif rows.empty and school == "prompted":
             continue
-        if not np.array_equal(rows["id"].to_numpy(), expected.to_numpy()):
-            raise InputError(f"{where}: {split} ids are not those of the prepared tweets, each once and in their order")
-    if not frame["split"].isin(["train", "test"]).all() or not frame["status"].isin(["ok", "unparsed"]).all():
-        raise InputError(f"{where}: split must be train or test, status must be ok or unparsed")
+        if at := unlike(rows["id"], expected.to_numpy()):
+            raise InputError(
+                f"{where}: {split} ids are not those of the prepared tweets, each once and in their order: {at}"
+            )
+        folds = tweets.set_index("id")["fold"].reindex(rows["id"]) if split == "train" else pd.Series(-1, rows.index)
+        if at := unlike(rows["fold"], folds.to_numpy()):
+            raise InputError(f"{where}: {split} folds differ from the prepared ones: {at}")
     unparsed = frame["status"] == "unparsed"
     if unparsed.any() and school != "prompted":
         raise InputError(
-            f"{where}: {unparsed.sum()} scores are missing; only a prompted classifier may have unparsed rows"
+            f"{where}: {unparsed.sum()} scores are missing, the first in row {first_row(unparsed)}; only a prompted classifier "
+            "may have unparsed rows"
         )
-    if not (frame["score"].isna() == unparsed).all() or not frame.loc[~unparsed, "score"].between(0, 1).all():
+    if (bad := (frame["score"].isna() != unparsed) | ~(unparsed | frame["score"].between(0, 1))).any():
+        row = first_row(bad)
+        score, status = frame["score"].iloc[row - 1], frame["status"].iloc[row - 1]
         raise InputError(
-            f"{where}: scores must be probabilities in [0, 1], and null exactly where the status is unparsed"
+            f"{where}: row {row}, column score: {score} where the status is {status}; scores must be probabilities in [0, 1], "
+            "and null exactly where it is unparsed"
         )
 
 
@@ -216,18 +325,18 @@ def write_predictions(
 
 def read_predictions(path: Path, prepared: Prepared) -> Predictions:
     """Read and check one predictions file; refuse it if it was made from other prepared tweets."""
+    frame = read_parquet(path)
     try:
-        frame = pd.read_parquet(path)
-        name, school, test_rows = (frame.attrs[key] for key in ("name", "school", "test_rows"))
-        if name != path.stem:
-            raise ValueError(f"it holds those of {name}")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a predictions file: {error}") from None
-    if frame.attrs.get("prepared") != prepared.digest:
+        about = About.model_validate(frame.attrs)
+    except ValidationError as error:
+        raise InputError(f"{path}: not a predictions file: {first_fault(error)}") from None
+    if about.name != path.stem:
+        raise InputError(f"{path}: not a predictions file: it holds those of {about.name!r:.60}")
+    if about.prepared != prepared.digest:
         raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
-    check_predictions(frame, prepared, school, str(path))
+    check_predictions(frame, prepared, about.school, str(path))
     train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
-    return Predictions(name, school, test_rows, train, test)
+    return Predictions(about.name, about.school, about.test_rows, train, test)
 
 
 # --- costs ------------------------------------------------------------------------------------------------------------
@@ -285,4 +394,4 @@ def read_costs(name: str) -> Costs:
     try:
         return Costs.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not a costs file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: not a costs file: {first_fault(error)}") from None

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.cross_fit import inner_splits
 
 Features = np.ndarray | pd.DataFrame
 
@@ -68,7 +68,7 @@ def choose(
 
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
-    splits = list(StratifiedGroupKFold(inner_folds, shuffle=True, random_state=0).split(labels, labels, groups))
+    splits = inner_splits(labels, groups, inner_folds)
     found = Parallel(n_jobs=-1)(
         delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
     )

@@ -8,10 +8,12 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from pipeline.contracts import (
     Costs,
+    InputError,
     Prepared,
     School,
     TestRows,
@@ -77,6 +79,15 @@ def training_rows(train: pd.DataFrame, held_out: int) -> tuple[pd.DataFrame, np.
     """The tweets of the other folds that training may learn from, and their labels, shape (n,)."""
     rows = train[(train["fold"] != held_out) & train["train_target"].notna()]
     return rows, rows["train_target"].to_numpy(dtype="int64")
+
+
+def inner_splits(
+    labels: np.ndarray, groups: np.ndarray | pd.Series, folds: int, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions to learn from and positions held out, for each inner fold: stratified, no group in two of them."""
+    if folds > (commoner := int(np.bincount(labels).max())):
+        raise InputError(f"params.yaml: inner_folds: {folds} is too many; the commoner label has {commoner} tweets")
+    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
 
 
 def cross_fit(

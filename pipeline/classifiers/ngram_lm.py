@@ -23,11 +23,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.counts import WORD, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits, write_cross_fit
 from pipeline.contracts import Params, read_params, read_prepared, run
 
 NAME = "ngram_lm"
@@ -137,8 +136,7 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NgramLmParams) -> Ngra
     prior, read, longest = prior_log_odds(labels), tokens(tweets), max(params.order)
     candidates = list(product(params.order, params.discount))
     out_of_fold = np.zeros((len(candidates), len(labels), 2))
-    inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=0)
-    for learnt, held in inner.split(labels, labels, tweets["group"]):
+    for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds):
         of_class, vocabulary = count_classes([read[i] for i in learnt], labels[learnt], longest)
         out_of_fold[:, held] = log_densities(of_class, [read[i] for i in held], len(vocabulary) + 1, candidates)
     best = int(np.argmax(out_of_fold[:, np.arange(len(labels)), labels].mean(axis=1)))

@@ -20,13 +20,12 @@ import pandas as pd
 from pydantic import Field
 from scipy import sparse
 from sklearn.compose import ColumnTransformer
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.chosen import log_densities, log_odds
 from pipeline.classifiers.counts import CountsParams, features, vectorizer
-from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
+from pipeline.classifiers.cross_fit import cross_fit, inner_splits, write_cross_fit
 from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
 
 NAME = "transductive_naive_bayes"
@@ -85,8 +84,7 @@ def fit(
     counter = vectorizer(counts.ngrams[0], counts.min_count[0])
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
-    inner = StratifiedGroupKFold(counts.inner_folds, shuffle=True, random_state=0)
-    splits = list(inner.split(labels, labels, tweets["group"]))
+    splits = inner_splits(labels, tweets["group"], counts.inner_folds)
     out_of_fold = np.zeros((len(params.weights), len(labels)))
     for learnt, held in splits:
         apart = ~unlabelled["group"].isin(tweets["group"].iloc[held]).to_numpy()

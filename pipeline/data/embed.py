@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
@@ -20,6 +21,7 @@ from pipeline.contracts import (
     peak_memory_mb,
     read_params,
     read_prepared,
+    reason,
     run,
     write_costs,
     written_whole,
@@ -43,10 +45,8 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
         encoder = SentenceTransformer(
             locate(params.base_model), device=None if params.device == "auto" else params.device
         )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"base_model {params.base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from None
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+        raise InputError(f"base_model {params.base_model}: cannot be loaded: {reason(error)}") from None
     found: np.ndarray = encoder.encode(
         texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
     )

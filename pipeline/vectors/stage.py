@@ -1,7 +1,6 @@
 """What the stages over embeddings all do: read, cross-fit one family, write its predictions and costs."""
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -13,7 +12,7 @@ import pandas as pd
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
 from pipeline.contracts import Params, School, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
-from pipeline.data.embeddings import embeddings_path, read_embeddings
+from pipeline.data.embeddings import embeddings_digest, read_embeddings
 from pipeline.vectors.space import with_vectors
 
 
@@ -33,7 +32,7 @@ def on_vectors(
 ) -> Trainer:
     """How a family is fitted to the embeddings of an encoder."""
     embed_params = read_params(f"embed.{encoder}", EmbedParams)
-    digest = hashlib.sha256(embeddings_path(encoder).read_bytes()).hexdigest()
+    digest = embeddings_digest(encoder)
     return Trainer(
         fit,
         predict,
