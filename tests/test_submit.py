@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,11 @@ from pipeline.kaggle.validate import check_file, check_share, standard_errors
 
 IDS = list(range(0, 400, 2))
 TRUTH = (np.random.default_rng(0).random(200) < 0.4).astype(int)
+
+
+def prepared(ids: Iterable[int]) -> pd.DataFrame:
+    """Prepared tweets of which only the ids matter."""
+    return pd.DataFrame({"id": ids}).assign(keyword=None, location=None, text="a", raw_text="a", group=0)
 
 
 def decide(*, wrong: int) -> Path:
@@ -67,8 +72,9 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
         for folder in ("data/prepared", "data/kaggle"):
             Path(folder).mkdir(parents=True)
         pd.DataFrame({"id": IDS, "text": "a"}).to_csv("data/kaggle/test.csv", index=False)
-        pd.DataFrame({"id": IDS}).to_parquet("data/prepared/test.parquet")
-        pd.DataFrame({"id": range(1, 1600, 2), "target": [0, 1] * 400}).to_parquet("data/prepared/train.parquet")
+        prepared(IDS).to_parquet("data/prepared/test.parquet")
+        train = prepared(range(1, 1600, 2)).assign(target=[0, 1] * 400, train_target=[0, 1] * 400, fold=0)
+        train.to_parquet("data/prepared/train.parquet")
         decide(wrong=30)
         monkeypatch.setattr(submissions, "FIRST_WAIT", 0.1)
         yield server
@@ -213,7 +219,7 @@ def test_only_what_the_stage_wrote_for_this_competition_is_sent(submit: Submit, 
     with pytest.raises(InputError, match="line 202: '' is not an integer id"):
         submit("--dry-run")
 
-    pd.DataFrame({"id": IDS[:-1]}).to_parquet("data/prepared/test.parquet")
+    prepared(IDS[:-1]).to_parquet("data/prepared/test.parquet")
     with pytest.raises(InputError, match="199 test tweets that are not the 200 of the competition"):
         submit("--dry-run")
     Path("data/kaggle/test.csv").unlink()
