@@ -38,3 +38,12 @@ def group_bootstrap(
         rng=np.random.default_rng(seed),
     )
     return found.confidence_interval.low, found.confidence_interval.high
+
+
+def bootstrap_means(values: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the intervals of the mean of values of shape (n,), or of each column of (n, k): each of shape (1,) or (k,)."""
+
+    def means(weights: np.ndarray) -> np.ndarray:
+        return np.atleast_2d((weights @ values).T / weights.sum(axis=1))
+
+    return group_bootstrap(means, groups, draws, seed)

@@ -30,7 +30,7 @@ from pipeline.contracts import (
     write_text,
     written_whole,
 )
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import THRESHOLD, decided_rightly, read_all, scored_rows
 from pipeline.verdict.table import markdown
 
@@ -146,12 +146,7 @@ def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -
     """By share passed on: the accuracy, and by how much it differs from that of the second classifier alone."""
     right = right_by_share(first, second, params.steps).astype(float)
     values = np.concatenate([right, right.sub(right[1.0], axis=0)], axis=1)
-    low, high = group_bootstrap(
-        lambda weights: np.asarray((weights @ values / weights.sum(axis=1, keepdims=True)).T),
-        first.loc[right.index, "group"].to_numpy(),
-        params.draws,
-        params.seed,
-    )
+    low, high = bootstrap_means(values, first.loc[right.index, "group"].to_numpy(), params.draws, params.seed)
     columns = {"share": right.columns.to_numpy(), "rows": np.full(right.shape[1], len(right))}
     for end, of_both in {"": values.mean(axis=0), "_low": low, "_high": high}.items():
         columns[f"accuracy{end}"], columns[f"difference{end}"] = np.split(of_both, 2)

@@ -28,7 +28,7 @@ from pipeline.contracts import (
     write_text,
 )
 from pipeline.spreadsheet import write_tweets
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
 from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
@@ -62,12 +62,7 @@ def compare_with_keep(
     rows: list[dict[str, object]] = []
     for treatment, found in treated.items():
         values = np.stack([right[treatment], right[treatment] - right["keep"]], axis=1)
-        low, high = group_bootstrap(
-            lambda weights, values=values: (weights @ values / weights.sum(axis=1, keepdims=True)).T,  # type: ignore[misc]
-            groups,
-            params.draws,
-            params.seed,
-        )
+        low, high = bootstrap_means(values, groups, params.draws, params.seed)
         accuracy, difference = values.mean(axis=0)
         rows.append(
             {"classifier": name, "treatment": treatment, "trained_without": round(found.trained_without)}

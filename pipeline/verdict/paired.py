@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import normal_sample_size_one_tail
 
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import decided_rightly
 
 ALPHA = 0.05  # the chance that any of the differences called real is none
@@ -28,11 +28,7 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> dic
     a, b = a.loc[shared], b.loc[shared]
     gain = decided_rightly(a).to_numpy(dtype=int) - decided_rightly(b).to_numpy(dtype=int)
     groups = a["group"].to_numpy()
-
-    def difference(weights: np.ndarray) -> np.ndarray:
-        return np.asarray(weights @ gain / weights.sum(axis=1))[None]
-
-    low, high = group_bootstrap(difference, groups, draws, seed)
+    low, high = bootstrap_means(gain, groups, draws, seed)
     return {
         "rows": len(shared),
         "difference": float(gain.mean()),

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
 
 OUT = Path("robustness")
@@ -107,12 +107,7 @@ def under_shift(trainer: Trainer, prepared: Prepared, params: RobustnessParams) 
 def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> dict[str, float]:
     """The mean of values by id, with the ends of its interval; groups by id."""
     each = values.to_numpy(dtype=float)
-    low, high = group_bootstrap(
-        lambda weights: np.asarray(weights @ each / weights.sum(axis=1))[None],
-        groups.loc[values.index].to_numpy(),
-        params.draws,
-        params.seed,
-    )
+    low, high = bootstrap_means(each, groups.loc[values.index].to_numpy(), params.draws, params.seed)
     return {"value": float(each.mean()), "low": float(low[0]), "high": float(high[0])}
 
 

@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
 from pipeline.classifiers.counts import WORD
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 
 Rows = np.ndarray
 Points = Any
@@ -114,7 +114,7 @@ def accuracy_score(
     """
     of_generated, of_real = (right_after(*rows, *held_out, C) for rows in (generated, real))
     gain = of_generated - of_real
-    low, high = group_bootstrap(lambda weights: (weights @ gain / weights.sum(axis=1))[None], groups, draws, seed)
+    low, high = bootstrap_means(gain, groups, draws, seed)
     accuracy, of_as_many = float(of_generated.mean()), float(of_real.mean())
     return Measure(family, "accuracy score", accuracy, of_as_many, float(low[0]), float(high[0]), len(real[1]))
 

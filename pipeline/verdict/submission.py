@@ -26,7 +26,7 @@ from pipeline.contracts import (
     write_text,
 )
 from pipeline.kaggle.validate import check_file
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import rank, read_all, scored_rows, whole
 from pipeline.verdict.threshold import Rule, fit_rule
 
@@ -97,10 +97,7 @@ def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
 
 def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
     """Ends of the 95 % interval of the accuracy; None where a single group says nothing about it."""
-    rows = right.to_numpy(dtype=float)
-    ends = group_bootstrap(
-        lambda weights: (weights @ rows / weights.sum(axis=1))[None], groups, params.draws, params.seed
-    )
+    ends = bootstrap_means(right.to_numpy(dtype=float), groups, params.draws, params.seed)
     low, high = (None if np.isnan(end[0]) else float(end[0]) for end in ends)
     return low, high
 
