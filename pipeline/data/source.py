@@ -8,7 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
 
-from pipeline.contracts import InputError, Params, first_row
+from pipeline.contracts import InputError, Params, first_row, reason
 from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location")
@@ -46,7 +46,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {HOLDS}") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     return decode(raw, where), where
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contracts import InputError, Prepared
+from pipeline.contracts import InputError, Prepared, first_fault
 from pipeline.kaggle.validate import TEST_ROWS, check_file, check_share
 
 FOLDER = Path("submission")
@@ -44,10 +44,7 @@ def read_submission(folder: Path = FOLDER) -> tuple[bytes, Chosen]:
     except OSError as error:
         raise InputError(f"{error.filename}: no such file; run `dvc repro submission` first") from None
     except ValidationError as error:
-        field = ".".join(map(str, error.errors()[0]["loc"]))
-        raise InputError(
-            f"{folder}/choice.json: {field} is missing or wrong; run `dvc repro submission` again"
-        ) from None
+        raise InputError(f"{folder}/choice.json: {first_fault(error)}; run `dvc repro submission` again") from None
     if hashlib.sha256(content).hexdigest() != chosen.sha256:
         raise InputError(
             f"{folder}/submission.csv: not the file that choice.json is about; run `dvc repro submission` again"

@@ -8,7 +8,6 @@ run: python -m pipeline.kaggle.download   (--force fetches anew)
 """
 
 import argparse
-import errno
 import hashlib
 import io
 import shutil
@@ -122,16 +121,11 @@ def main() -> None:
         contents = download(given.competition, store_folder() / "kaggle" / given.competition)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         files = {name: checksum(content) for name, content in contents.items()}
-        try:
-            for name, content in contents.items():
-                with written_whole(OUT / name) as partial:
-                    partial.write_bytes(content)
-            record = Checksums(competition=given.competition, fetched=now, files=files)
-            write_text(CHECKSUMS, record.model_dump_json(indent=2) + "\n")
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(f"{OUT}: the disk is full: free some space and run again") from None
+        for name, content in contents.items():
+            with written_whole(OUT / name) as partial:
+                partial.write_bytes(content)
+        record = Checksums(competition=given.competition, fetched=now, files=files)
+        write_text(CHECKSUMS, record.model_dump_json(indent=2) + "\n")
     for name, file in files.items():
         print(f"{OUT / name}: {file.bytes:,} bytes, sha256 {file.sha256}")
 
