@@ -7,6 +7,7 @@ import base64
 import io
 import json
 import os
+import sys
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -216,6 +217,22 @@ def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, environment: dict[str
     for name, value in (own | environment).items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
+
+
+Ran = Callable[..., str]
+"""From the arguments of a command to what it prints."""
+
+
+def run_here(main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ran:
+    """The command in this process, which is quicker than in one of its own."""
+
+    def ran(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["command", *arguments])
+        capfd.readouterr()
+        main()
+        return "".join(capfd.readouterr())
+
+    return ran
 
 
 @contextmanager

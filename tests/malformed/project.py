@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from pipeline.contracts import (
     Costs,
+    School,
     predictions_frame,
     read_prepared,
     run,
@@ -37,6 +38,16 @@ def tweets(first: int, rows: int) -> pd.DataFrame:
     numbers = np.arange(first, first + rows)
     text = [f"storm{n} flood{n} alarm{n} street{n}" for n in numbers]
     return pd.DataFrame({"id": numbers, "keyword": "fire", "location": "Rome", "text": text, "target": numbers % 2})
+
+
+def agree(name: str, school: School, score: float, folder: Path) -> None:
+    """In a project: predictions by a classifier that gives all tweets the same score."""
+    prepared = read_prepared(folder / "data/prepared")
+    train, test = (
+        predictions_frame(tweets, split, np.full(len(tweets), score))
+        for split, tweets in (("train", prepared.train), ("test", prepared.test))
+    )
+    write_predictions(name, [train, test], prepared, school, "refit", folder / "predictions")
 
 
 def make(folder: Path) -> None:
