@@ -195,7 +195,7 @@ def add_embeddings(project: Path) -> None:
     x = rng.normal(size=(len(prepared.train), 8)) + prepared.train["target"].to_numpy()[:, None]
     (project / "data/embed").mkdir(parents=True)
     save_file(
-        {"train": x.astype(np.float32), "test": x[:1].astype(np.float32)},
+        {"train": x.astype(np.float32), "test": x[: len(prepared.test)].astype(np.float32)},
         project / "data/embed/minilm.safetensors",
         metadata={"prepared": prepared.digest},
     )
