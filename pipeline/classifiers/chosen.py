@@ -6,14 +6,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.data.folds import stratified_group_folds
 
-Features = np.ndarray | pd.DataFrame
+Features = np.ndarray | pd.DataFrame | csr_array
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,20 @@ def of_inner_fold(
     return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
 
 
-def choose(
+def compare(
     features: Sequence[BaseEstimator],
     classifiers: Sequence[BaseEstimator],
     x: Features,
     labels: np.ndarray,
     groups: pd.Series,
     inner_folds: int,
-) -> Chosen:
-    """Compare each classifier on each features out of the inner folds, then fit the best pair to all rows.
+) -> tuple[int, int, BayesRule]:
+    """Which of the features and which of the classifiers are most accurate out of the inner folds, and the rule for their scores.
 
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
-    splits = list(StratifiedGroupKFold(inner_folds, shuffle=True, random_state=0).split(labels, labels, groups))
+    fold = stratified_group_folds(labels, groups.to_numpy(), inner_folds, seed=0)
+    splits = [(np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)) for held_out in range(inner_folds)]
     found = Parallel(n_jobs=-1)(
         delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
     )
@@ -79,8 +81,24 @@ def choose(
     best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
     prior = prior_log_odds(labels)
     rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
-    steps = [
-        ("features", clone(features[best // len(classifiers)])),
-        ("classifier", clone(classifiers[best % len(classifiers)])),
-    ]
-    return Chosen(Pipeline(steps).fit(x, labels), rule)
+    return *divmod(best, len(classifiers)), rule
+
+
+def fit_chosen(
+    features: BaseEstimator, classifier: BaseEstimator, x: Features, labels: np.ndarray, rule: BayesRule
+) -> Chosen:
+    """Both steps fitted to all rows, under a rule that inner folds found."""
+    return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
+
+
+def choose(
+    features: Sequence[BaseEstimator],
+    classifiers: Sequence[BaseEstimator],
+    x: Features,
+    labels: np.ndarray,
+    groups: pd.Series,
+    inner_folds: int,
+) -> Chosen:
+    """Compare each classifier on each features out of the inner folds (see `compare`), then fit the best pair to all rows."""
+    first, second, rule = compare(features, classifiers, x, labels, groups, inner_folds)
+    return fit_chosen(features[first], classifiers[second], x, labels, rule)

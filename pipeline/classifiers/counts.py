@@ -7,12 +7,13 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.base import BaseEstimator
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers.chosen import Chosen, compare, fit_chosen
 from pipeline.contracts import Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
@@ -51,12 +52,47 @@ def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
     )
 
 
+class Counted(TransformerMixin, BaseEstimator):
+    """What `vectorizer(ngrams, min_count)` makes of rows whose words were all counted before, shape (n, terms).
+
+    `lengths` are how many words each term is a run of, shape (terms,), and 0 for keywords. Reading texts is most of the work on
+    counts: for the inner folds they are read once.
+    """
+
+    def __init__(self, lengths: np.ndarray, ngrams: int, min_count: int) -> None:
+        self.lengths = lengths
+        self.ngrams = ngrams
+        self.min_count = min_count
+
+    def fit(self, counts: csr_array, _: object = None) -> "Counted":
+        rows = counts.getnnz(axis=0)
+        frequent = np.where(self.lengths == 0, rows > 0, rows >= self.min_count)
+        self.kept_ = np.flatnonzero(frequent & (self.lengths <= self.ngrams))
+        return self
+
+    def transform(self, counts: csr_array) -> csr_array:
+        return counts[:, self.kept_]
+
+
+def count_all(tweets: pd.DataFrame, ngrams: int, min_count: int) -> tuple[csr_array, np.ndarray]:
+    """The counts of all rows, shape (n, terms), and the `lengths` of their terms."""
+    counter = vectorizer(ngrams, min_count)
+    counts = csr_array(counter.fit_transform(features(tweets)))
+    counts.sort_indices()  # as they are in rows that a fitted vectorizer transforms: sums come out the same to the last digit
+    kinds, found = zip(*(name.split("__", 1) for name in counter.get_feature_names_out()), strict=True)
+    lengths = [(kind == "word") * (term.count(" ") + 1) for kind, term in zip(kinds, found, strict=True)]
+    return counts, np.array(lengths)
+
+
 def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
 ) -> Chosen:
     """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
-    counted = [vectorizer(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
-    return choose(counted, classifiers, features(tweets), labels, tweets["group"], params.inner_folds)
+    tried = [(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
+    counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count))
+    counted = [Counted(lengths, *each) for each in tried]
+    counter, classifier, rule = compare(counted, classifiers, counts, labels, tweets["group"], params.inner_folds)
+    return fit_chosen(vectorizer(*tried[counter]), classifiers[classifier], features(tweets), labels, rule)
 
 
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.contracts import PREPARED, InputError, Params, read_params, run, write_text, written_whole
 from pipeline.data.clean import clean, words
+from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates
 from pipeline.data.source import DataParams, read_source
 
@@ -36,11 +36,7 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, folds: int, seed: int)
         raise InputError(
             f"params.yaml: prepare.folds: {folds} is too many; the rarer label has {rarest} distinct tweets"
         )
-    fold = np.empty(len(targets), dtype="int8")
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(targets, targets, groups)):
-        fold[held_out] = number
-    return fold
+    return stratified_group_folds(targets, groups, folds, seed).astype("int8")
 
 
 def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts) -> pd.Series:
