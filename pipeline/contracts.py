@@ -5,10 +5,11 @@ Every stage depends on this file, so it stays small and free of torch and openai
 
 import hashlib
 import os
+import reprlib
 import resource
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn, TypeVar
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 PREPARED = Path("data/prepared")
 PREDICTIONS = Path("predictions")
@@ -53,7 +54,7 @@ def run(main: Callable[[], None]) -> NoReturn:
 class Params(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 def validated(model: type[Model], values: object, where: str) -> Model:
@@ -65,7 +66,7 @@ def validated(model: type[Model], values: object, where: str) -> Model:
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f" (it is {first['input']!r:.60})"
+        given = "" if first["type"] == "missing" else f" (it is {reprlib.repr(first['input']):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
 
@@ -75,7 +76,15 @@ def read_yaml(path: Path) -> object:
         return YAML(typ="safe").load(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{path}: not YAML: {at}{' '.join(str(error.problem).split())}") from None
+    except RecursionError:
+        raise InputError(f"{path}: not YAML: nested too deeply") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
@@ -95,13 +104,16 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path to write to that becomes `path` only if the block succeeds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -23,7 +23,7 @@ Conflicts = Literal["keep", "majority", "drop"]
 
 class PrepareParams(Params):
     folds: int = Field(ge=2)
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0, lt=2**32)
     near_duplicate: float = Field(gt=0, le=1)
     """Least overlap (Jaccard of words and word pairs) of two tweets that must not be split between folds."""
     conflicts: Conflicts
@@ -54,7 +54,7 @@ def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts
 def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The prepared frames (see `contracts.Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
-    cleaned = tweets["text"].map(clean)
+    cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
     keyword = tweets["keyword"].str.replace("%20", " ").str.lower()
     groups = group_near_duplicates(cleaned.map(words).tolist(), params.near_duplicate)
     tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, group=groups)

@@ -9,6 +9,7 @@ import pandera.pandas as pa
 from pandera.errors import SchemaError
 
 from pipeline.contracts import InputError, Params
+from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location")
 
@@ -37,34 +38,41 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
     where = f"{source}/{name}"
     try:
         if source.is_dir():
-            raw = (source / name).read_bytes()
-        elif zipfile.is_zipfile(source):
-            with zipfile.ZipFile(source) as archive:
-                raw = archive.read(name)
+            raw = read_file(source / name)
+        elif source.is_file() and zipfile.is_zipfile(source):
+            raw = read_zipped(source, name)
         else:
-            raise InputError(f"{source}: neither a folder nor a zip file; set data.source in params.yaml")
-    except (OSError, KeyError, zipfile.BadZipFile):
-        raise InputError(f"{where}: no such file; data.source must hold train.csv and test.csv") from None
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
-        raise InputError(f"{where}: line {line}: not UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8") from None
-    if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):
-        raise InputError(f"{where}: an HTML page, not a csv; was it downloaded without being signed in?")
-    return text, where
+            raise InputError(f"{source}: neither a folder nor a whole zip file; set data.source in params.yaml")
+    except FileNotFoundError:
+        raise InputError(f"{where}: no such file; {HOLDS}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{where}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return decode(raw, where), where
 
 
 def parse_csv(text: str, columns: dict[str, str], where: str) -> pd.DataFrame:
     """The wanted columns (ours → theirs) as strings, empty ones as "", indexed by data row (1 is the first after the header)."""
-    try:
-        frame = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{where}: not a csv: {' '.join(str(error).split())}") from None
-    if missing := [theirs for theirs in columns.values() if theirs not in frame.columns]:
-        raise InputError(f"{where}: no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}")
+    text = text.rstrip("\r\n")
+    header, rows = check_rows(text, where)
+    if not header:
+        raise InputError(f"{where}: not a csv: it is empty")
+    if missing := [theirs for theirs in columns.values() if theirs not in header]:
+        mark = next((mark for mark in (";", "\t", "|") if mark in header[0]), None)
+        hint = f"; its fields are separated by {mark!r}, and must be by commas" if mark and len(header) == 1 else ""
+        raise InputError(f"{where}: no column {', '.join(missing)}; it has {', '.join(map(shown, header))}{hint}")
+    if twice := [theirs for theirs in columns.values() if header.count(theirs) > 1]:
+        raise InputError(f"{where}: line 1: column {twice[0]} is there twice; rename or take out one of them")
+    table = io.BytesIO(text.encode())
+    frame = pd.read_csv(table, dtype=str, keep_default_na=False, skip_blank_lines=False, usecols=[*columns.values()])
+    if len(frame) != rows:
+        raise InputError(f"{where}: not a csv: {rows} rows by one reading of its quotes, {len(frame)} by another")
     frame = frame[list(columns.values())].set_axis(list(columns), axis="columns")
     return frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="row"))
+
+
+def shown(name: str) -> str:
+    """A column's name, in quotes if something about it would not be seen."""
+    return name if name.isprintable() and name == name.strip() != "" else repr(name)
 
 
 def schema(labels: list[str] | None) -> pa.DataFrameSchema:
@@ -72,10 +80,7 @@ def schema(labels: list[str] | None) -> pa.DataFrameSchema:
     columns = {
         "id": pa.Column(
             str,
-            [
-                pa.Check.str_matches(r"^-?\d{1,18}$", error="must be an integer"),
-                pa.Check(lambda ids: ~ids.duplicated(), error="is there twice"),
-            ],
+            pa.Check.str_matches(r"^-?[0-9]{1,18}\Z", error="must be an integer of at most 18 digits"),
         ),
         "text": pa.Column(str, pa.Check(lambda texts: texts.str.strip() != "", error="must not be empty")),
     }
@@ -97,8 +102,19 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.Da
         raise InputError(
             f"{where}: row {bad['index']}, column {error.schema.name}: {bad['failure_case']!r:.60} {problem}"
         ) from None
-    frame = frame.assign(id=frame["id"].astype("int64"))
+    ids = frame["id"].astype("int64")
+    if (again := ids.duplicated()).any():  # as numbers: 7 and 07 are the same
+        row = again.idxmax()
+        raise InputError(f"{where}: row {row}, column id: {frame.at[row, 'id']!r} is there twice")
+    frame = frame.assign(id=ids)
     if labels:
+        numeric = frame["target"].isin(["0", "1"])
+        if (odd := numeric != numeric.iloc[0]).any():
+            row, kinds = odd.idxmax(), ("names", "numbers") if numeric.iloc[0] else ("numbers", "names")
+            raise InputError(
+                f"{where}: row {row}, column target: {frame.at[row, 'target']!r} is one of the {kinds[0]}, "
+                f"and the rows before it hold {kinds[1]}; write all in one way"
+            )
         numbers = {"0": 0, "1": 1, labels[0]: 0, labels[1]: 1}
         frame = frame.assign(target=frame["target"].map(numbers).astype("int8"))
         if frame["target"].nunique() < 2:
@@ -120,6 +136,10 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
             frame[column] = values.str.strip().replace("", None)
         frames.append(frame.reset_index(drop=True))
     train, test = frames
-    if shared := set(train["id"]) & set(test["id"]):
-        raise InputError(f"{params.source}/test.csv: column id: {min(shared)} is also in train.csv")
+    if (shared := test["id"].isin(train["id"])).any():
+        row = int(shared.idxmax())
+        there = int((train["id"] == test["id"][row]).idxmax()) + 1
+        raise InputError(
+            f"{params.source}/test.csv: row {row + 1}, column id: {test['id'][row]} is also in train.csv (row {there})"
+        )
     return train, test

@@ -1,0 +1,136 @@
+"""A small whole project, and what a command says when it meets a case in a copy of it."""
+
+import contextlib
+import importlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import save_file
+
+from pipeline.contracts import (
+    Costs,
+    predictions_frame,
+    read_params,
+    read_prepared,
+    run,
+    write_costs,
+    write_predictions,
+)
+from pipeline.data.embeddings import embeddings_path
+from pipeline.data.prepare import main as prepare
+
+from .case import Case
+
+ROOT = Path(__file__).parents[2]
+SEED = 0
+
+
+def tweets(first: int, rows: int) -> pd.DataFrame:
+    """Tweets of which no two share a word."""
+    numbers = np.arange(first, first + rows)
+    text = [f"storm{n} flood{n} alarm{n} street{n}" for n in numbers]
+    return pd.DataFrame({"id": numbers, "keyword": "fire", "location": "Rome", "text": text, "target": numbers % 2})
+
+
+def make(folder: Path) -> None:
+    """A project as `dvc repro` leaves it: 40 train and 8 test tweets, prepared, with embeddings and two classifiers' scores."""
+    (folder / "data/sample").mkdir(parents=True)
+    for name in ("params.yaml", "prompts"):
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    tweets(1, 40).to_csv(folder / "data/sample/train.csv", index=False)
+    tweets(101, 8).drop(columns="target").to_csv(folder / "data/sample/test.csv", index=False)
+    rng = np.random.default_rng(SEED)
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        prepare()
+        prepared = read_prepared()
+        for name, school in (("some", "generative"), ("other", "discriminative")):
+            train = predictions_frame(prepared.train, "train", rng.random(40))
+            test = predictions_frame(prepared.test, "test", rng.random(8))
+            where = Path("predictions") if name == "some" else Path("blend")
+            write_predictions(name if name == "some" else "blend", [train, test], prepared, school, "refit", where)
+            write_costs(name, Costs(fit_seconds=1, predict_ms_per_tweet=1, peak_memory_mb=1))
+        Path("data/embed").mkdir()
+        vectors = {"train": rng.random((40, 4), dtype="float32"), "test": rng.random((8, 4), dtype="float32")}
+        save_file(vectors, embeddings_path("minilm"), metadata={"prepared": prepared.digest})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    stderr: str
+    changed: list[str]
+    """Paths that are not as they were, but for the store's."""
+
+    @property
+    def lines(self) -> list[str]:
+        """What the user is told, without `error: `."""
+        return [line.removeprefix("error: ") for line in self.stderr.splitlines() if line.startswith("error: ")]
+
+
+def listing(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Each path below a folder, with its kind, size and time of change; links are not followed."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        size = 0 if path.is_dir() else status.st_size
+        found[str(path.relative_to(folder))] = (status.st_mode, size, 0 if path.is_dir() else status.st_mtime_ns)
+    return found
+
+
+def meet(case: Case, template: Path, folder: Path) -> Outcome:
+    """Spoil a copy of the template and run the command there."""
+    shutil.copytree(template, folder, symlinks=True)
+    case.spoil(folder)
+    before = listing(folder)
+    store = folder / "store"
+    status, stderr = (in_a_process if case.process else in_process)(case.command.split(), folder, store)
+    after = listing(folder)
+    changed = [path for path in {**before, **after} if before.get(path) != after.get(path)]
+    return Outcome(status, stderr, [path for path in changed if path.split("/")[0] != "store"])
+
+
+def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
+    """The command's `run(main)`, as the interpreter would end it: exit status, and what is on stderr."""
+    said, environment, arguments = io.StringIO(), os.environ.copy(), sys.argv
+    try:
+        module = importlib.import_module(command[0])
+        sys.argv = command
+        os.environ["DISASTER_TWEETS_STORE"] = str(store)
+        with contextlib.chdir(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            try:
+                run(module.main)
+            except SystemExit as end:
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+                return (1 if isinstance(end.code, str) else end.code or 0), said.getvalue()
+            except Exception:  # noqa: BLE001 - this is what the interpreter does
+                traceback.print_exc()
+                return 1, said.getvalue()
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = arguments
+
+
+def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "DISASTER_TWEETS_STORE": str(store)}
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stderr
