@@ -5,6 +5,7 @@ Every stage depends on this file, so it stays small and free of torch and openai
 
 import hashlib
 import os
+import platform
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+
+from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
 PREPARED = Path("data/prepared")
 PREDICTIONS = Path("predictions")
@@ -35,15 +39,21 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input is at fault."""
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault."""
     try:
-        main()
+        end_with_dvc()
+        with alone(stage_name(main)):
+            main()
     except InputError as error:
         sys.exit(f"error: {error}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (line := exhausted(error)) is None:
+            raise
+        sys.exit(f"error: {line}")
     sys.exit(0)
 
 
@@ -94,9 +104,13 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` only if the block succeeds."""
+    """A path to write to that becomes `path` only if the block succeeds. What a killed process left of it is cleared."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    begun = f".{path.name}.{platform.node()}."
+    for other in path.parent.iterdir():
+        if other.name.startswith(begun) and not psutil.pid_exists(int(other.name.split(".")[-2])):
+            other.unlink(missing_ok=True)
+    partial = path.with_name(f"{begun}{os.getpid()}.partial")
     try:
         yield partial
         partial.replace(path)
