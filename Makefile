@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro study notebooks test check format readme lock clean
+.PHONY: help install repro study notebooks test soak check format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,7 +24,8 @@ $(INSTALLED): $(REQUIREMENTS)
 	@touch $@
 
 repro: install ## raw tweets to submission/submission.csv and the comparison table
-	PATH="$(abspath $(BIN)):$$PATH" $(DVC) repro
+	$(BIN)/python -m pipeline.mend
+	PATH="$(abspath $(BIN)):$$PATH" $(DVC) --wait-for-lock repro
 	@cat evaluate/table.md
 
 readme: install ## put the last comparison into README.md
@@ -40,6 +41,9 @@ notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 
 test: install ## all tests
 	$(PYTEST)
+
+soak: install ## half an hour of kill -9, full disks and little memory (OPTIONS=--quick: minutes)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
 
 check: install ## lint, format, types, tests
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ Every stage depends on this file, so it stays small and free of torch and openai
 
 import hashlib
 import os
+import platform
 import reprlib
 import resource
 import sys
@@ -16,9 +17,12 @@ from typing import Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
+import psutil
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
 PREPARED = Path("data/prepared")
 PREDICTIONS = Path("predictions")
@@ -36,15 +40,21 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input is at fault."""
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault."""
     try:
-        main()
+        end_with_dvc()
+        with alone(stage_name(main)):
+            main()
     except InputError as error:
         sys.exit(f"error: {error}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (line := exhausted(error)) is None:
+            raise
+        sys.exit(f"error: {line}")
     sys.exit(0)
 
 
@@ -103,14 +113,18 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` only if the block succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """A path to write to that becomes `path` only if the block succeeds. What a killed process left of it is cleared."""
+    begun = f".{path.name}.{platform.node()}."
+    partial = path.with_name(f"{begun}{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.iterdir():
+            if other.name.startswith(begun) and not psutil.pid_exists(int(other.name.split(".")[-2])):
+                other.unlink(missing_ok=True)
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise InputError(exhausted(error) or f"{path}: cannot be written: {error.strerror or error}") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)

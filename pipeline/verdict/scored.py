@@ -68,7 +68,7 @@ def declared_outputs() -> set[Path] | None:
 
 
 def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
-    """All declared predictions made from these prepared tweets, and a line on each file that was left out.
+    """All declared predictions made from these prepared tweets, and lines on the files that were left out or are not there.
 
     DVC leaves the outputs of entries that were taken out of a list where they are: those do not compete.
     """
@@ -81,6 +81,9 @@ def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[li
             found.append(read_predictions(path, prepared))
         except InputError as error:
             left_out.append(f"left out {error}")
+    expected = {path for path in declared or () if path.parent == folder.absolute() and path.suffix == ".parquet"}
+    if missing := sorted(path.stem for path in expected if not path.exists()):
+        left_out.append(f"not compared, for want of predictions: {', '.join(missing)} (failed or not run; `dvc repro`)")
     if not found:
         raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")
     return found, left_out
