@@ -1,0 +1,1 @@
+"""What goes to Kaggle and comes from it: commands, none of them a stage of dvc.yaml."""
