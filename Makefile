@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro study notebooks test soak check format readme lock clean
+.PHONY: help install repro pull study notebooks test soak check audit format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -27,6 +27,10 @@ repro: install ## raw tweets to submission/submission.csv and the comparison tab
 	$(BIN)/python -m pipeline.mend
 	PATH="$(abspath $(BIN)):$$PATH" $(DVC) --wait-for-lock repro
 	@cat evaluate/table.md
+
+pull: install ## results from the DVC remote, and the store of LLM answers made anew from their transcripts
+	$(DVC) pull
+	$(BIN)/python -m pipeline.llm.answer_store rebuild
 
 readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table
@@ -64,4 +68,4 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 
 clean: ## all that dvc repro made
 	rm -rf data/embed data/prepared predictions costs models training release transcripts learning_curve notebooks/html
-	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report
+	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report manifest

@@ -6,19 +6,22 @@ Every stage depends on this file, so it stays small and free of torch and openai
 import hashlib
 import os
 import platform
+import re
 import reprlib
 import resource
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn, TypeVar
+from types import TracebackType
+from typing import Annotated, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
 import psutil
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -40,13 +43,17 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault."""
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
+
+    Neither that line nor a traceback shows what is secret.
+    """
+    sys.excepthook = show_redacted
     try:
         end_with_dvc()
         with alone(stage_name(main)):
             main()
     except InputError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {redacted(str(error))}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
@@ -58,6 +65,23 @@ def run(main: Callable[[], None]) -> NoReturn:
     sys.exit(0)
 
 
+def redacted(text: str) -> str:
+    """The text without users and passwords of addresses, without their queries, and without secrets of the environment.
+
+    Those are the values of variables whose names speak of a key, a token, a secret or a password.
+    """
+    text = re.sub(r"(?<=://)[^/\s@'\"]+@", "***@", text)
+    text = re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text)
+    for name, value in os.environ.items():
+        if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return text
+
+
+def show_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
 # --- params -----------------------------------------------------------------------------------------------------------
 
 
@@ -65,6 +89,24 @@ class Params(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def stays(path: str) -> str:
+    """A path of params, unless it is relative and leads out of the project; for pydantic, so it raises `ValueError`."""
+    if Path(os.path.normpath(path)).parts[:1] == ("..",):
+        raise ValueError("leads out of the project; give an absolute path to a place outside of it")
+    return path
+
+
+ProjectPath = Annotated[str, AfterValidator(stays)]
+"""A file or folder that params name: inside of the project, or an absolute path."""
+
+
+def plain_name(name: str) -> str:
+    """A name of params that becomes part of a command and of file names, unless there is more in it than a name has."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"{name!r:.60}: not a name; names are made of letters, digits, _ and -")
+    return name
 
 
 def validated(model: type[Model], values: object, where: str) -> Model:
@@ -76,7 +118,7 @@ def validated(model: type[Model], values: object, where: str) -> Model:
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f" (it is {reprlib.repr(first['input']):.60})"
+        given = "" if first["type"] == "missing" else f" (it is {redacted(reprlib.repr(first['input'])):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
 

@@ -39,7 +39,7 @@ from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group
 from pipeline.classifiers.training import History, Network, training_seed
-from pipeline.contracts import read_params, read_prepared, run
+from pipeline.contracts import plain_name, read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype
 
 ANY_CLASS = "tweet"
@@ -215,7 +215,7 @@ def trainer(preset: str) -> Trainer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of class_lm in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
     preset = parser.parse_args().preset
     name = f"class_lm_{preset}"
     params = read_params(f"class_lm.{preset}", ClassLmParams)

@@ -28,8 +28,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from pipeline.contracts import InputError
-from pipeline.packaged import locate
+from pipeline.packaged import locate, unloadable
 
 # Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
 # config beside a GGUF file.
@@ -64,14 +63,16 @@ def pretrained(
     """
     try:
         path, how = source(base_model)
-        config = AutoConfig.from_pretrained(path, **how, **config_changes)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **how, **config_changes)
         set_dropout(config, dropout)
         tokenizer = load_tokenizer(path, config, **how)
         if how:  # full weights, whatever kernels there are for packed ones: adapters are trained on top of them
             how["quantization_config"] = GgufConfig(dequantize=True)
-        model = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, **how)
+        else:
+            how["use_safetensors"] = True
+        model = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, trust_remote_code=False, **how)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise InputError(f"base_model {base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}") from None
+        raise unloadable(f"base_model {base_model}", error) from None
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
     return model, tokenizer
 
@@ -100,7 +101,7 @@ def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
 
 def load_tokenizer(path: str, config: PretrainedConfig, **how: str) -> PreTrainedTokenizerBase:
     """The tokenizer, with a padding token (decoders have none) and, for BERTweet, its own normalisation of tweets."""
-    tokenizer = AutoTokenizer.from_pretrained(path, **how)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **how)
     if isinstance(tokenizer, BertweetTokenizer):
         tokenizer.normalization = True
     if tokenizer.pad_token is None:

@@ -29,7 +29,7 @@ from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
-from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.contracts import InputError, plain_name, read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype, processes
 
 
@@ -182,7 +182,7 @@ def trainer(preset: str) -> Trainer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of lora in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     preset = parser.parse_args().preset
     name = f"lora_{preset}"
     params = read_params(f"lora.{preset}", LoraParams)

@@ -21,7 +21,7 @@ from pipeline.classifiers import encoder, lora
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import training_seed
-from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
+from pipeline.contracts import InputError, Prepared, plain_name, read_params, read_prepared, run
 from pipeline.data.source import DataParams
 from pipeline.packaged import PREFIX, locate
 
@@ -164,8 +164,10 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
 
 def classify(folder: Path, params: LoraParams, tweets: pd.DataFrame, positive: str) -> np.ndarray:
     """Scores of shape (n,) from `pipeline("text-classification")`, as a user of the release would get them."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    classifier = transformers.pipeline("text-classification", model=str(folder), tokenizer=tokenizer, top_k=None)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    classifier = transformers.pipeline(
+        "text-classification", model=str(folder), tokenizer=tokenizer, top_k=None, trust_remote_code=False
+    )
     *before, text = (tweets[name].fillna("").tolist() for name in params.inputs)
     texts = [
         {"text": ", ".join(filter(None, values[:-1])), "text_pair": values[-1]} if before else {"text": values[-1]}
@@ -181,7 +183,7 @@ def classify(folder: Path, params: LoraParams, tweets: pd.DataFrame, positive: s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of lora in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     parser.add_argument("--base", help="the base model's id on the hub, if base_model does not say it")
     given = parser.parse_args()
     name = f"lora_{given.preset}"

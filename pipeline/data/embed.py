@@ -15,9 +15,10 @@ from safetensors.numpy import save_file
 
 from pipeline.contracts import (
     Costs,
-    InputError,
     Params,
+    ProjectPath,
     peak_memory_mb,
+    plain_name,
     read_params,
     read_prepared,
     run,
@@ -25,11 +26,11 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.data.embeddings import embeddings_path
-from pipeline.packaged import locate
+from pipeline.packaged import locate, unloadable
 
 
 class EmbedParams(Params):
-    base_model: str
+    base_model: ProjectPath
     """An encoder for sentence-transformers: a hub id, a folder, or `package:NAME/PATH`."""
     batch_size: int = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -41,12 +42,13 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
 
     try:
         encoder = SentenceTransformer(
-            locate(params.base_model), device=None if params.device == "auto" else params.device
+            locate(params.base_model),
+            device=None if params.device == "auto" else params.device,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"base_model {params.base_model}: cannot be loaded: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise unloadable(f"base_model {params.base_model}", error) from None
     found: np.ndarray = encoder.encode(
         texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
     )
@@ -55,7 +57,7 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", help="a key of embed in params.yaml")
+    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
     encoder = parser.parse_args().encoder
     params = read_params(f"embed.{encoder}", EmbedParams)
     prepared = read_prepared()

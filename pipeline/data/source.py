@@ -8,7 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
 
-from pipeline.contracts import InputError, Params
+from pipeline.contracts import InputError, Params, ProjectPath
 from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location")
@@ -27,7 +27,7 @@ class Columns(Params):
 class DataParams(Params):
     """Where the tweets come from and what their columns and labels are called."""
 
-    source: str
+    source: ProjectPath
     columns: Columns
     labels: list[str]
     """Names of target 0 and target 1; the csv may hold the numbers or the names."""

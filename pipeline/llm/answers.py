@@ -68,6 +68,8 @@ class AnswerStore:
             "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
             "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
         )
+        # So that a model's answers are found where its file, which tells its identity, is not.
+        self._run("CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL)")
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
@@ -104,6 +106,14 @@ class AnswerStore:
         )
         for key, model, request, answer, created in rows:
             yield Stored(key, model, json.loads(request), Answer.model_validate_json(answer), created)
+
+    def name(self, identity: str, model: str) -> None:
+        """Note what the model of this identity is called; of several of one name, the last noted is the first found."""
+        self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
+
+    def names(self) -> dict[str, str]:
+        """What models are called, by their identities, the last noted first."""
+        return dict(self._run("SELECT identity, model FROM models ORDER BY rowid DESC").fetchall())
 
     def count(self) -> int:
         return int(self._run("SELECT count(*) FROM answers").fetchone()[0])

@@ -71,6 +71,7 @@ class Asker:
 
     def __init__(self, endpoint: Endpoint, store: AnswerStore, params: PromptParams, name: str) -> None:
         self.endpoint, self.store, self.params, self.name = endpoint, store, params, name
+        store.name(endpoint.identity, endpoint.model)
         self.budget = Budget(params.price_per_million_tokens, params.limits)
         self.used: dict[str, tuple[Request, Answer]] = {}
         """All answers that were asked for, by their keys, and what they answer."""

@@ -132,7 +132,7 @@ def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, nam
         from pipeline.llm.channel import LocalScorer  # noqa: PLC0415 - only this mode needs torch
 
         return LocalScorer(store, params, name)
-    return Asker(endpoint(params), store, params, name)
+    return Asker(endpoint(params, store), store, params, name)
 
 
 def embeddings_for(prompt: PromptFile, prepared: Prepared, params: PromptParams) -> Embeddings | None:

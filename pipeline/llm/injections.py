@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.contracts import InputError, plain_name, read_params, read_prepared, run
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.ask import Asker
 from pipeline.llm.capabilities import choose_mode
@@ -134,7 +134,7 @@ async def flips(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompts", nargs="+", help="files of prompts/, without .yaml")
+    parser.add_argument("prompts", type=plain_name, nargs="+", help="files of prompts/, without .yaml")
     parser.add_argument("--tweets", type=int, default=20)
     given = parser.parse_args()
     params, prepared = read_params("prompt", PromptParams), read_prepared()

@@ -23,6 +23,7 @@ from pipeline.contracts import (
     InputError,
     LlmCosts,
     peak_memory_mb,
+    plain_name,
     predictions_frame,
     read_params,
     read_prepared,
@@ -48,7 +49,8 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
 
     def line(pairs: list[tuple[Request, Answer]], **what: object) -> str:
         asked = [{"request": request, "answer": answer.model_dump(exclude_defaults=True)} for request, answer in pairs]
-        return json.dumps({**what, "identity": asker.endpoint.identity, "asked": asked}, ensure_ascii=False) + "\n"
+        by = {"identity": asker.endpoint.identity, "model": asker.endpoint.model}
+        return json.dumps({**what, **by, "asked": asked}, ensure_ascii=False) + "\n"
 
     for key, pair in asker.used.items():
         if key not in about_tweets and key not in asker.not_kept:
@@ -94,7 +96,7 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompt", help="a file of prompts/, without .yaml")
+    parser.add_argument("prompt", type=plain_name, help="a file of prompts/, without .yaml")
     which = parser.parse_args().prompt
     name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
     prompt, params = read_prompt(path), read_params("prompt", PromptParams)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import Prepared, read_params, read_prepared, run
+from pipeline.contracts import Prepared, plain_name, read_params, read_prepared, run
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.classify import classify, contexts, embeddings_for, open_asker, rows_to_ask
 from pipeline.llm.params import PromptParams
@@ -66,7 +66,7 @@ def measured(rows: pd.DataFrame, scores: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompts", nargs="+", help="files of prompts/, without .yaml")
+    parser.add_argument("prompts", type=plain_name, nargs="+", help="files of prompts/, without .yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fixed examples")
     parser.add_argument("--rows", type=int, default=200, help="how many train tweets, as prompt.train_rows draws them")
     given = parser.parse_args()

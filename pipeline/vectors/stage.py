@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, School, read_costs, read_params, read_prepared
+from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.vectors.space import with_vectors
@@ -49,7 +49,7 @@ def classify_vectors(
 ) -> None:
     """Score all tweets by `family` on the embeddings of the encoder that the command line names."""
     parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family}.")
-    parser.add_argument("encoder", help="a key of embed in params.yaml")
+    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
     encoder = parser.parse_args().encoder
     own = trainer(encoder)
     prepared = own.with_inputs(read_prepared())

@@ -15,10 +15,11 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from pipeline.contracts import PREPARED, Params, read_params, read_prepared, run, write_text
+from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
 from pipeline.page.parts import Section
-from pipeline.page.provenance import commit, provenance
+from pipeline.page.provenance import provenance
 from pipeline.page.results import Tables, read_results
 from pipeline.page.sentences import verdict
 from pipeline.page.summary import summary
