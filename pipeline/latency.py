@@ -12,9 +12,9 @@ from pipeline.contracts import Costs
 TIMED = 50
 """Tweets that are scored one at a time, at most."""
 SECONDS = 1.0
-"""After which no further tweet is scored alone, and about what the scoring of many takes."""
+"""After which no further tweet is scored alone; and four times of what the scoring of many must take to be trusted."""
 FEWEST, MOST = 8, 2048
-"""Tweets that are scored alone, however slow it is; and that are scored at once, however fast."""
+"""Tweets that are scored alone, and at once, however slow it is; and that are scored at once, however fast."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,15 @@ def timed(score: Callable[[pd.DataFrame], np.ndarray], tweets: pd.DataFrame) -> 
         ms.append(1000 * (time.perf_counter() - start))
         if sum(ms) > 1000 * SECONDS and len(ms) >= FEWEST:
             break
-    many = drawn.head(int(np.clip(1000 * SECONDS / np.median(ms), FEWEST, MOST)))
-    start = time.perf_counter()
-    scores = score(many)
-    seconds = time.perf_counter() - start
+    size, most = FEWEST, min(MOST, len(drawn))
+    while True:
+        many = drawn.head(size)
+        start = time.perf_counter()
+        scores = score(many)
+        seconds = time.perf_counter() - start
+        if seconds > SECONDS / 4 or size >= most:
+            break
+        size *= 4  # too few to tell what a call costs from what a tweet does
     return Latency(np.array(ms), len(many) / seconds), pd.Series(list(scores), many.index)
 
 

@@ -5,6 +5,7 @@ with a file is an `InputError`, and no object is made of a file before each type
 """
 
 import json
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,12 @@ A class of one's own that models are made of is named here, by the module that i
 stage's, whose classes are those of `__main__` when it runs.
 """
 
+UNREADABLE = (
+    OSError, BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError,
+    ValueError, TypeError, AttributeError, ImportError, RuntimeError,
+)  # fmt: skip
+"""What skops, zipfile and numpy raise at files that are damaged or made up."""
+
 Kind = TypeVar("Kind")
 
 
@@ -50,9 +57,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro` to make the model anew") from None
-    except (
-        OSError, BadZipFile, zlib.error, EOFError, LookupError, ValueError, TypeError, AttributeError, ImportError, RuntimeError
-    ) as error:  # fmt: skip
+    except UNREADABLE as error:
         raise InputError(f"{path}: not a model's file: {' '.join(str(error).split())[:200]}") from None
 
 

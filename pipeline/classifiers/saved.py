@@ -151,17 +151,22 @@ def read_classifier(name: str, folder: Path = MODELS) -> Classifier:
         raise InputError(
             f"{own}: trained with other params than params.yaml has now ({changed}); run `dvc repro` to train it anew"
         )
-    of_part = [load_part(trainer, own / part) for part in description.parts]
+    return opened(name, own, trainer, description.parts)
+
+
+def opened(name: str, folder: Path, trainer: Trainer, parts: list[str]) -> Classifier:
+    """The classifier whose models are in these parts of a folder."""
+    of_part = [load_part(trainer, folder / part) for part in parts]
 
     def score(tweets: pd.DataFrame) -> np.ndarray:
         try:
             scores = np.stack([score_part(trainer, models, tweets) for models in of_part])
         except (ValueError, LookupError) as error:
-            raise InputError(f"{own}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
+            raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
         finally:
             trainer.forget()
         if not ((scores >= 0) & (scores <= 1)).all():
-            raise InputError(f"{own}: its scores are no probabilities; run `dvc repro` to train it anew")
+            raise InputError(f"{folder}: its scores are no probabilities; run `dvc repro` to train it anew")
         return mean_log_odds(scores)
 
     return Classifier(name, sum(map(len, of_part)), trainer.read_new, score)

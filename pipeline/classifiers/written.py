@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.classifiers.cross_fit import REFIT, CrossFit, Kept, part
-from pipeline.classifiers.saved import Origin, read_classifier, write_description
+from pipeline.classifiers.cross_fit import MODELS, REFIT, CrossFit, Kept, part
+from pipeline.classifiers.saved import Classifier, Origin, opened, write_description
 from pipeline.contracts import (
     Costs,
     InputError,
@@ -21,18 +21,18 @@ TOLERANCE = 0.05
 """Of a saved model's scores: rounded weights and other batches differ by less, a part that was not saved by more."""
 
 
-def timed_saved(name: str, test: pd.DataFrame, expected: np.ndarray) -> Latency:
-    """How fast the saved classifier scores test tweets that have what it reads.
+def timed_saved(saved: Classifier, test: pd.DataFrame, expected: np.ndarray) -> Latency:
+    """How fast a saved classifier scores test tweets that have what it reads.
 
     It is refused if it scores them otherwise than `expected`, shape (n,).
     """
     test = test.reset_index(drop=True)
-    latency, scores = timed(read_classifier(name).score, test)
+    latency, scores = timed(saved.score, test)
     apart = (scores - expected[scores.index]).abs()
     if apart.max() > TOLERANCE:
         worst = test["id"].iloc[apart.idxmax()]
         raise InputError(
-            f"models/{name}: read back, it scores tweet {worst} otherwise, by {apart.max():.2g}: not all of it was saved"
+            f"models/{saved.name}: read back, it scores tweet {worst} otherwise, by {apart.max():.2g}: not all of it was saved"
         )
     return latency
 
@@ -66,7 +66,9 @@ def write_cross_fit(
     )
     if origin and origin.trainer.load and fitted.test_rows != "none":
         folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
-        write_description(name, origin, fitted.test_rows, list(map(part, folds)), prepared.digest)
+        parts = list(map(part, folds))
+        write_description(name, origin, fitted.test_rows, parts, prepared.digest)
         if alone and len(prepared.test):
-            costs = with_latency(costs, timed_saved(name, prepared.test, fitted.test), to_read)
+            saved = opened(name, MODELS / name, origin.trainer, parts)
+            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test), to_read)
     write_costs(name, costs)
