@@ -327,7 +327,8 @@ class LlmCosts(BaseModel):
 class Costs(BaseModel):
     """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it.
 
-    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches.
+    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches. The last three
+    are of new tweets, from their text on, through all the models that score them.
     """
 
     fit_seconds: float
@@ -336,6 +337,11 @@ class Costs(BaseModel):
     trainable_parameters: int | None = None
     total_parameters: int | None = None
     llm: LlmCosts | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    """Of one tweet alone: half, and 95 %, of the tweets take no longer."""
+    tweets_per_second: float | None = None
+    """Of many at once."""
 
 
 def peak_memory_mb() -> float:

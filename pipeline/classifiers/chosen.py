@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.model_files import check_width, read_estimator, read_rule, write_estimator, write_rule
 from pipeline.data.folds import stratified_group_folds
 
 Features = np.ndarray | pd.DataFrame | csr_array
@@ -102,3 +104,18 @@ def choose(
     """Compare each classifier on each features out of the inner folds (see `compare`), then fit the best pair to all rows."""
     first, second, rule = compare(features, classifiers, x, labels, groups, inner_folds)
     return fit_chosen(features[first], classifiers[second], x, labels, rule)
+
+
+def save(model: Chosen, folder: Path) -> None:
+    """Keep the classifier and the rule; the features are kept by whoever chose them."""
+    write_estimator(folder / "classifier.skops", model.pipeline["classifier"])
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Chosen:
+    """What `save` kept, on fitted features, of which there are `width` if that is known."""
+    path = folder / "classifier.skops"
+    classifier = read_estimator(path, ClassifierMixin)
+    if width is not None:
+        check_width(path, classifier, width)
+    return Chosen(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))

@@ -6,14 +6,16 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import Pipeline
 
+from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, compare, fit_chosen
+from pipeline.classifiers.model_files import read_json, reading, write_json
 from pipeline.contracts import Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
@@ -104,6 +106,39 @@ def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
     names: np.ndarray = pipeline["features"].get_feature_names_out()
     return names
+
+
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str] = Field(min_length=1)
+
+
+def save(model: Chosen, folder: Path) -> None:
+    """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
+    words, keywords = (model.pipeline["features"].named_transformers_[kind] for kind in ("word", "keyword"))
+    vocabulary = Vocabulary(
+        ngrams=words.ngram_range[1],
+        words=words.get_feature_names_out().tolist(),
+        keywords=keywords.get_feature_names_out().tolist(),
+    )
+    write_json(folder / "vocabulary.json", vocabulary)
+    chosen.save(model, folder)
+
+
+def load(folder: Path) -> Chosen:
+    """What `save` kept."""
+    path = folder / "vocabulary.json"
+    vocabulary = read_json(path, Vocabulary)
+    counter = vectorizer(vocabulary.ngrams, 1)
+    counter.set_params(word__vocabulary=vocabulary.words, keyword__vocabulary=vocabulary.keywords)
+    with reading(path):
+        counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+    return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

@@ -1,8 +1,10 @@
 """Score every train row by a model that never saw its group, and every test row by the average of those models."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,19 +12,13 @@ import pandas as pd
 from scipy.special import expit, logit
 from tqdm import tqdm
 
-from pipeline.contracts import (
-    Costs,
-    Prepared,
-    School,
-    TestRows,
-    peak_memory_mb,
-    predictions_frame,
-    write_costs,
-    write_predictions,
-)
+from pipeline.contracts import Prepared, TestRows
 
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
+
+MODELS = Path("models")
+"""A folder for each trained classifier, in it one for each model that scored the test rows: `part` says which."""
 
 
 class Trainer(NamedTuple):
@@ -41,6 +37,12 @@ class Trainer(NamedTuple):
     """Adds the same to tweets that are not among the prepared ones."""
     semi_supervised: bool = False
     """Whether it learns from rows without a label too: their label is -1."""
+    save: Callable[[Any, Path], None] | None = None
+    """Writes a model into a folder, without pickle; None if the family keeps none."""
+    load: Callable[[Path], Any] | None = None
+    """The model that `save` wrote; what is wrong with its files is an `InputError`."""
+    forget: Callable[[], None] = lambda: None
+    """Lets go of what `predict` remembers of tweets that it has read."""
 
     def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""
@@ -49,6 +51,11 @@ class Trainer(NamedTuple):
 
 REFIT = -1
 """The fold of the model that learns from all train rows: none is held out."""
+
+
+def part(fold: int) -> str:
+    """The folder of a fold's model inside that of its classifier."""
+    return "refit" if fold == REFIT else f"fold-{fold}"
 
 
 @dataclass(frozen=True)
@@ -87,11 +94,15 @@ def cross_fit(
     keep: Callable[[Fitted], Kept],
     *,
     refit: bool = False,
+    save: Callable[[Fitted, Path], None] | None = None,
 ) -> CrossFit[Kept]:
     """Fit one model per fold by `fit(fold, tweets, labels)`, let it score the fold's rows and all test rows, `keep` a part.
 
-    With `refit` the test rows are scored by one model more, fitted on all train rows as fold -1.
+    With `refit` the test rows are scored by one model more, fitted on all train rows as fold -1. Those that score
+    the test rows are written by `save` into `models/<name>/`, which is emptied before.
     """
+    if save:
+        shutil.rmtree(MODELS / name, ignore_errors=True)
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
     out_of_fold, on_test = np.full(len(train), np.nan), []
@@ -106,6 +117,8 @@ def cross_fit(
         if not refit or fold == REFIT:
             on_test.append(predict(model, test))
         predicting += time.perf_counter() - fitted
+        if save and (fold == REFIT or not refit):
+            save(model, MODELS / name / part(fold))
         kept.append(keep(model))
     scored = len(train) + len(on_test) * len(test)
     return CrossFit(
@@ -115,23 +128,4 @@ def cross_fit(
         kept,
         fitting,
         1000 * predicting / scored,
-    )
-
-
-def write_cross_fit(
-    name: str, school: School, prepared: Prepared, fitted: CrossFit[Kept], *, trainable: int, total: int
-) -> None:
-    """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model."""
-    train = predictions_frame(prepared.train, "train", fitted.train)
-    test = predictions_frame(prepared.test, "test", fitted.test)
-    write_predictions(name, [train, test], prepared, school, fitted.test_rows)
-    write_costs(
-        name,
-        Costs(
-            fit_seconds=fitted.fit_seconds,
-            predict_ms_per_tweet=fitted.predict_ms_per_tweet,
-            peak_memory_mb=peak_memory_mb(),
-            trainable_parameters=trainable,
-            total_parameters=total,
-        ),
     )

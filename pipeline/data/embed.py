@@ -7,7 +7,8 @@ run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
 
 import argparse
 import time
-from typing import Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -26,7 +27,11 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.data.embeddings import embeddings_path
+from pipeline.latency import timed, with_latency
 from pipeline.packaged import locate, unloadable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class EmbedParams(Params):
@@ -36,12 +41,13 @@ class EmbedParams(Params):
     device: Literal["auto", "cpu", "cuda", "mps"]
 
 
-def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
-    """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
+@lru_cache(maxsize=4)
+def load_encoder(params: EmbedParams) -> "SentenceTransformer":
+    """The encoder, loaded once for all that is to be embedded."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - who only reads embeddings needs no torch
 
     try:
-        encoder = SentenceTransformer(
+        return SentenceTransformer(
             locate(params.base_model),
             device=None if params.device == "auto" else params.device,
             trust_remote_code=False,
@@ -49,8 +55,16 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise unloadable(f"base_model {params.base_model}", error) from None
-    found: np.ndarray = encoder.encode(
-        texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
+
+
+def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
+    """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
+    found: np.ndarray = load_encoder(params).encode(
+        texts,
+        batch_size=params.batch_size,
+        normalize_embeddings=True,
+        show_progress_bar=len(texts) > params.batch_size,
+        convert_to_numpy=True,
     )
     return found
 
@@ -73,7 +87,10 @@ def main() -> None:
             metadata={"prepared": prepared.digest, "base_model": params.base_model},
         )
     ms = 1000 * seconds / len(texts)
-    write_costs(f"embed_{encoder}", Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb()))
+    costs = Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb())
+    tweets = prepared.test if len(prepared.test) else prepared.train
+    latency, _ = timed(lambda part: embed(part["text"].tolist(), params), tweets)
+    write_costs(f"embed_{encoder}", with_latency(costs, latency))
     print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
 
 

@@ -66,14 +66,29 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
         )
 
 
+def latencies(answers: list[list[Answer]]) -> tuple[float | None, float | None]:
+    """Milliseconds that the requests about one tweet took, one after the other: those of half, and of 95 %, of the tweets.
+
+    None where no time was kept, or where a batch answered: then they waited for each other.
+    """
+    if any(answer.batch or not answer.seconds for of_tweet in answers for answer in of_tweet) or not answers:
+        return None, None
+    ms = [1000 * sum(answer.seconds for answer in of_tweet) for of_tweet in answers]
+    p50, p95 = np.percentile(ms, [50, 95]).tolist()
+    return p50, p95
+
+
 def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
     """What the answers took, each counted once."""
     answers = [answer for _, answer in asker.used.values()]
     seconds = sum(answer.seconds for answer in answers)
+    p50, p95 = latencies(found.answers)
     return Costs(
         fit_seconds=0,
         predict_ms_per_tweet=1000 * seconds / len({json.dumps(asked) for asked in found.asked}),
         peak_memory_mb=peak_memory_mb(),
+        latency_ms_p50=p50,
+        latency_ms_p95=p95,
         llm=LlmCosts(
             model=asker.endpoint.model,
             endpoint=asker.endpoint.kind,

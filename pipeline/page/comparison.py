@@ -118,6 +118,9 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
     titles = {
         "fit_seconds": "Fit, s",
         "predict_ms_per_tweet": "ms a tweet",
+        "latency_ms_p50": "Latency p50, ms",
+        "latency_ms_p95": "Latency p95, ms",
+        "tweets_per_second": "Tweets a second",
         "peak_memory_mb": "Peak memory, MB",
         "trainable_parameters": "Trained parameters",
         "total_parameters": "All parameters",

@@ -3,14 +3,16 @@
 import argparse
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
+from pipeline.classifiers.cross_fit import Trainer, cross_fit
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_path, read_embeddings
@@ -29,18 +31,23 @@ def on_vectors(
     fit: Callable[[pd.DataFrame, np.ndarray, int], Any],
     predict: Callable[[Any, pd.DataFrame], np.ndarray],
     *,
+    save: Callable[[Any, Path], None],
+    load: Callable[[Path], Any],
     semi_supervised: bool = False,
 ) -> Trainer:
     """How a family is fitted to the embeddings of an encoder."""
     embed_params = read_params(f"embed.{encoder}", EmbedParams)
-    digest = hashlib.sha256(embeddings_path(encoder).read_bytes()).hexdigest()
+    path = embeddings_path(encoder)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None  # new tweets need none
     return Trainer(
         fit,
         predict,
-        {"params": params.model_dump(), "embeddings": digest},
+        {"params": params.model_dump(), "embed": embed_params.model_dump(), "embeddings": digest},
         lambda prepared: with_vectors(prepared, read_embeddings(prepared, encoder)),
         lambda tweets: tweets.assign(vector=list(embed_new(tuple(tweets["text"]), embed_params))),
         semi_supervised,
+        save,
+        load,
     )
 
 
@@ -54,8 +61,14 @@ def classify_vectors(
     own = trainer(encoder)
     prepared = own.with_inputs(read_prepared())
     name = f"{family}_{encoder}"
-    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters)
-    # a tweet must be embedded before it can be classified
-    to_embed = read_costs(f"embed_{encoder}").predict_ms_per_tweet
-    fitted = replace(fitted, predict_ms_per_tweet=fitted.predict_ms_per_tweet + to_embed)
-    write_cross_fit(name, school, prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))
+    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters, save=own.save)
+    write_cross_fit(
+        name,
+        school,
+        prepared,
+        fitted,
+        trainable=max(fitted.kept),
+        total=max(fitted.kept),
+        origin=Origin(f"vectors.{family}", encoder, own),
+        to_read=read_costs(f"embed_{encoder}"),  # a tweet must be embedded before it can be classified
+    )

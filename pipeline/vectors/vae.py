@@ -21,7 +21,18 @@ from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import (
+    DescentParams,
+    Fitted,
+    both_classes,
+    draw,
+    fit_density,
+    load,
+    mlp,
+    one_hot,
+    predict,
+    save,
+)
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -95,7 +106,14 @@ def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.vae", VaeParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(Vae, folder, params),
+    )
 
 
 def main() -> None:

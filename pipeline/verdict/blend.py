@@ -20,6 +20,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.contracts import (
+    Costs,
     InputError,
     Predictions,
     predictions_frame,
@@ -118,6 +119,18 @@ def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame
     )
 
 
+def costs_of(members: list[Costs]) -> dict[str, float | None]:
+    """What a tweet costs that goes through all of these one after the other: their costs added up.
+
+    A latency is None where one of them was not measured; a sum of percentiles is about the percentile of the sum.
+    """
+    found: dict[str, float | None] = {"ms_per_tweet": sum(one.predict_ms_per_tweet for one in members)}
+    for name in ("latency_ms_p50", "latency_ms_p95"):
+        known = [ms for one in members if (ms := getattr(one, name)) is not None]
+        found[name] = sum(known) if len(known) == len(members) else None
+    return found
+
+
 def main() -> None:
     params, prepared = read_params("blend", BlendParams), read_prepared()
     classifiers, left_out = read_all(prepared)
@@ -137,7 +150,7 @@ def main() -> None:
         progress.update()
     table = weights_table(list(singles), weights)
     asked = [name for name, weight in zip(singles, weights[ALL_ROWS].weights, strict=True) if weight > 0]
-    found["ms_per_tweet"] = sum(read_costs(name).predict_ms_per_tweet for name in asked)
+    found |= costs_of([read_costs(name) for name in asked])
     frames = [
         predictions_frame(prepared.train, "train", expit(blended)),
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
