@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro study notebooks test check format readme lock clean
+.PHONY: help install repro predict study notebooks test check format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -26,6 +26,13 @@ $(INSTALLED): $(REQUIREMENTS)
 repro: install ## raw tweets to submission/submission.csv and the comparison table
 	PATH="$(abspath $(BIN)):$$PATH" $(DVC) repro
 	@cat evaluate/table.md
+
+INPUT  ?= -
+OUTPUT ?= -
+
+predict: install ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
+		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
 readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table

@@ -83,7 +83,7 @@ def contexts(
 ) -> tuple[list[list[Example]], np.ndarray, int]:
     """What may be learnt from labels before each tweet is seen: its examples, P(target = 1), and how many labels that took.
 
-    All comes from the other folds; for test tweets, and new ones, from all train tweets that are near-duplicates of no test tweet.
+    All comes from the other folds; for test and new tweets from all train tweets that are near-duplicates of no test tweet.
     """
     train = prepared.train.assign(row=np.arange(len(prepared.train)))
     examples: list[list[Example]] = [[] for _ in range(len(rows))]

@@ -61,7 +61,7 @@ def asked_before(
 def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration, *, fixed: bool) -> np.ndarray:
     """Scores of shape (n,), NaN where not read, calibrated by the rows of `asked_before` alone.
 
-    With `fixed` examples the bias is that of the test rows, which were shown the same ones as new texts, if they were asked about.
+    With `fixed` examples the bias is that of the test rows, which were shown the same ones, if they were asked about.
     """
     if method == "batch":
         same = before[before["fold"] == NO_FOLD] if fixed else before

@@ -56,6 +56,6 @@ def classify_vectors(
     name = f"{family}_{encoder}"
     fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters)
     # a tweet must be embedded before it can be classified
-    to_embed = read_costs(f"embed_{encoder}").predict_ms_per_tweet
+    to_embed = read_costs(f"embed_{encoder}").predict_ms_per_tweet or 0.0
     fitted = replace(fitted, predict_ms_per_tweet=fitted.predict_ms_per_tweet + to_embed)
     write_cross_fit(name, school, prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))

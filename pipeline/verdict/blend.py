@@ -137,14 +137,14 @@ def main() -> None:
         progress.update()
     table = weights_table(list(singles), weights)
     asked = [name for name, weight in zip(singles, weights[ALL_ROWS].weights, strict=True) if weight > 0]
-    found["ms_per_tweet"] = sum(read_costs(name).predict_ms_per_tweet for name in asked)
+    found["ms_per_tweet"] = sum(read_costs(name).predict_ms_per_tweet or 0.0 for name in asked)
     frames = [
         predictions_frame(prepared.train, "train", expit(blended)),
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
     ]
     write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
     with written_whole(OUT / "weights.csv") as partial:
-        table.round(5).to_csv(partial, index=False)
+        table.to_csv(partial, index=False)  # to the last digit: new tweets are blended by them
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))
