@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.classifiers.cross_fit import mean_log_odds, training_rows
-from pipeline.contracts import InputError, read_params, read_prepared
+from pipeline.classifiers.cross_fit import Trainer, mean_log_odds, training_rows
+from pipeline.contracts import InputError, Prepared, read_params, read_prepared
 from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
 
 
@@ -30,6 +30,13 @@ def read_classifier(name: str, folder: Path = Path("models")) -> Classifier:
         raise InputError(f"{folder / name}: no such model; run `dvc repro {name}`")
     trainer = load_trainer(curves[name])
     prepared = trainer.with_inputs(read_prepared())
+    return fitted(name, trainer, prepared) if (name, prepared.digest) not in KNOWN else KNOWN[name, prepared.digest]
+
+
+KNOWN: dict[tuple[str, str], Classifier] = {}
+
+
+def fitted(name: str, trainer: Trainer, prepared: Prepared) -> Classifier:
     folds = sorted(prepared.train["fold"].unique().tolist())
     models = [trainer.fit_fold(fold, *training_rows(prepared.train, fold)) for fold in folds]
 
@@ -37,4 +44,5 @@ def read_classifier(name: str, folder: Path = Path("models")) -> Classifier:
         seen = trainer.read_new(tweets)
         return mean_log_odds(np.stack([trainer.predict(model, seen) for model in models]))
 
-    return Classifier(name, len(models), score)
+    KNOWN[name, prepared.digest] = Classifier(name, len(models), score)
+    return KNOWN[name, prepared.digest]
