@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro pull study notebooks test soak check audit format readme lock clean
+.PHONY: help install repro pull predict study notebooks test soak check audit format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -31,6 +31,13 @@ repro: install ## raw tweets to submission/submission.csv and the comparison tab
 pull: install ## results from the DVC remote, and the store of LLM answers made anew from their transcripts
 	$(DVC) pull
 	$(BIN)/python -m pipeline.llm.answer_store rebuild
+
+INPUT  ?= -
+OUTPUT ?= -
+
+predict: install ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
+		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
 readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table

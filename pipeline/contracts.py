@@ -302,37 +302,41 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
 
 
 class LlmCosts(BaseModel):
-    """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run."""
+    """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run.
 
-    model: str
-    endpoint: Literal["embedded", "remote", "local"]
+    None is what imported answers do not say.
+    """
+
+    model: str | None = None
+    endpoint: Literal["embedded", "remote", "local", "imported"]
     scoring: str
     """How replies became scores; not the prompt's own way if the endpoint could not do that."""
     calibration: str
-    prompt_version: int
+    prompt_version: int | None = None
     example_labels: int
     """How many labels the examples were chosen from (or a channel's prior computed from); none for zero-shot."""
     calibration_labels: int
     requests: int
     new_requests: int
     """Those that were sent in this run; the other answers were stored."""
-    seconds: float
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    money: float
+    seconds: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    money: float | None = None
     unparsed: int
 
 
 class Costs(BaseModel):
     """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it.
 
-    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches. The last three
-    are of new tweets, from their text on, through all the models that score them.
+    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches. It is None for
+    imported answers that do not say it. The last three are of new tweets, from their text on, through all the models that score
+    them.
     """
 
     fit_seconds: float
-    predict_ms_per_tweet: float
+    predict_ms_per_tweet: float | None = None
     peak_memory_mb: float
     trainable_parameters: int | None = None
     total_parameters: int | None = None

@@ -59,7 +59,7 @@ def write_cross_fit(
     write_predictions(name, [train, test], prepared, school, fitted.test_rows)
     costs = Costs(
         fit_seconds=fitted.fit_seconds,
-        predict_ms_per_tweet=fitted.predict_ms_per_tweet + (to_read.predict_ms_per_tweet if to_read else 0),
+        predict_ms_per_tweet=fitted.predict_ms_per_tweet + ((to_read and to_read.predict_ms_per_tweet) or 0.0),
         peak_memory_mb=peak_memory_mb(),
         trainable_parameters=trainable,
         total_parameters=total,

@@ -161,6 +161,11 @@ class Asker:
             self._cached += answer.cached_tokens
         self.used[key] = (request, answer)
 
+    def forget(self) -> None:
+        """Let go of all answers so far, which the store has: who asks without an end needs no more memory for it."""
+        self.used.clear()
+        self.not_kept.clear()
+
     def refuse(self, key: str, request: Request, status: int) -> None:
         self.not_kept.add(key)
         self.use(key, request, Answer(refused=status))

@@ -144,7 +144,7 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
 
 
 def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
-    ordered = found.sort_values("predict_ms_per_tweet")
+    ordered = found.dropna(subset="predict_ms_per_tweet").sort_values("predict_ms_per_tweet")
     cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
     times = (
         dearest["predict_ms_per_tweet"] / cheapest["predict_ms_per_tweet"] if cheapest["predict_ms_per_tweet"] else None

@@ -124,7 +124,7 @@ def costs_of(members: list[Costs]) -> dict[str, float | None]:
 
     A latency is None where one of them was not measured; a sum of percentiles is about the percentile of the sum.
     """
-    found: dict[str, float | None] = {"ms_per_tweet": sum(one.predict_ms_per_tweet for one in members)}
+    found: dict[str, float | None] = {"ms_per_tweet": sum(one.predict_ms_per_tweet or 0.0 for one in members)}
     for name in ("latency_ms_p50", "latency_ms_p95"):
         known = [ms for one in members if (ms := getattr(one, name)) is not None]
         found[name] = sum(known) if len(known) == len(members) else None
@@ -157,7 +157,7 @@ def main() -> None:
     ]
     write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
     with written_whole(OUT / "weights.csv") as partial:
-        table.round(5).to_csv(partial, index=False)
+        table.to_csv(partial, index=False)  # to the last digit: new tweets are blended by them
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))
