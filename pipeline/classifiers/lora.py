@@ -29,7 +29,7 @@ from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
-from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.contracts import InputError, near_duplicates, read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype, processes
 
 
@@ -101,7 +101,12 @@ def fit(
 
 def group_means(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     """The mean label of each row's near-duplicates among these, shape (n,)."""
-    return pd.Series(labels, tweets["group"].to_numpy()).groupby(level=0).transform("mean").to_numpy(dtype=np.float64)
+    return (
+        pd.Series(labels, near_duplicates(tweets).to_numpy())
+        .groupby(level=0)
+        .transform("mean")
+        .to_numpy(dtype=np.float64)
+    )
 
 
 def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

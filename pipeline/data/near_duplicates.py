@@ -1,8 +1,9 @@
-"""Group near-duplicate texts: retweets, and the same story with another link or a word changed."""
+"""Group near-duplicate texts: retweets, and the same story with another link or a word changed; merge with given groups."""
 
 import itertools
 
 import numpy as np
+import pandas as pd
 from datasketch import MinHash, MinHashLSH
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -31,6 +32,25 @@ def bands(threshold: float) -> tuple[int, int]:
     return PERMUTATIONS, 1
 
 
+def first_seen(groups: np.ndarray) -> np.ndarray:
+    """The groups numbered 0 to k - 1 in order of first appearance."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
+    """Group numbers of shape (n,): rows of one group, or of one value of `shared`, are together, and so is what these connect.
+
+    A row whose `shared` is null has its group alone.
+    """
+    rows = np.flatnonzero(shared.notna())
+    values = pd.factorize(shared.iloc[rows])[0]
+    size = int(groups.max(initial=-1)) + 1
+    count = size + int(values.max(initial=-1)) + 1  # the nodes: groups, then values
+    graph = coo_array((np.ones(len(rows)), (groups[rows], size + values)), shape=(count, count))
+    return first_seen(connected_components(graph, directed=False)[1][groups])
+
+
 def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarray:
     """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words.
 
@@ -53,5 +73,4 @@ def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarra
     groups = connected_components(graph, directed=False)[1][owner]
     empty = np.array([not words for words in texts])
     groups[empty] = groups.max(initial=0) + 1 + np.arange(empty.sum())
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    return first_seen(groups)
