@@ -184,15 +184,21 @@ def write_text(path: Path, text: str) -> None:
 class Prepared:
     """The prepared tweets.
 
-    Both frames hold `id` (int64), `keyword`, `location` (string or null), `text` (cleaned), `raw_text` and `group`
-    (near-duplicates share one). `train` also holds `target` (0/1, what every score is measured against), `train_target`
-    (what training may learn from; null where a row is left out) and `fold`.
+    Both frames hold `id` (int64), `keyword`, `location` (string or null), `text` (cleaned), `raw_text` and `group` (rows that
+    are never split: near-duplicates share one). Where the source has a group column, whose rows share a `group` too, they
+    also hold `duplicate`, the near-duplicates alone: see `near_duplicates`. `train` also holds `target` (0/1, what every score
+    is measured against), `train_target` (what training may learn from; null where a row is left out) and `fold`.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     digest: str
     """Hash of both files: predictions made from other tweets are recognised by it."""
+
+
+def near_duplicates(tweets: pd.DataFrame) -> pd.Series:
+    """The near-duplicate group of each row, which may be a part of its `group`."""
+    return tweets["duplicate" if "duplicate" in tweets else "group"]
 
 
 def read_prepared(folder: Path = PREPARED) -> Prepared:

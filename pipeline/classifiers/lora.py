@@ -31,7 +31,7 @@ from pipeline.classifiers.several_seeds import cross_fit_seeds, part_of_seed
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import InputError, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared, run
 from pipeline.device import choose_device, choose_dtype, or_auto, processes
 
 
@@ -103,7 +103,12 @@ def fit(
 
 def group_means(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     """The mean label of each row's near-duplicates among these, shape (n,)."""
-    return pd.Series(labels, tweets["group"].to_numpy()).groupby(level=0).transform("mean").to_numpy(dtype=np.float64)
+    return (
+        pd.Series(labels, near_duplicates(tweets).to_numpy())
+        .groupby(level=0)
+        .transform("mean")
+        .to_numpy(dtype=np.float64)
+    )
 
 
 def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

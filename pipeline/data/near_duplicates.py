@@ -1,10 +1,11 @@
-"""Group near-duplicate texts: retweets, and the same story with another link or a word changed."""
+"""Group near-duplicate texts: retweets, and the same story with another link or a word changed; merge with given groups."""
 
 import itertools
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -147,6 +148,25 @@ def connect(sets: csr_array, threshold: float) -> np.ndarray:
     return labels
 
 
+def first_seen(groups: np.ndarray) -> np.ndarray:
+    """The groups numbered 0 to k - 1 in order of first appearance."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
+    """Group numbers of shape (n,): rows of one group, or of one value of `shared`, are together, and so is what these connect.
+
+    A row whose `shared` is null has its group alone.
+    """
+    rows = np.flatnonzero(shared.notna())
+    values = pd.factorize(shared.iloc[rows])[0]
+    size = int(groups.max(initial=-1)) + 1
+    count = size + int(values.max(initial=-1)) + 1  # the nodes: groups, then values
+    graph = coo_array((np.ones(len(rows)), (groups[rows], size + values)), shape=(count, count))
+    return first_seen(connected_components(graph, directed=False)[1][groups])
+
+
 def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarray:
     """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words.
 
@@ -159,5 +179,4 @@ def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarra
     groups = connect(shingle_sets(unique), threshold)[owner]
     empty = np.array([not words for words in texts])
     groups[empty] = groups.max(initial=0) + 1 + np.arange(empty.sum())
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    return first_seen(groups)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy import stats
 
+from pipeline.contracts import near_duplicates
 from pipeline.data.clean import words
 from pipeline.data.near_duplicates import jaccard, shingles
 
@@ -39,6 +40,7 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
 
     `overlap`: Jaccard of words and word pairs with the first of its group, as the grouping has it.
     """
+    tweets = tweets.assign(group=near_duplicates(tweets))
     sizes = tweets.groupby("group")["id"].transform("size")
     found = (
         tweets[sizes >= least].assign(size=sizes).sort_values(["size", "group", "id"], ascending=[False, True, True])
@@ -50,7 +52,7 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
 
 def conflicts(train: pd.DataFrame) -> pd.DataFrame:
     """The `families` whose tweets carry both labels."""
-    return families(train[train.groupby("group")["target"].transform("nunique") > 1])
+    return families(train[train.groupby(near_duplicates(train))["target"].transform("nunique") > 1])
 
 
 def both_ways(train: pd.DataFrame, keyword: str, each: int = 2) -> pd.DataFrame:
