@@ -6,13 +6,17 @@ The client's LOCALHOST environment is port 80 of this machine; a proxy brings it
 import base64
 import io
 import json
+import os
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+import pytest
 
 TOKEN = "KGAT_0123456789abcdef0123456789abcdef"
 KEY = "00112233445566778899aabbccddeeff"
@@ -122,8 +126,15 @@ class Handler(BaseHTTPRequestHandler):
         elif asked.get("competitionName") != self.server.competition:
             self.refuse(404, "Not found")
         else:
-            reply: Callable[[dict[str, Any]], None] = getattr(self, f"on_{method}")
-            reply(asked)
+            replies: dict[str, Callable[[dict[str, Any]], None]] = {
+                "DownloadDataFiles": self.all_files,
+                "DownloadDataFile": self.one_file,
+                "StartSubmissionUpload": self.start_upload,
+                "CreateSubmission": self.create,
+                "ListSubmissions": self.list_submissions,
+                "GetSubmissionLimits": self.limits,
+            }
+            replies[method](asked)
 
     def redirect(self, *names: str) -> None:
         for name in names:
@@ -132,37 +143,35 @@ class Handler(BaseHTTPRequestHandler):
                 return
         self.refuse(404, "Not found")
 
-    def on_DownloadDataFiles(self, asked: dict[str, Any]) -> None:
+    def all_files(self, asked: dict[str, Any]) -> None:
         self.redirect(f"{self.server.competition}.zip", f"{self.server.competition}.csv")
 
-    def on_DownloadDataFile(self, asked: dict[str, Any]) -> None:
+    def one_file(self, asked: dict[str, Any]) -> None:
         self.redirect(asked["fileName"], asked["fileName"] + ".zip")
 
-    def on_StartSubmissionUpload(self, asked: dict[str, Any]) -> None:
+    def start_upload(self, asked: dict[str, Any]) -> None:
         name = f"upload-{len(self.server.uploads)}"
         self.server.uploads[name] = b""
         self.answer({"token": name, "createUrl": f"http://localhost/uploads/{name}"})
 
-    def on_CreateSubmission(self, asked: dict[str, Any]) -> None:
+    def create(self, asked: dict[str, Any]) -> None:
         if self.server.counted()["numAllowedNow"] <= 0:
             self.refuse(400, "Submission not allowed: Your team has used its daily Submission allowance (5) today.")
             return
         one = self.server.submit(self.server.uploads[asked["blobFileTokens"]], asked["submissionDescription"])
         self.answer({"message": "Successfully submitted to Disaster Tweets", "ref": one["ref"]})
 
-    def on_ListSubmissions(self, asked: dict[str, Any]) -> None:
+    def list_submissions(self, asked: dict[str, Any]) -> None:
         self.answer({"submissions": self.server.listed()})
 
-    def on_GetSubmissionLimits(self, asked: dict[str, Any]) -> None:
+    def limits(self, asked: dict[str, Any]) -> None:
         self.answer(self.server.counted())
 
     def do_PUT(self) -> None:
         name = urlparse(self.path).path.rsplit("/", 1)[-1]
         self.server.requests.append("PUT")
-        if "Content-Length" in self.headers:
-            content = self.rfile.read(int(self.headers["Content-Length"]))
-        else:
-            content = self.chunked()
+        size = self.headers["Content-Length"]
+        content = self.rfile.read(int(size)) if size else self.chunked()
         if "PUT" in self.server.refusals:
             self.send(self.server.refusals["PUT"][0])
             return
@@ -196,6 +205,17 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         pass
+
+
+def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, environment: dict[str, str]) -> None:
+    """Go to the folder, which is home as well and has the store; with no token but that of the environment."""
+    for name in list(os.environ):
+        if name.startswith(("KAGGLE", "VERBOSE", "XDG")):
+            monkeypatch.delenv(name)
+    own = {"HOME": str(folder), "DISASTER_TWEETS_STORE": str(folder / "store")}
+    for name, value in (own | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(folder)
 
 
 @contextmanager

@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.contracts import Costs, InputError, Predictions, Prepared, predictions_frame
+from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
 from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
-from pipeline.verdict.submission import candidates, check_submission
+from pipeline.verdict.submission import candidates
 from pipeline.verdict.table import render_table, shown_pairs
 from pipeline.verdict.threshold import best_threshold, fit_rule
 
@@ -120,30 +120,6 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     shifted = fit_rule("shifted", pd.DataFrame({"target": targets, "score": fair / 3}), folds)
     assert shifted.threshold == shifted.fitted_threshold == pytest.approx(1 / 6, abs=0.05)
     assert shifted.right.mean() == shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("id,target\n1,0\n2,1\n", None),
-        ("id,target\n2,1\n1,0\n", "order"),
-        ("id,target\n1,0\n", "order"),
-        ("id,target\n1,0\n1,0\n2,1\n", "order"),
-        ("id,target\n1,0\n2,2\n", "line 3: '2,2'"),
-        ("id,target\n1,0.0\n2,1.0\n", "line 2"),
-        ("id,target\n1,\n2,1\n", "line 2"),
-        ("id, target\n1,0\n2,1\n", "begin with"),
-        ("\ufeffid,target\n1,0\n2,1\n", "begin with"),
-        ("id,target\n1,0\n2,1", "line break"),
-    ],
-)
-def test_check_submission(text: str, message: str | None) -> None:
-    test = pd.DataFrame({"id": [1, 2]})
-    if message is None:
-        check_submission(text, test)
-    else:
-        with pytest.raises(InputError, match=message):
-            check_submission(text, test)
 
 
 def classifier(

@@ -1,1 +1,1 @@
-"""Where tweets come from: download from Kaggle, prepare."""
+"""Where tweets come from: prepare, embed."""

@@ -7,11 +7,12 @@ from pipeline.kaggle.credentials import redacted, token_source
 
 COMPETITION = "nlp-getting-started"
 SETTINGS = "kaggle.com/settings/api"
+UPLOAD_FAILED = "Could not submit to competition"
 NO_SPACE = r"No space left on device|Disk quota exceeded"
 UNAUTHENTICATED = r"Authentication required|401 Client Error|Unauthori[sz]ed|Unauthenticated|Invalid credentials"
 
 
-class Passing(InputError):
+class PassingError(InputError):
     """A failure that may be over by itself in a while."""
 
 
@@ -34,7 +35,11 @@ KNOWN_FAILURES: list[tuple[str, type[InputError], str]] = [
         InputError,
         "Kaggle wants your account verified first, at kaggle.com/settings",
     ),
-    (r"429 Client Error|Too Many Requests", Passing, "too many requests for Kaggle: wait some minutes and run again"),
+    (
+        r"429 Client Error|Too Many Requests",
+        PassingError,
+        "too many requests for Kaggle: wait some minutes and run again",
+    ),
     (
         r"accept.*rules|403 Client Error|Forbidden|Permission .*denied",
         InputError,
@@ -47,17 +52,17 @@ KNOWN_FAILURES: list[tuple[str, type[InputError], str]] = [
     ),
     (
         r"\b50\d Server Error|Internal error|temporarily unavailable",
-        Passing,
+        PassingError,
         "Kaggle has troubles of its own: try again in some minutes",
     ),
     (
-        r"IncompleteRead|Connection (broken|aborted)|does not match expected size|Could not submit to competition",
-        Passing,
+        rf"IncompleteRead|Connection (broken|aborted)|does not match expected size|{UPLOAD_FAILED}",
+        PassingError,
         "the connection to Kaggle was cut: run again, a download goes on where it stopped",
     ),
     (
         r"ConnectionError|Max retries exceeded|NameResolution|Timeout|timed out|SSLError|ProxyError",
-        Passing,
+        PassingError,
         "Kaggle cannot be reached: check the network and run again",
     ),
 ]

@@ -5,12 +5,13 @@ out: submission/submission.csv, submission/choice.json
 run: dvc repro submission   (or python -m pipeline.verdict.submission)
 """
 
+import hashlib
 import json
-import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.contracts import (
     InputError,
@@ -23,6 +24,8 @@ from pipeline.contracts import (
     run,
     write_text,
 )
+from pipeline.kaggle.validate import check_file
+from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.scored import rank, read_all, scored_rows, whole
 from pipeline.verdict.threshold import Rule, fit_rule
 
@@ -33,6 +36,9 @@ BLEND = "blend"
 class SubmissionParams(Params):
     classifier: str | None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
+    draws: int = Field(ge=100)
+    """Of the bootstrap of groups, for the interval of its accuracy."""
+    seed: int = Field(ge=0)
 
 
 class Verdict(BaseModel):
@@ -88,16 +94,14 @@ def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
     return rank({name: rules[name].right for name in rivals})[0]
 
 
-def check_submission(text: str, test: pd.DataFrame) -> None:
-    """Raise `InputError` unless the csv is what Kaggle wants: `id,target`, every test id once and in order, 0 or 1."""
-    lines = text.split("\n")
-    if lines[0] != "id,target" or lines[-1] != "":
-        raise InputError("submission.csv: must begin with the line id,target and end with a line break")
-    for number, line in enumerate(lines[1:-1], start=2):
-        if not re.fullmatch(r"-?\d+,[01]", line):
-            raise InputError(f"submission.csv: line {number}: {line!r:.60} is not an integer id and a 0 or 1")
-    if [int(line.split(",")[0]) for line in lines[1:-1]] != test["id"].tolist():
-        raise InputError("submission.csv: ids are not those of the test set, each once and in its order")
+def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
+    """Ends of the 95 % interval of the accuracy; None where a single group says nothing about it."""
+    rows = right.to_numpy(dtype=float)
+    ends = group_bootstrap(
+        lambda weights: (weights @ rows / weights.sum(axis=1))[None], groups, params.draws, params.seed
+    )
+    low, high = (None if np.isnan(end[0]) else float(end[0]) for end in ends)
+    return low, high
 
 
 def main() -> None:
@@ -123,12 +127,22 @@ def main() -> None:
     targets = (scored[name].test["score"] > rule.threshold).astype(int)
     decided = pd.DataFrame({"id": prepared.test["id"], "target": targets})
     text = decided.to_csv(index=False, lineterminator="\n")
-    check_submission(text, prepared.test)
+    check_file(text.encode(), prepared.test["id"].tolist())
     share = float(decided["target"].mean())
+    rows = scored_rows(prepared, scored[name])
+    low, high = interval(rule.right, rows["group"].to_numpy(), params)
     if params.classifier:
         why = "params.yaml names it"
+    found = {
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "share_of_positives": share,
+        "share_of_positives_out_of_fold": float((rows["score"].dropna() > rule.threshold).mean()),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "why": why,
+    }
     choice = {
-        "chosen": rule.report() | {"share_of_positives": share, "why": why},
+        "chosen": rule.report() | found,
         "candidates": [one.report() for one in rules.values()],
     }
     write_text(OUT / "submission.csv", text)
