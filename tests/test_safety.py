@@ -309,3 +309,25 @@ def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, command
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"answers.sqlite", "manifest.json"} <= {path.name for path in written}
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
+
+
+def test_a_key_does_not_get_into_a_commit(project: Path) -> None:
+    """The hook of .pre-commit-config.yaml, with the baseline that is committed."""
+    hooks = read_yaml(ROOT / ".pre-commit-config.yaml")["repos"][0]["hooks"]
+    entry = next(hook["entry"] for hook in hooks if hook["id"] == "secrets").split()
+    hook = Path(sys.executable).parent / Path(entry[0]).name
+    if not hook.is_file():
+        pytest.skip("detect-secrets is not installed")
+    baseline = project / ".secrets.baseline"
+    baseline.write_bytes((ROOT / ".secrets.baseline").read_bytes())
+
+    def check(name: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([hook, *entry[1:], name], cwd=project, capture_output=True, text=True, check=False)
+
+    found = json.loads(baseline.read_text())["results"]
+    assert [one["type"] for one in found["params.yaml"]] == ["Secret Keyword"], "the name of a variable"
+    assert check("params.yaml").returncode == 0
+    (project / "notes.py").write_text('KEY = "' + "AKIA" + 'QYLPMN5HFJ3ABCDE"\n')
+    done = check("notes.py")
+    assert done.returncode == 1
+    assert "notes.py:1" in done.stdout
