@@ -275,7 +275,12 @@ def test_a_traceback_shows_no_secret() -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    [f"https://user:{CANARY}@host/v1", f"https://{'u' * 80}:{CANARY}@host/v1", f"https://host/v1?key={CANARY}"],
+    [
+        f"https://user:{CANARY}@host/v1",
+        f"https://user:a/{CANARY}@host/v1",
+        f"https://{'u' * 80}:{CANARY}@host/v1",
+        f"https://host/v1?key={CANARY}",
+    ],
 )
 def test_an_address_with_a_secret_is_refused_and_not_repeated(project: Path, base_url: str) -> None:
     set_param(project, "prompt.base_url", base_url)

@@ -1,7 +1,7 @@
 """What made these results: hashes of the data and of what came of it, params, seeds, versions, commit and machine.
 
-Two runs that differ can be told apart by their manifests (`diff` will do), two cold runs on one machine have the same. No time
-stands in it, and no name of a host, a user or a folder outside of the project.
+Why two runs differ is seen by comparing their manifests (`diff` will do): those of two cold runs on one machine differ in the
+hash of dvc.lock alone, which knows of measured times. No time stands in it, and no name of a host, a user or a folder elsewhere.
 
 in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
 out: manifest/manifest.json
