@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro pull predict study notebooks test soak check audit format readme lock clean
+.PHONY: help install repro pull predict study notebooks test soak check audit keys format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -61,6 +61,13 @@ check: install ## lint, format, types, tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST)
+
+audit: install ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(REQUIREMENTS)
+
+keys: install ## search the repository for keys, and note in .secrets.baseline what are none
+	$(BIN)/detect-secrets scan --no-verify --exclude-files '^(requirements/.*\.txt|dvc\.lock|data/sample/.*\.csv)$$' >.secrets.new
+	mv .secrets.new .secrets.baseline
 
 format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -70,7 +70,7 @@ def redacted(text: str) -> str:
 
     Those are the values of variables whose names speak of a key, a token, a secret or a password.
     """
-    text = re.sub(r"(?<=://)[^/\s@'\"]+@", "***@", text)
+    text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
     text = re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text)
     for name, value in os.environ.items():
         if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()) and len(value) >= 8:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from fake_endpoint import KEY, serving
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 from test_pipeline import git, set_param
+
+from pipeline.contracts import InputError
+from pipeline.llm.answers import AnswerStore
 
 STAGES = ["prepare", "naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
@@ -101,11 +105,34 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
     assert costs["requests"] > 20
 
 
+def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Path) -> None:
+    from pipeline.llm.server import AbsentError, weights
+
+    with closing(AnswerStore(tmp_path / "answers.sqlite")) as store:
+        with pytest.raises(AbsentError, match=r"small\.gguf: no such GGUF file"):
+            weights("nowhere/small.gguf", "transformers", "float32", store)
+        ours = "sha256:ab transformers 5.0 float32"
+        for identity in ("sha256:00 transformers 4.0 float32", "sha256:cd xllamacpp 1 slots 1", ours):
+            store.name(identity, "small")
+        store.name("sha256:ef transformers 5.0 float32", "large")
+        for model in ("nowhere/small.gguf", "package:nothing_like_it/small.gguf", r"C:\models\small.gguf"):
+            name, identity, missing = weights(model, "transformers", "float32", store)
+            assert (name, identity) == ("small", ours)
+            assert "only what was asked before has an answer here" in str(missing)
+        assert weights("small.gguf", "xllamacpp", "slots 1", store)[1] == "sha256:cd xllamacpp 1 slots 1"
+        with pytest.raises(AbsentError):
+            weights("small.gguf", "xllamacpp", "slots 2", store)
+        store.name("sha256:00 transformers 4.0 float32", "small")
+        assert weights("small.gguf", "transformers", "float32", store)[1] == "sha256:00 transformers 4.0 float32"
+
+        # A file that is there and is none is no reason to look elsewhere.
+        (tmp_path / "small.gguf").write_bytes(b"something else")
+        with pytest.raises(InputError, match="not a GGUF file"):
+            weights(str(tmp_path / "small.gguf"), "transformers", "float32", store)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("prompt", ["zero_shot", "channel"])
-def test_a_models_file_is_not_needed_for_answers_that_it_gave(
-    project: Path, command: Command, tmp_path: Path, prompt: str
-) -> None:
+def test_a_models_file_is_not_needed_for_answers_that_it_gave(project: Path, command: Command, tmp_path: Path) -> None:
     """Its identity, a hash of the file, is in the transcripts; only new questions need it."""
     pytest.importorskip("xllamacpp")
     from pipeline.llm.server import gguf_file
@@ -114,23 +141,22 @@ def test_a_models_file_is_not_needed_for_answers_that_it_gave(
     set_param(project, "prompt.model", "small.gguf")
     set_param(project, "prompt.train_rows", 4)
     said(command("pipeline.data.prepare"))
-    said(command("pipeline.llm.prompt", prompt))
-    made = [f"predictions/prompt_{prompt}.parquet", f"transcripts/prompt_{prompt}.jsonl"]
-    before = [(project / path).read_bytes() for path in made]
-    shutil.copy(project / made[1], tmp_path / "transcript.jsonl")
+    said(command("pipeline.llm.prompt", "zero_shot"))
+    before = [(project / path).read_bytes() for path in PROMPT]
+    shutil.copy(project / PROMPT[1], tmp_path / "transcript.jsonl")
     (project / "small.gguf").unlink()
     there = {"DISASTER_TWEETS_STORE": str(tmp_path / "store there")}
-    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.llm.prompt", prompt, **there))
+    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.llm.prompt", "zero_shot", **there))
     said(command(TOOL, "rebuild", str(tmp_path / "transcript.jsonl"), **there))
-    assert "0 new requests" in said(command("pipeline.llm.prompt", prompt, **there))
-    assert [(project / path).read_bytes() for path in made] == before
+    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **there))
+    assert [(project / path).read_bytes() for path in PROMPT] == before
 
     # An export carries what models are called, too; what was never asked cannot be answered.
     said(command(TOOL, "export", str(tmp_path / "all.jsonl"), **there))
     elsewhere = {"DISASTER_TWEETS_STORE": str(tmp_path / "store elsewhere")}
     said(command(TOOL, "rebuild", str(tmp_path / "all.jsonl"), **elsewhere))
-    assert "0 new requests" in said(command("pipeline.llm.prompt", prompt, **elsewhere))
+    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
     set_param(project, "prompt.train_rows", 8)
-    error = one_line_error(command("pipeline.llm.prompt", prompt, **elsewhere))
+    error = one_line_error(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
     assert "small.gguf: no such GGUF file" in error
     assert "only what was asked before has an answer here" in error

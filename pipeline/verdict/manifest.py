@@ -1,7 +1,7 @@
 """What made these results: hashes of the data and of what came of it, params, seeds, versions, commit and machine.
 
-Two runs that differ can be told apart by their manifests (`diff` will do), two cold runs on one machine have the same. No time
-stands in it, and no name of a host, a user or a folder outside of the project.
+Why two runs differ is seen by comparing their manifests (`diff` will do): those of two cold runs on one machine differ in the
+hash of dvc.lock alone, which knows of measured times. No time stands in it, and no name of a host, a user or a folder elsewhere.
 
 in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
 out: manifest/manifest.json
@@ -13,7 +13,7 @@ import json
 from pathlib import Path, PurePath
 from typing import Any
 
-from pipeline.contracts import Params, read_params, read_yaml, run, write_text
+from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, run, write_text
 from pipeline.environment import head, machine, packages
 
 OUT = Path("manifest/manifest.json")
@@ -22,7 +22,7 @@ STAGE = "manifest"
 
 
 class ManifestParams(Params):
-    folders: list[str]
+    folders: list[ProjectPath]
     """Those whose files are listed, each with its SHA-256."""
 
 
@@ -94,9 +94,9 @@ def main() -> None:
     source = Path(params["data"]["source"])
     files = hashes(source, without_places(source.as_posix()))
     for folder in chosen.folders:
-        files |= hashes(Path(folder), folder)
+        files |= hashes(Path(folder), without_places(folder))
     found = manifest(params, lock, files)
-    write_text(OUT, json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write_text(OUT, redacted(json.dumps(found, indent=2, ensure_ascii=False)) + "\n")
     print(
         f"{OUT}: {len(found['files'])} files, {len(found['seeds'])} stages with seeds, {len(found['packages'])} packages"
     )
