@@ -12,8 +12,8 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.classifiers.model_files import check_width, read_estimator, read_rule, write_estimator, write_rule
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 
 Features = np.ndarray | pd.DataFrame
 
