@@ -1,6 +1,5 @@
 """Trained classifiers are read back as they were, and files that were tampered with are refused before anything is run."""
 
-import contextlib
 import io
 import json
 import os
@@ -21,7 +20,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator
-from pipeline.classifiers.saved import Classifier, Description, read_classifier
+from pipeline.classifiers.saved import Classifier, Description, read_classifier, stage_of
 from pipeline.classifiers.written import timed_saved
 from pipeline.contracts import (
     Costs,
@@ -98,7 +97,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Itera
     """A folder in which the stages on counts have run, each as a process would: `__main__` has its classes."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("trained")
-        prepared_folder(folder, patch, sample.train.head(240), sample.test.head(60), **SMALL)
+        prepared_folder(folder, patch, sample.train.head(160), sample.test.head(40), **SMALL)
         run_stages([(one.__name__,) for one in ON_COUNTS])
         yield folder
 
@@ -209,16 +208,20 @@ def test_a_truncated_file_is_one_line(copied: Path, file: str, share: float) -> 
 def test_damaged_bytes_are_one_line(copied: Path) -> None:
     path = Path("models/naive_bayes/fold-3/classifier.skops")
     whole, rng = path.read_bytes(), np.random.default_rng(0)
-    intact = read_classifier("naive_bayes")(read_prepared().test)
-    for _ in range(40):
+    intact = read_estimator(path, MultinomialNB).feature_log_prob_
+    refusals = 0
+    for _ in range(60):
         content = bytearray(whole)
         for place in rng.integers(len(content), size=3):
             content[place] = rng.integers(256)
         path.write_bytes(bytes(content))
-        found = intact  # as it is of bytes that say nothing, such as dates
-        with contextlib.suppress(InputError):
-            found = read_classifier("naive_bayes")(read_prepared().test)
-        np.testing.assert_array_equal(found, intact)
+        try:
+            found = read_estimator(path, MultinomialNB).feature_log_prob_
+        except InputError:
+            refusals += 1
+        else:  # bytes that say nothing, such as dates
+            np.testing.assert_array_equal(found, intact)
+    assert refusals > 30
 
 
 def test_what_is_missing_is_named(copied: Path) -> None:
@@ -281,6 +284,21 @@ def test_scores_that_are_no_probabilities_are_refused(copied: Path) -> None:
         read_classifier("logistic")(read_prepared().test)
 
 
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("naive_bayes", "naive_bayes"),
+        ("lora_minilm", "lora@minilm"),
+        ("class_lm_generative", "class_lm@generative"),
+        ("flow_matching_my_encoder", "vectors@flow_matching-my_encoder"),
+        ("logistic_minilm", "vectors@logistic-minilm"),
+        ("mine", "mine"),
+    ],
+)
+def test_what_is_missing_is_made_by_its_stage(name: str, stage: str) -> None:
+    assert stage_of(name) == stage
+
+
 # --- latency --------------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +314,7 @@ def test_latency_is_that_of_a_tweet_alone_and_of_many() -> None:
     latency, scores = timed(score, tweets)
     assert sizes.count(1) == 3 + len(latency.ms) >= 3 + FEWEST
     assert 20 < np.median(latency.ms) < 60
-    assert 300 < latency.tweets_per_second < 1000, "the call's own 20 ms are shared by many"
+    assert 100 < latency.tweets_per_second < 1000, "the call's own 20 ms are shared by many"
     assert (scores == tweets["text"].str.len()[scores.index] / 100).all()
     assert sum(latency.ms) < 3000
 

@@ -12,8 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.classifiers.model_files import check_width, read_estimator, read_rule, write_estimator, write_rule
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 from pipeline.data.folds import stratified_group_folds
 
 Features = np.ndarray | pd.DataFrame | csr_array

@@ -33,11 +33,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.classifiers import adapters, causal_lm, checkpoints, encoder, training
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.class_lm_params import ClassLmParams
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
-from pipeline.classifiers.model_files import read_rule, write_rule, write_tensors
+from pipeline.classifiers.model_files import write_tensors
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel
 
-from pipeline.classifiers.bayes_rule import BayesRule
 from pipeline.contracts import InputError, Model, validated, write_text, written_whole
 
 if TYPE_CHECKING:
@@ -39,15 +38,6 @@ UNREADABLE = (
 """What skops, zipfile and numpy raise at files that are damaged or made up."""
 
 Kind = TypeVar("Kind")
-
-
-class Rule(BaseModel):
-    """A `BayesRule` in a file."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    prior_log_odds: float = Field(allow_inf_nan=False)
-    inverse_temperature: float = Field(gt=0, allow_inf_nan=False)
 
 
 @contextmanager
@@ -128,17 +118,6 @@ def read_json(path: Path, model: type[Model]) -> Model:
     with reading(path):
         values: Any = json.loads(path.read_bytes())
     return validated(model, values, str(path))
-
-
-def write_rule(path: Path, rule: BayesRule) -> None:
-    write_json(
-        path,
-        Rule(prior_log_odds=float(rule.prior_log_odds), inverse_temperature=float(rule.inverse_temperature)),
-    )
-
-
-def read_rule(path: Path) -> BayesRule:
-    return BayesRule(**read_json(path, Rule).model_dump())
 
 
 def check_width(path: Path, fitted: object, width: int) -> None:

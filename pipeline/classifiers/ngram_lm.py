@@ -26,17 +26,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.model_selection import StratifiedGroupKFold
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.counts import WORD, write_words
 from pipeline.classifiers.cross_fit import Trainer, cross_fit
-from pipeline.classifiers.model_files import (
-    read_estimator,
-    read_json,
-    read_rule,
-    write_estimator,
-    write_json,
-    write_rule,
-)
+from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator, write_json
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import InputError, Params, read_params, read_prepared, run

@@ -15,15 +15,8 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.classifiers.model_files import (
-    read_estimator,
-    read_rule,
-    read_tensors,
-    write_estimator,
-    write_rule,
-    write_tensors,
-)
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.classifiers.model_files import read_estimator, read_tensors, write_estimator, write_tensors
 from pipeline.classifiers.subsets import split_by_group
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device, or_auto

@@ -19,9 +19,9 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.classifiers.model_files import check_width, read_estimator, read_rule, write_estimator, write_rule
+from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 from pipeline.contracts import read_params, run
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
