@@ -40,6 +40,7 @@ from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group
 from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.contracts import read_params, read_prepared, run
+from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype
 
 ANY_CLASS = "tweet"
@@ -115,7 +116,7 @@ class ClassLm:
     """Of each network's training."""
 
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
-        announced_by = self.params.labels if len(self.networks) == 1 else [ANY_CLASS]
+        announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
         prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
@@ -201,10 +202,14 @@ def predict(model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
     return model.rule(model.log_likelihoods(model.rows(tweets)))
 
 
+def read(preset: str) -> ClassLmParams:
+    """The preset, its labels those of data.labels if it has none of its own."""
+    params = read_params(f"class_lm.{preset}", ClassLmParams)
+    return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
+
+
 def trainer(preset: str) -> Trainer:
-    params = read_params(f"class_lm.{preset}", ClassLmParams).model_copy(
-        update={"train_rows": None}
-    )  # it is given them
+    params = read(preset).model_copy(update={"train_rows": None})  # it is given them
     frozen = frozen_part(params)
     return Trainer(
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
@@ -218,8 +223,7 @@ def main() -> None:
     parser.add_argument("preset", help="a key of class_lm in params.yaml")
     preset = parser.parse_args().preset
     name = f"class_lm_{preset}"
-    params = read_params(f"class_lm.{preset}", ClassLmParams)
-    prepared = read_prepared()
+    params, prepared = read(preset), read_prepared()
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(with_adapters(params)[0])
     if params.adapters == "per_class":

@@ -40,22 +40,30 @@ def features(tweets: pd.DataFrame) -> pd.DataFrame:
     return tweets[["text", "keyword"]].fillna({"keyword": ""})
 
 
-def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
+def have_keywords(tweets: pd.DataFrame) -> bool:
+    """Whether any of the tweets has a keyword; where none has, its absence says nothing."""
+    return bool(tweets["keyword"].notna().any())
+
+
+def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
     """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
+
+    Without `keywords`, words alone.
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
     words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
-    return ColumnTransformer(
-        [("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")], sparse_threshold=1.0
-    )
+    counted = [("word", words, "text")]
+    counted += [("keyword", CountVectorizer(analyzer=whole), "keyword")] if keywords else []
+    return ColumnTransformer(counted, sparse_threshold=1.0)
 
 
 def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
 ) -> Chosen:
     """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
-    counted = [vectorizer(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
+    keywords = have_keywords(tweets)
+    counted = [vectorizer(ngrams, least, keywords=keywords) for ngrams in params.ngrams for least in params.min_count]
     return choose(counted, classifiers, features(tweets), labels, tweets["group"], params.inner_folds)
 
 

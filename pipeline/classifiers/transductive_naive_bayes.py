@@ -25,7 +25,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.chosen import log_densities, log_odds
-from pipeline.classifiers.counts import CountsParams, features, vectorizer
+from pipeline.classifiers.counts import CountsParams, features, have_keywords, vectorizer
 from pipeline.classifiers.cross_fit import cross_fit, write_cross_fit
 from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
 
@@ -82,7 +82,7 @@ def fit(
     counts: CountsParams,
 ) -> TransductiveNaiveBayes:
     """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
-    counter = vectorizer(counts.ngrams[0], counts.min_count[0])
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
     inner = StratifiedGroupKFold(counts.inner_folds, shuffle=True, random_state=0)

@@ -1,5 +1,7 @@
 """Export the test decisions of the blend, if it helps, or of the best classifier as a csv that Kaggle accepts.
 
+Its columns are named as those of the source: `id,target` for Kaggle's tweets.
+
 in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/metrics.json if they are there
 out: submission/submission.csv, submission/choice.json
 run: dvc repro submission   (or python -m pipeline.verdict.submission)
@@ -8,6 +10,7 @@ run: dvc repro submission   (or python -m pipeline.verdict.submission)
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
@@ -23,6 +26,7 @@ from pipeline.contracts import (
     run,
     write_text,
 )
+from pipeline.data.source import DataParams
 from pipeline.verdict.scored import rank, read_all, scored_rows, whole
 from pipeline.verdict.threshold import Rule, fit_rule
 
@@ -33,6 +37,8 @@ BLEND = "blend"
 class SubmissionParams(Params):
     classifier: str | None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
+    targets: Literal["numbers", "names"]
+    """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
 
 
 class Verdict(BaseModel):
@@ -88,6 +94,17 @@ def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
     return rank({name: rules[name].right for name in rivals})[0]
 
 
+def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["numbers", "names"]) -> str:
+    """The csv of the test ids and their targets, 0 or 1; for Kaggle's columns and numbers it is checked as Kaggle would."""
+    words = data.labels if how == "names" else ["0", "1"]
+    header = [data.columns.id, data.columns.target]
+    decided = pd.DataFrame({"id": ids, "target": targets.map(dict(enumerate(words)))})
+    text = decided.to_csv(index=False, header=header, lineterminator="\n")
+    if header == ["id", "target"] and how == "numbers":
+        check_submission(text, decided)
+    return text
+
+
 def check_submission(text: str, test: pd.DataFrame) -> None:
     """Raise `InputError` unless the csv is what Kaggle wants: `id,target`, every test id once and in order, 0 or 1."""
     lines = text.split("\n")
@@ -121,10 +138,8 @@ def main() -> None:
         )
     rule = rules[name]
     targets = (scored[name].test["score"] > rule.threshold).astype(int)
-    decided = pd.DataFrame({"id": prepared.test["id"], "target": targets})
-    text = decided.to_csv(index=False, lineterminator="\n")
-    check_submission(text, prepared.test)
-    share = float(decided["target"].mean())
+    text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
+    share = float(targets.mean())
     if params.classifier:
         why = "params.yaml names it"
     choice = {
@@ -135,7 +150,7 @@ def main() -> None:
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
     print(
         f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
-        f"{len(decided)} rows, {share:.1%} positive ({why})"
+        f"{len(targets)} rows, {share:.1%} positive ({why})"
     )
 
 
