@@ -1,11 +1,12 @@
-"""Change params.yaml as a file says that holds only what differs; its comments stay, and `git diff` shows what is new.
+"""Change params.yaml as a file says that holds only what differs; all else in it, comments too, stays as it is.
 
 in:  params.yaml, a file such as examples/spam.yaml
 out: params.yaml
-run: python -m pipeline.apply examples/spam.yaml   (and `git checkout params.yaml` to go back)
+run: python -m pipeline.apply examples/spam.yaml   (`git diff` shows what changed, `git checkout params.yaml` goes back)
 """
 
 import argparse
+import copy
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,61 +14,92 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from pipeline.contracts import InputError, read_yaml, run, write_text
 
 PARAMS = Path("params.yaml")
 
-Change = tuple[str, Any, Any]
-"""A name with dots, what it was, and what it is now."""
+Values = dict[str, Any]
 
 
-def apply(params: dict[str, Any], changes: Any, where: str, prefix: str = "") -> Iterator[Change]:
-    """Put the changes into params, mapping by mapping, and say of each value that differs what it was."""
-    if not isinstance(changes, dict):
-        raise InputError(f"{where}: {prefix.removesuffix('.') or 'it'} must be a section, with names and values")
-    for key, value in changes.items():
-        name = f"{prefix}{key}"
+def changed(
+    params: Values, wanted: Any, where: str, names: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The names, outermost first, and the new value of each value that differs; a name that params lack is an `InputError`."""
+    if not isinstance(wanted, dict):
+        raise InputError(f"{where}: {'.'.join(names) or 'it'} must be a section, with names and values")
+    for key, value in wanted.items():
         if key not in params:
-            raise InputError(f"{where}: {name}: unknown; known here: {', '.join(map(str, params))}")
+            raise InputError(
+                f"{where}: {'.'.join((*names, str(key)))}: unknown; known here: {', '.join(map(str, params))}"
+            )
         if isinstance(params[key], dict):
-            yield from apply(params[key], value, where, f"{name}.")
+            yield from changed(params[key], value, where, (*names, key))
         elif params[key] != value:
-            yield name, params[key], value
-            params[key] = value
+            yield (*names, key), value
 
 
-def round_trip() -> YAML:
-    """A reader and writer that keeps comments, quotes and the way params.yaml is laid out."""
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 1000
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.representer.add_representer(
-        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
-    )
-    return yaml
+def end(node: Node) -> int:
+    """Where a value ends in the text; a list of lines ends with its last item, not with the comments below it."""
+    if isinstance(node, SequenceNode) and not node.flow_style and node.value:
+        return end(node.value[-1])
+    return int(node.end_mark.index)
+
+
+def place(root: Node, names: tuple[str, ...]) -> tuple[int, int] | None:
+    """Where a value stands in the text, from and to; None if it is not written there, but taken over from elsewhere."""
+    node = root
+    for name in names:
+        inner = node.value if isinstance(node, MappingNode) else []
+        found = [(key, value) for key, value in inner if key.value == name]
+        if not found or found[0][1].start_mark.index < found[0][0].end_mark.index:
+            return None
+        node = found[0][1]
+    return int(node.start_mark.index), end(node)
+
+
+def as_text(value: Any) -> str:
+    """A value on one line of YAML."""
+    yaml, written = YAML(typ="safe", pure=True), io.StringIO()
+    yaml.default_flow_style, yaml.width = True, 10_000
+    yaml.dump([value], written)
+    return written.getvalue().strip()[1:-1]
+
+
+def with_value(values: Values, names: tuple[str, ...], value: Any) -> Values:
+    """The values with one of them changed."""
+    new = copy.copy(values)
+    first, *others = names
+    new[first] = with_value(values[first], tuple(others), value) if others else value
+    return new
+
+
+def apply(text: str, wanted: Any, where: str) -> tuple[str, list[str]]:
+    """The text of params.yaml with the wanted values in it, and a line for each that changed."""
+    told = []
+    for names, value in list(changed(YAML(typ="safe").load(text), wanted, where)):
+        name, before = ".".join(names), YAML(typ="safe").load(text)
+        if (at := place(YAML().compose(text), names)) is not None:
+            told.append(f"{name}: {text[slice(*at)]} → {as_text(value)}")
+            text = text[: at[0]] + as_text(value) + text[at[1] :]
+        if at is None or YAML(typ="safe").load(text) != with_value(before, names, value):
+            raise InputError(f"{where}: {name}: other values hang together with it; change it in {PARAMS} itself")
+    return text, told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", help="a YAML file with some of the names of params.yaml")
     file = Path(parser.parse_args().file)
-    changes, yaml = read_yaml(file), round_trip()
+    wanted = read_yaml(file)
+    read_yaml(PARAMS)  # or it says what is wrong with it
     try:
-        params = yaml.load(PARAMS)
-    except FileNotFoundError:
-        raise InputError(f"{PARAMS}: no such file; run this where it is") from None
-    except YAMLError as error:
-        raise InputError(f"{PARAMS}: not YAML: {' '.join(str(error).split())}") from None
-    made = list(apply(params, changes, str(file)))
-    written = io.StringIO()
-    yaml.dump(params, written)
-    write_text(PARAMS, written.getvalue())
-    for name, before, after in made:
-        print(f"{name}: {before} → {after}")
-    if not made:
-        print(f"{PARAMS}: nothing in it differs from {file}")
+        text, told = apply(PARAMS.read_text(encoding="utf-8"), wanted, str(file))
+    except YAMLError as error:  # an anchor that is gone, for example
+        raise InputError(f"{file}: {PARAMS} would not be YAML any more: {' '.join(str(error).split())}") from None
+    write_text(PARAMS, text)
+    print("\n".join(told) or f"{PARAMS}: it is as {file} says already")
 
 
 if __name__ == "__main__":
