@@ -22,6 +22,7 @@ from pipeline.data.source import DataParams, read_source
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
+LABELS = ["not disaster", "disaster"]
 
 
 @pytest.fixture(scope="session")

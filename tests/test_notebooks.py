@@ -27,7 +27,7 @@ from pipeline.notebooks.tweets import (
     both_ways,
     conflicts,
     families,
-    share_of_disasters,
+    share_of_ones,
     shares_by,
     shares_with,
 )
@@ -92,8 +92,8 @@ FEW = tweets(
 
 def test_shares_have_wilsons_interval() -> None:
     """Five of ten: 0.2366 to 0.7634 (Wilson 1927); none of none is nothing."""
-    assert share_of_disasters(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
-    assert share_of_disasters(pd.Series([], dtype=int))["rows"] == 0
+    assert share_of_ones(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
+    assert share_of_ones(pd.Series([], dtype=int))["rows"] == 0
     assert shares_by(FEW, "keyword")["rows"].to_dict() == {"crash": 2, "fire": 4, "fireworks": 1}
     assert shares_by(FEW, "keyword").index[0] == "crash"
 

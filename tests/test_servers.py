@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_gguf
-from conftest import ROOT
+from conftest import LABELS, ROOT
 from test_endpoint import params_with
 
 from pipeline.contracts import InputError, Prepared
@@ -37,7 +37,7 @@ def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
     async def go() -> Classified:
         async with asker:
             return await classify(
-                read_prompt(path), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
+                read_prompt(path, LABELS), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
             )
 
     return asyncio.run(go())
@@ -45,7 +45,7 @@ def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
 
 def embedded_asker(name: str, folder: Path, **changes: object) -> Asker:
     params = params_with(**({"base_url": None, "timeout": 60.0, "calibration": "none"} | changes))
-    return open_asker(read_prompt(PROMPTS / f"{name}.yaml"), AnswerStore(folder / "a.sqlite"), params, name)
+    return open_asker(read_prompt(PROMPTS / f"{name}.yaml", LABELS), AnswerStore(folder / "a.sqlite"), params, name)
 
 
 @pytest.mark.parametrize("mode", ["logprobs", "sample", "text"])

@@ -44,6 +44,7 @@ from pipeline.classifiers.subsets import first_rows, split_by_group
 from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import plain_name, read_params, read_prepared, run
+from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype, or_auto
 
 ANY_CLASS = "tweet"
@@ -119,7 +120,7 @@ class ClassLm:
     """Of each network's training."""
 
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
-        announced_by = self.params.labels if len(self.networks) == 1 else [ANY_CLASS]
+        announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
         prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
@@ -226,8 +227,14 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
     return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
 
 
-def trainer(preset: str) -> Trainer:
+def read(preset: str) -> ClassLmParams:
+    """The preset, its labels those of data.labels if it has none of its own."""
     params = read_params(f"class_lm.{preset}", ClassLmParams)
+    return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
+
+
+def trainer(preset: str) -> Trainer:
+    params = read(preset)
     return trainer_of(params, frozen_part(params))
 
 
@@ -248,8 +255,7 @@ def main() -> None:
     parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
     preset = parser.parse_args().preset
     name = f"class_lm_{preset}"
-    params = read_params(f"class_lm.{preset}", ClassLmParams)
-    prepared = read_prepared()
+    params, prepared = read(preset), read_prepared()
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(with_adapters(params)[0])
     if params.adapters == "per_class":

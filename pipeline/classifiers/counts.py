@@ -43,15 +43,22 @@ def features(tweets: pd.DataFrame) -> pd.DataFrame:
     return tweets[["text", "keyword"]].fillna({"keyword": ""})
 
 
-def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
+def have_keywords(tweets: pd.DataFrame) -> bool:
+    """Whether any of the tweets has a keyword; where none has, its absence says nothing."""
+    return bool(tweets["keyword"].notna().any())
+
+
+def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
     """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
+
+    Without `keywords`, words alone.
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
     words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
-    return ColumnTransformer(
-        [("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")], sparse_threshold=1.0
-    )
+    counted = [("word", words, "text")]
+    counted += [("keyword", CountVectorizer(analyzer=whole), "keyword")] if keywords else []
+    return ColumnTransformer(counted, sparse_threshold=1.0)
 
 
 class Counted(TransformerMixin, BaseEstimator):
@@ -76,9 +83,11 @@ class Counted(TransformerMixin, BaseEstimator):
         return counts[:, self.kept_]
 
 
-def count_all(tweets: pd.DataFrame, ngrams: int, min_count: int) -> tuple[csr_array, np.ndarray]:
+def count_all(
+    tweets: pd.DataFrame, ngrams: int, min_count: int, *, keywords: bool
+) -> tuple[csr_array, np.ndarray]:
     """The counts of all rows, shape (n, terms), and the `lengths` of their terms."""
-    counter = vectorizer(ngrams, min_count)
+    counter = vectorizer(ngrams, min_count, keywords=keywords)
     counts = csr_array(counter.fit_transform(features(tweets)))
     counts.sort_indices()  # as they are in rows that a fitted vectorizer transforms: sums come out the same to the last digit
     kinds, found = zip(*(name.split("__", 1) for name in counter.get_feature_names_out()), strict=True)
@@ -90,11 +99,12 @@ def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
 ) -> Chosen:
     """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
-    tried = [(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
-    counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count))
+    tried, keywords = [(ngrams, least) for ngrams in params.ngrams for least in params.min_count], have_keywords(tweets)
+    counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
     counted = [Counted(lengths, *each) for each in tried]
     counter, classifier, rule = compare(counted, classifiers, counts, labels, tweets["group"], params.inner_folds)
-    return fit_chosen(vectorizer(*tried[counter]), classifiers[classifier], features(tweets), labels, rule)
+    found = vectorizer(*tried[counter], keywords=keywords)
+    return fit_chosen(found, classifiers[classifier], features(tweets), labels, rule)
 
 
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
@@ -115,16 +125,17 @@ class Vocabulary(BaseModel):
 
     ngrams: int = Field(ge=1)
     words: list[str] = Field(min_length=1)
-    keywords: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
 
 
 def save(model: Chosen, folder: Path) -> None:
     """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
-    words, keywords = (model.pipeline["features"].named_transformers_[kind] for kind in ("word", "keyword"))
+    counters = model.pipeline["features"].named_transformers_
     vocabulary = Vocabulary(
-        ngrams=words.ngram_range[1],
-        words=words.get_feature_names_out().tolist(),
-        keywords=keywords.get_feature_names_out().tolist(),
+        ngrams=counters["word"].ngram_range[1],
+        words=counters["word"].get_feature_names_out().tolist(),
+        keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
     )
     write_json(folder / "vocabulary.json", vocabulary)
     chosen.save(model, folder)
@@ -134,8 +145,10 @@ def load(folder: Path) -> Chosen:
     """What `save` kept."""
     path = folder / "vocabulary.json"
     vocabulary = read_json(path, Vocabulary)
-    counter = vectorizer(vocabulary.ngrams, 1)
-    counter.set_params(word__vocabulary=vocabulary.words, keyword__vocabulary=vocabulary.keywords)
+    counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+    counter.set_params(word__vocabulary=vocabulary.words)
+    if vocabulary.keywords:
+        counter.set_params(keyword__vocabulary=vocabulary.keywords)
     with reading(path):
         counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
     return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))

@@ -38,7 +38,7 @@ NAME = "ngram_lm"
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
-KEYWORD = "<keyword {}>"
+KEYWORD, NONE = "<keyword {}>", "(none)"
 LONGEST = 100
 """A sample ends after so many words, should the model not end it."""
 
@@ -92,7 +92,7 @@ class NgramLm:
 def tokens(tweets: pd.DataFrame) -> list[list[str]]:
     """Each tweet's keyword as one token, its words as the twins read them, and its end."""
     words = CountVectorizer(token_pattern=WORD).build_analyzer()
-    keywords = tweets["keyword"].fillna("(none)").str.lower()
+    keywords = tweets["keyword"].fillna(NONE).str.lower()
     return [[KEYWORD.format(one), *words(text), END] for one, text in zip(keywords, tweets["text"], strict=True)]
 
 
@@ -191,8 +191,15 @@ def sample(model: NgramLm, label: int, n: int, seed: int) -> list[str]:
 
 
 def log_likelihood_ratios(model: NgramLm) -> pd.Series:
-    """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone."""
-    words = [word for word in model.vocabulary if word != END]
+    """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone.
+
+    That a keyword is missing is among them unless all are.
+    """
+    no_keyword = KEYWORD.format(NONE)
+    alone = not any(
+        word.startswith(KEYWORD.split("{}", maxsplit=1)[0]) for word in model.vocabulary if word != no_keyword
+    )
+    words = [word for word in model.vocabulary if word != END and not (alone and word == no_keyword)]
     found = [np.concatenate([counts.of_words([word], (), 1) for word in words]) for counts in model.of_class]
     against, towards = (np.log(interpolated(each, model.discount, len(model.vocabulary) + 1)) for each in found)
     prefix, suffix = KEYWORD.split("{}")

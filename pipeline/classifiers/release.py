@@ -21,7 +21,7 @@ from pipeline.classifiers import encoder, lora
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import training_seed
-from pipeline.contracts import InputError, Prepared, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, Prepared, near_duplicates, plain_name, read_params, read_prepared, run
 from pipeline.data.source import DataParams
 from pipeline.packaged import PREFIX, locate
 
@@ -56,8 +56,8 @@ def card(
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_type="nlp-getting-started",
-            dataset_name=f"{data.source}, {len(prepared.train):,} tweets, out-of-fold",
+            dataset_type=Path(data.source).stem,
+            dataset_name=f"{data.source}, {len(prepared.train):,} texts, out-of-fold",
             metric_type=metric,
             metric_name=title,
             metric_value=round(float(scores[metric]), 4),
@@ -89,42 +89,41 @@ def card(
 
 # {name}
 
-Tells tweets about real disasters ({data.labels[1]}) from others ({data.labels[0]}). {base} with adapters ({params.variant}, rank
-{params.rank}), merged into its weights; the adapters by themselves are in `adapter`.
+Tells short texts apart: {data.labels[1]} or {data.labels[0]}. {base} with adapters ({params.variant}, rank {params.rank}), merged
+into its weights; the adapters by themselves are in `adapter`.
 
 ```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", model="FOLDER")
-classify("Houses burned down near the river, two people are missing http")
+classify("a text, as it was cleaned for training")
 ```
 
-It has learnt from tweets in which links are written `http`, mentions `@user`, entities and broken characters are mended, and
+It has learnt from texts in which links are written `http`, mentions `@user`, entities and broken characters are mended, and
 runs of white space are one space: do the same to yours. {reading(params)}
 
 ## Data
 
-{len(prepared.train):,} tweets of `{data.source}`, {prepared.train["target"].mean():.0%} of them about disasters, collected for
-disaster-related keywords.
+{len(prepared.train):,} texts of `{data.source}`, {prepared.train["target"].mean():.0%} of them {data.labels[1]}.
 
 ## How good it is
 
 Measured out-of-fold: {folds} models made in the same way, each scored on the fold that it did not see; near-duplicates are
 never split between folds. The intervals are from a bootstrap over groups of near-duplicates. The model here has learnt from
-all folds and has no tweets left to be measured on.
+all folds and has no texts left to be measured on.
 
 {table.to_markdown(index=False)}
 
 ## Limits
 
-- English tweets of about 2015, found by keywords: other years, languages, and tweets without such words were not measured.
-- The labels are crowd-sourced and noisy: some near-duplicates have both.
-- A score is about one tweet. It is no evidence that something has happened, and no ground for sending, or not sending, help.
-- A tweet can be written to deceive it.
+- It knows texts like those of `{data.source}`: other years, languages, and ways of finding texts were not measured.
+- The labels are what people said: {contradicting(prepared.train):,} texts have a near-duplicate with the other label.
+- A score is about one text. It is no evidence that what the text says is true, and no ground to act on alone.
+- A text can be written to deceive it.
 
 ## Licence
 
-The base model's: {licence or "not stated with its files; look it up before you share this"}. The tweets are not included.
+The base model's: {licence or "not stated with its files; look it up before you share this"}. The texts are not included.
 
 ## Settings
 
@@ -133,6 +132,11 @@ The base model's: {licence or "not stated with its files; look it up before you 
 ```
 """
     return ModelCard(content)
+
+
+def contradicting(train: pd.DataFrame) -> int:
+    """How many rows have a near-duplicate with the other label."""
+    return int((train.groupby(near_duplicates(train))["target"].transform("nunique") > 1).sum())
 
 
 def reading(params: LoraParams) -> str:

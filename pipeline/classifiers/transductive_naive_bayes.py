@@ -24,7 +24,7 @@ from sklearn.pipeline import Pipeline
 
 from pipeline.classifiers.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.chosen import Chosen, log_densities, log_odds
-from pipeline.classifiers.counts import CountsParams, features, load, predict, save, vectorizer
+from pipeline.classifiers.counts import CountsParams, features, have_keywords, load, predict, save, vectorizer
 from pipeline.classifiers.cross_fit import Trainer, cross_fit
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
@@ -76,7 +76,7 @@ def fit(
     counts: CountsParams,
 ) -> Chosen:
     """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
-    counter = vectorizer(counts.ngrams[0], counts.min_count[0])
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
     inner = StratifiedGroupKFold(counts.inner_folds, shuffle=True, random_state=0)

@@ -32,6 +32,7 @@ from pipeline.contracts import (
     write_predictions,
     write_text,
 )
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.ask import Asker
 from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
@@ -114,7 +115,7 @@ def main() -> None:
     parser.add_argument("prompt", type=plain_name, help="a file of prompts/, without .yaml")
     which = parser.parse_args().prompt
     name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
-    prompt, params = read_prompt(path), read_params("prompt", PromptParams)
+    prompt, params = read_prompt(path, read_params("data", DataParams).labels), read_params("prompt", PromptParams)
     prepared = read_prepared()
     rows = rows_to_ask(prepared, params.train_rows, test=which in params.submit)
 

@@ -28,6 +28,7 @@ from pipeline.contracts import (
     write_text,
     written_whole,
 )
+from pipeline.data.source import DataParams
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
@@ -99,7 +100,7 @@ def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
 
 def main() -> None:
     params, prepared = read_params("errors", ErrorsParams), read_prepared()
-    train = prepared.train
+    train, labels = prepared.train, read_params("data", DataParams).labels
     classifiers, left_out = read_all(prepared)
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
     everywhere = [
@@ -125,7 +126,10 @@ def main() -> None:
     for name, table in tables.items():
         with written_whole(OUT / f"{name}.csv") as partial:
             table.round(5).to_csv(partial, index=False)
-    write_text(OUT / "table.md", render(**tables, classifiers=len(everywhere), rows=len(train), left_out=left_out))
+    write_text(
+        OUT / "table.md",
+        render(**tables, classifiers=len(everywhere), rows=len(train), labels=labels, left_out=left_out),
+    )
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
     if "crossover" in found:
         made += curves.learning(found["crossover"], schools)
     if "calibration" in found:
-        made += probabilities.calibration(found["calibration"], schools)
+        made += probabilities.calibration(found["calibration"], schools, labels)
     if len(evaluated["confusion"]):
         made += decisions.confusion(evaluated["confusion"], schools, labels)
     if "blend" in found:
