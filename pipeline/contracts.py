@@ -4,6 +4,7 @@ Every stage depends on this file, so it stays small and free of torch and openai
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -15,15 +16,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 from types import TracebackType
-from typing import Annotated, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
 import psutil
+from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
 
 from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
@@ -53,7 +57,8 @@ def run(main: Callable[[], None]) -> NoReturn:
         with alone(stage_name(main)):
             main()
     except InputError as error:
-        sys.exit(f"error: {redacted(str(error))}")
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
+        sys.exit(f"error: {printable(redacted(str(error)))}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
@@ -80,6 +85,13 @@ def redacted(text: str) -> str:
 
 def show_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
+def printable(text: str) -> str:
+    """One line: what a terminal would not show as it is (line breaks, control characters) is written as its escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
 
 
 # --- params -----------------------------------------------------------------------------------------------------------
@@ -109,6 +121,14 @@ def plain_name(name: str) -> str:
     return name
 
 
+def first_fault(error: ValidationError | OSError) -> str:
+    """The first thing that is wrong with a file, in one line."""
+    if isinstance(error, OSError):
+        return reason(error)
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
 def validated(model: type[Model], values: object, where: str) -> Model:
     """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`."""
     try:
@@ -134,6 +154,9 @@ def read_yaml(path: Path) -> object:
         mark = error.problem_mark
         at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         raise InputError(f"{path}: not YAML: {at}{' '.join(str(error.problem).split())}") from None
+    except ReaderError as error:
+        line = path.read_bytes()[: error.position].count(b"\n") + 1
+        raise InputError(f"{path}: not YAML: line {line}: not UTF-8, or a character that YAML forbids") from None
     except RecursionError:
         raise InputError(f"{path}: not YAML: nested too deeply") from None
     except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
@@ -177,7 +200,34 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
 
 
+def read_json(path: Path) -> Any:
+    """What a JSON file that a stage wrote holds."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not JSON: {reason(error)}") from None
+
+
+def read_parquet(path: Path) -> pd.DataFrame:
+    """The frame in a parquet file that a stage wrote."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:  # whatever bytes there are in it
+        raise InputError(f"{path}: not a parquet file: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line and without the path that the reader of it was told."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
 # --- prepared tweets --------------------------------------------------------------------------------------------------
+
+
+TWEET = {"id", "keyword", "location", "text", "raw_text", "group"}
+LABELLED = {"target", "train_target", "fold"}
+"""The columns of the prepared tweets, and those that only train has."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +257,10 @@ def read_prepared(folder: Path = PREPARED) -> Prepared:
         if not path.is_file():
             raise InputError(f"{path}: no such file; run `dvc repro prepare` first")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
-    train, test = map(pd.read_parquet, paths)
+    train, test = map(read_parquet, paths)
+    for path, frame, columns in ((paths[0], train, TWEET | LABELLED), (paths[1], test, TWEET)):
+        if missing := columns - set(frame.columns):
+            raise InputError(f"{path}: no column {', '.join(sorted(missing))}; run `dvc repro prepare` to make it anew")
     return Prepared(train, test, digest)
 
 
@@ -241,33 +294,61 @@ def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], sco
     )
 
 
+KINDS = {
+    "id": is_integer_dtype,
+    "split": is_string_dtype,
+    "fold": is_integer_dtype,
+    "score": is_float_dtype,
+    "status": is_string_dtype,
+}
+
+
+def unlike(found: pd.Series, due: np.ndarray) -> str:
+    """Where a column is not as it is due, for messages; empty if it is."""
+    both = min(len(found), len(due))
+    if len(differ := np.flatnonzero(found.to_numpy()[:both] != due[:both])):
+        at = differ[0]
+        return f"row {found.index[at]}, column {found.name}: {found.iloc[at]} where {due[at]} is due"
+    return "" if len(found) == len(due) else f"{len(found)} rows where {len(due)} are due"
+
+
 def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, where: str) -> None:
     """Raise `InputError` unless the frame keeps the contract of `Predictions` for these prepared tweets."""
-    if list(frame.columns) != ["id", "split", "fold", "score", "status"]:
-        raise InputError(f"{where}: columns are {list(frame.columns)}")
+    if list(frame.columns) != list(KINDS):
+        raise InputError(f"{where}: columns are {', '.join(map(str, frame.columns))}, not {', '.join(KINDS)}")
+    if wrong := [name for name, is_kind in KINDS.items() if not is_kind(frame[name].dtype)]:
+        raise InputError(f"{where}: column {wrong[0]}: holds {frame[wrong[0]].dtype}")
+    frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
+    for column, known in (("split", ("train", "test")), ("status", ("ok", "unparsed"))):
+        if (odd := ~frame[column].isin(known)).any():
+            raise InputError(
+                f"{where}: row {odd.idxmax()}, column {column}: {frame[column][odd.idxmax()]!r} must be {' or '.join(known)}"
+            )
     for split, tweets in (("train", prepared.train), ("test", prepared.test)):
         rows = frame[frame["split"] == split]
         expected = tweets["id"]
-        if split == "train":
-            if school == "prompted":  # may cover a part of the rows, in their order
-                expected = expected[expected.isin(rows["id"])]
-            folds = tweets.set_index("id")["fold"].reindex(rows["id"])
-            if not np.array_equal(folds.to_numpy(), rows["fold"].to_numpy()):
-                raise InputError(f"{where}: train folds differ from the prepared ones")
+        if split == "train" and school == "prompted":  # may cover a part of the rows, in their order
+            expected = expected[expected.isin(rows["id"])]
         elif rows.empty and school == "prompted":
             continue
-        if not np.array_equal(rows["id"].to_numpy(), expected.to_numpy()):
-            raise InputError(f"{where}: {split} ids are not those of the prepared tweets, each once and in their order")
-    if not frame["split"].isin(["train", "test"]).all() or not frame["status"].isin(["ok", "unparsed"]).all():
-        raise InputError(f"{where}: split must be train or test, status must be ok or unparsed")
+        if at := unlike(rows["id"], expected.to_numpy()):
+            raise InputError(
+                f"{where}: {split} ids are not those of the prepared tweets, each once and in their order: {at}"
+            )
+        folds = tweets.set_index("id")["fold"].reindex(rows["id"]) if split == "train" else pd.Series(-1, rows.index)
+        if at := unlike(rows["fold"], folds.to_numpy()):
+            raise InputError(f"{where}: {split} folds differ from the prepared ones: {at}")
     unparsed = frame["status"] == "unparsed"
     if unparsed.any() and school != "prompted":
         raise InputError(
-            f"{where}: {unparsed.sum()} scores are missing; only a prompted classifier may have unparsed rows"
+            f"{where}: {unparsed.sum()} scores are missing, the first in row {unparsed.idxmax()}; only a prompted classifier "
+            "may have unparsed rows"
         )
-    if not (frame["score"].isna() == unparsed).all() or not frame.loc[~unparsed, "score"].between(0, 1).all():
+    if (bad := (frame["score"].isna() != unparsed) | ~(unparsed | frame["score"].between(0, 1))).any():
+        row = bad.idxmax()
         raise InputError(
-            f"{where}: scores must be probabilities in [0, 1], and null exactly where the status is unparsed"
+            f"{where}: row {row}, column score: {frame['score'][row]} where the status is {frame['status'][row]}; scores must "
+            "be probabilities in [0, 1], and null exactly where it is unparsed"
         )
 
 
@@ -290,13 +371,14 @@ def write_predictions(
 
 def read_predictions(path: Path, prepared: Prepared) -> Predictions:
     """Read and check one predictions file; refuse it if it was made from other prepared tweets."""
-    try:
-        frame = pd.read_parquet(path)
-        name, school, test_rows = (frame.attrs[key] for key in ("name", "school", "test_rows"))
-        if name != path.stem:
-            raise ValueError(f"it holds those of {name}")
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a predictions file: {error}") from None
+    frame = read_parquet(path)
+    name, school, test_rows = (frame.attrs.get(key) for key in ("name", "school", "test_rows"))
+    if not isinstance(name, str) or school not in get_args(School) or test_rows not in get_args(TestRows):
+        raise InputError(
+            f"{path}: not a predictions file: it does not say whose scores these are, and how they were made"
+        )
+    if name != path.stem:
+        raise InputError(f"{path}: not a predictions file: it holds those of {name!r:.60}")
     if frame.attrs.get("prepared") != prepared.digest:
         raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
     check_predictions(frame, prepared, school, str(path))
@@ -369,4 +451,4 @@ def read_costs(name: str) -> Costs:
     try:
         return Costs.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not a costs file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: not a costs file: {first_fault(error)}") from None

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, reason
 
 PREFIX = "package:"
 
@@ -37,4 +37,4 @@ def unloadable(model: str, error: Exception) -> InputError:
             f"{model}: no weights as safetensors, and others (pickles) are not read; load it where you trust it and "
             "save it anew, with save_pretrained"
         )
-    return InputError(f"{model}: cannot be loaded: {' '.join(str(error).split())[:300]}")
+    return InputError(f"{model}: cannot be loaded: {reason(error)}")

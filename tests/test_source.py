@@ -27,9 +27,15 @@ def write(folder: Path, train: str | bytes = TRAIN, test: str = TEST) -> str:
         (TRAIN.replace("Nothing,0", "Nothing,2"), r"train\.csv: row 3, column target: '2' must be one of 0, 1"),
         (TRAIN.replace("Nothing,0", "Nothing,"), r"train\.csv: row 3, column target: '' must be one of 0, 1"),
         (TRAIN.replace("No fire", "  "), r"train\.csv: row 2, column text: '  ' must not be empty"),
-        (TRAIN.replace("Rome", "Zürich").encode("latin-1"), r"train\.csv: line 4 \(row 3, column location\): not UTF-8 \(byte 0xfc\)"),
+        (
+            TRAIN.replace("Rome", "Zürich").encode("latin-1"),
+            r"train\.csv: line 4 \(row 3, column location\): not UTF-8 \(byte 0xfc\)",
+        ),
         ("<!DOCTYPE html><html>Sign in</html>", r"train\.csv: an HTML page, not a csv"),
-        ('id,keyword,location,text,target\n1,,,"open,1\n', r"train\.csv: line 2 \(row 1\): not a csv: a quote is opened"),
+        (
+            'id,keyword,location,text,target\n1,,,"open,1\n',
+            r"train\.csv: line 2 \(row 1\): not a csv: a quote is opened",
+        ),
         ("id,keyword,location,text,target\n", r"train\.csv: no rows"),
         ("", r"train\.csv: not a csv"),
         (TRAIN.replace("fire,,A fire,1", ",,A fire,0"), r"train\.csv: column target: every row has the same label"),
@@ -48,7 +54,7 @@ def test_an_id_in_both_files_is_refused(tmp_path: Path, data_params: DataParams)
 
 
 def test_a_missing_folder_is_refused(data_params: DataParams) -> None:
-    with pytest.raises(InputError, match="neither a folder nor a whole zip"):
+    with pytest.raises(InputError, match="neither a folder nor a zip"):
         read_source(data_params.model_copy(update={"source": "nowhere"}))
 
 

@@ -13,8 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.classifiers.cross_fit import inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
-from pipeline.data.folds import stratified_group_folds
 
 Features = np.ndarray | pd.DataFrame | csr_array
 
@@ -71,8 +71,7 @@ def compare(
 
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
-    fold = stratified_group_folds(labels, groups.to_numpy(), inner_folds, seed=0)
-    splits = [(np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)) for held_out in range(inner_folds)]
+    splits = inner_splits(labels, groups, inner_folds)
     found = Parallel(n_jobs=-1)(
         delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
     )

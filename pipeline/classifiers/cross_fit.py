@@ -12,7 +12,8 @@ import pandas as pd
 from scipy.special import expit, logit
 from tqdm import tqdm
 
-from pipeline.contracts import Prepared, TestRows
+from pipeline.contracts import InputError, Prepared, TestRows
+from pipeline.data.folds import stratified_group_folds
 
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
@@ -84,6 +85,16 @@ def training_rows(train: pd.DataFrame, held_out: int) -> tuple[pd.DataFrame, np.
     """The tweets of the other folds that training may learn from, and their labels, shape (n,)."""
     rows = train[(train["fold"] != held_out) & train["train_target"].notna()]
     return rows, rows["train_target"].to_numpy(dtype="int64")
+
+
+def inner_splits(
+    labels: np.ndarray, groups: np.ndarray | pd.Series, folds: int, seed: int = 0
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Positions to learn from and positions held out, for each inner fold: stratified, no group in two of them."""
+    if folds > (commoner := int(np.bincount(labels).max())):
+        raise InputError(f"params.yaml: inner_folds: {folds} is too many; the commoner label has {commoner} tweets")
+    fold = stratified_group_folds(labels, np.asarray(groups), folds, seed)
+    return [(np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)) for held_out in range(folds)]
 
 
 def cross_fit(

@@ -5,6 +5,7 @@ A GGUF file, as llama.cpp reads it, is a base model too: transformers turns its 
 
 import hashlib
 import inspect
+import struct
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
+from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -28,6 +30,7 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from pipeline.contracts import InputError
 from pipeline.packaged import locate, unloadable
 
 # Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
@@ -70,9 +73,33 @@ def pretrained(
             how["quantization_config"] = GgufConfig(dequantize=True)
         else:
             how["use_safetensors"] = True
-        model = kind.from_pretrained(path, config=config, ignore_mismatched_sizes=True, trust_remote_code=False, **how)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        model, loading = kind.from_pretrained(
+            path,
+            config=config,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **how,
+        )
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        ImportError,
+        LookupError,
+        TypeError,
+        struct.error,
+        SafetensorError,
+    ) as error:
         raise unloadable(f"base_model {base_model}", error) from None
+    missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
+    if unfit := sorted(
+        name for name in missing if name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name
+    ):
+        raise InputError(
+            f"base_model {base_model}: cannot be loaded: {len(unfit)} of its weights are missing or of another shape than its "
+            f"config says, {unfit[0]} among them"
+        )
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
     return model, tokenizer
 

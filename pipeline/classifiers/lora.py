@@ -211,12 +211,12 @@ def main() -> None:
     params = read_params(f"lora.{preset}", LoraParams)
     prepared = read_prepared()
     state = processes(params.device)
+    frozen = frozen_part(params)
+    trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
     folder = Path("models") / name
     if state.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
     live = Live(f"training/{name}", save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
-    frozen = frozen_part(params)
-    trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
     trainings: dict[str, History] = {}
 
     def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:

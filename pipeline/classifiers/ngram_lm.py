@@ -24,11 +24,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
-from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.counts import WORD, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
 from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator, write_json
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
@@ -141,8 +140,7 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NgramLmParams) -> Ngra
     prior, read, longest = prior_log_odds(labels), tokens(tweets), max(params.order)
     candidates = list(product(params.order, params.discount))
     out_of_fold = np.zeros((len(candidates), len(labels), 2))
-    inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=0)
-    for learnt, held in inner.split(labels, labels, tweets["group"]):
+    for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds):
         of_class, vocabulary = count_classes([read[i] for i in learnt], labels[learnt], longest)
         out_of_fold[:, held] = log_densities(of_class, [read[i] for i in held], len(vocabulary) + 1, candidates)
     best = int(np.argmax(out_of_fold[:, np.arange(len(labels)), labels].mean(axis=1)))

@@ -18,14 +18,13 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from scipy import sparse
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.classifiers.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.classifiers.chosen import Chosen, log_densities, log_odds
 from pipeline.classifiers.counts import CountsParams, features, have_keywords, load, predict, save, vectorizer
-from pipeline.classifiers.cross_fit import Trainer, cross_fit
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
@@ -79,8 +78,7 @@ def fit(
     counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
-    inner = StratifiedGroupKFold(counts.inner_folds, shuffle=True, random_state=0)
-    splits = list(inner.split(labels, labels, tweets["group"]))
+    splits = inner_splits(labels, tweets["group"], counts.inner_folds)
     out_of_fold = np.zeros((len(params.weights), len(labels)))
     for learnt, held in splits:
         apart = ~unlabelled["group"].isin(tweets["group"].iloc[held]).to_numpy()

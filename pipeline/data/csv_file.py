@@ -5,7 +5,6 @@ a short one as padded, and a second column of the same name as another one.
 """
 
 import csv
-import io
 import itertools
 import re
 import stat

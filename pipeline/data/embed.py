@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
@@ -53,7 +54,7 @@ def load_encoder(params: EmbedParams) -> "SentenceTransformer":
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
         raise unloadable(f"base_model {params.base_model}", error) from None
 
 

@@ -65,7 +65,8 @@ def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> t
     tweets = pd.concat([train, test], ignore_index=True)
     cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
     keyword = tweets["keyword"].str.replace("%20", " ").str.lower()
-    duplicates = group_near_duplicates(cleaned.map(words).tolist(), params.near_duplicate)
+    in_words = {text: words(text) for text in cleaned.unique()}
+    duplicates = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
     groups = merge_groups(duplicates, tweets["group"])
     tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, duplicate=duplicates)
     columns = ["id", "keyword", "location", "text", "raw_text", "group"]

@@ -44,7 +44,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
         elif source.is_file() and zipfile.is_zipfile(source):
             raw = read_zipped(source, name)
         else:
-            raise InputError(f"{source}: neither a folder nor a whole zip file; set data.source in params.yaml")
+            raise InputError(f"{source}: neither a folder nor a zip file, or one that was cut off; set data.source")
     except FileNotFoundError:
         raise InputError(f"{where}: no such file; {HOLDS}") from None
     except (OSError, ValueError) as error:
@@ -107,14 +107,14 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.Da
     ids = frame["id"].astype("int64")
     if (again := ids.duplicated()).any():  # as numbers: 7 and 07 are the same
         row = again.idxmax()
-        raise InputError(f"{where}: row {row}, column id: {frame.at[row, 'id']!r} is there twice")
+        raise InputError(f"{where}: row {row}, column id: {frame['id'][row]!r} is there twice")
     frame = frame.assign(id=ids)
     if labels:
         numeric = frame["target"].isin(["0", "1"])
         if (odd := numeric != numeric.iloc[0]).any():
             row, kinds = odd.idxmax(), ("names", "numbers") if numeric.iloc[0] else ("numbers", "names")
             raise InputError(
-                f"{where}: row {row}, column target: {frame.at[row, 'target']!r} is one of the {kinds[0]}, "
+                f"{where}: row {row}, column target: {frame['target'][row]!r} is one of the {kinds[0]}, "
                 f"and the rows before it hold {kinds[1]}; write all in one way"
             )
         numbers = {"0": 0, "1": 1, labels[0]: 0, labels[1]: 1}

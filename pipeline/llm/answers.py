@@ -4,12 +4,13 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, first_fault
 
 # Raised when answers of an older layout must not be found any more.
 FORMAT = 2
@@ -56,7 +57,8 @@ class AnswerStore:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
+        with self._faults():
+            self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
         self._run("PRAGMA journal_mode = WAL")
         self._run("PRAGMA synchronous = NORMAL")
         self._run(
@@ -73,7 +75,7 @@ class AnswerStore:
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
-        return Answer.model_validate_json(row[0]) if row else None
+        return self._answer(key, row[0]) if row else None
 
     def put(self, identity: str, request: Request, answer: Answer, created: str | None = None) -> Answer:
         """Keep an answer; if another process was first, its answer stands, and is returned."""
@@ -89,12 +91,25 @@ class AnswerStore:
         )
         return answer if kept.rowcount else self.get(key) or answer
 
-    def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
-        """A statement; what goes wrong with the file (a full disk, a lock that stays) is an `InputError`."""
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        """What goes wrong with the file (a full disk, a lock that stays, a page that was overwritten) is an `InputError`."""
         try:
-            return self._db.execute(statement, values)
+            yield
         except sqlite3.Error as error:
             raise InputError(f"{self.path}: {error}") from None
+
+    def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
+        with self._faults():
+            return self._db.execute(statement, values)
+
+    def _answer(self, key: str, text: str) -> Answer:
+        try:
+            return Answer.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.path}: table answers, key {key}: not an answer: {first_fault(error)}; delete it, and it is asked anew"
+            ) from None
 
     def all(self, identity: str = "") -> Iterator[Stored]:
         """Every answer of the models whose identity contains a text, oldest first."""
@@ -104,8 +119,9 @@ class AnswerStore:
             identity,
             identity,
         )
-        for key, model, request, answer, created in rows:
-            yield Stored(key, model, json.loads(request), Answer.model_validate_json(answer), created)
+        with self._faults():
+            for key, model, request, answer, created in rows:
+                yield Stored(key, model, json.loads(request), self._answer(key, answer), created)
 
     def name(self, identity: str, model: str) -> None:
         """Note what the model of this identity is called; of several of one name, the last noted is the first found."""

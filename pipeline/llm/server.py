@@ -37,6 +37,10 @@ class Endpoint:
     """Its address and key for the time of the block. Nothing is started, and no key is wanted, before."""
 
 
+GGML = (b"lmgg", b"fmgg", b"tjgg", b"algg")
+"""The first bytes of the formats ggml, ggmf, ggjt and ggla, which llama.cpp reads no more."""
+
+
 def sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -55,8 +59,11 @@ def gguf_file(model: str) -> Path:
     if not path.is_file():
         raise AbsentError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
-        if file.read(4) != b"GGUF":
-            raise InputError(f"prompt.model: {model}: not a GGUF file")
+        if (magic := file.read(4)) != b"GGUF":
+            what = (
+                "empty" if not magic else "a file of GGML, which came before it" if magic in GGML else "something else"
+            )
+            raise InputError(f"prompt.model: {model}: not a GGUF file but {what}")
     return path
 
 

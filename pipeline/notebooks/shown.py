@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.contracts import read_params
 from pipeline.data.source import DataParams
+from pipeline.spreadsheet import as_it_was, each_text
 
 SCHOOL_COLOURS = {"generative": "#D55E00", "discriminative": "#0072B2"}
 LABEL_COLOURS = ["#999999", "#D55E00"]
@@ -57,4 +58,4 @@ def left_by_run(path: str, command: str) -> pd.DataFrame | None:
     if not Path(path).is_file():
         print(f"{path} is not there: `{command}` makes it, and this section needs it.")
         return None
-    return pd.read_json(path, lines=True) if path.endswith(".jsonl") else pd.read_csv(path)
+    return pd.read_json(path, lines=True) if path.endswith(".jsonl") else each_text(pd.read_csv(path), as_it_was)

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.contracts import InputError
+from pipeline.spreadsheet import as_it_was, each_text
 
 FILES = {
     "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
@@ -28,7 +29,7 @@ Tables = dict[str, Any]
 def read_csv(path: Path) -> pd.DataFrame:
     """A table that a stage wrote: nothing is missing but what is empty, since tweets may say NA or null."""
     try:
-        return pd.read_csv(path, keep_default_na=False, na_values=[""])
+        return each_text(pd.read_csv(path, keep_default_na=False, na_values=[""]), as_it_was)
     except pd.errors.EmptyDataError:
         return pd.DataFrame()
 

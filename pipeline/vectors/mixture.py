@@ -16,11 +16,10 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.mixture import GaussianMixture
-from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import Pipeline
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.cross_fit import Trainer, inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 from pipeline.contracts import read_params, run
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
@@ -68,11 +67,10 @@ def fit_mixtures(
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, seed: int = 0) -> Mixture:
     """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
     prior = prior_log_odds(labels)
-    inner = StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=seed)
     # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
     splits = [
         (learnt, held)
-        for learnt, held in inner.split(labels, labels, tweets["group"])
+        for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)
         if np.bincount(labels[learnt], minlength=2).min() >= 2
     ]
     out_of_fold = {}

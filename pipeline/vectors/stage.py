@@ -1,7 +1,6 @@
 """What the stages over embeddings all do: read, cross-fit one family, write its predictions and costs."""
 
 import argparse
-import hashlib
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,7 @@ from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
-from pipeline.data.embeddings import embeddings_path, read_embeddings
+from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.vectors.space import with_vectors
 
 
@@ -37,8 +36,7 @@ def on_vectors(
 ) -> Trainer:
     """How a family is fitted to the embeddings of an encoder."""
     embed_params = read_params(f"embed.{encoder}", EmbedParams)
-    path = embeddings_path(encoder)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None  # new tweets need none
+    digest = embeddings_digest(encoder) if embeddings_path(encoder).is_file() else None  # new tweets need none
     return Trainer(
         fit,
         predict,

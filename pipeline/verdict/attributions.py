@@ -12,11 +12,12 @@ import pandas as pd
 import torch
 from captum.attr import LayerIntegratedGradients
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.classifiers import encoder
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.contracts import InputError, read_params
+from pipeline.contracts import InputError, read_params, reason
 from pipeline.verdict.words import Explained, credited
 
 TOLERANCE = 0.02
@@ -32,7 +33,12 @@ def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTra
         if not (path / "adapter_config.json").is_file():
             raise InputError(f"{path}: no model there; run `dvc repro lora` to make it anew")
         base, tokenizer, _ = encoder.load(params.base_model)
-        network = PeftModel.from_pretrained(base, path)
+        try:
+            network = PeftModel.from_pretrained(base, path)
+        except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
+            raise InputError(
+                f"{path}: cannot be loaded: {reason(error)}; run `dvc repro lora` to make it anew"
+            ) from None
         if params.variant not in {"loha", "lokr"}:  # peft cannot merge these beside a trained head
             network = network.merge_and_unload()
         models.append((network.eval().requires_grad_(False), tokenizer))

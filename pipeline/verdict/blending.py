@@ -21,8 +21,8 @@ import numpy as np
 from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from sklearn.model_selection import StratifiedGroupKFold
 
+from pipeline.classifiers.cross_fit import inner_splits
 from pipeline.contracts import Params
 
 CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
@@ -118,7 +118,7 @@ def candidates(params: BlendParams) -> list[Fit]:
 
 def fit_weights(log_odds: np.ndarray, labels: np.ndarray, groups: np.ndarray, params: BlendParams) -> Weights:
     """The candidate with the least log loss on inner folds by group, fitted to all rows; labels and groups have shape (n,)."""
-    splits = list(StratifiedGroupKFold(params.inner_folds, shuffle=True, random_state=0).split(labels, labels, groups))
+    splits = inner_splits(labels, groups, params.inner_folds)
 
     def inner_loss(fit: Fit) -> float:
         return sum(

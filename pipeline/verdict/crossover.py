@@ -17,7 +17,17 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    read_params,
+    read_parquet,
+    read_prepared,
+    run,
+    write_text,
+    written_whole,
+)
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.scored import TwinsParams, decide
 from pipeline.verdict.table import with_interval
@@ -35,7 +45,7 @@ class CrossoverParams(Params):
 
 def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
     """A learning curve's points, a row for each tweet scored, with its `target` and `group`."""
-    frame = pd.read_parquet(path)
+    frame = read_parquet(path)
     if frame.attrs.get("prepared") != prepared.digest:
         raise InputError(f"{path}: made from other prepared tweets; run `dvc repro learning_curve@{path.stem}`")
     return frame.join(prepared.train.set_index("id")[["target", "group"]], on="id")

@@ -26,9 +26,9 @@ from pipeline.contracts import (
     read_prepared,
     run,
     write_text,
-    written_whole,
 )
 from pipeline.data.source import DataParams
+from pipeline.spreadsheet import write_tweets
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
@@ -124,8 +124,7 @@ def main() -> None:
         "relabelled": relabelled(prepared, params),
     }
     for name, table in tables.items():
-        with written_whole(OUT / f"{name}.csv") as partial:
-            table.round(5).to_csv(partial, index=False)
+        write_tweets(OUT / f"{name}.csv", table.round(5))
     write_text(
         OUT / "table.md",
         render(**tables, classifiers=len(everywhere), rows=len(train), labels=labels, left_out=left_out),

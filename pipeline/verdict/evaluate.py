@@ -6,7 +6,6 @@ run: dvc repro evaluate   (or python -m pipeline.verdict.evaluate)
 """
 
 import itertools
-import json
 from functools import reduce
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from pipeline.contracts import (
     Costs,
     Params,
     read_costs,
+    read_json,
     read_params,
     read_predictions,
     read_prepared,
@@ -94,7 +94,7 @@ def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
 
 def main() -> None:
     params, twins = read_params("evaluate", EvaluateParams), read_params("twins", TwinsParams).pairs
-    prepared = read_prepared()
+    prepared, report = read_prepared(), read_json(PREPARED / "report.json")
     classifiers, left_out = read_all(prepared)
     costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
@@ -136,7 +136,6 @@ def main() -> None:
     for plot in PLOTS:
         series = [points[name][plot].assign(series=name) for name in table.index]
         write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
-    report = json.loads((PREPARED / "report.json").read_text(encoding="utf-8"))
     page = render_table(
         table,
         paired=paired_table,

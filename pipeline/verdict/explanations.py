@@ -29,7 +29,17 @@ from tqdm import tqdm
 from pipeline.classifiers import logistic, naive_bayes
 from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.contracts import InputError, Params, Predictions, Prepared, read_params, read_prepared, run, write_text
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    Prepared,
+    read_params,
+    read_prepared,
+    reason,
+    run,
+    write_text,
+)
 from pipeline.verdict.opinions import opinions
 from pipeline.verdict.scored import read_all
 from pipeline.verdict.telling import telling_tweets
@@ -102,9 +112,16 @@ def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
     path = folder / f"{name}.jsonl"
     if not path.is_file():
         return {}
-    with path.open(encoding="utf-8") as lines:
-        found = [json.loads(line) for line in lines]
-    return {line["id"]: reply(line["asked"]) for line in found if line["id"] is not None}
+    found = {}
+    with path.open("rb") as lines:
+        for number, text in enumerate(lines, start=1):
+            try:
+                line = json.loads(text)
+                if line["id"] is not None:
+                    found[line["id"]] = reply(line["asked"])
+            except (ValueError, TypeError, AttributeError, LookupError) as error:
+                raise InputError(f"{path}: line {number}: not of a transcript: {reason(error)}") from None
+    return found
 
 
 def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> list[dict[str, Any]]:

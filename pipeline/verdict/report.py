@@ -8,13 +8,12 @@ out: report/: index.html, summary.md
 run: dvc repro report   (or python -m pipeline.verdict.report)
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, RootModel
 
-from pipeline.contracts import PREPARED, Params, read_params, read_prepared, run, write_text
+from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, run, write_text
 from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
@@ -71,7 +70,7 @@ def main() -> None:
     found, missing = read_results()
     scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
     sentences = verdict(scores, paired, twins)
-    prepared = json.loads((PREPARED / "report.json").read_text(encoding="utf-8"))
+    prepared = read_json(PREPARED / "report.json")
     page = Page(
         title=params.title,
         sentences=sentences,

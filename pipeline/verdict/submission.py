@@ -21,6 +21,7 @@ from pipeline.contracts import (
     Params,
     Predictions,
     Prepared,
+    first_fault,
     read_params,
     read_predictions,
     read_prepared,
@@ -75,7 +76,7 @@ def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predicti
     try:
         return read_predictions(scores, prepared), Verdict.model_validate_json(verdict.read_bytes())
     except (OSError, ValidationError) as error:
-        raise InputError(f"{verdict}: not what the stage blend writes: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{verdict}: not what the stage blend writes: {first_fault(error)}") from None
 
 
 def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]:

