@@ -30,7 +30,7 @@ from pipeline.data.source import DataParams
 from pipeline.llm.params import PromptParams
 from pipeline.new_texts.reading import Format, batches, checked, format_of
 from pipeline.new_texts.scorers import choose, open_scorer
-from pipeline.new_texts.writing import decisions, open_writer
+from pipeline.new_texts.writing import decisions, open_writer, written_as
 
 
 def predict(texts: Sequence[str], classifier: str | None = None) -> np.ndarray:
@@ -64,9 +64,7 @@ def stream(given: argparse.Namespace) -> None:
     source, target = (None if str(path) == "-" else path for path in (given.input, given.output))
     where = str(source or "standard input")
     kind = format_of(source, given.format)
-    to = format_of(target, None if target else "csv" if kind in ("text", "parquet") else kind)
-    if to == "text":
-        raise InputError(f"{target}: decisions are written as .csv, .parquet or .jsonl")
+    to = written_as(target, kind)
     if source and target and source.resolve() == target.resolve():
         raise InputError(f"{target}: is the input; write to another file")
     data = read_params("data", DataParams)

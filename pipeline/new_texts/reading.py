@@ -185,10 +185,10 @@ def batches(stream: BinaryIO, kind: Format, columns: Columns, size: int, where: 
 
 
 def format_of(path: Path | None, given: Format | None) -> Format:
-    """By the file's suffix; what is given, or csv, for standard input or output (None)."""
+    """By the file's suffix; what is given, or csv, for standard input (None)."""
     if path is None:
         if given == "parquet":
-            raise InputError("--format parquet: parquet is read from and written to files alone, not as a stream")
+            raise InputError("--format parquet: parquet is read from files alone, not from standard input")
         return given or "csv"
     found = SUFFIXES.get(path.suffix.lower(), given)
     if found is None:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.contracts import InputError, written_whole
-from pipeline.new_texts.reading import Format
+from pipeline.new_texts.reading import SUFFIXES, Format
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -90,6 +90,16 @@ def parquet_to(path: Path) -> Iterator[Write]:
     finally:
         if writer:
             writer.close()
+
+
+def written_as(path: Path | None, read: Format) -> Format:
+    """By the file's suffix; on standard output (None) JSON lines are answered by JSON lines, and all else by csv."""
+    if path is None:
+        return "jsonl" if read == "jsonl" else "csv"
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None or found == "text":
+        raise InputError(f"{path}: decisions are written as .csv, .parquet or .jsonl; name the output so")
+    return found
 
 
 @contextmanager
