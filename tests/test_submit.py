@@ -17,6 +17,7 @@ from kaggle_server import TOKEN, Kaggle, at_home, serving
 
 from pipeline.contracts import InputError, read_yaml
 from pipeline.kaggle import submissions
+from pipeline.kaggle.command import only_one
 from pipeline.kaggle.leaderboard import main as draw
 from pipeline.kaggle.leaderboard import noise, scatter, summary
 from pipeline.kaggle.record import Submission, as_csv, earlier, read_rows, settled
@@ -177,8 +178,13 @@ def test_a_failed_upload_is_no_submission(submit: Submit, kaggle: Kaggle) -> Non
     kaggle.refusals["PUT"] = (503, b"", "text/html")
     with pytest.raises(InputError, match="the connection to Kaggle was cut"):
         submit()
-    assert not kaggle.submissions
     del kaggle.refusals["PUT"]
+    kaggle.refusals["CreateSubmission"] = (403, b"", "text/html")
+    with pytest.raises(InputError, match="wants its rules accepted"):
+        submit()
+    assert not kaggle.submissions
+    assert not Path("leaderboard").exists()
+    del kaggle.refusals["CreateSubmission"]
     kaggle.refusals["GetSubmissionLimits"] = (400, b"", "text/html")
     assert "how many submissions are left today is not known" in submit()
     assert len(kaggle.submissions) == 1
@@ -193,13 +199,6 @@ def test_what_kaggle_cannot_score_may_be_sent_again(submit: Submit, kaggle: Kagg
     del kaggle.truth[1]
     submit()
     assert [(row["status"], row["ref"]) for row in table()] == [("error", "1000"), ("complete", "1001")]
-
-
-def test_a_refusal_in_the_middle_leaves_no_row(submit: Submit, kaggle: Kaggle) -> None:
-    kaggle.refusals["CreateSubmission"] = (403, b"", "text/html")
-    with pytest.raises(InputError, match="wants its rules accepted"):
-        submit()
-    assert not Path("leaderboard").exists()
 
 
 def test_only_what_the_stage_wrote_for_this_competition_is_sent(submit: Submit, kaggle: Kaggle) -> None:
@@ -233,8 +232,13 @@ def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Subm
     with pytest.raises(InputError, match="every target is 0; --anyway"):
         submit()
     assert not kaggle.requests
-    assert "0.0% positive" in submit("--anyway")
-    assert len(kaggle.submissions) == 1
+    assert "0.0% positive" in submit("--anyway", "--dry-run")
+
+
+def test_two_at_once_are_one(submit: Submit, kaggle: Kaggle) -> None:
+    with only_one("submission"), pytest.raises(InputError, match="another submission is running"):
+        submit()
+    assert not kaggle.requests
 
 
 def test_no_stage_sends_or_fetches_anything() -> None:

@@ -43,7 +43,7 @@ def verdict(row: Submission) -> dict[str, Any] | None:
 
 def summary(rows: list[Submission]) -> dict[str, Any]:
     """The last and the best of those that have a score, and by how much the scores differ from the estimates."""
-    verdicts = [found for row in rows if (found := verdict(row))]
+    verdicts = [one for row in rows if (one := verdict(row))]
     found: dict[str, Any] = {"submissions": len(rows), "scored": len(verdicts)}
     if verdicts:
         apart = [one["difference"] for one in verdicts]
@@ -64,7 +64,7 @@ def scatter(rows: list[Submission]) -> str:
     ends = [one[end] for one in points for end in ("estimate", "estimate_low", "estimate_high", "low", "high")]
     known = [end for end in ends if end is not None] or [0.785, 0.855]
     low, high = min(known) - 0.005, max(known) + 0.005
-    scale = alt.Scale(domain=[low, high], nice=False, zero=False, clamp=True)
+    scale = alt.Scale(domain=[low, high], nice=False, zero=False)
     axis = alt.Axis(format=".1%", tickCount=6)
     x = alt.X("estimate:Q", title="Out-of-fold accuracy", scale=scale, axis=axis)
     y = alt.Y("public_score:Q", title="Public score", scale=scale, axis=axis)
@@ -73,7 +73,7 @@ def scatter(rows: list[Submission]) -> str:
     equal = [{"estimate": at, "public_score": at, "low": at - noise(at), "high": at + noise(at)} for at in steps]
     lines = alt.Chart(alt.Data(values=equal))
     layers = [
-        lines.mark_area(opacity=0.12, color="gray").encode(x=x, y=y_low, y2="high:Q"),
+        lines.mark_area(opacity=0.12, color="gray", clip=True).encode(x=x, y=y_low, y2="high:Q"),
         lines.mark_line(strokeDash=[4, 4], color="gray").encode(x=x, y=y),
     ]
     if points:  # a legend of nothing is no picture

@@ -23,8 +23,8 @@ def check_file(content: bytes, ids: Sequence[int], where: str = "submission.csv"
     try:
         lines = content.decode("ascii").split("\n")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise InputError(f"{where}: line {line}: byte 0x{content[error.start]:02x} is not ASCII") from None
+        number = content[: error.start].count(b"\n") + 1
+        raise InputError(f"{where}: line {number}: byte 0x{content[error.start]:02x} is not ASCII") from None
     if "\r" in lines[0]:
         raise InputError(f"{where}: line 1: ends like a line of Windows; write line breaks as \\n alone")
     if lines[0] != HEADER:
