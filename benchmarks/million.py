@@ -167,7 +167,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="train rows")
     parser.add_argument("--source", help="a folder or zip with train.csv (data.source of params.yaml if not given)")
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES), help="in this order; earlier ones first")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="later ones need the earlier ones"
+    )
     parser.add_argument("--minutes", type=float, default=20.0, help="for all stages of one size")
     parser.add_argument("--gigabytes", type=float, default=16.0, help="at once")
     parser.add_argument("--slack", type=float, default=1.25, help="times n log n that is still taken for near-linear")
@@ -184,7 +186,7 @@ def main() -> None:
             set_up(Path(scratch), tweets, rows, given.seed)
             for stage in given.stages:
                 found.append({"rows": rows, "stage": stage} | measure(STAGES[stage], Path(scratch)))
-                print(", ".join(f"{key} {value:,.1f}" if isinstance(value, float) else f"{key} {value}" for key, value in found[-1].items()), flush=True)
+                print(found[-1], flush=True)
     table = with_growth(pd.DataFrame(found))
     print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f", ".2f")))
     if problems := broken(table, given.minutes, given.gigabytes, given.slack):

@@ -74,7 +74,7 @@ class Counted(TransformerMixin, BaseEstimator):
         self.min_count = min_count
 
     def fit(self, counts: csr_array, _: object = None) -> "Counted":
-        rows = counts.getnnz(axis=0)
+        rows = np.bincount(counts.indices, minlength=counts.shape[1])
         frequent = np.where(self.lengths == 0, rows > 0, rows >= self.min_count)
         self.kept_ = np.flatnonzero(frequent & (self.lengths <= self.ngrams))
         return self
