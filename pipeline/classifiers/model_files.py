@@ -85,13 +85,12 @@ def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"]) -> None:
 def read_tensors(path: Path, like: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
     """What `write_tensors` kept, on the CPU: the names and shapes must be those of `like`, and the numbers finite."""
     from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.torch import load_file  # noqa: PLC0415
+    from safetensors.torch import load  # noqa: PLC0415
 
     with reading(path):
-        if not path.is_file():  # safetensors has an error of its own for this
-            raise FileNotFoundError
+        content = path.read_bytes()  # a file that is mapped, and written by another run meanwhile, ends the process
         try:
-            found: dict[str, torch.Tensor] = load_file(path)
+            found: dict[str, torch.Tensor] = load(content)
         except SafetensorError as error:
             raise ValueError(str(error)) from None
         if (shapes := shapes_of(found)) != (expected := shapes_of(like)):
