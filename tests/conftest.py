@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import settings
 from ruamel.yaml import YAML
 
 if (
@@ -19,6 +20,10 @@ if (
 from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
+
+# The same examples in every run; `--hypothesis-profile default` goes on to look for others.
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=60, database=None)
+settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"

@@ -144,5 +144,5 @@ def test_predictions_of_other_tweets_are_refused(
 def test_any_other_file_is_not_predictions(sample: Prepared, tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     path.write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(InputError, match="x.parquet: not a parquet file"):
+    with pytest.raises(InputError, match=r"x\.parquet: not a parquet file"):
         read_predictions(path, sample)

@@ -28,8 +28,9 @@ def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
         )
     except (
         AttributeError,
-        IndexError,
+        LookupError,
         TypeError,
+        ValueError,
     ) as error:  # the client checks nothing, and hands on as text what is not JSON
         raise UnreadableError("no chat completion") from error
 
@@ -62,7 +63,7 @@ def read_scored(completion: Completion, request: Request, seconds: float) -> Ans
         inside = int(np.searchsorted(ends, len(request["prompt"]))) + 1  # without what was written after the prompt
         score = text_logprob(ends[:inside].tolist(), [logprob for _, logprob in pairs[:inside]], request["context"])
         return answer.model_copy(update={"text_logprob": score})
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UnreadableError("no completion") from error
 
 

@@ -63,7 +63,9 @@ def parse_reply(reply: str, label_words: list[str]) -> int | None:
     """
     reply = _THOUGHT.sub("", reply).strip()
     if whole := _OBJECT.search(reply):
-        with suppress(ValueError, KeyError, TypeError):  # braces of another kind: the reply is read as text
+        with suppress(
+            ValueError, KeyError, TypeError, RecursionError
+        ):  # braces of another kind: the reply is read as text
             reply = str(json.loads(whole[0])["label"])
     words = [word.strip(_AROUND).casefold() for word in label_words]
     stated = set()

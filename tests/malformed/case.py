@@ -1,6 +1,5 @@
 """What a case is, and small ways to spoil a file."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,4 +78,4 @@ def both(*spoils: Spoil) -> Spoil:
 
 def loop(path: Path) -> None:
     """A symlink to itself."""
-    os.symlink(path.name, path)
+    path.symlink_to(path.name)

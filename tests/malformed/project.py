@@ -18,7 +18,6 @@ from safetensors.numpy import save_file
 from pipeline.contracts import (
     Costs,
     predictions_frame,
-    read_params,
     read_prepared,
     run,
     write_costs,

@@ -63,22 +63,50 @@ PREDICTIONS = [
     scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*", process=True),
     scored("A folder by the name of predictions", instead(SOME, Path.mkdir), "not a .*"),
     scored("A csv by the name of predictions", whole(SOME, "id,score\n1,0.5\n"), "not a parquet file: .*"),
-    scored("Another table", frame(lambda _: pd.DataFrame({"a": [1]})), "columns are a, not id, split, fold, score, status"),
+    scored(
+        "Another table", frame(lambda _: pd.DataFrame({"a": [1]})), "columns are a, not id, split, fold, score, status"
+    ),
     scored("Predictions of other tweets", attribute("prepared", "0" * 64), "made from other prepared tweets; .*"),
-    scored("Predictions under another name", attribute("name", "same"), "not a predictions file: it holds those of 'same'"),
-    scored("A school that there is not", attribute("school", "discriminating"), "not a predictions file: it does not say .*"),
-    scored("A column that is missing", frame(lambda found: found.drop(columns="fold")), "columns are id, split, score, status, not .*"),
+    scored(
+        "Predictions under another name", attribute("name", "same"), "not a predictions file: it holds those of 'same'"
+    ),
+    scored(
+        "A school that there is not",
+        attribute("school", "discriminating"),
+        "not a predictions file: it does not say .*",
+    ),
+    scored(
+        "A column that is missing",
+        frame(lambda found: found.drop(columns="fold")),
+        "columns are id, split, score, status, not .*",
+    ),
     scored("Scores as words", frame(lambda found: found.astype({"score": str})), "column score: holds str"),
     scored("Ids as decimals", frame(lambda found: found.astype({"id": float})), "column id: holds float64"),
     scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 where the status is ok; .*"),
     scored("A score of NaN", cell("score", 3, np.nan), "row 3, column score: nan where the status is ok; .*"),
     scored("A score of infinity", cell("score", 41, np.inf), "row 41, column score: inf where the status is ok; .*"),
-    scored("A row that was not read", both(cell("score", 3, np.nan), cell("status", 3, "unparsed")), "1 scores are missing, the first in row 3; .*"),
-    scored("A status that there is not", cell("status", 3, "good"), "row 3, column status: 'good' must be ok or unparsed"),
-    scored("An id twice in predictions", cell("id", 3, 2), "train ids are not those .*: row 3, column id: 2 where 3 is due"),
-    scored("Rows that are missing", frame(lambda found: found.head(46)), "test ids are not those .*: 6 rows where 8 are due"),
-    scored("Another fold than the prepared one", cell("fold", 3, 9), r"train folds differ .*: row 3, column fold: 9 where \d is due"),
-]  # fmt: skip
+    scored(
+        "A row that was not read",
+        both(cell("score", 3, np.nan), cell("status", 3, "unparsed")),
+        "1 scores are missing, the first in row 3; .*",
+    ),
+    scored(
+        "A status that there is not", cell("status", 3, "good"), "row 3, column status: 'good' must be ok or unparsed"
+    ),
+    scored(
+        "An id twice in predictions", cell("id", 3, 2), "train ids are not those .*: row 3, column id: 2 where 3 is due"
+    ),
+    scored(
+        "Rows that are missing",
+        frame(lambda found: found.head(46)),
+        "test ids are not those .*: 6 rows where 8 are due",
+    ),
+    scored(
+        "Another fold than the prepared one",
+        cell("fold", 3, 9),
+        r"train folds differ .*: row 3, column fold: 9 where \d is due",
+    ),
+]
 
 
 def vectors(change: Callable[[dict[str, np.ndarray]], object]) -> Spoil:
@@ -120,26 +148,116 @@ def blended(metrics: str) -> Spoil:
 
 STAGES = [
     Case("No prepared tweets", removed(TRAIN), r"data/prepared/train\.parquet: no such file; .*", EVALUATE),
-    Case("Prepared tweets cut in half", recoded(TRAIN, half), r"data/prepared/train\.parquet: not a parquet file: .*", EVALUATE),
-    Case("Prepared tweets without a column", frame(lambda found: found.drop(columns="group"), TRAIN), r"data/prepared/train\.parquet: no column group; .*", EVALUATE),
-    Case("A data report that is no JSON", whole("data/prepared/report.json", "{"), r"data/prepared/report\.json: not JSON: .*", EVALUATE),
-    Case("Costs that are no JSON", whole("costs/some.json", "free"), r"costs/some\.json: not a costs file: Invalid JSON: .*", EVALUATE),
-    Case("Costs without a time", whole("costs/some.json", '{"fit_seconds": 1}'), r"costs/some\.json: not a costs file: predict_ms_per_tweet: Field required", EVALUATE),
-    Case("No costs", removed("costs/some.json"), r"costs/some\.json: not a costs file: No such file or directory", EVALUATE),
-    Case("A blend's verdict without a key", blended('{"best_single": "some"}'), r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what the stage blend writes: gain: Field required", SUBMIT),
-    Case("A blend's verdict that is no JSON", blended(""), r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*", SUBMIT),
+    Case(
+        "Prepared tweets cut in half",
+        recoded(TRAIN, half),
+        r"data/prepared/train\.parquet: not a parquet file: .*",
+        EVALUATE,
+    ),
+    Case(
+        "Prepared tweets without a column",
+        frame(lambda found: found.drop(columns="group"), TRAIN),
+        r"data/prepared/train\.parquet: no column group; .*",
+        EVALUATE,
+    ),
+    Case(
+        "A data report that is no JSON",
+        whole("data/prepared/report.json", "{"),
+        r"data/prepared/report\.json: not JSON: .*",
+        EVALUATE,
+    ),
+    Case(
+        "Costs that are no JSON",
+        whole("costs/some.json", "free"),
+        r"costs/some\.json: not a costs file: Invalid JSON: .*",
+        EVALUATE,
+    ),
+    Case(
+        "Costs without a time",
+        whole("costs/some.json", '{"fit_seconds": 1}'),
+        r"costs/some\.json: not a costs file: predict_ms_per_tweet: Field required",
+        EVALUATE,
+    ),
+    Case(
+        "No costs",
+        removed("costs/some.json"),
+        r"costs/some\.json: not a costs file: No such file or directory",
+        EVALUATE,
+    ),
+    Case(
+        "A blend's verdict without a key",
+        blended('{"best_single": "some"}'),
+        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .* writes: gain: Field required",
+        SUBMIT,
+    ),
+    Case(
+        "A blend's verdict that is no JSON",
+        blended(""),
+        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*",
+        SUBMIT,
+    ),
     Case("No embeddings", removed(EMBEDDINGS), AT + "No such file or directory; run .*", GAUSSIAN),
     Case("Embeddings cut in half", recoded(EMBEDDINGS, half), AT + "not an embeddings file: .*", GAUSSIAN),
     Case("Embeddings of length zero", whole(EMBEDDINGS, ""), AT + "not an embeddings file: .*", GAUSSIAN),
-    Case("Embeddings of one tweet too few", vectors(lambda found: found.update(train=found["train"][1:])), AT + r"train: shape \(39, 4\), where 40 tweets need a vector each", GAUSSIAN),
-    Case("Embeddings of two lengths", vectors(lambda found: found.update(test=found["test"][:, 1:])), AT + r"test: shape \(8, 3\), .*", GAUSSIAN),
-    Case("An embedding of NaN", vectors(lambda found: found["train"].__setitem__((2, 1), np.nan)), AT + "train: row 3 is not finite; .*", GAUSSIAN),
-    Case("Embeddings of train alone", vectors(lambda found: found.pop("test")), AT + "not an embeddings file: .*test.*", GAUSSIAN),
-    Case("A learning curve that is none", whole("learning_curve/naive_bayes.parquet", "PAR1"), r"learning_curve/naive_bayes\.parquet: not a parquet file: .*", "pipeline.verdict.crossover"),
-    Case("A line of a transcript cut off", as_prompted, r"transcripts/prompt_zero_shot\.jsonl: line 2: not of a transcript: .*", "pipeline.verdict.explanations"),
-    Case("An export cut off", whole("answers.jsonl", '{"id": null, "identity'), r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*", "pipeline.llm.answer_store rebuild answers.jsonl"),
-    Case("An answer store that is none", whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30), r".*/store/answers\.sqlite: file is not a database", "pipeline.llm.answer_store size"),
-    Case("An answer store that is a folder", lambda project: (project / "store/answers.sqlite").mkdir(parents=True), r".*/store/answers\.sqlite: unable to open database file", "pipeline.llm.answer_store size"),
-    Case("An answer that is no JSON", answered("Yes"), r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*", "pipeline.llm.answer_store size"),
-]  # fmt: skip
+    Case(
+        "Embeddings of one tweet too few",
+        vectors(lambda found: found.update(train=found["train"][1:])),
+        AT + r"train: shape \(39, 4\), where 40 tweets need a vector each",
+        GAUSSIAN,
+    ),
+    Case(
+        "Embeddings of two lengths",
+        vectors(lambda found: found.update(test=found["test"][:, 1:])),
+        AT + r"test: shape \(8, 3\), .*",
+        GAUSSIAN,
+    ),
+    Case(
+        "An embedding of NaN",
+        vectors(lambda found: found["train"].__setitem__((2, 1), np.nan)),
+        AT + "train: row 3 is not finite; .*",
+        GAUSSIAN,
+    ),
+    Case(
+        "Embeddings of train alone",
+        vectors(lambda found: found.pop("test")),
+        AT + "not an embeddings file: .*test.*",
+        GAUSSIAN,
+    ),
+    Case(
+        "A learning curve that is none",
+        whole("learning_curve/naive_bayes.parquet", "PAR1"),
+        r"learning_curve/naive_bayes\.parquet: not a parquet file: .*",
+        "pipeline.verdict.crossover",
+    ),
+    Case(
+        "A line of a transcript cut off",
+        as_prompted,
+        r"transcripts/prompt_zero_shot\.jsonl: line 2: not of a transcript: .*",
+        "pipeline.verdict.explanations",
+    ),
+    Case(
+        "An export cut off",
+        whole("answers.jsonl", '{"id": null, "identity'),
+        r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*",
+        "pipeline.llm.answer_store rebuild answers.jsonl",
+    ),
+    Case(
+        "An answer store that is none",
+        whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30),
+        r".*/store/answers\.sqlite: file is not a database",
+        "pipeline.llm.answer_store size",
+    ),
+    Case(
+        "An answer store that is a folder",
+        lambda project: (project / "store/answers.sqlite").mkdir(parents=True),
+        r".*/store/answers\.sqlite: unable to open database file",
+        "pipeline.llm.answer_store size",
+    ),
+    Case(
+        "An answer that is no JSON",
+        answered("Yes"),
+        r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*",
+        "pipeline.llm.answer_store size",
+    ),
+]
 CASES = [*PREDICTIONS, *STAGES]

@@ -1,0 +1,406 @@
+"""What holds for every input that Hypothesis thinks of: cleaning, grouping, folds, contracts, replies, csv files."""
+
+import csv
+import io
+import itertools
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from openai._models import construct_type
+from openai.types.chat import ChatCompletion
+from scipy.sparse.csgraph import connected_components
+
+from pipeline.contracts import (
+    InputError,
+    Prepared,
+    predictions_frame,
+    printable,
+    read_predictions,
+    read_yaml,
+    write_predictions,
+)
+from pipeline.data.clean import MENTION, URL, clean, words
+from pipeline.data.csv_file import decode
+from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingles
+from pipeline.data.prepare import assign_folds
+from pipeline.data.source import parse_csv, validate
+from pipeline.llm.answers import Answer
+from pipeline.llm.replies import UnreadableError, read_chat
+from pipeline.llm.scoring import parse_reply
+from pipeline.spreadsheet import as_it_was, inert
+
+ANY = st.text(st.characters(exclude_categories=()), max_size=60)
+"""Any string of Python's, surrogates among them."""
+PIECES = [
+    "http",
+    "https://t.co/x",
+    "www.",
+    "@",
+    "@a",
+    "#",
+    "RT",
+    ":",
+    " ",
+    "\n",
+    "'",
+    "’",
+    "…",
+    "Fire",
+    "🔥",
+    "\u200d",
+    "＠",
+    "ｗ",
+]
+ENTITIES = ["&amp;", "&lt;", "&#x40;", "&amp;amp;", "&nbsp;", "&eacute;"]
+BROKEN = ["&", "amp;", "\x89Û", "\x89Û_", "\x89ÛÏ", "åÊ", "Ã©", "â€™", "é", "\ufeff", "\x85", "\u2028"]
+
+
+def made_of(*pieces: str) -> st.SearchStrategy[str]:
+    return st.lists(st.sampled_from(pieces), max_size=12).map("".join)
+
+
+TWEET = made_of(*PIECES, *ENTITIES, *BROKEN)
+"""What the tweets of this data set are made of, put together at random."""
+WHOLE = made_of(*PIECES, *ENTITIES) | st.text(
+    st.characters(min_codepoint=0x100, exclude_categories=("Cs",)), max_size=40
+)
+"""Tweets that were not damaged: no characters that decoding wrongly leaves behind, no entities in pieces."""
+
+
+def said_of(call: Callable[..., object], *arguments: object) -> str:
+    """The `InputError` that a call ends with; empty if it ends well."""
+    try:
+        call(*arguments)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+# --- cleaning ---------------------------------------------------------------------------------------------------------
+
+
+@given(ANY | TWEET)
+def test_a_clean_tweet_is_one_line_that_says_something(text: str) -> None:
+    cleaned = clean(text)
+    assert cleaned == " ".join(cleaned.split()) != ""
+    assert len(cleaned.splitlines()) == 1
+
+
+@given(WHOLE)
+def test_cleaning_twice_is_cleaning_once(text: str) -> None:
+    """What is mended may be next to something that then can be mended too: of damaged tweets it does not hold."""
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned
+
+
+@given(ANY | TWEET, st.sampled_from(["http://t.co/abc", "https://x.y/z", "www.example.org", "@someone", "..."]))
+def test_words_do_not_depend_on_links_and_mentions(text: str, added: str) -> None:
+    found = words(clean(text))
+    assert all(word and word == word.lower() and word != URL for word in found)
+    assert MENTION not in found
+    assert words(clean(f"{clean(text)} {added}")) == found
+
+
+# --- near-duplicates --------------------------------------------------------------------------------------------------
+
+TEXTS = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=7), min_size=1, max_size=10)
+
+
+def by_all_pairs(texts: list[list[str]], threshold: float) -> np.ndarray:
+    """Group numbers from comparing all pairs; texts without words are alone."""
+    sets = [shingles(text) for text in texts]
+    near = [
+        [i == j or bool(a and b and jaccard(a, b) >= threshold) for j, b in enumerate(sets)] for i, a in enumerate(sets)
+    ]
+    return np.asarray(connected_components(np.array(near), directed=False)[1])
+
+
+@given(TEXTS, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_groups_join_nothing_that_is_not_near(texts: list[list[str]], threshold: float) -> None:
+    found, due = group_near_duplicates(texts, threshold), by_all_pairs(texts, threshold)
+    same = found[:, None] == found
+    assert not (same & (due[:, None] != due)).any()
+    _, first = np.unique(found, return_index=True)
+    assert (np.diff(first) > 0).all(), "numbered by first appearance"
+    assert found[first].tolist() == list(range(len(first)))
+    for i, a in enumerate(texts):
+        for j, b in enumerate(texts):
+            assert same[i, j] or not a or a != b, "the same words are the same group"
+
+
+@given(TEXTS, st.randoms(use_true_random=False))
+def test_groups_do_not_depend_on_the_order_of_the_rows(texts: list[list[str]], random: Any) -> None:
+    order = list(range(len(texts)))
+    random.shuffle(order)
+    found = group_near_duplicates(texts, 0.5)
+    shuffled = group_near_duplicates([texts[i] for i in order], 0.5)
+    assert ((shuffled[:, None] == shuffled) == (found[order][:, None] == found[order])).all()
+
+
+def test_nearly_all_pairs_that_are_near_are_found() -> None:
+    """Hashing proposes 99.5 % of the pairs at the threshold, and more above it."""
+    rng, near, missed = np.random.default_rng(0), 0, 0
+    for _ in range(20):
+        texts = [[str(word) for word in rng.choice(9, size=rng.integers(2, 7))] for _ in range(60)]
+        found, sets = group_near_duplicates(texts, 0.5), [shingles(text) for text in texts]
+        for i, j in itertools.combinations(range(60), 2):
+            if jaccard(sets[i], sets[j]) >= 0.5:
+                near += 1
+                missed += found[i] != found[j]
+    assert near > 200
+    assert missed <= 0.005 * near
+
+
+# --- folds ------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def grouped(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
+    sizes = draw(st.lists(st.integers(1, 6), min_size=4, max_size=40))
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    targets = draw(st.lists(st.integers(0, 1), min_size=len(groups), max_size=len(groups)))
+    return np.array(targets), groups, draw(st.integers(2, 6))
+
+
+@given(grouped(), st.integers(0, 2**32 - 1))
+def test_folds_split_no_group_and_are_stratified(rows: tuple[np.ndarray, np.ndarray, int], seed: int) -> None:
+    targets, groups, folds = rows
+    if min(len(set(groups[targets == label])) for label in (0, 1)) < folds:
+        assert "is too many" in said_of(assign_folds, targets, groups, folds, seed)
+        return
+    found = assign_folds(targets, groups, folds, seed)
+    assert set(found) == set(range(folds)), "no fold is empty"
+    assert all(len(set(found[groups == group])) == 1 for group in groups)
+    for label in (0, 1):
+        in_fold = np.bincount(found[targets == label], minlength=folds)
+        largest = max(np.bincount(groups[targets == label]))
+        assert in_fold.max() - in_fold.min() <= 2 * largest, (in_fold, largest)
+
+
+@given(st.lists(st.integers(0, 1), min_size=10, max_size=60), st.integers(2, 5), st.integers(0, 99))
+def test_folds_of_rows_that_are_alone_are_even(labels: list[int], folds: int, seed: int) -> None:
+    targets = np.array(labels)
+    assume(min(np.bincount(targets, minlength=2)) >= folds)
+    found = assign_folds(targets, np.arange(len(targets)), folds, seed)
+    for label in (0, 1):
+        in_fold = np.bincount(found[targets == label], minlength=folds)
+        assert in_fold.max() - in_fold.min() <= 1
+
+
+# --- contracts --------------------------------------------------------------------------------------------------------
+
+SCORES = st.floats(0, 1)
+ROWS = 12
+
+
+def prepared_rows() -> Prepared:
+    train = pd.DataFrame({"id": np.arange(8) * 3, "fold": np.arange(8) % 2})
+    return Prepared(train, pd.DataFrame({"id": np.arange(4) - 9}), "digest")
+
+
+def written(scores: list[float], folder: Path) -> pd.DataFrame:
+    prepared = prepared_rows()
+    frames = [
+        predictions_frame(tweets, split, np.array(part))
+        for tweets, split, part in ((prepared.train, "train", scores[:8]), (prepared.test, "test", scores[8:]))
+    ]
+    write_predictions("some", frames, prepared, "generative", "refit", folder)
+    return pd.concat(frames, ignore_index=True)
+
+
+@given(st.lists(SCORES, min_size=ROWS, max_size=ROWS))
+def test_predictions_are_read_as_they_were_written(
+    tmp_path_factory: pytest.TempPathFactory, scores: list[float]
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "read"
+    frame = written(scores, folder)
+    found = read_predictions(folder / "some.parquet", prepared_rows())
+    assert pd.concat([found.train, found.test], ignore_index=True).equals(frame)
+
+
+CORRUPTIONS = {
+    "id": st.integers(-(2**62), 2**62),
+    "fold": st.integers(-128, 127),
+    "split": st.sampled_from(["train", "test", "", "Train"]) | ANY,
+    "status": st.sampled_from(["ok", "unparsed", "", "OK"]) | ANY,
+    "score": st.floats().filter(lambda score: not 0 <= score <= 1),
+}
+
+
+@given(st.data())
+def test_any_one_cell_that_is_wrong_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    folder = tmp_path_factory.getbasetemp() / "corrupted"
+    frame = written([0.5] * ROWS, folder)
+    path, column, row = (
+        folder / "some.parquet",
+        data.draw(st.sampled_from([*CORRUPTIONS])),
+        data.draw(st.integers(0, ROWS - 1)),
+    )
+    value = data.draw(CORRUPTIONS[column])
+    assume(value != frame[column][row])
+    assume(not isinstance(value, str) or value.isprintable())  # parquet holds no surrogates
+    attributes = pd.read_parquet(path).attrs
+    frame = frame.astype({"fold": "int64"})
+    frame.loc[row, column] = value
+    frame.attrs = attributes
+    frame.to_parquet(path, index=False)
+    with pytest.raises(InputError, match=r"some\.parquet: .*"):
+        read_predictions(path, prepared_rows())
+
+
+@given(st.data())
+def test_rows_that_moved_or_are_missing_are_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "moved"
+    frame, path = written([0.5] * ROWS, folder), folder / "some.parquet"
+    attributes = pd.read_parquet(path).attrs
+    rows = data.draw(st.lists(st.integers(0, ROWS - 1), max_size=ROWS + 2) | st.permutations(range(ROWS)))
+    kept = frame.iloc[rows]
+    in_order = [*kept.index[kept["split"] == "train"], *kept.index[kept["split"] == "test"]]
+    assume(in_order != list(range(ROWS)))  # the two splits may stand in either order
+    kept = kept.reset_index(drop=True)
+    kept.attrs = attributes
+    kept.to_parquet(path, index=False)
+    with pytest.raises(InputError):
+        read_predictions(path, prepared_rows())
+
+
+@given(st.integers(0, 5000))
+def test_predictions_that_were_cut_off_are_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
+    folder = tmp_path_factory.getbasetemp() / "cut"
+    written([0.5] * ROWS, folder)
+    path = folder / "some.parquet"
+    raw = path.read_bytes()
+    path.write_bytes(raw[: length % len(raw)])
+    with pytest.raises(InputError, match="not a parquet file"):
+        read_predictions(path, prepared_rows())
+
+
+@given(st.text(max_size=40) | st.text("[]{}&*!?:-#|>%@`'\"\t\n ,a1.<=~", max_size=40))
+@example("? [a]\n: b")
+@example("2026-02-30")
+@example("0o9: 0b3")
+@example("a: &a [*a]")
+@example("<<: 3")
+def test_any_text_is_yaml_or_one_line(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(text, encoding="utf-8")
+    said = said_of(read_yaml, path)
+    assert "any.yaml: " in said or not said
+
+
+@given(ANY)
+def test_what_is_printed_is_one_line(text: str) -> None:
+    shown = printable(text)
+    assert shown.isprintable()
+    shown.encode()
+
+
+# --- csv files --------------------------------------------------------------------------------------------------------
+
+CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
+COLUMNS = {name: name for name in ("id", "keyword", "location", "text")}
+
+
+@given(
+    st.lists(st.tuples(CELL, CELL, CELL.filter(str.strip)), min_size=1, max_size=6),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
+def test_a_csv_is_read_as_it_was_written(rows: list[tuple[str, str, str]], end: str) -> None:
+    file = io.StringIO(newline="")
+    # Python's writer leaves a carriage return without quotes where it does not end a line, and to others it does
+    bare = any("\r" in cell for row in rows for cell in row)
+    writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
+    writer.writerow(COLUMNS)
+    writer.writerows([number, *row] for number, row in enumerate(rows))
+    found = parse_csv(decode(file.getvalue().encode(), "a.csv"), COLUMNS, "a.csv")
+    assert list(found.itertuples(index=False, name=None)) == [(str(n), *row) for n, row in enumerate(rows)]
+    assert validate(found, None, "a.csv")["id"].tolist() == list(range(len(rows)))
+
+
+@given(st.binary(max_size=40) | st.text('id,text\n\r"; =1\ufeff\0é', max_size=40).map(str.encode))
+def test_any_bytes_are_tweets_or_one_line(raw: bytes) -> None:
+    columns = {"id": "id", "text": "text"}
+    for content in (raw, b"id,text\n" + raw):
+        said = said_of(lambda raw: validate(parse_csv(decode(raw, "a.csv"), columns, "a.csv"), None, "a.csv"), content)
+        assert said.startswith("a.csv: ") or not said
+
+
+@given(ANY)
+def test_a_cell_for_a_spreadsheet_is_read_as_it_was(text: str) -> None:
+    assert as_it_was(inert(text)) == text
+    assert inert(text)[:1] not in [*"=+-@"]
+
+
+# --- replies ----------------------------------------------------------------------------------------------------------
+
+LABELS = ["No", "Yes"]
+REPLY = st.lists(
+    st.sampled_from(
+        [*"{}[]():,.\"'*`\n -", "Yes", "no", "YES", "or", "Answer", '"label"', "<think>", "</think>", "well", "🔥"]
+    ),
+    max_size=14,
+).map("".join)
+
+
+@given(ANY | REPLY)
+def test_any_reply_is_a_label_or_none(reply: str) -> None:
+    found = parse_reply(reply, LABELS)
+    assert found in (None, 0, 1)
+    if found is not None:
+        assert LABELS[found].lower() in reply.lower()
+        assert parse_reply(reply, LABELS[::-1]) == 1 - found
+
+
+@given(
+    st.sampled_from([0, 1]),
+    st.sampled_from([str, str.upper, str.lower]),
+    st.sampled_from(['"', "", " ", "**", "`", "("]),
+    REPLY,
+)
+def test_a_stated_label_is_read(label: int, case: Any, mark: str, thought: str) -> None:
+    word = case(LABELS[label])
+    for reply in (
+        f"{mark}{word}{mark}",
+        json.dumps({"label": word}, indent=2),
+        f"```json\n{json.dumps({'label': word})}\n```",
+        f"Answer: {mark}{word}{mark}",
+        f"<think>{thought}</think>{word}.",
+    ):
+        assert parse_reply(reply, LABELS) == label, reply
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def completions(draw: st.DrawFn) -> object:
+    """A chat completion in which one thing is any JSON."""
+    token = {"token": "Yes", "logprob": -0.1, "top_logprobs": [{"token": "Yes", "logprob": -0.1}]}
+    choice = {"index": 0, "message": {"role": "assistant", "content": "Yes"}, "logprobs": {"content": [token]}}
+    usage = {"prompt_tokens": 3, "completion_tokens": 1, "prompt_tokens_details": {"cached_tokens": 2}}
+    whole: Any = {"id": "1", "choices": [choice], "usage": usage}
+    place = draw(
+        st.sampled_from([whole, choice, choice["message"], choice["logprobs"], token, token["top_logprobs"][0], usage])
+    )
+    place[draw(st.sampled_from([*place]))] = draw(JSON)
+    return draw(st.sampled_from([whole, whole, draw(JSON)]))
+
+
+@given(completions())
+def test_what_comes_over_the_wire_is_an_answer_or_unreadable(sent: object) -> None:
+    with suppress(UnreadableError):
+        assert isinstance(read_chat(construct_type(type_=ChatCompletion, value=sent), 0.1), Answer)
