@@ -279,5 +279,9 @@ def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> No
     assert done.returncode == 0, done.stderr
     assert (project / "predictions/imported_gpt.parquet").is_file()
     assert not ran(command("dvc", "repro", "--single-item", "imported@gpt"))
+    set_param(project, "evaluate.draws", 100)
+    compared = command("pipeline.verdict.evaluate")
+    assert compared.returncode == 0, compared.stderr
+    assert "| imported_gpt " in (project / "evaluate/table.md").read_text()
     (project / "imports/gpt/answers.jsonl").write_text(lines.replace("0.8", "0.7"))
     assert ran(command("dvc", "repro", "--single-item", "imported@gpt")) == {"imported@gpt"}

@@ -30,14 +30,14 @@ from pipeline.llm.ask import Asker
 from pipeline.llm.calibration import CLIP, against, fit_platt
 from pipeline.llm.classify import NO_FOLD, classify, open_asker
 from pipeline.llm.params import Calibration, PromptParams
-from pipeline.llm.prompt_file import FixedExamples, Mode, PromptFile, RetrievedExamples, read_prompt
+from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.new_texts.scorers import Scorer
 from pipeline.store import store_folder
 
 
 def asked_before(
     name: str, prompt: PromptFile, model: str, params: PromptParams, prepared: Prepared
-) -> tuple[pd.DataFrame, Mode]:
+) -> tuple[pd.DataFrame, str]:
     """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
     again = f"run `dvc repro {name.replace('_', '@', 1)}`, or set prompt.calibration to none"
     try:
