@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, SAMPLE, prepared_folder
+from fake_endpoint import KEY, completion, serving
 
 from pipeline import predict as module
 from pipeline.classifiers import logistic, naive_bayes
@@ -387,3 +389,136 @@ def test_make_predict(folder: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert len(read(tmp_path / "out.csv")) == 60
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prompting(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A folder with prompts; call it to change the section prompt, and to go there with a store of its own."""
+    pytest.importorskip("openai")
+    shutil.copytree(ROOT / "prompts", tmp_path / "prompts")
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    test = sample.test.head(25)
+
+    def change(**values: object) -> None:
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        prepared_folder(tmp_path, monkeypatch, sample.train.head(200), test, prompt=values)
+
+    return change
+
+
+def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
+    """Random embeddings of the prepared tweets, which the encoder gives again for their texts."""
+    from safetensors.numpy import save_file
+
+    from pipeline.new_texts import prompted
+
+    prepared, rng = read_prepared(), np.random.default_rng(0)
+    vectors = {}
+    for split in ("train", "test"):
+        found = rng.normal(size=(len(getattr(prepared, split)), 8)).astype("float32")
+        vectors[split] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    Path("data/embed").mkdir(parents=True)
+    save_file(vectors, f"data/embed/{encoder}.safetensors", metadata={"prepared": prepared.digest})
+    known = dict(zip(prepared.test["text"], vectors["test"], strict=True))
+    monkeypatch.setattr(prompted, "embed", lambda texts, _: np.stack([known[text] for text in texts]))
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    from pipeline.llm import prompt
+
+    monkeypatch.setattr(sys, "argv", ["prompt", which])
+    with monkeypatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        prompt.main()
+
+
+@pytest.mark.parametrize(
+    ("which", "calibration"),
+    [
+        ("zero_shot", "none"),
+        ("zero_shot", "batch"),
+        ("zero_shot", "contextual"),
+        ("zero_shot", "platt"),
+        ("few_shot", "batch"),
+        ("few_shot_retrieved", "batch"),
+    ],
+)
+def test_a_prompt_scores_test_tweets_as_its_stage_did_and_asks_nothing(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, which: str, calibration: str
+) -> None:
+    """All answers are stored: neither an endpoint nor a key is needed; and no text's score depends on the others."""
+    with serving() as server:
+        prompting(base_url=server.url, train_rows=80, calibration=calibration, prompts=[which], submit=[which])
+        embedded(monkeypatch)
+        run_stage(monkeypatch, which)
+    tweets = read_prepared().test
+    with open_scorer(f"prompt_{which}") as score:
+        found = np.concatenate([score(tweets.head(7)), score(tweets.tail(18))])
+    assert found == pytest.approx(expected(f"prompt_{which}").to_numpy(), abs=1e-12)
+
+
+def test_new_texts_are_asked_about_once_and_within_the_caps(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\n".join(f"text {n}" for n in range(6)) + "\n"
+    with serving() as server:
+        limits = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "tokens", "money"))
+        prompting(base_url=server.url, calibration="none", limits=limits | {"requests": 8})
+        Path("texts.txt").write_text(text)
+        arguments = ("--classifier", "prompt_zero_shot", "--input", "texts.txt", "--batch", 2)
+        with pytest.raises(InputError, match="the environment variable OPENAI_API_KEY is not set"):
+            call(monkeypatch, *arguments, "--output", "out.csv")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        with pytest.raises(InputError, match=r"prompt\.limits\.requests: the cap of 8 is reached"):
+            call(monkeypatch, *arguments, "--output", "out.csv")
+        assert not Path("out.csv").exists()
+        sent = len(server.bodies)
+        capsys.readouterr()
+        call(monkeypatch, *arguments)
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        about = [body["messages"][-1]["content"] for body in server.bodies if "text " in json.dumps(body)]
+    assert sent == 8
+    assert sorted(about) == sorted(set(about))
+    assert len(about) == len(found) == 6
+    assert found["score"].between(0, 1).all()
+
+
+def test_replies_that_cannot_be_read(prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def mumbling(body: dict[str, object], _: int) -> tuple[int, object]:
+        return 200, completion("Hm" if "text 1" in json.dumps(body) else "Yes")
+
+    with serving(mumbling) as server:
+        prompting(base_url=server.url, calibration="none", max_unparsed=0.5)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        Path("texts.txt").write_text("text 0\ntext 1\ntext 2\n")
+        arguments = ("--classifier", "prompt_zero_shot", "--input", "texts.txt", "--output", "out.csv")
+        call(monkeypatch, *arguments)
+        assert Path("out.csv").read_text().splitlines()[2] == "2,,,"
+        prompting(base_url=server.url, calibration="none", max_unparsed=0.1)
+        Path("out.csv").unlink()
+        with pytest.raises(InputError, match=r"1 of 3 replies could not be read, more than prompt\.max_unparsed"):
+            call(monkeypatch, *arguments)
+        assert not Path("out.csv").exists()
+
+
+def test_a_calibration_that_learns_from_the_stage_needs_that_stage(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(which: str = "zero_shot") -> str:
+        with pytest.raises(InputError) as error, open_scorer(f"prompt_{which}"):
+            pass
+        return str(error.value)
+
+    with serving() as server:
+        prompting(base_url=server.url, train_rows=80, calibration="batch")
+        assert "zero_shot.parquet" in said()
+        assert "run `dvc repro prompt@zero_shot`, or set prompt.calibration to none" in said()
+        run_stage(monkeypatch, "few_shot")
+        with open_scorer("prompt_few_shot"):
+            assert "no test tweets were asked about (prompt.submit)" in capsys.readouterr().err
+        prompting(base_url=server.url, train_rows=80, calibration="batch", model="another")
+        assert "another model or wording" in said("few_shot")

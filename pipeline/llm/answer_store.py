@@ -17,33 +17,12 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params, run, written_whole
-from pipeline.llm.answers import Answer, AnswerStore, Request, Stored
+from pipeline.llm.answers import AnswerStore, Line, Stored
 from pipeline.llm.params import Prices
 from pipeline.store import store_folder
-
-
-class Pair(BaseModel):
-    request: Request
-    answer: Answer
-
-
-class Line(BaseModel):
-    """A line of a transcript or an export, as far as the store is concerned."""
-
-    id: int | None
-    """The tweet's; null for what was asked about the endpoint, and in an export."""
-    identity: str
-    model: str | None = None
-    """What the model is called; transcripts did not always say."""
-    created: str | None = None
-    asked: list[Pair]
-
-    def stored(self) -> list[Pair]:
-        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
-        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
 
 
 def read_lines(path: Path) -> Iterator[Line]:

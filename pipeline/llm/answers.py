@@ -36,6 +36,27 @@ class Answer(BaseModel):
     seconds: float = 0.0
 
 
+class Pair(BaseModel):
+    request: Request
+    answer: Answer
+
+
+class Line(BaseModel):
+    """A line of a transcript or an export, as far as the store is concerned."""
+
+    id: int | None
+    """The tweet's; null for what was asked about the endpoint, and in an export."""
+    identity: str
+    model: str | None = None
+    """What the model is called; transcripts did not always say."""
+    created: str | None = None
+    asked: list[Pair]
+
+    def stored(self) -> list[Pair]:
+        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
+        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
+
+
 class Stored(NamedTuple):
     """A row of the store."""
 

@@ -61,13 +61,13 @@ class ImportedParams(Params):
 
 
 def mode_of(told: Sequence[Told]) -> Mode:
-    """How a transcript's answers become scores: by what they hold."""
-    answers = [one.answers() for one in told]
-    if any(answer.text_logprob is not None for each in answers for answer in each):
+    """How a transcript's answers become scores: as they were asked for."""
+    requests = [pair.request for one in told if isinstance(one.line, OfTranscript) for pair in one.line.asked]
+    if any("echo" in request for request in requests):
         return "channel"
-    if any(answer.top_logprobs for each in answers for answer in each):
+    if any(request.get("logprobs") for request in requests):
         return "logprobs"
-    return "sample" if any(sum(len(answer.replies) for answer in each) > 1 for each in answers) else "text"
+    return "sample" if any("n" in request or "vote" in request for request in requests) else "text"
 
 
 def score_of(one: Told, mode: Mode | None, label_words: list[str]) -> float | None:

@@ -11,8 +11,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.contracts import InputError, Params, Prepared
 from pipeline.data.clean import clean
-from pipeline.llm.answer_store import Line as Stored
-from pipeline.llm.answers import Answer, Request, request_key
+from pipeline.llm.answers import Answer, Line, Request, request_key
 from pipeline.llm.prompt_file import harmless
 
 Kind = Literal["transcript", "score", "reply", "label"]
@@ -54,7 +53,7 @@ class OfLabel(Plain):
     """0, 1, or a label word."""
 
 
-class OfTranscript(Stored):
+class OfTranscript(Line):
     """A line of transcripts/: as written by the stage prompt."""
 
     uncalibrated: float | None = Field(default=None, ge=0, le=1)
@@ -179,7 +178,7 @@ def check(kind: Kind, line: OfTranscript | Plain, tweets: Known, where: str) -> 
                 f"{where}, column asked: does not show the text of tweet {line.id}: these answers are about other tweets"
             )
         shown.update(examples_of(pair.request))
-    near = tweets.of_group.get(int(tweet["group"]), [])
+    near = tweets.of_group.get(int(str(tweet["group"])), [])
     own = any(shows(str(example), text) for example in shown for text in near)
     return Told(where, kind, line.id, line, shown, own)
 

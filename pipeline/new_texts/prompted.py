@@ -27,17 +27,17 @@ from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import Embeddings, read_embeddings
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.ask import Asker
-from pipeline.llm.calibration import CLIP, against, platt
+from pipeline.llm.calibration import CLIP, against, fit_platt
 from pipeline.llm.classify import NO_FOLD, classify, open_asker
 from pipeline.llm.params import Calibration, PromptParams
-from pipeline.llm.prompt_file import FixedExamples, Mode, PromptFile, RetrievedExamples, read_prompt
+from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.new_texts.scorers import Scorer
 from pipeline.store import store_folder
 
 
 def asked_before(
     name: str, prompt: PromptFile, model: str, params: PromptParams, prepared: Prepared
-) -> tuple[pd.DataFrame, Mode]:
+) -> tuple[pd.DataFrame, str]:
     """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
     again = f"run `dvc repro {name.replace('_', '@', 1)}`, or set prompt.calibration to none"
     try:
@@ -67,13 +67,8 @@ def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration,
         same = before[before["fold"] == NO_FOLD] if fixed else before
         bias = (same if len(same) else before)["score"].mean()
         return against(scores, np.clip(bias, CLIP, 1 - CLIP))
-    learnt = before[before["known"].notna()]
-    nothing = np.full(len(scores), np.nan)
-    return platt(
-        np.concatenate([learnt["score"], scores]),
-        np.concatenate([np.zeros(len(learnt)), np.full(len(scores), NO_FOLD)]),
-        np.concatenate([learnt["known"], nothing]),
-    )[len(learnt) :]
+    learnt = before.dropna(subset=["known", "score"])
+    return fit_platt(learnt["score"].to_numpy(), learnt["known"].to_numpy())(scores)
 
 
 @contextmanager

@@ -26,13 +26,14 @@ _FORMULA = re.compile(r"[=+\-@\t\r](?!\d+(?:\.\d+)?\Z)")
 def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list[str]) -> pd.DataFrame:
     """The ids with `score` = P(target = 1), `target` (0/1) and `label`, its name; all three null where a reply was not read."""
     read = ~np.isnan(scores)
-    targets = (scores > threshold).astype(int)
+    targets = pd.Series(scores > threshold, index=ids.index)
+    names = pd.Series(np.where(targets, labels[1], labels[0]), index=ids.index, dtype="str")
     return pd.DataFrame(
         {
             ids.name: ids,
             "score": scores,
-            "target": pd.array(np.where(read, targets, None), dtype="Int8"),
-            "label": pd.array(np.where(read, np.array(labels, dtype=object)[targets], None), dtype="str"),
+            "target": targets.astype("Int8").where(read),
+            "label": names.where(read),
         }
     )
 

@@ -120,6 +120,8 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     The first is the cheaper and the less accurate one. All accuracies are leads over the best of those with the most rows, on
     the rows that the two share, as in `rank`: not all score the same rows.
     """
+    if not rows:
+        return []
     right = {name: decided_rightly(one) for name, one in rows.items()}
     reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
 
