@@ -217,7 +217,7 @@ QUICK: dict[str, Any] = {
     "generation": {
         "families": ["classifiers.naive_bayes", "vectors.gaussian"],
         "per_class": 50,
-        "augmentation": {"sizes": [32], "seeds": 1},
+        "augmentation": {"sizes": [32], "seeds": 2},
         "draws": 100,
     },
     "evaluate": {"draws": 200},
