@@ -77,13 +77,13 @@ def with_value(values: Values, names: tuple[str, ...], value: Any) -> Values:
 
 def apply(text: str, wanted: Any, where: str) -> tuple[str, list[str]]:
     """The text of params.yaml with the wanted values in it, and a line for each that changed."""
-    told = []
-    for names, value in list(changed(YAML(typ="safe").load(text), wanted, where)):
-        name, before = ".".join(names), YAML(typ="safe").load(text)
+    told, values = [], YAML(typ="safe").load(text)
+    for names, value in list(changed(values, wanted, where)):
+        name, values = ".".join(names), with_value(values, names, value)
         if (at := place(YAML().compose(text), names)) is not None:
             told.append(f"{name}: {text[slice(*at)]} → {as_text(value)}")
             text = text[: at[0]] + as_text(value) + text[at[1] :]
-        if at is None or YAML(typ="safe").load(text) != with_value(before, names, value):
+        if at is None or YAML(typ="safe").load(text) != values:
             raise InputError(f"{where}: {name}: other values hang together with it; change it in {PARAMS} itself")
     return text, told
 

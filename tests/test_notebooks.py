@@ -110,6 +110,8 @@ def test_families_are_near_duplicates_side_by_side() -> None:
     assert found["overlap"].iloc[[0, 1, 3, 4]].tolist() == [1, 1, 1, 1]
     assert found["overlap"].iloc[2] == pytest.approx(8 / 14), "6 words and 5 pairs each, of which 5 and 3 are shared"
     assert conflicts(FEW)["id"].tolist() == [0, 1, 2]
+    assert families(FEW[3:5]).empty, "where nothing is alike there is nothing to show"
+    assert shares_by(FEW.assign(keyword=None), "keyword").empty
 
 
 def test_both_ways_shows_both_labels() -> None:

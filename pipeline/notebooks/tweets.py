@@ -42,11 +42,9 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
     `overlap`: Jaccard of words and word pairs with the first of its group, as the grouping has it.
     """
     tweets = tweets.assign(group=near_duplicates(tweets))
-    sizes = tweets.groupby("group")["id"].transform("size")
-    found = (
-        tweets[sizes >= least].assign(size=sizes).sort_values(["size", "group", "id"], ascending=[False, True, True])
-    )
-    items = found["text"].map(lambda text: shingles(words(text)))
+    tweets = tweets.assign(size=tweets.groupby("group")["id"].transform("size"))
+    found = tweets[tweets["size"] >= least].sort_values(["size", "group", "id"], ascending=[False, True, True])
+    items = pd.Series([shingles(words(text)) for text in found["text"]], index=found.index, dtype=object)
     first = items.groupby(found["group"]).transform("first")
     return found.assign(overlap=[jaccard(a, b) for a, b in zip(items, first, strict=True)])
 

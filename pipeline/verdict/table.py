@@ -55,8 +55,11 @@ def render_table(
     """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
     shared = int(scores["shared_rows"].iloc[0])
     rows = report["rows"]
+    never_split = " and ".join(
+        ["near-duplicate group", *([report["group_column"]["column"]] if "group_column" in report else [])]
+    )
     intro = (
-        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
+        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
         f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
         f"that the two share; all share {shared:,}. Rank is 1 + the number of classifiers that are better by a real difference "
