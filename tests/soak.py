@@ -348,7 +348,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="five kills, and fewer prompts, disks and limits")
-    parser.add_argument("--folder", type=Path, help="where to work, and to leave what was made; a temporary one otherwise")
+    parser.add_argument(
+        "--folder", type=Path, help="where to work, and to leave what was made; a temporary one otherwise"
+    )
     given = parser.parse_args()
     stages = ["prepare", "counts"] if given.quick else list(STAGES)
     limits = [1500] if given.quick else [1000, 2000, 4000]
