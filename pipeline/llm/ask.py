@@ -17,6 +17,7 @@ from pipeline.llm import batch
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.budget import Budget
 from pipeline.llm.params import PromptParams
+from pipeline.llm.primer import primer
 from pipeline.llm.replies import UnreadableError, body_of, read_chat, read_scored, tokenize
 from pipeline.llm.server import Endpoint
 
@@ -24,6 +25,8 @@ from pipeline.llm.server import Endpoint
 REFUSED = (400, 422, 501)
 # What they say where a route is missing that only some of them have.
 NO_ROUTE = (404, 405)
+# A header of requests to the embedded server that ask nothing.
+NOT_COUNTED = "x-primer"
 
 
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
@@ -80,6 +83,8 @@ class Asker:
         self.not_kept: set[str] = set()
         """The keys of those that the store does not have: what was refused may be answered another time."""
         self._read = self._cached = 0
+        self._primer: list[dict[str, Any]] | None = None
+        self._primed = False
         self._open = AsyncExitStack()
         self._client: openai.AsyncOpenAI | None = None
         limits = params.limits
@@ -116,10 +121,18 @@ class Asker:
 
     async def before_sending(self, request: httpx2.Request) -> None:
         """Called by the HTTP client before each attempt, the client's own retries among them."""
-        if request.url.path.endswith("/completions"):
+        if request.url.path.endswith("/completions") and NOT_COUNTED not in request.headers:
             if self._requests and request.headers.get("x-stainless-retry-count", "0") != "0":
                 await self._requests.acquire()
             self.budget.count(1)
+
+    async def prime(self, client: openai.AsyncOpenAI) -> None:
+        """Bring the embedded server to where every question of this run begins; the first time from nothing."""
+        if self._primer is not None:
+            body: dict[str, Any] = {"messages": self._primer, "max_tokens": 1}
+            body |= {"extra_body": {"cache_prompt": self._primed}, "extra_headers": {NOT_COUNTED: "1"}}
+            await client.chat.completions.create(model=self.endpoint.model, **body)
+            self._primed = True
 
     async def send(self, request: Request) -> Answer:
         """One request, through the limits on speed and the caps."""
@@ -140,6 +153,7 @@ class Asker:
                 scored = await client.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_scored(scored, request, time.perf_counter() - start)
             else:
+                await self.prime(client)
                 completion = await client.chat.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_chat(completion, time.perf_counter() - start)
         except openai.APITimeoutError:  # the last attempt may be paid for all the same: its estimate stands
@@ -214,6 +228,8 @@ class Asker:
             stored = len(set(keys)) - len(missing)
             ahead = self.budget.forecast(missing.values(), batch=self.params.batch.use)
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
+            alone = self.endpoint.kind == "embedded" and self.endpoint.concurrency == 1
+            self._primer, self._primed = primer(requests) if alone else None, False
             with tqdm(total=stored + len(missing), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         return [self.used[key][1] for key in keys]

@@ -102,10 +102,11 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
     """llama.cpp with a GGUF file (a path, or `package:NAME/PATH`), on a free port of 127.0.0.1 under a random key.
 
     `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
-    the last digit whenever the same questions are asked in the same order. Otherwise they differ a little (by up to 0.04
+    the last digit, also when a run was interrupted (see `pipeline.llm.primer`). With more they differ a little (by up to 0.04
     here): how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
     """
-    name, identity, path = weights(model, "xllamacpp", f"slots {params.slots}", store)
+    kept = f"slots {params.slots}{' primed' if params.slots == 1 else ''}"
+    name, identity, path = weights(model, "xllamacpp", kept, store)
 
     @contextmanager
     def connect() -> Iterator[Address]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from pydantic import Field
 
 from pipeline.contracts import InputError, Params, Predictions, Prepared, read_predictions
@@ -60,10 +61,10 @@ def rank(right: dict[str, pd.Series]) -> list[str]:
 
 
 def declared_outputs() -> set[Path] | None:
-    """All that the stages of dvc.yaml write, as absolute paths; None outside of a DVC repository."""
+    """All that the stages of dvc.yaml write, as absolute paths; None outside of a repository of DVC and git."""
     try:
         return {Path(out.fs_path) for out in Repo().index.outs}
-    except NotDvcRepoError:
+    except (NotDvcRepoError, SCMError):
         return None
 
 
