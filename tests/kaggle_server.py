@@ -18,8 +18,8 @@ from urllib.parse import urlparse
 
 import pytest
 
-TOKEN = "KGAT_0123456789abcdef0123456789abcdef"
-KEY = "00112233445566778899aabbccddeeff"
+TOKEN = "KGAT_0123456789abcdef0123456789abcdef"  # pragma: allowlist secret
+KEY = "00112233445566778899aabbccddeeff"  # pragma: allowlist secret
 CHANGED = "Wed, 21 Oct 2015 07:28:00 GMT"
 
 
