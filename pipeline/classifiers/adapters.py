@@ -114,6 +114,15 @@ def trained(network: PeftModel) -> dict[str, torch.Tensor]:
     return {name: parameter.data for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
+def in_order(network: PeftModel) -> PeftModel:
+    """The network, in its adapters' config sorted lists for sets, whose order changes from run to run: files should not."""
+    config = network.peft_config["default"]
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    return network
+
+
 def count_parameters(network: PeftModel) -> tuple[int, int]:
     """Trainable parameters, and all; PEFT's frozen copies of the modules that it trains whole are no part of the model."""
     own = [(name, p) for name, p in network.named_parameters() if "original_module" not in name]
