@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, Command
@@ -55,9 +56,9 @@ def test_what_differs_is_measured(tmp_path: Path) -> None:
 def test_scores_of_other_tweets_are_not_compared(tmp_path: Path) -> None:
     first = write(tmp_path, "a", SCORES)
     second = write(tmp_path, "b", SCORES.assign(id=[1, 2, 3, 5]))
-    assert all(pd.isna(scores_apart(first, second)))
+    assert np.isnan(scores_apart(first, second)).all()
     second.write_bytes(b"no parquet")
-    assert all(pd.isna(scores_apart(first, second)))
+    assert np.isnan(scores_apart(first, second)).all()
 
 
 def test_other_outputs_are_told_apart_by_the_locks(tmp_path: Path) -> None:
@@ -90,3 +91,30 @@ def test_two_cold_runs_give_the_same_bytes(project: Path, command: Command, tmp_
     # A run that another result came of would have been noticed.
     shutil.copy(runs / "second/predictions/vae_minilm.parquet", runs / "second/predictions/naive_bayes.parquet")
     assert compare(runs / "first", runs / "second")["bytes"]["predictions/naive_bayes.parquet"] == "different"
+
+
+def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:
+    """PEFT keeps the names of modules as sets: what is in them must not come out as the process's hashes have it."""
+    pytest.importorskip("peft")
+    import json
+
+    import tiny_encoder
+    from peft import LoraConfig, get_peft_model
+
+    from pipeline.classifiers import encoder
+    from pipeline.classifiers.adapters import in_order
+    from pipeline.classifiers.lora_params import LoraParams
+    from pipeline.contracts import read_params
+
+    params = tiny_encoder.make_tiny(
+        "bert", tmp_path / "base", read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    )
+    model, _, whole = encoder.load(params.base_model)
+    names = ["query", "key", "value", "dense"]
+    network = get_peft_model(
+        model, LoraConfig(target_modules=names, exclude_modules=["pooler.dense"], modules_to_save=whole)
+    )
+    in_order(network).save_pretrained(tmp_path / "adapter")
+    saved = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    assert saved["target_modules"] == sorted(names)
+    assert not [value for value in vars(network.peft_config["default"]).values() if isinstance(value, set)]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Command, one_line_error
 from fake_endpoint import KEY, serving
-from test_pipeline import set_param
+from test_pipeline import git, set_param
 
 from pipeline.contracts import InputError, Params, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source
@@ -325,6 +325,8 @@ def test_a_key_does_not_get_into_a_commit(project: Path) -> None:
         pytest.skip("detect-secrets is not installed")
     baseline = project / ".secrets.baseline"
     baseline.write_bytes((ROOT / ".secrets.baseline").read_bytes())
+    git(project, "init", "-q")
+    git(project, "add", "-A")
 
     def check(name: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([hook, *entry[1:], name], cwd=project, capture_output=True, text=True, check=False)

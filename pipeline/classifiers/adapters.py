@@ -137,6 +137,15 @@ def restore(network: PeftModel, path: Path) -> None:
     network.eval().requires_grad_(False).merge_adapter()
 
 
+def in_order(network: PeftModel) -> PeftModel:
+    """The network, in its adapters' config sorted lists for sets, whose order changes from run to run: files should not."""
+    config = network.peft_config["default"]
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    return network
+
+
 def count_parameters(network: PeftModel) -> tuple[int, int]:
     """Trainable parameters, and all; PEFT's frozen copies of the modules that it trains whole are no part of the model."""
     own = [(name, p) for name, p in network.named_parameters() if "original_module" not in name]

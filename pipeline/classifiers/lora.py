@@ -140,7 +140,7 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     both classes that it has learnt from. A model that calls all of them the same has learnt nothing, and is refused.
     """
     if processes().is_main_process:
-        model.network.save_pretrained(folder)
+        adapters.in_order(model.network).save_pretrained(folder)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
     base, _, _ = encoder.load(model.params.base_model)

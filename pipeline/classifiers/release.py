@@ -18,6 +18,7 @@ from peft import PeftModel
 from transformers import AutoTokenizer
 
 from pipeline.classifiers import encoder, lora
+from pipeline.classifiers.adapters import in_order
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import training_seed
@@ -151,7 +152,8 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
     """Write the adapters, and the model with them merged, and check that both say what `model` says about `probe`."""
     adapter = folder / "adapter"
     model.network.peft_config["default"].base_model_name_or_path = base
-    model.network.save_pretrained(adapter, save_embedding_layers=False)  # or it asks the hub whether these changed
+    # without False it asks the hub whether the embeddings changed
+    in_order(model.network).save_pretrained(adapter, save_embedding_layers=False)
     (adapter / "README.md").unlink()  # peft's own card names the folder that the base model was read from
     fresh, tokenizer, _ = encoder.load(model.params.base_model)
     network = PeftModel.from_pretrained(fresh, adapter)

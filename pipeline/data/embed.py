@@ -85,7 +85,7 @@ def main() -> None:
         save_file(
             {"train": vectors[:split], "test": vectors[split:]},
             partial,
-            metadata={"prepared": prepared.digest, "base_model": params.base_model},
+            metadata={"prepared": prepared.digest},  # one entry: of several the order changes from run to run
         )
     ms = 1000 * seconds / len(texts)
     costs = Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb())
