@@ -33,7 +33,7 @@ def stratified_group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, s
             f"{folds} folds are too many for {count} groups and {max(totals)} rows of the most frequent label"
         )
     of_group = np.bincount(group * len(totals) + label, minlength=count * len(totals)).reshape(count, -1)
-    shuffled = np.random.RandomState(seed).permutation(count)  # noqa: NPY002 - scikit-learn's own
+    shuffled = np.random.RandomState(seed).permutation(count)
     order = shuffled[np.argsort(-np.std(of_group[shuffled].astype(float), axis=1), kind="stable")]
 
     sizes = [0] * folds
