@@ -52,12 +52,12 @@ def test_texts_without_words_stay_alone() -> None:
 
 
 def test_sets_are_the_shingles() -> None:
-    texts = [tuple(words) for words in made_texts(50)] + [("a", "a", "a"), ()]
+    texts = [tuple(text) for text in made_texts(50)] + [("a", "a", "a"), ()]
     sets, known = shingle_sets(texts), {}
-    for row, words in enumerate(texts):
+    for row, text in enumerate(texts):
         columns = sets.indices[sets.indptr[row] : sets.indptr[row + 1]]
-        assert len(columns) == len(set(columns)) == len(shingles(list(words)))
-        known[shingles(list(words))] = frozenset(columns.tolist())
+        assert len(columns) == len(set(columns)) == len(shingles(list(text)))
+        known[shingles(list(text))] = frozenset(columns.tolist())
     for a, columns_a in known.items():
         for b, columns_b in known.items():
             assert len(a & b) == len(columns_a & columns_b)
@@ -121,7 +121,7 @@ def test_a_storm_of_one_story_is_linear_too(pairs_looked_at: Callable[[list[list
     """Thousands of versions of one text share its shingles, and 4.5 million pairs are near: a few links for each will do."""
     rng = np.random.default_rng(0)
     storm = [list(STORY) for _ in range(3000)]
-    for number, words in enumerate(storm):
-        words[rng.integers(len(words))] = f"new{number}"
+    for number, version in enumerate(storm):
+        version[rng.integers(len(version))] = f"new{number}"
     assert group_near_duplicates(storm, 0.5).max() == 0
     assert max(pairs_looked_at(storm)) < 50 * len(storm)
