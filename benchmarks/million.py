@@ -7,14 +7,13 @@ least half of a tweet's words replaced by words drawn from all tweets (often one
 which makes it a new text, and 1 to 20 near-duplicates of each such text, most of them alone. The stages run there as in a
 repro, with one value of each hyperparameter and 200 bootstrap draws. Exit code 1 when a limit is broken: minutes in all, GB at
 once (the resident memory of a stage and of all that it started, sampled, so what workers share counts more than once), or
-seconds that grow more than n log n from one size to the next.
+seconds of CPU, which other work on the machine changes little, that grow more than n log n from one size to the next.
 """
 
 import argparse
 import os
 import re
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -143,7 +142,7 @@ def with_growth(measured: pd.DataFrame) -> pd.DataFrame:
     measured = measured.sort_values(["stage", "rows"], kind="stable")
     by_stage = measured.groupby("stage", sort=False)
     n, before = measured["rows"], by_stage["rows"].shift()
-    ratio = measured["seconds"] / by_stage["seconds"].shift()
+    ratio = measured["cpu_seconds"] / by_stage["cpu_seconds"].shift()
     expected = n * np.log(n) / (before * np.log(before))
     return measured.assign(exponent=np.log(ratio) / np.log(n / before), n_log_n=ratio / expected).sort_index()
 
