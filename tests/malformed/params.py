@@ -34,7 +34,6 @@ CASES = [
         "A tab for an indent",
         param("  folds: 5", "\tfolds: 5"),
         WHERE + r"not YAML: line \d+, column 1: found character '\\t' .*",
-        process=True,
     ),
     Case(
         "A key twice",
@@ -63,7 +62,7 @@ CASES = [
     ),
     Case("UTF-16 params", recoded(PARAMS, lambda raw: raw.decode().encode("utf-16")[:-1]), WHERE + "not YAML: .*"),
     Case("A date that is none", param("folds: 5", "folds: 2026-13-45"), WHERE + "not YAML: month must be in 1..12"),
-    Case("Brackets a thousand deep", param("folds: 5", f"folds: {'[' * 5000}"), WHERE + "not YAML: nested too deeply"),
+    Case("Brackets a thousand deep", param("folds: 5", f"folds: {'[' * 1000}"), WHERE + "not YAML: nested too deeply"),
     Case("A billion laughs", laughs, WHERE + r"data\.labels\.0: Input should be a valid string \(it is .{,70}\)"),
     Case(
         "A list within itself",

@@ -54,13 +54,13 @@ def attribute(key: str, value: object) -> Spoil:
     return frame(change)
 
 
-def scored(name: str, spoil: Spoil, message: str, *, process: bool = False) -> Case:
-    return Case(name, spoil, WHERE + message, EVALUATE, process)
+def scored(name: str, spoil: Spoil, message: str) -> Case:
+    return Case(name, spoil, WHERE + message, EVALUATE)
 
 
 PREDICTIONS = [
     scored("Predictions of length zero", whole(SOME, b""), "not a parquet file: .*"),
-    scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*", process=True),
+    scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*"),
     scored("A folder by the name of predictions", instead(SOME, Path.mkdir), "not a .*"),
     scored("A csv by the name of predictions", whole(SOME, "id,score\n1,0.5\n"), "not a parquet file: .*"),
     scored(
