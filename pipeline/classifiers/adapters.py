@@ -22,7 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from pipeline.classifiers import dropout, merged_products
 from pipeline.classifiers.encoder import load
 from pipeline.classifiers.lora_params import LoraParams, TuningParams
-from pipeline.classifiers.model_files import read_tensors
+from pipeline.classifiers.tensor_files import read_tensors
 from pipeline.contracts import InputError
 
 

@@ -37,10 +37,10 @@ from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log
 from pipeline.classifiers.class_lm_params import ClassLmParams
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
-from pipeline.classifiers.model_files import write_tensors
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group
+from pipeline.classifiers.tensor_files import write_tensors
 from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import plain_name, read_params, read_prepared, run

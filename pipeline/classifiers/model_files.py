@@ -1,4 +1,4 @@
-"""The files that trained models are kept in: scikit-learn's objects by skops, tensors as safetensors, the rest as JSON.
+"""The files that trained models are kept in: scikit-learn's objects by skops, the rest as JSON; tensors: `tensor_files`.
 
 None of them is a pickle, so a model that came from elsewhere can be read: at worst it gives wrong scores. All that is wrong
 with a file is an `InputError`, and no object is made of a file before each type in it was found to be trusted.
@@ -10,15 +10,12 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile
 
 from pydantic import BaseModel
 
 from pipeline.contracts import InputError, Model, validated, write_text, written_whole
-
-if TYPE_CHECKING:
-    import torch
 
 TRUSTED = [
     "pipeline.classifiers.log_count_ratios.NbSvm",
@@ -72,39 +69,6 @@ def read_estimator(path: Path, kind: type[Kind]) -> Kind:
     if not isinstance(found, kind):
         raise InputError(f"{path}: it holds a {type(found).__name__}, not a {kind.__name__}")
     return found
-
-
-def write_tensors(path: Path, tensors: dict[str, "torch.Tensor"]) -> None:
-    """Keep tensors by name."""
-    from safetensors.torch import save_file  # noqa: PLC0415 - who has no networks needs no torch
-
-    with written_whole(path) as partial:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
-
-
-def read_tensors(path: Path, like: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
-    """What `write_tensors` kept, on the CPU: the names and shapes must be those of `like`, and the numbers finite."""
-    from safetensors import SafetensorError  # noqa: PLC0415
-    from safetensors.torch import load  # noqa: PLC0415
-
-    with reading(path):
-        content = path.read_bytes()  # a file that is mapped, and written by another run meanwhile, ends the process
-        try:
-            found: dict[str, torch.Tensor] = load(content)
-        except SafetensorError as error:
-            raise ValueError(str(error)) from None
-        if (shapes := shapes_of(found)) != (expected := shapes_of(like)):
-            wrong = min(name for name, _ in set(shapes.items()) ^ set(expected.items()))
-            raise ValueError(
-                f"{wrong} has shape {shapes.get(wrong)}, and {expected.get(wrong)} in a model of these params"
-            )
-        if not all(tensor.isfinite().all() for tensor in found.values()):
-            raise ValueError("it holds numbers that are not finite")
-    return found
-
-
-def shapes_of(tensors: dict[str, "torch.Tensor"]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def write_json(path: Path, values: BaseModel) -> None:

@@ -10,7 +10,7 @@ from, it cannot sample. The temperature of Bayes' rule, fitted on
 held-out rows, makes probabilities of the difference. (Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)
 
 in:  data/prepared, data/embed
-out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json
+out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json, models/autoencoder_<encoder>
 run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.vectors.autoencoder minilm)
 """
 

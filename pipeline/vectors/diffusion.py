@@ -10,7 +10,7 @@ closes as γ_0 falls, γ_1 rises and ε̂ comes to E[ε | x_t, y]. Classified by
 https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
 
 in:  data/prepared, data/embed
-out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json
+out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json, models/diffusion_<encoder>
 run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
 """
 

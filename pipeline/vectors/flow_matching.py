@@ -8,7 +8,7 @@ https://arxiv.org/abs/1806.07366.) The divergence is exact, not estimated, since
 learnt this is the density itself and no bound, but for the steps of the integration.
 
 in:  data/prepared, data/embed
-out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json
+out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json, models/flow_matching_<encoder>
 run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.vectors.flow_matching minilm)
 """
 

@@ -10,7 +10,7 @@ discriminator where tweets lie, which can help when few of them have labels. Wit
 real ones are those of their logits.
 
 in:  data/prepared, data/embed
-out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json
+out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<encoder>
 run: dvc repro vectors@gan-minilm   (or python -m pipeline.vectors.gan minilm)
 """
 

@@ -8,7 +8,7 @@ numbers.
 (Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
 
 in:  data/prepared, data/embed
-out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json
+out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
 run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.vectors.gaussian minilm)
 """
 

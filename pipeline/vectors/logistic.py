@@ -1,7 +1,7 @@
 """Logistic regression on embeddings: the discriminative twin of gaussian. p(y | x) = σ(w · x + b) is fitted directly.
 
 in:  data/prepared, data/embed
-out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json
+out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json, models/logistic_<encoder>
 run: dvc repro vectors@logistic-minilm   (or python -m pipeline.vectors.logistic minilm)
 """
 

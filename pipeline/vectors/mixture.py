@@ -3,7 +3,7 @@
     log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
 
 in:  data/prepared, data/embed
-out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json
+out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
 run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
 """
 

@@ -7,7 +7,7 @@ Trained by the first, classified by the second, which is tighter; both classes s
 KL(q(z | x, y) ‖ p(z | x, y)), that of the other falls with K. https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1509.00519
 
 in:  data/prepared, data/embed
-out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json
+out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json, models/vae_<encoder>
 run: dvc repro vectors@vae-minilm   (or python -m pipeline.vectors.vae minilm)
 """
 
