@@ -237,6 +237,7 @@ def test_a_transcript_is_scored_as_the_stage_scored_it(
     assert (found.example_labels >= 8) if which == "few_shot" else (found.example_labels == 0)
 
 
+@pytest.mark.slow
 def test_answers_of_another_key_run_the_stage_without_one(project: Path, command: Command, tmp_path: Path) -> None:
     """From transcripts alone: no key, no endpoint, nothing sent, the same predictions, through DVC."""
     for name in ("train.csv", "test.csv"):
@@ -265,6 +266,7 @@ def test_answers_of_another_key_run_the_stage_without_one(project: Path, command
     assert (project / "predictions/prompt_zero_shot.parquet").read_bytes() == paid
 
 
+@pytest.mark.slow
 def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> None:
     assert command("pipeline.data.prepare").returncode == 0
     train = pd.read_parquet(project / "data/prepared/train.parquet")
