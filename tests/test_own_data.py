@@ -94,10 +94,9 @@ def test_a_prompt_for_any_labels_asks_for_their_names(name: str) -> None:
     tweet = {"text": "now!", "keyword": None, "location": None}
     examples = [tweet | {"label": 1}] if prompt.examples else []
     messages = render(prompt, examples, tweet, partial(harmless, longest=50))
-    assert prompt.label_words == ["not {urgent}", "urgent"]
-    assert "not {urgent} or urgent" in messages[0]["content"]
-    assert "{labels}" not in json.dumps(messages)
-    assert [message["content"] for message in messages if message["role"] == "assistant"] == ["urgent"] * len(examples)
+    assert "either not {urgent} or urgent. Is this one urgent?" in messages[0]["content"]
+    assert not re.search(r"\{(labels|positive)", json.dumps(messages))
+    assert [message["content"] for message in messages if message["role"] == "assistant"] == ["Yes"] * len(examples)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
@@ -233,7 +232,7 @@ QUICK: dict[str, Any] = {
 def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
     """An LLM to which a message with a link is spam."""
     asked = body["messages"][-1]["content"]
-    return 200, completion("spam" if "http" in asked else "ham", -0.1 - len(asked) % 7 / 10)
+    return 200, completion("Yes" if "http" in asked else "No", -0.1 - len(asked) % 7 / 10)
 
 
 @pytest.mark.slow

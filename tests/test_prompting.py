@@ -69,7 +69,11 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
         ("version: 1", "version: one", r"version: .*integer"),
         ("label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
         ("scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
-        ("{keyword}", "{keywrd}", r"messages\.1: no variable 'keywrd'; there are keyword, labels, location, text"),
+        (
+            "{keyword}",
+            "{keywrd}",
+            r"messages\.1: no variable 'keywrd'; there are keyword, labels, location, positive, text",
+        ),
         ("({keyword}): {text}", "none", r"messages: must contain \{text\}"),
         ("{text}", "{text", r"expected '}'"),
         ("{text}", "{text!r}", "written as {name}, without a format"),

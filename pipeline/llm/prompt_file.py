@@ -17,14 +17,15 @@ Mode = Literal["logprobs", "sample", "text", "channel"]
 Shown = Callable[[str], str]
 """How a tweet's text is shown to the model: `harmless`, but for the study of what that is good for."""
 TWEET = ("text", "keyword", "location")
-LABELS = "labels"
+NAMES = ("labels", "positive")
 
 _MARKERS = str.maketrans("<>", "‹›")
 _BRACKETED = re.compile(r"\[(/?[A-Z_]+)\]")
 
 
 class Template(Params):
-    """One message; {text}, {keyword} and {location} are the tweet's, {label} is a label word, {labels} are data.labels."""
+    """One message; {text}, {keyword} and {location} are the tweet's, {label} is a label word; of data.labels, {labels} are both,
+    {positive} the second."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -61,7 +62,7 @@ class ChatPrompt(Params):
     labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
     """The data.labels that the wording is about: with others it is refused. Null for a wording that fits any."""
     label_words: list[str] = Field(min_length=2, max_length=2)
-    """The replies that stand for target 0 and for target 1; null in the file for the names in data.labels."""
+    """The replies that stand for target 0 and for target 1."""
     examples: Annotated[FixedExamples | RetrievedExamples, Discriminator("choice")] | None
 
 
@@ -100,9 +101,14 @@ def check_template(template: str, allowed: Iterable[str], where: str) -> set[str
 
 
 def filled_in(templates: list[Template], labels: list[str]) -> list[Template]:
-    """The templates with the names of the labels in place of {labels}: `ham or spam`."""
-    names = " or ".join(label.replace("{", "{{").replace("}", "}}") for label in labels)
-    return [one.model_copy(update={"content": one.content.replace(f"{{{LABELS}}}", names)}) for one in templates]
+    """The templates with the names of the labels in place of {labels}, `ham or spam`, and of {positive}, `spam`."""
+    named = [label.replace("{", "{{").replace("}", "}}") for label in labels]
+    values = dict(zip(NAMES, (" or ".join(named), named[1]), strict=True))
+
+    def fill_in(content: str) -> str:
+        return re.sub(r"\{(labels|positive)\}", lambda match: values[match[1]], content)
+
+    return [one.model_copy(update={"content": fill_in(one.content)}) for one in templates]
 
 
 def check_labels(prompt: PromptFile, labels: list[str], path: Path) -> None:
@@ -117,8 +123,6 @@ def check_labels(prompt: PromptFile, labels: list[str], path: Path) -> None:
 def read_prompt(path: Path, labels: list[str]) -> PromptFile:
     """Read and check a prompt file for data of these labels; anything wrong is said before a request is made."""
     values = read_yaml(path)
-    if isinstance(values, dict) and values.get("label_words", labels) is None:
-        values |= {"label_words": labels}
     scoring = values.get("scoring") if isinstance(values, dict) else None
     if scoring == "channel":
         channel = validated(ChannelPrompt, values, str(path))
@@ -129,11 +133,11 @@ def read_prompt(path: Path, labels: list[str]) -> PromptFile:
         check_labels(channel, labels, path)
         return channel
     prompt = validated(ChatPrompt, values, str(path))
-    check_messages(prompt.messages, (*TWEET, LABELS), f"{path}: messages")
+    check_messages(prompt.messages, (*TWEET, *NAMES), f"{path}: messages")
     if prompt.messages[-1].role != "user":
         raise InputError(f"{path}: messages: the last one must be the user's")
     if prompt.examples:
-        named = check_messages(prompt.examples.messages, (*TWEET, LABELS, "label"), f"{path}: examples.messages")
+        named = check_messages(prompt.examples.messages, (*TWEET, *NAMES, "label"), f"{path}: examples.messages")
         if "label" not in named:
             raise InputError(f"{path}: examples.messages: must contain {{label}}, the label word")
     no, yes = (word.strip().lower() for word in prompt.label_words)
