@@ -69,14 +69,15 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
 
 
 def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
-    """To the last digit, although other questions came before: each follows the same primer."""
+    """To the last digit, although other questions came before: what is read before each question is the same."""
     folders = [tmp_path / name for name in ("unbroken", "broken")]
     for folder in folders:
         folder.mkdir()
     path = PROMPTS / "few_shot.yaml"
     one = {"embedded": {"threads": 1}}  # more would wait for each other where tests share the cores
     unbroken = run(embedded_asker("few_shot", folders[0], **one), path, sample, 8)
-    run(embedded_asker("few_shot", folders[1], **one), path, sample, 3)
+    with pytest.raises(InputError, match=r"prompt\.limits\.requests"):
+        run(embedded_asker("few_shot", folders[1], limits={"requests": 8}, **one), path, sample, 8)
     rest = embedded_asker("few_shot", folders[1], **one)
     broken = run(rest, path, sample, 8)
     assert 0 < rest.sent < 8

@@ -17,7 +17,7 @@ from pipeline.llm import batch
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.budget import Budget
 from pipeline.llm.params import PromptParams
-from pipeline.llm.primer import primer
+from pipeline.llm.primer import Primer
 from pipeline.llm.replies import UnreadableError, body_of, read_chat, read_scored, tokenize
 from pipeline.llm.server import Endpoint
 
@@ -83,8 +83,7 @@ class Asker:
         self.not_kept: set[str] = set()
         """The keys of those that the store does not have: what was refused may be answered another time."""
         self._read = self._cached = 0
-        self._primer: list[dict[str, Any]] | None = None
-        self._primed = False
+        self._primer = Primer()
         self._open = AsyncExitStack()
         self._client: openai.AsyncOpenAI | None = None
         limits = params.limits
@@ -126,13 +125,16 @@ class Asker:
                 await self._requests.acquire()
             self.budget.count(1)
 
-    async def prime(self, client: openai.AsyncOpenAI) -> None:
-        """Bring the embedded server to where every question of this run begins; the first time from nothing."""
-        if self._primer is not None:
-            body: dict[str, Any] = {"messages": self._primer, "max_tokens": 1}
-            body |= {"extra_body": {"cache_prompt": self._primed}, "extra_headers": {NOT_COUNTED: "1"}}
-            await client.chat.completions.create(model=self.endpoint.model, **body)
-            self._primed = True
+    async def prime(self, client: openai.AsyncOpenAI, request: Request) -> dict[str, Any]:
+        """Bring the embedded server to where a question begins; returns what to send with the question."""
+        if self.endpoint.kind != "embedded" or self.endpoint.concurrency > 1:
+            return {}
+        primer, goes_on = self._primer.before(request)
+        if primer is None:
+            return {"extra_body": {"cache_prompt": False}}
+        aside: dict[str, Any] = {"extra_body": {"cache_prompt": goes_on}, "extra_headers": {NOT_COUNTED: "1"}}
+        await client.chat.completions.create(model=self.endpoint.model, **primer, **aside)
+        return {"extra_body": {"cache_prompt": True}}
 
     async def send(self, request: Request) -> Answer:
         """One request, through the limits on speed and the caps."""
@@ -153,8 +155,10 @@ class Asker:
                 scored = await client.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_scored(scored, request, time.perf_counter() - start)
             else:
-                await self.prime(client)
-                completion = await client.chat.completions.create(model=self.endpoint.model, **body_of(request))
+                aside = await self.prime(client, request)
+                completion = await client.chat.completions.create(
+                    model=self.endpoint.model, **body_of(request), **aside
+                )
                 answer = read_chat(completion, time.perf_counter() - start)
         except openai.APITimeoutError:  # the last attempt may be paid for all the same: its estimate stands
             answer = expected
@@ -228,8 +232,7 @@ class Asker:
             stored = len(set(keys)) - len(missing)
             ahead = self.budget.forecast(missing.values(), batch=self.params.batch.use)
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
-            alone = self.endpoint.kind == "embedded" and self.endpoint.concurrency == 1
-            self._primer, self._primed = primer(requests) if alone else None, False
+            self._primer = Primer(requests)
             with tqdm(total=stored + len(missing), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         return [self.used[key][1] for key in keys]
