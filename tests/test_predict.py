@@ -331,11 +331,13 @@ def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
 
 
 MEASURED = """
-import sys
+from pathlib import Path
 from pipeline.predict import main
 from pipeline.contracts import peak_memory_mb
 main()
-print(f"peak {peak_memory_mb()}")
+status = Path("/proc/self/status")  # on Linux what getrusage says begins with the peak of the process that started this one
+own = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line] if status.exists() else []
+print(f"peak {int(own[0]) / 1000 if own else peak_memory_mb()}")
 """
 
 
