@@ -195,7 +195,7 @@ def test_without_unlabelled_tweets_it_is_naive_bayes(sample: Prepared) -> None:
     )
     same = transductive(tweets, labels, sample.test.head(0), 1.0)
     expected = log_odds(naive.pipeline, features(sample.test))
-    assert log_odds(same.classifier, same.vectorizer.transform(features(sample.test))) == pytest.approx(expected)
+    assert log_odds(same.pipeline, features(sample.test)) == pytest.approx(expected)
 
 
 def test_no_near_duplicate_of_the_scored_fold_is_among_the_unlabelled(sample: Prepared) -> None:
