@@ -28,8 +28,8 @@ repro: install ## raw tweets to submission/submission.csv and the comparison tab
 	PATH="$(abspath $(BIN)):$$PATH" $(DVC) --wait-for-lock repro
 	@cat evaluate/table.md
 
-pull: install ## results from the DVC remote, and the store of LLM answers made anew from their transcripts
-	$(DVC) pull
+pull: install ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
+	$(DVC) pull $$(sed -n 's/^  \([A-Za-z0-9_@-]*\):$$/\1/p' dvc.lock | grep -Fx "$$($(DVC) stage list --name-only)")
 	$(BIN)/python -m pipeline.llm.answer_store rebuild
 
 INPUT  ?= -
