@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
@@ -14,7 +13,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
 from pipeline.data.folds import stratified_group_folds
 
-Features = np.ndarray | pd.DataFrame | csr_array
+Features = np.ndarray | pd.DataFrame
+"""Or a sparse matrix of shape (n, features): scipy has no type for one."""
 
 
 @dataclass(frozen=True)
