@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+<<<<<<< HEAD
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+=======
+from sklearn.base import BaseEstimator, clone
+>>>>>>> G/million
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
@@ -16,7 +20,8 @@ from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log
 from pipeline.classifiers.cross_fit import inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 
-Features = np.ndarray | pd.DataFrame | csr_array
+Features = np.ndarray | pd.DataFrame
+"""Or a sparse matrix of shape (n, features): scipy has no type for one."""
 
 
 @dataclass(frozen=True)
