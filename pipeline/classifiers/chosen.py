@@ -7,12 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-<<<<<<< HEAD
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-=======
-from sklearn.base import BaseEstimator, clone
->>>>>>> G/million
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
