@@ -17,8 +17,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import clear_frames
+<<<<<<< HEAD
 from types import TracebackType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
+=======
+from typing import Any, Literal, NoReturn, TypeVar
+>>>>>>> D/malformed
 
 import numpy as np
 import pandas as pd
@@ -281,6 +285,16 @@ class Predictions:
     test: pd.DataFrame
 
 
+class About(BaseModel):
+    """What a predictions file says of itself, in its metadata."""
+
+    name: str
+    school: School
+    test_rows: TestRows
+    prepared: str
+    """The digest of the tweets that it was made from."""
+
+
 def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], scores: np.ndarray) -> pd.DataFrame:
     """Predictions for `tweets` from scores of shape (n,); NaN marks a reply that could not be read."""
     return pd.DataFrame(
@@ -303,6 +317,11 @@ KINDS = {
 }
 
 
+def first_row(odd: pd.Series) -> int:
+    """The row, counted from 1, of the first that is true."""
+    return int(np.flatnonzero(odd)[0]) + 1
+
+
 def unlike(found: pd.Series, due: np.ndarray) -> str:
     """Where a column is not as it is due, for messages; empty if it is."""
     both = min(len(found), len(due))
@@ -321,9 +340,9 @@ def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, w
     frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
     for column, known in (("split", ("train", "test")), ("status", ("ok", "unparsed"))):
         if (odd := ~frame[column].isin(known)).any():
-            raise InputError(
-                f"{where}: row {odd.idxmax()}, column {column}: {frame[column][odd.idxmax()]!r} must be {' or '.join(known)}"
-            )
+            row = first_row(odd)
+            value = frame[column].iloc[row - 1]
+            raise InputError(f"{where}: row {row}, column {column}: {value!r:.60} must be {' or '.join(known)}")
     for split, tweets in (("train", prepared.train), ("test", prepared.test)):
         rows = frame[frame["split"] == split]
         expected = tweets["id"]
@@ -341,14 +360,15 @@ def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, w
     unparsed = frame["status"] == "unparsed"
     if unparsed.any() and school != "prompted":
         raise InputError(
-            f"{where}: {unparsed.sum()} scores are missing, the first in row {unparsed.idxmax()}; only a prompted classifier "
+            f"{where}: {unparsed.sum()} scores are missing, the first in row {first_row(unparsed)}; only a prompted classifier "
             "may have unparsed rows"
         )
     if (bad := (frame["score"].isna() != unparsed) | ~(unparsed | frame["score"].between(0, 1))).any():
-        row = bad.idxmax()
+        row = first_row(bad)
+        score, status = frame["score"].iloc[row - 1], frame["status"].iloc[row - 1]
         raise InputError(
-            f"{where}: row {row}, column score: {frame['score'][row]} where the status is {frame['status'][row]}; scores must "
-            "be probabilities in [0, 1], and null exactly where it is unparsed"
+            f"{where}: row {row}, column score: {score} where the status is {status}; scores must be probabilities in [0, 1], "
+            "and null exactly where it is unparsed"
         )
 
 
@@ -372,18 +392,17 @@ def write_predictions(
 def read_predictions(path: Path, prepared: Prepared) -> Predictions:
     """Read and check one predictions file; refuse it if it was made from other prepared tweets."""
     frame = read_parquet(path)
-    name, school, test_rows = (frame.attrs.get(key) for key in ("name", "school", "test_rows"))
-    if not isinstance(name, str) or school not in get_args(School) or test_rows not in get_args(TestRows):
-        raise InputError(
-            f"{path}: not a predictions file: it does not say whose scores these are, and how they were made"
-        )
-    if name != path.stem:
-        raise InputError(f"{path}: not a predictions file: it holds those of {name!r:.60}")
-    if frame.attrs.get("prepared") != prepared.digest:
+    try:
+        about = About.model_validate(frame.attrs)
+    except ValidationError as error:
+        raise InputError(f"{path}: not a predictions file: {first_fault(error)}") from None
+    if about.name != path.stem:
+        raise InputError(f"{path}: not a predictions file: it holds those of {about.name!r:.60}")
+    if about.prepared != prepared.digest:
         raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
-    check_predictions(frame, prepared, school, str(path))
+    check_predictions(frame, prepared, about.school, str(path))
     train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
-    return Predictions(name, school, test_rows, train, test)
+    return Predictions(about.name, about.school, about.test_rows, train, test)
 
 
 # --- costs ------------------------------------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ def place(before: str) -> str:
     line = f"line {before.count(chr(10)) + 1}"
     rows = csv.reader(_LINE.findall(before + "x"))
     try:
-        header, number, last = next(rows), 0, []
+        header, number = next(rows), 0
+        last: list[str] = []
         for number, last in enumerate(rows, start=1):  # noqa: B007 - the last of them is wanted
             pass
     except csv.Error:

@@ -8,7 +8,11 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
 
+<<<<<<< HEAD
 from pipeline.contracts import InputError, Params, ProjectPath
+=======
+from pipeline.contracts import InputError, Params, first_row
+>>>>>>> D/malformed
 from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location", "group")
@@ -106,15 +110,15 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.Da
         ) from None
     ids = frame["id"].astype("int64")
     if (again := ids.duplicated()).any():  # as numbers: 7 and 07 are the same
-        row = again.idxmax()
-        raise InputError(f"{where}: row {row}, column id: {frame['id'][row]!r} is there twice")
+        row = first_row(again)
+        raise InputError(f"{where}: row {row}, column id: {frame['id'].iloc[row - 1]!r} is there twice")
     frame = frame.assign(id=ids)
     if labels:
         numeric = frame["target"].isin(["0", "1"])
         if (odd := numeric != numeric.iloc[0]).any():
-            row, kinds = odd.idxmax(), ("names", "numbers") if numeric.iloc[0] else ("numbers", "names")
+            row, kinds = first_row(odd), ("names", "numbers") if numeric.iloc[0] else ("numbers", "names")
             raise InputError(
-                f"{where}: row {row}, column target: {frame['target'][row]!r} is one of the {kinds[0]}, "
+                f"{where}: row {row}, column target: {frame['target'].iloc[row - 1]!r} is one of the {kinds[0]}, "
                 f"and the rows before it hold {kinds[1]}; write all in one way"
             )
         numbers = {"0": 0, "1": 1, labels[0]: 0, labels[1]: 1}
@@ -139,9 +143,8 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
         frames.append(frame.reset_index(drop=True))
     train, test = frames
     if (shared := test["id"].isin(train["id"])).any():
-        row = int(shared.idxmax())
-        there = int((train["id"] == test["id"][row]).idxmax()) + 1
-        raise InputError(
-            f"{params.source}/test.csv: row {row + 1}, column id: {test['id'][row]} is also in train.csv (row {there})"
-        )
+        row = first_row(shared)
+        number = test["id"].iloc[row - 1]
+        there = first_row(train["id"] == number)
+        raise InputError(f"{params.source}/test.csv: row {row}, column id: {number} is also in train.csv (row {there})")
     return train, test

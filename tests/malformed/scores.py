@@ -73,7 +73,7 @@ PREDICTIONS = [
     scored(
         "A school that there is not",
         attribute("school", "discriminating"),
-        "not a predictions file: it does not say .*",
+        "not a predictions file: school: Input should be .*",
     ),
     scored(
         "A column that is missing",
