@@ -17,12 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import clear_frames
-<<<<<<< HEAD
 from types import TracebackType
-from typing import Annotated, Any, Literal, NoReturn, TypeVar, get_args
-=======
-from typing import Any, Literal, NoReturn, TypeVar
->>>>>>> D/malformed
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd

@@ -83,9 +83,7 @@ class Counted(TransformerMixin, BaseEstimator):
         return counts[:, self.kept_]
 
 
-def count_all(
-    tweets: pd.DataFrame, ngrams: int, min_count: int, *, keywords: bool
-) -> tuple[csr_array, np.ndarray]:
+def count_all(tweets: pd.DataFrame, ngrams: int, min_count: int, *, keywords: bool) -> tuple[csr_array, np.ndarray]:
     """The counts of all rows, shape (n, terms), and the `lengths` of their terms."""
     counter = vectorizer(ngrams, min_count, keywords=keywords)
     counts = csr_array(counter.fit_transform(features(tweets)))

@@ -8,11 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
 
-<<<<<<< HEAD
-from pipeline.contracts import InputError, Params, ProjectPath
-=======
-from pipeline.contracts import InputError, Params, first_row
->>>>>>> D/malformed
+from pipeline.contracts import InputError, Params, ProjectPath, first_row
 from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location", "group")
