@@ -236,7 +236,7 @@ def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_from_messages_to_a_submission(project: Path, command: Command) -> None:
     """The whole graph on the shipped messages, changed by params alone."""
     pytest.importorskip("sentence_transformers")
