@@ -43,7 +43,7 @@ test: install ## all tests
 	$(PYTEST)
 
 soak: install ## half an hour of kill -9, full disks and little memory (OPTIONS=--quick: a few minutes)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
+	PYTHONPATH=. PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
 
 check: install ## lint, format, types, tests
 	$(BIN)/ruff check .

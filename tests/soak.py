@@ -4,7 +4,7 @@ An unbroken run of the whole pipeline on 110 tweets; then a second one that is k
 stages of every kind, and run again until it ends; then stages on a full disk and with little memory. Ends with 1 if anything
 differs, is left over, or fails with more than one line.
 
-run: make soak   (or python tests/soak.py --kills 20 --seed 0; --quick for a few minutes)
+run: make soak   (or PYTHONPATH=. python tests/soak.py --kills 20 --seed 0; --quick for a few minutes)
 """
 
 import argparse
