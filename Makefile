@@ -53,8 +53,8 @@ notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 test: install ## all tests
 	$(PYTEST)
 
-soak: install ## half an hour of kill -9, full disks and little memory (OPTIONS=--quick: a few minutes)
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
+soak: install ## kill -9, full disks and little memory, over the whole pipeline (OPTIONS=--quick: a part of it)
+	PYTHONPATH=. PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
 
 check: install ## lint, format, types, tests
 	$(BIN)/ruff check .
