@@ -3,7 +3,7 @@
 run: python -m tests.malformed
 """
 
-import sys
+import os
 import tempfile
 from pathlib import Path
 
@@ -17,12 +17,12 @@ def main() -> None:
         template = Path(scratch) / "whole"
         make(template)
         for number, case in enumerate(CASES):
-            if sys.argv[1:] and sys.argv[1].lower() not in case.name.lower():
+            if case.unless_root and os.geteuid() == 0:
                 continue
             folder = Path(scratch) / str(number)
             outcome = meet(case, template, folder)
-            said = " / ".join(outcome.lines) or outcome.stderr.strip().splitlines()[-1:] or "nothing"
-            print(f"| {case.name} | `{case.command}` | {str(said).replace('|', chr(92) + '|')} |", flush=True)
+            said = " / ".join(outcome.lines).replace(str(folder), "PROJECT").replace("|", "\\|")
+            print(f"| {case.name} | `{case.command}` | {said} |", flush=True)
 
 
 if __name__ == "__main__":
