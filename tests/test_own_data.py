@@ -259,8 +259,10 @@ def test_from_messages_to_a_submission(project: Path, command: Command) -> None:
     assert {line.split(",")[1] for line in lines} == {"ham", "spam"}
     scores = pd.read_csv(project / "evaluate/scores.csv", index_col="classifier")
     assert {"naive_bayes", "logistic", "gaussian_minilm", "prompt_any_zero_shot"} <= set(scores.index)
-    assert scores.loc[["naive_bayes", "logistic"], "accuracy"].between(0.7, 0.9).all()
-    assert scores.loc["gaussian_minilm", "accuracy"] > 0.75
+    learnt = ["naive_bayes", "logistic", "gaussian_minilm"]
+    assert scores.loc[learnt, "accuracy"].between(0.65, 0.95).all(), (
+        "better than always ham, and not as if a word settled it"
+    )
     assert "by near-duplicate group and sender" in (project / "evaluate/table.md").read_text()
     assert robustness.NO_SHIFT in (project / "robustness/table.md").read_text()
     assert "of them spam by their label" in (project / "errors/table.md").read_text()
