@@ -10,7 +10,7 @@ REQUIREMENTS ?= requirements/full.txt
 INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
 
 .DEFAULT_GOAL := help
-.PHONY: help install repro study notebooks test check format readme lock clean
+.PHONY: help install repro pull predict study notebooks test soak check audit keys format readme lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -24,8 +24,20 @@ $(INSTALLED): $(REQUIREMENTS)
 	@touch $@
 
 repro: install ## raw tweets to submission/submission.csv and the comparison table
-	PATH="$(abspath $(BIN)):$$PATH" $(DVC) repro
+	$(BIN)/python -m pipeline.mend
+	PATH="$(abspath $(BIN)):$$PATH" $(DVC) --wait-for-lock repro
 	@cat evaluate/table.md
+
+pull: install ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
+	$(DVC) pull $$(sed -n 's/^  \([A-Za-z0-9_@-]*\):$$/\1/p' dvc.lock | grep -Fx "$$($(DVC) stage list --name-only)")
+	$(BIN)/python -m pipeline.llm.answer_store rebuild
+
+INPUT  ?= -
+OUTPUT ?= -
+
+predict: install ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
+	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
+		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
 readme: install ## put the last comparison into README.md
 	$(BIN)/python -m pipeline.verdict.table
@@ -41,11 +53,21 @@ notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 test: install ## all tests
 	$(PYTEST)
 
+soak: install ## kill -9, full disks and little memory, over the whole pipeline (OPTIONS=--quick: a part of it)
+	PYTHONPATH=. PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
+
 check: install ## lint, format, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST)
+
+audit: install ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(REQUIREMENTS)
+
+keys: install ## search the repository for keys, and note in .secrets.baseline what are none
+	$(BIN)/detect-secrets scan --no-verify --exclude-files '^(requirements/.*\.txt|dvc\.lock|data/sample/.*\.csv)$$' >.secrets.new
+	mv .secrets.new .secrets.baseline
 
 format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
@@ -60,4 +82,4 @@ lock: ## pin anew what pyproject.toml asks for (needs uv)
 
 clean: ## all that dvc repro made
 	rm -rf data/embed data/prepared predictions costs models training release transcripts learning_curve notebooks/html
-	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report
+	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report manifest

@@ -19,6 +19,7 @@ import openai
 import pandas as pd
 
 from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import Answer, AnswerStore
 from pipeline.llm.ask import Asker
 from pipeline.llm.capabilities import choose_mode
@@ -93,7 +94,8 @@ def main() -> None:
     parser.add_argument("prompts", nargs="+")
     parser.add_argument("--tweets", type=int, default=100)
     given = parser.parse_args()
-    prompts = {name: read_prompt(Path("prompts") / f"{name}.yaml") for name in given.prompts}
+    labels = read_params("data", DataParams).labels
+    prompts = {name: read_prompt(Path("prompts") / f"{name}.yaml", labels) for name in given.prompts}
     if any(isinstance(prompt, ChannelPrompt) for prompt in prompts.values()):
         raise InputError("a channel is scored without a server: there is no loop to compare it with")
     params, prepared = read_params("prompt", PromptParams), read_prepared()

@@ -163,7 +163,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         fitted = lora.save(model, Path(folder) / "adapters", tweets.head(200))
         whole = PeftModel.from_pretrained(base, Path(folder) / "adapters").merge_and_unload()
-        classify = transformers.pipeline("text-classification", model=whole, tokenizer=tokenizer, device="cpu")
+        classify = transformers.pipeline(
+            "text-classification", model=whole, tokenizer=tokenizer, device="cpu", trust_remote_code=False
+        )
         classify(texts[:64], batch_size=32)
         speeds = {"pipeline, batches of 32": len(texts) / seconds_for(lambda: classify(texts, batch_size=32), 1)}
     lora.predict(fitted, tweets.head(64))

@@ -6,23 +6,30 @@ Every stage depends on this file, so it stays small and free of torch and openai
 import hashlib
 import json
 import os
+import platform
+import re
 import reprlib
 import resource
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from traceback import clear_frames
-from typing import Any, Literal, NoReturn, TypeVar
+from types import TracebackType
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import numpy as np
 import pandas as pd
+import psutil
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
+
+from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
 PREPARED = Path("data/prepared")
 PREDICTIONS = Path("predictions")
@@ -40,17 +47,44 @@ class InputError(Exception):
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input is at fault."""
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
+
+    Neither that line nor a traceback shows what is secret.
+    """
+    sys.excepthook = show_redacted
     try:
-        main()
+        end_with_dvc()
+        with alone(stage_name(main)):
+            main()
     except InputError as error:
         clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
-        sys.exit(f"error: {printable(str(error))}")
+        sys.exit(f"error: {printable(redacted(str(error)))}")
     except ModuleNotFoundError as error:
         sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if (line := exhausted(error)) is None:
+            raise
+        sys.exit(f"error: {line}")
     sys.exit(0)
+
+
+def redacted(text: str) -> str:
+    """The text without users and passwords of addresses, without their queries, and without secrets of the environment.
+
+    Those are the values of variables whose names speak of a key, a token, a secret or a password.
+    """
+    text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
+    text = re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text)
+    for name, value in os.environ.items():
+        if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return text
+
+
+def show_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
 def printable(text: str) -> str:
@@ -67,6 +101,24 @@ class Params(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def stays(path: str) -> str:
+    """A path of params, unless it is relative and leads out of the project; for pydantic, so it raises `ValueError`."""
+    if Path(os.path.normpath(path)).parts[:1] == ("..",):
+        raise ValueError("leads out of the project; give an absolute path to a place outside of it")
+    return path
+
+
+ProjectPath = Annotated[str, AfterValidator(stays)]
+"""A file or folder that params name: inside of the project, or an absolute path."""
+
+
+def plain_name(name: str) -> str:
+    """A name of params that becomes part of a command and of file names, unless there is more in it than a name has."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"{name!r:.60}: not a name; names are made of letters, digits, _ and -")
+    return name
 
 
 def first_fault(error: ValidationError | OSError) -> str:
@@ -86,7 +138,7 @@ def validated(model: type[Model], values: object, where: str) -> Model:
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f" (it is {reprlib.repr(first['input']):.60})"
+        given = "" if first["type"] == "missing" else f" (it is {redacted(reprlib.repr(first['input'])):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
 
@@ -126,14 +178,18 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path to write to that becomes `path` only if the block succeeds."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    """A path to write to that becomes `path` only if the block succeeds. What a killed process left of it is cleared."""
+    begun = f".{path.name}.{platform.node()}."
+    partial = path.with_name(f"{begun}{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.iterdir():
+            if other.name.startswith(begun) and not psutil.pid_exists(int(other.name.split(".")[-2])):
+                other.unlink(missing_ok=True)
         yield partial
         partial.replace(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {reason(error)}") from None
+        raise InputError(exhausted(error) or f"{path}: cannot be written: {reason(error)}") from None
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
@@ -178,15 +234,21 @@ LABELLED = {"target", "train_target", "fold"}
 class Prepared:
     """The prepared tweets.
 
-    Both frames hold `id` (int64), `keyword`, `location` (string or null), `text` (cleaned), `raw_text` and `group`
-    (near-duplicates share one). `train` also holds `target` (0/1, what every score is measured against), `train_target`
-    (what training may learn from; null where a row is left out) and `fold`.
+    Both frames hold `id` (int64), `keyword`, `location` (string or null), `text` (cleaned), `raw_text` and `group` (rows that
+    are never split: near-duplicates share one). Where the source has a group column, whose rows share a `group` too, they
+    also hold `duplicate`, the near-duplicates alone: see `near_duplicates`. `train` also holds `target` (0/1, what every score
+    is measured against), `train_target` (what training may learn from; null where a row is left out) and `fold`.
     """
 
     train: pd.DataFrame
     test: pd.DataFrame
     digest: str
     """Hash of both files: predictions made from other tweets are recognised by it."""
+
+
+def near_duplicates(tweets: pd.DataFrame) -> pd.Series:
+    """The near-duplicate group of each row, which may be a part of its `group`."""
+    return tweets["duplicate" if "duplicate" in tweets else "group"]
 
 
 def read_prepared(folder: Path = PREPARED) -> Prepared:
@@ -343,40 +405,50 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
 
 
 class LlmCosts(BaseModel):
-    """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run."""
+    """What an LLM's answers took in all, each counted once, whether they were asked for now or in an earlier run.
 
-    model: str
-    endpoint: Literal["embedded", "remote", "local"]
+    None is what imported answers do not say.
+    """
+
+    model: str | None = None
+    endpoint: Literal["embedded", "remote", "local", "imported"]
     scoring: str
     """How replies became scores; not the prompt's own way if the endpoint could not do that."""
     calibration: str
-    prompt_version: int
+    prompt_version: int | None = None
     example_labels: int
     """How many labels the examples were chosen from (or a channel's prior computed from); none for zero-shot."""
     calibration_labels: int
     requests: int
     new_requests: int
     """Those that were sent in this run; the other answers were stored."""
-    seconds: float
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
-    money: float
+    seconds: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    money: float | None = None
     unparsed: int
 
 
 class Costs(BaseModel):
     """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it.
 
-    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches.
+    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches. It is None for
+    imported answers that do not say it. The last three are of new tweets, from their text on, through all the models that score
+    them.
     """
 
     fit_seconds: float
-    predict_ms_per_tweet: float
+    predict_ms_per_tweet: float | None = None
     peak_memory_mb: float
     trainable_parameters: int | None = None
     total_parameters: int | None = None
     llm: LlmCosts | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    """Of one tweet alone: half, and 95 %, of the tweets take no longer."""
+    tweets_per_second: float | None = None
+    """Of many at once."""
 
 
 def peak_memory_mb() -> float:

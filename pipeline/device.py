@@ -34,6 +34,11 @@ def choose_device(device: Device) -> torch.device:
     return torch.device(device) if device != "auto" else accelerator or torch.device("cpu")
 
 
+def or_auto(device: Device) -> Device:
+    """The device, or the best there is if a model was trained on one that this machine lacks."""
+    return device if device in {"auto", "cpu"} or getattr(torch, device).is_available() else "auto"
+
+
 def choose_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """The dtype of matrix products: bf16 where asked for, or, under `auto`, where the hardware multiplies it natively."""
     if precision != "auto":

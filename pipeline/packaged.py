@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, reason
 
 PREFIX = "package:"
 
@@ -20,7 +20,21 @@ def locate(model: str) -> str:
     roots = spec.submodule_search_locations if spec else None
     if not roots:
         raise InputError(f"{model}: the package {name} is not installed; run `make install`")
+    if inside.startswith("/") or ".." in Path(inside).parts:
+        raise InputError(f"{model}: leads out of the package")
     path = Path(roots[0]) / inside
     if not path.exists():
         raise InputError(f"{model}: the package {name} holds no {inside}")
     return str(path)
+
+
+def unloadable(model: str, error: Exception) -> InputError:
+    """One line on why a model cannot be loaded."""
+    if "trust_remote_code" in str(error):
+        return InputError(f"{model}: it brings code of its own, which is never run; name a model that needs none")
+    if "safetensors" in str(error):
+        return InputError(
+            f"{model}: no weights as safetensors, and others (pickles) are not read; load it where you trust it and "
+            "save it anew, with save_pretrained"
+        )
+    return InputError(f"{model}: cannot be loaded: {reason(error)}")

@@ -28,6 +28,7 @@ settings.load_profile("repeatable")
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
+LABELS = ["not disaster", "disaster"]
 
 
 @pytest.fixture(scope="session")
@@ -42,8 +43,7 @@ def sample(data_params: DataParams) -> Prepared:
     return Prepared(train, test, "digest of the sample")
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def copy_project(folder: Path) -> Path:
     """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
     for name in (
         "pipeline",
@@ -56,17 +56,21 @@ def project(tmp_path: Path) -> Path:
         "params.yaml",
         ".gitignore",
     ):
-        source, target = ROOT / name, tmp_path / "project" / name
+        source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    folder = tmp_path / "project"
     (folder / "data" / "sample").mkdir(parents=True)
     for name, rows in (("train.csv", 90), ("test.csv", 20)):
         pd.read_csv(SAMPLE / name).head(rows).to_csv(folder / "data" / "sample" / name, index=False)
     return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return copy_project(tmp_path / "project")
 
 
 Command = Callable[..., subprocess.CompletedProcess[str]]

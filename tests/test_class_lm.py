@@ -34,6 +34,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     made = make_tiny(request.param, tmp_path_factory.mktemp(request.param), encoder_params)
     changes = {
         "train_rows": None,
+        "labels": ["not disaster", "disaster"],
         "adapters": "shared",
         "layers": None,
         "learning_rate": 1e-2,

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import LABELS, ROOT
 from fake_endpoint import Fake, completion, echo_scored, obliging, serving
 from test_endpoint import endpoint_at, params_with
 
@@ -24,7 +24,7 @@ def run(
 ) -> tuple[Classified, Asker]:
     path = folder / "some.yaml"
     path.write_text(text)
-    prompt = read_prompt(path)
+    prompt = read_prompt(path, LABELS)
 
     async def go() -> tuple[Classified, Asker]:
         params = params_with(**({"calibration": "none"} | changes))

@@ -1,10 +1,35 @@
-"""Near-duplicates share a group, whatever their order; others do not."""
+"""Near-duplicates share a group, whatever their order; others do not; and few pairs are looked at to find them."""
+
+from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
+import pytest
+from conftest import SAMPLE
 
-from pipeline.data.near_duplicates import bands, group_near_duplicates, jaccard, shingles
+from benchmarks.million import make
+from pipeline.data import near_duplicates
+from pipeline.data.clean import clean, words
+from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingle_sets, shingles
 
 STORY = ["more", "homes", "razed", "by", "the", "northern", "california", "wildfire", "overnight", "officials", "say"]
+
+
+def made_texts(n: int) -> list[list[str]]:
+    """The words of so many new texts, made of the sample's, in groups of 1 to 20 near-duplicates."""
+    return [words(clean(text)) for text in make(pd.read_csv(SAMPLE / "train.csv"), n, seed=0)["text"]]
+
+
+def groups_by_all_pairs(texts: list[list[str]], threshold: float) -> list[int]:
+    """Every text joins the groups of all earlier ones that it is near to, which become one: numbers by first appearance."""
+    sets = [shingles(words) for words in texts]
+    groups: list[set[int]] = []
+    for i, items in enumerate(sets):
+        near = [group for group in groups if items and any(jaccard(items, sets[j]) >= threshold for j in group)]
+        groups = [group for group in groups if group not in near] + [set().union({i}, *near)]
+    first = {i: min(group) for group in groups for i in group}
+    order = {start: number for number, start in enumerate(sorted(set(first.values())))}
+    return [order[first[i]] for i in range(len(texts))]
 
 
 def test_a_changed_word_or_a_cut_end_stays_in_the_group() -> None:
@@ -22,21 +47,81 @@ def test_groups_are_chains() -> None:
 
 def test_texts_without_words_stay_alone() -> None:
     assert group_near_duplicates([[], STORY, [], STORY], 0.5).tolist() == [0, 1, 2, 1]
+    assert group_near_duplicates([[], []], 0.5).tolist() == [0, 1]
+    assert group_near_duplicates([["fire"]], 0.5).tolist() == [0]
 
 
-def test_all_pairs_above_the_threshold_are_found() -> None:
-    """Hashing only proposes candidates: compare with all pairs on texts drawn to overlap by every degree."""
+def test_sets_are_the_shingles() -> None:
+    texts = [tuple(text) for text in made_texts(50)] + [("a", "a", "a"), ()]
+    sets, known = shingle_sets(texts), {}
+    for row, text in enumerate(texts):
+        columns = sets.indices[sets.indptr[row] : sets.indptr[row + 1]]
+        assert len(columns) == len(set(columns)) == len(shingles(list(text)))
+        known[shingles(list(text))] = frozenset(columns.tolist())
+    for a, columns_a in known.items():
+        for b, columns_b in known.items():
+            assert len(a & b) == len(columns_a & columns_b)
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 2 / 3, 0.8, 1.0])
+@pytest.mark.parametrize(("vocabulary", "longest"), [(30, 12), (4, 5), (300, 25)])
+def test_groups_are_those_of_all_pairs(threshold: float, vocabulary: int, longest: int) -> None:
+    """On texts that overlap by every degree, many of them by exactly the threshold."""
+    rng = np.random.default_rng(vocabulary)
+    texts = [rng.choice(vocabulary, size=rng.integers(0, longest)).astype(str).tolist() for _ in range(120)]
+    texts += [words[: rng.integers(len(words) + 1)] for words in texts[:60]]
+    assert group_near_duplicates(texts, threshold).tolist() == groups_by_all_pairs(texts, threshold)
+
+
+def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    texts = [[str(word) for word in rng.choice(30, size=rng.integers(3, 12))] for _ in range(150)]
-    groups = group_near_duplicates(texts, 0.5)
-    for i, a in enumerate(texts):
-        for j, b in enumerate(texts[:i]):
-            if jaccard(shingles(a), shingles(b)) >= 0.5:
-                assert groups[i] == groups[j]
+    texts = [rng.choice(40, size=rng.integers(4, 9)).astype(str).tolist() for _ in range(400)]
+    expected = group_near_duplicates(texts, 0.3)
+    assert 20 < expected.max() < 380
+    monkeypatch.setattr(near_duplicates, "BLOCK", 100)
+    assert (group_near_duplicates(texts, 0.3) == expected).all()
 
 
-def test_few_pairs_at_the_threshold_are_missed() -> None:
-    for threshold in (0.3, 0.5, 0.8, 1.0):
-        count, rows = bands(threshold)
-        assert count * rows <= 128
-        assert 1 - (1 - threshold**rows) ** count >= 0.995
+@pytest.fixture
+def pairs_looked_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[list[str]]], tuple[int, int]]:
+    """How many pairs grouping some texts makes: those that share a shingle, and those whose overlap is counted."""
+    shared, counted = [0], [0]
+    possible, near = near_duplicates.possible, near_duplicates.near
+
+    def counting_possible(a: near_duplicates.Entries, b: near_duplicates.Entries, threshold: float) -> np.ndarray:
+        shared[0] += len(a.text)
+        return possible(a, b, threshold)
+
+    def counting_near(sets: object, pairs: np.ndarray, threshold: float) -> np.ndarray:
+        counted[0] += pairs.shape[1]
+        return near(sets, pairs, threshold)
+
+    monkeypatch.setattr(near_duplicates, "possible", counting_possible)
+    monkeypatch.setattr(near_duplicates, "near", counting_near)
+
+    def looked_at(texts: list[list[str]]) -> tuple[int, int]:
+        shared[0] = counted[0] = 0
+        group_near_duplicates(texts, 0.5)
+        return shared[0], counted[0]
+
+    return looked_at
+
+
+def test_pairs_grow_with_the_texts_and_not_with_their_square(
+    pairs_looked_at: Callable[[list[list[str]]], tuple[int, int]],
+) -> None:
+    """Eight times the texts make 64 times the pairs; what is looked at may grow twice as much as n log n does, 21 times."""
+    few, many = made_texts(1_000), made_texts(8_000)
+    growth = 2 * 8 * np.log(len(many)) / np.log(len(few))
+    for of_few, of_many in zip(pairs_looked_at(few), pairs_looked_at(many), strict=True):
+        assert 0 < of_few < of_many < growth * of_few
+
+
+def test_a_storm_of_one_story_is_linear_too(pairs_looked_at: Callable[[list[list[str]]], tuple[int, int]]) -> None:
+    """Thousands of versions of one text share its shingles, and 4.5 million pairs are near: a few links for each will do."""
+    rng = np.random.default_rng(0)
+    storm = [list(STORY) for _ in range(3000)]
+    for number, version in enumerate(storm):
+        version[rng.integers(len(version))] = f"new{number}"
+    assert group_near_duplicates(storm, 0.5).max() == 0
+    assert max(pairs_looked_at(storm)) < 50 * len(storm)

@@ -27,7 +27,7 @@ from pipeline.notebooks.tweets import (
     both_ways,
     conflicts,
     families,
-    share_of_disasters,
+    share_of_ones,
     shares_by,
     shares_with,
 )
@@ -92,8 +92,8 @@ FEW = tweets(
 
 def test_shares_have_wilsons_interval() -> None:
     """Five of ten: 0.2366 to 0.7634 (Wilson 1927); none of none is nothing."""
-    assert share_of_disasters(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
-    assert share_of_disasters(pd.Series([], dtype=int))["rows"] == 0
+    assert share_of_ones(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
+    assert share_of_ones(pd.Series([], dtype=int))["rows"] == 0
     assert shares_by(FEW, "keyword")["rows"].to_dict() == {"crash": 2, "fire": 4, "fireworks": 1}
     assert shares_by(FEW, "keyword").index[0] == "crash"
 
@@ -110,6 +110,8 @@ def test_families_are_near_duplicates_side_by_side() -> None:
     assert found["overlap"].iloc[[0, 1, 3, 4]].tolist() == [1, 1, 1, 1]
     assert found["overlap"].iloc[2] == pytest.approx(8 / 14), "6 words and 5 pairs each, of which 5 and 3 are shared"
     assert conflicts(FEW)["id"].tolist() == [0, 1, 2]
+    assert families(FEW[3:5]).empty, "where nothing is alike there is nothing to show"
+    assert shares_by(FEW.assign(keyword=None), "keyword").empty
 
 
 def test_both_ways_shows_both_labels() -> None:

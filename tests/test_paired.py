@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
 from pipeline.verdict.bootstrap import group_bootstrap
@@ -47,6 +48,22 @@ def test_the_test_over_groups_by_counting_every_sign() -> None:
     sums = np.array([np.dot(signs, gains) for signs in itertools.product([-1, 1], repeat=len(gains))])
     assert exact_mcnemar(gains) == pytest.approx(np.mean(np.abs(sums) >= gains.sum()))
     assert exact_mcnemar(-gains) == exact_mcnemar(gains)
+
+
+@pytest.mark.parametrize(("plus", "minus"), [(30_000, 30_000), (50_300, 49_700), (60_000, 40_000)])
+def test_many_gains_are_tested_as_exactly(plus: int, minus: int) -> None:
+    """Of a million rows many sums are so improbable that they are left out: the p stays that of the binomial test."""
+    expected = stats.binomtest(plus, plus + minus).pvalue
+    assert exact_mcnemar(np.repeat([1, -1], [plus, minus])) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+    assert exact_mcnemar(np.repeat([7, -7], [plus, minus])) == pytest.approx(expected, rel=1e-9, abs=1e-300)
+
+
+def test_many_groups_of_all_sizes_by_the_normal_distribution() -> None:
+    rng = np.random.default_rng(0)
+    gains = rng.integers(-20, 21, 50_000)
+    gains[:20] = 20
+    expected = 2 * stats.norm.sf((abs(gains.sum()) - 0.5) / np.sqrt(np.sum(gains.astype(float) ** 2)))
+    assert exact_mcnemar(gains) == pytest.approx(expected, rel=0.01)
 
 
 def test_what_a_group_says_many_times_it_says_once() -> None:

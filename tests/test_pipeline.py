@@ -40,32 +40,39 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
     return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
 
 
+QUICK: dict[str, object] = {
+    "prompt.train_rows": 20,
+    "prompt.submit": ["few_shot"],
+    "lora.minilm.epochs": 8,
+    "counts.ngrams": [1],
+    "counts.min_count": [1],
+    "vectors.families": ["gaussian", "flow_matching"],
+    "learning_curve.sizes": [16, None],
+    "learning_curve.classifiers": ["naive_bayes", "logistic"],
+    "crossover.draws": 200,
+    "robustness.classifiers": ["naive_bayes"],
+    "generation.families": ["classifiers.naive_bayes"],
+    "generation.augmentation.sizes": [16],
+    "errors.relabel": ["naive_bayes"],
+    "errors.draws": 200,
+    "explanations.tweets": 3,
+    "explanations.steps": 8,
+    "evaluate.draws": 200,
+    "calibration.draws": 200,
+    "blend.draws": 200,
+    "nested.classifiers": ["naive_bayes", "logistic"],
+    "cascade.draws": 200,
+}
+"""Params under which the whole pipeline is quick."""
+
+
 @pytest.fixture
 def repository(project: Path) -> Path:
     git(project, "init", "-q")
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "start")
-    set_param(project, "prompt.train_rows", 20)
-    set_param(project, "prompt.submit", ["few_shot"])
-    set_param(project, "lora.minilm.epochs", 8)
-    set_param(project, "counts.ngrams", [1])
-    set_param(project, "counts.min_count", [1])
-    set_param(project, "vectors.families", ["gaussian", "flow_matching"])
-    set_param(project, "learning_curve.sizes", [16, None])
-    set_param(project, "learning_curve.classifiers", ["naive_bayes", "logistic"])
-    set_param(project, "crossover.draws", 200)
-    set_param(project, "robustness.classifiers", ["naive_bayes"])
-    set_param(project, "generation.families", ["classifiers.naive_bayes"])
-    set_param(project, "generation.augmentation.sizes", [16])
-    set_param(project, "errors.relabel", ["naive_bayes"])
-    set_param(project, "errors.draws", 200)
-    set_param(project, "explanations.tweets", 3)
-    set_param(project, "explanations.steps", 8)
-    set_param(project, "evaluate.draws", 200)
-    set_param(project, "calibration.draws", 200)
-    set_param(project, "blend.draws", 200)
-    set_param(project, "nested.classifiers", ["naive_bayes", "logistic"])
-    set_param(project, "cascade.draws", 200)
+    for name, value in QUICK.items():
+        set_param(project, name, value)
     return project
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import LABELS, ROOT
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings
@@ -59,7 +59,7 @@ def write(tmp_path: Path) -> Any:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
 def test_shipped_prompts_are_valid(path: Path) -> None:
-    read_prompt(path)
+    read_prompt(path, LABELS)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,11 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
         ("version: 1", "version: one", r"version: .*integer"),
         ("label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
         ("scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
-        ("{keyword}", "{keywrd}", r"messages\.1: no variable 'keywrd'; there are keyword, location, text"),
+        (
+            "{keyword}",
+            "{keywrd}",
+            r"messages\.1: no variable 'keywrd'; there are keyword, labels, location, positive, text",
+        ),
         ("({keyword}): {text}", "none", r"messages: must contain \{text\}"),
         ("{text}", "{text", r"expected '}'"),
         ("{text}", "{text!r}", "written as {name}, without a format"),
@@ -84,7 +88,7 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
 )
 def test_bad_prompt_files_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        read_prompt(write(GOOD.replace(old, new)))
+        read_prompt(write(GOOD.replace(old, new)), LABELS)
     assert "\n" not in str(error.value)
 
 
@@ -99,7 +103,7 @@ def test_bad_prompt_files_are_one_clear_line(write: Any, old: str, new: str, mes
 )
 def test_bad_channels_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        read_prompt(write(CHANNEL.replace(old, new)))
+        read_prompt(write(CHANNEL.replace(old, new)), LABELS)
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -120,7 +124,7 @@ BALANCED = RETRIEVED.replace("false", "true")
 @pytest.mark.parametrize("text", [GOOD, RETRIEVED, BALANCED], ids=["fixed", "retrieved", "balanced"])
 def test_examples_come_from_other_folds_and_groups(sample: Prepared, write: Any, text: str) -> None:
     rows = rows_to_ask(sample, None, test=True)
-    examples, _, labels = contexts(read_prompt(write(text)), rows, sample, embeddings_of(sample))
+    examples, _, labels = contexts(read_prompt(write(text), LABELS), rows, sample, embeddings_of(sample))
     folds, groups = (dict(zip(sample.train["id"], sample.train[name], strict=True)) for name in ("fold", "group"))
     assert len(examples) == len(rows)
     for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
@@ -138,7 +142,7 @@ def test_examples_come_from_other_folds_and_groups(sample: Prepared, write: Any,
 def test_retrieved_examples_are_the_nearest_and_the_nearest_is_last(sample: Prepared, write: Any) -> None:
     rows = rows_to_ask(sample, 40, test=False)
     vectors = embeddings_of(sample)
-    examples, _, _ = contexts(read_prompt(write(RETRIEVED)), rows, sample, vectors)
+    examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
     place = {number: n for n, number in enumerate(sample.train["id"])}
     for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
         likeness = [vectors.train[place[tweet["id"]]] @ vectors.train[place[example["id"]]] for example in shown]
@@ -154,13 +158,13 @@ def test_a_near_duplicate_is_never_shown_even_if_the_fold_would_allow_it(sample:
     test.loc[test.index[0], ["text", "group"]] = [twin["text"], twin["group"]]
     prepared = Prepared(sample.train, test, "x")
     rows = rows_to_ask(prepared, 2, test=True)
-    examples, _, _ = contexts(read_prompt(write(RETRIEVED)), rows, prepared, embeddings_of(prepared))
+    examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, prepared, embeddings_of(prepared))
     first = int(np.flatnonzero(rows["split"] == "test")[0])
     assert twin["group"] not in [example["group"] for example in examples[first]]
 
 
 def test_messages_stand_in_the_order_of_the_file(sample: Prepared, write: Any) -> None:
-    prompt = read_prompt(write(GOOD))
+    prompt = read_prompt(write(GOOD), LABELS)
     assert isinstance(prompt, ChatPrompt)
     examples = [{"text": f"t{label}", "keyword": None, "location": None, "label": label} for label in (1, 0)]
     messages = render(prompt, examples, {"text": "it burns", "keyword": "fire", "location": None}, str)
@@ -175,7 +179,7 @@ def test_messages_stand_in_the_order_of_the_file(sample: Prepared, write: Any) -
 
 
 def test_a_tweets_braces_stay_text(write: Any) -> None:
-    prompt = read_prompt(write(GOOD))
+    prompt = read_prompt(write(GOOD), LABELS)
     assert isinstance(prompt, ChatPrompt)
     tweet = {"text": "{system} {0} {text.__class__}", "keyword": None, "location": None}
     assert render(prompt, [], tweet, str)[-1]["content"].endswith("): {system} {0} {text.__class__}")

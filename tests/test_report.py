@@ -17,10 +17,11 @@ from conftest import ROOT, Command
 from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 
 from pipeline.contracts import InputError, Prepared
+from pipeline.environment import commit
 from pipeline.page import comparison
 from pipeline.page.curves import with_variants
 from pipeline.page.page import Page, as_json, render
-from pipeline.page.provenance import commit, provenance
+from pipeline.page.provenance import provenance
 from pipeline.page.results import FILES, read_results
 from pipeline.page.sentences import best_sentence, joined, twins_sentence, verdict
 from pipeline.page.summary import summary

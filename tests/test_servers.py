@@ -2,19 +2,24 @@
 
 import asyncio
 import copy
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import tiny_gguf
-from conftest import ROOT
+from conftest import LABELS, ROOT
 from test_endpoint import params_with
 
 from pipeline.contracts import InputError, Prepared
@@ -22,8 +27,9 @@ from pipeline.llm.answers import Answer, AnswerStore
 from pipeline.llm.ask import Asker
 from pipeline.llm.channel import load, score_texts
 from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
+from pipeline.llm.params import EmbeddedParams
 from pipeline.llm.prompt_file import read_prompt
-from pipeline.llm.server import Address, Endpoint, endpoint, gguf_file
+from pipeline.llm.server import Address, Endpoint, embedded, endpoint, gguf_file
 
 pytest.importorskip("xllamacpp")
 torch = pytest.importorskip("torch")
@@ -37,7 +43,7 @@ def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
     async def go() -> Classified:
         async with asker:
             return await classify(
-                read_prompt(path), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
+                read_prompt(path, LABELS), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
             )
 
     return asyncio.run(go())
@@ -45,7 +51,7 @@ def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
 
 def embedded_asker(name: str, folder: Path, **changes: object) -> Asker:
     params = params_with(**({"base_url": None, "timeout": 60.0, "calibration": "none"} | changes))
-    return open_asker(read_prompt(PROMPTS / f"{name}.yaml"), AnswerStore(folder / "a.sqlite"), params, name)
+    return open_asker(read_prompt(PROMPTS / f"{name}.yaml", LABELS), AnswerStore(folder / "a.sqlite"), params, name)
 
 
 @pytest.mark.parametrize("mode", ["logprobs", "sample", "text"])
@@ -63,19 +69,95 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
 
 
 def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
-    """What was read before a question decides how its numbers are rounded, and no more than that."""
+    """To the last digit, although other questions came before: what is read before each question is the same."""
     folders = [tmp_path / name for name in ("unbroken", "broken")]
     for folder in folders:
         folder.mkdir()
     path = PROMPTS / "few_shot.yaml"
-    unbroken = run(embedded_asker("few_shot", folders[0]), path, sample, 8)
-    run(embedded_asker("few_shot", folders[1]), path, sample, 3)
-    rest = embedded_asker("few_shot", folders[1])
+    one = {"embedded": {"threads": 1}}  # more would wait for each other where tests share the cores
+    unbroken = run(embedded_asker("few_shot", folders[0], **one), path, sample, 8)
+    with pytest.raises(InputError, match=r"prompt\.limits\.requests"):
+        run(embedded_asker("few_shot", folders[1], limits={"requests": 8}, **one), path, sample, 8)
+    rest = embedded_asker("few_shot", folders[1], **one)
     broken = run(rest, path, sample, 8)
     assert 0 < rest.sent < 8
-    np.testing.assert_allclose(broken.scores, unbroken.scores, atol=0.1)
-    again = run(embedded_asker("few_shot", folders[1]), path, sample, 8)
+    np.testing.assert_array_equal(broken.scores, unbroken.scores)
+    again = run(embedded_asker("few_shot", folders[1], **one), path, sample, 8)
     np.testing.assert_array_equal(again.scores, broken.scores)
+
+
+ONE_SLOT = EmbeddedParams(slots=1, context=512, threads=1)
+
+
+def listening() -> set[tuple[str, int]]:
+    """Where this process accepts connections."""
+    found = psutil.Process().net_connections(kind="inet")
+    return {(one.laddr.ip, one.laddr.port) for one in found if one.status == psutil.CONN_LISTEN}
+
+
+def status(url: str, key: str | None) -> int:
+    request = urllib.request.Request(url, b"{}", {"Content-Type": "application/json"})
+    if key is not None:
+        request.add_header("Authorization", f"Bearer {key}")
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_the_embedded_server_is_on_loopback_alone_and_wants_a_key_that_is_new_each_time(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    before, seen = listening(), []
+    for _ in range(2):
+        with embedded(MODEL, ONE_SLOT).connect() as address:
+            ((host, port),) = listening() - before
+            assert host == "127.0.0.1"
+            assert address.base_url == f"http://127.0.0.1:{port}/v1"
+            for key in (None, "sk-guessed"):
+                for route in (
+                    "/v1/chat/completions",
+                    "/v1/completions",
+                    "/completion",
+                    "/tokenize",
+                    "/slots/0",
+                    "/props",
+                ):
+                    assert status(f"http://127.0.0.1:{port}{route}", key) == 401, route
+            assert status(f"{address.base_url}/chat/completions", address.api_key) != 401
+            about = [*psutil.Process().cmdline(), *os.environ.values(), repr(address)]
+            assert not [text for text in about if address.api_key in text]
+            seen.append((port, address.api_key))
+        assert listening() == before
+    assert len({key for _, key in seen}) == 2
+    assert all(len(key) >= 32 for _, key in seen)
+    said = "".join(capfd.readouterr())
+    assert not [key for _, key in seen if key in said]
+
+
+SERVING = """
+import time
+from pipeline.llm.params import EmbeddedParams
+from pipeline.llm.server import embedded
+with embedded("{model}", EmbeddedParams(slots=1, context=512, threads=1)).connect() as address:
+    print(address.base_url, flush=True)
+    time.sleep(120)
+"""
+
+
+def test_after_kill_9_nothing_listens_any_more() -> None:
+    code = SERVING.format(model=MODEL)
+    with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        port = int(process.stdout.readline().split(":")[2].split("/")[0])
+        with socket.socket() as trial:
+            assert trial.connect_ex(("127.0.0.1", port)) == 0
+        below = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        assert process.wait() == -signal.SIGKILL
+        assert not below, "the server is a part of the process, and ends with it"
+        with socket.socket() as trial:
+            assert trial.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_only(tmp_path: Path) -> None:
@@ -93,7 +175,7 @@ def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_onl
             return await asker.ask(asked)
 
     first, second = asyncio.run(go())
-    assert first.cached_tokens == 0
+    assert first.cached_tokens > 150, "it was read for the primer"
     assert second.cached_tokens > 150
 
 

@@ -13,7 +13,7 @@ from conftest import ROOT
 
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, transductive_naive_bayes
 from pipeline.classifiers.chosen import log_odds
-from pipeline.classifiers.counts import CountsParams, features, terms
+from pipeline.classifiers.counts import Counted, CountsParams, count_all, features, terms, vectorizer
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
 from pipeline.classifiers.on_counts import classify_counts
 from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
@@ -49,6 +49,22 @@ def out_of_fold(twin: Twin, prepared: Prepared) -> np.ndarray:
     return cross_fit(
         "test", prepared, lambda _, tweets, labels: twin.fit(tweets, labels), twin.module.predict, type
     ).train
+
+
+@pytest.mark.parametrize("ngrams", [1, 2])
+@pytest.mark.parametrize("min_count", [1, 3])
+def test_counts_read_once_are_those_of_a_vectorizer_fitted_anew(ngrams: int, min_count: int, sample: Prepared) -> None:
+    """To the last digit and in the same order, for the rows that it was fitted to and for others."""
+    learnt, held_out = np.flatnonzero(sample.train["fold"] > 0), np.flatnonzero(sample.train["fold"] == 0)
+    counts, lengths = count_all(sample.train, 2, 1)
+    counted = Counted(lengths, ngrams, min_count).fit(counts[learnt])
+    tweets = features(sample.train)
+    anew = vectorizer(ngrams, min_count).fit(tweets.iloc[learnt])
+    for rows in (learnt, held_out):
+        found, expected = counted.transform(counts[rows]), anew.transform(tweets.iloc[rows]).tocsr()
+        assert found.shape == expected.shape
+        for part in ("data", "indices", "indptr"):
+            assert (getattr(found, part) == getattr(expected, part)).all(), part
 
 
 def test_it_beats_a_dummy(twin: Twin, sample: Prepared) -> None:
@@ -179,7 +195,7 @@ def test_without_unlabelled_tweets_it_is_naive_bayes(sample: Prepared) -> None:
     )
     same = transductive(tweets, labels, sample.test.head(0), 1.0)
     expected = log_odds(naive.pipeline, features(sample.test))
-    assert log_odds(same.classifier, same.vectorizer.transform(features(sample.test))) == pytest.approx(expected)
+    assert log_odds(same.pipeline, features(sample.test)) == pytest.approx(expected)
 
 
 def test_no_near_duplicate_of_the_scored_fold_is_among_the_unlabelled(sample: Prepared) -> None:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
+from pipeline.verdict import bootstrap
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, score, weighted
@@ -73,6 +74,18 @@ def test_intervals_cover_and_widen_with_groups() -> None:
         widths.append((high - low) / np.subtract(*mean(values, np.arange(240))[::-1]))
     assert 0.89 <= covered / 200 <= 0.99
     assert np.mean(widths) == pytest.approx(np.sqrt(3), rel=0.1)
+
+
+def test_draws_come_out_the_same_however_many_are_weighed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    targets, scores, groups = rng.integers(0, 2, 300), rng.random(300), rng.integers(0, 120, 300)
+
+    def intervals() -> np.ndarray:
+        return np.stack(group_bootstrap(lambda weights: weighted(targets, scores, weights), groups, 250, 0))
+
+    at_once = intervals()
+    monkeypatch.setattr(bootstrap, "CELLS", 7 * 300)
+    assert intervals() == pytest.approx(at_once, rel=1e-12)
 
 
 def rows(scores: np.ndarray, ids: range | None = None) -> pd.DataFrame:

@@ -1,9 +1,20 @@
 """Put low-rank adapters on the layers of any transformer: which modules get one, which are trained whole, at which rate."""
 
 import re
+from pathlib import Path
 
 import torch
-from peft import LoHaConfig, LoKrConfig, LoraConfig, PeftConfig, PeftModel, TaskType, get_peft_model
+from peft import (
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
@@ -11,6 +22,7 @@ from transformers.pytorch_utils import Conv1D
 from pipeline.classifiers import dropout, merged_products
 from pipeline.classifiers.encoder import load
 from pipeline.classifiers.lora_params import LoraParams, TuningParams
+from pipeline.classifiers.tensor_files import read_tensors
 from pipeline.contracts import InputError
 
 
@@ -112,6 +124,26 @@ def store_in(network: nn.Module, dtype: torch.dtype) -> None:
 def trained(network: PeftModel) -> dict[str, torch.Tensor]:
     """The trainable parameters by name, as they are (not copied)."""
     return {name: parameter.data for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def kept(network: PeftModel) -> dict[str, torch.Tensor]:
+    """What a file of adapters holds: these, and the modules that were trained whole, by PEFT's names."""
+    return dict(get_peft_model_state_dict(network, save_embedding_layers=False))
+
+
+def restore(network: PeftModel, path: Path) -> None:
+    """Put adapters that were `kept` in a file in the place of fresh ones, and merge them: from here on it only predicts."""
+    set_peft_model_state_dict(network, read_tensors(path, kept(network)))
+    network.eval().requires_grad_(False).merge_adapter()
+
+
+def in_order(network: PeftModel) -> PeftModel:
+    """The network, in its adapters' config sorted lists for sets, whose order changes from run to run: files should not."""
+    config = network.peft_config["default"]
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    return network
 
 
 def count_parameters(network: PeftModel) -> tuple[int, int]:

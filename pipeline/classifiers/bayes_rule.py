@@ -1,11 +1,15 @@
 """Bayes' rule: from how probable each class makes a vector to how probable each class is, at a fitted temperature."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
+
+from pipeline.classifiers.model_files import read_json, write_json
 
 
 @dataclass(frozen=True)
@@ -38,3 +42,23 @@ def fit_bayes_rule(log_densities: np.ndarray, labels: np.ndarray, prior: float) 
         return float(log_loss(labels, np.clip(scores, 1e-12, 1 - 1e-12), labels=[0, 1]))
 
     return BayesRule(prior, float(np.exp(minimize_scalar(loss, bounds=(-7, 4), method="bounded").x)))
+
+
+class Rule(BaseModel):
+    """A `BayesRule` as a file holds it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    prior_log_odds: float = Field(allow_inf_nan=False)
+    inverse_temperature: float = Field(gt=0, allow_inf_nan=False)
+
+
+def write_rule(path: Path, rule: BayesRule) -> None:
+    write_json(
+        path,
+        Rule(prior_log_odds=float(rule.prior_log_odds), inverse_temperature=float(rule.inverse_temperature)),
+    )
+
+
+def read_rule(path: Path) -> BayesRule:
+    return BayesRule(**read_json(path, Rule).model_dump())

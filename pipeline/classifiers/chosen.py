@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import inner_splits
+from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 
 Features = np.ndarray | pd.DataFrame
+"""Or a sparse matrix of shape (n, features): scipy has no type for one."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,15 @@ def of_inner_fold(
     return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
 
 
-def choose(
+def compare(
     features: Sequence[BaseEstimator],
     classifiers: Sequence[BaseEstimator],
     x: Features,
     labels: np.ndarray,
     groups: pd.Series,
     inner_folds: int,
-) -> Chosen:
-    """Compare each classifier on each features out of the inner folds, then fit the best pair to all rows.
+) -> tuple[int, int, BayesRule]:
+    """Which of the features and which of the classifiers are most accurate out of the inner folds, and the rule for their scores.
 
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
@@ -79,8 +82,39 @@ def choose(
     best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
     prior = prior_log_odds(labels)
     rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
-    steps = [
-        ("features", clone(features[best // len(classifiers)])),
-        ("classifier", clone(classifiers[best % len(classifiers)])),
-    ]
-    return Chosen(Pipeline(steps).fit(x, labels), rule)
+    return *divmod(best, len(classifiers)), rule
+
+
+def fit_chosen(
+    features: BaseEstimator, classifier: BaseEstimator, x: Features, labels: np.ndarray, rule: BayesRule
+) -> Chosen:
+    """Both steps fitted to all rows, under a rule that inner folds found."""
+    return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
+
+
+def choose(
+    features: Sequence[BaseEstimator],
+    classifiers: Sequence[BaseEstimator],
+    x: Features,
+    labels: np.ndarray,
+    groups: pd.Series,
+    inner_folds: int,
+) -> Chosen:
+    """Compare each classifier on each features out of the inner folds (see `compare`), then fit the best pair to all rows."""
+    first, second, rule = compare(features, classifiers, x, labels, groups, inner_folds)
+    return fit_chosen(features[first], classifiers[second], x, labels, rule)
+
+
+def save(model: Chosen, folder: Path) -> None:
+    """Keep the classifier and the rule; the features are kept by whoever chose them."""
+    write_estimator(folder / "classifier.skops", model.pipeline["classifier"])
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Chosen:
+    """What `save` kept, on fitted features, of which there are `width` if that is known."""
+    path = folder / "classifier.skops"
+    classifier = read_estimator(path, ClassifierMixin)
+    if width is not None:
+        check_width(path, classifier, width)
+    return Chosen(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))

@@ -10,7 +10,7 @@ classifiers of Yogatama et al. 2017 (https://arxiv.org/abs/1703.01898) and the n
   generative classifier: Bouchard & Triggs 2004, COMPSTAT). The model is the same, the school is not
 
 in:  data/prepared, and the base model of the preset
-out: predictions/class_lm_<preset>.parquet, costs/class_lm_<preset>.json
+out: predictions/class_lm_<preset>.parquet, costs/class_lm_<preset>.json, models/class_lm_<preset>
 run: dvc repro class_lm@generative   (or python -m pipeline.classifiers.class_lm generative)
 
 Training multiplies matrices in `precision`. Scores are computed in float32: each is a small difference between two large sums, to
@@ -22,6 +22,7 @@ Started again after it was interrupted, it goes on from the last finished epoch,
 import argparse
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -32,15 +33,19 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.classifiers import adapters, causal_lm, checkpoints, encoder, training
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.class_lm_params import ClassLmParams
-from pipeline.classifiers.cross_fit import Trainer, write_cross_fit
+from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.frozen_layers import Batch, FrozenLayers
+from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.several_seeds import cross_fit_seeds
 from pipeline.classifiers.subsets import first_rows, split_by_group
+from pipeline.classifiers.tensor_files import write_tensors
 from pipeline.classifiers.training import History, Network, training_seed
-from pipeline.contracts import read_params, read_prepared, run
-from pipeline.device import choose_device, choose_dtype
+from pipeline.classifiers.written import write_cross_fit
+from pipeline.contracts import plain_name, read_params, read_prepared, run
+from pipeline.data.source import DataParams
+from pipeline.device import choose_device, choose_dtype, or_auto
 
 ANY_CLASS = "tweet"
 """What announces a tweet to a network that knows one class."""
@@ -115,7 +120,7 @@ class ClassLm:
     """Of each network's training."""
 
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
-        announced_by = self.params.labels if len(self.networks) == 1 else [ANY_CLASS]
+        announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
         prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
@@ -201,25 +206,56 @@ def predict(model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
     return model.rule(model.log_likelihoods(model.rows(tweets)))
 
 
+def file_of(folder: Path, number: int) -> Path:
+    """Of the adapters of both classes, or of those of class 0 and of class 1."""
+    return folder / f"adapters-{number}.safetensors"
+
+
+def save(model: ClassLm, folder: Path) -> None:
+    for number, network in enumerate(model.networks):
+        write_tensors(file_of(folder, number), adapters.kept(network))
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None) -> ClassLm:
+    """What `save` kept."""
+    networks = []
+    for number in range(2 if params.adapters == "per_class" else 1):
+        network, tokenizer = with_adapters(params)
+        adapters.restore(network, file_of(folder, number))
+        networks.append(network.to(choose_device(or_auto(params.device))))
+    return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
+
+
+def read(preset: str) -> ClassLmParams:
+    """The preset, its labels those of data.labels if it has none of its own."""
+    params = read_params(f"class_lm.{preset}", ClassLmParams)
+    return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
+
+
 def trainer(preset: str) -> Trainer:
-    params = read_params(f"class_lm.{preset}", ClassLmParams).model_copy(
-        update={"train_rows": None}
-    )  # it is given them
-    frozen = frozen_part(params)
+    params = read(preset)
+    return trainer_of(params, frozen_part(params))
+
+
+def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
+    params = params.model_copy(update={"train_rows": None})  # it is given them
     return Trainer(
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
         predict,
         {"params": params.model_dump()},
+        save=save,
+        load=lambda folder: load(folder, params, frozen),
+        forget=lambda: frozen.known.clear() if frozen else None,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of class_lm in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
     preset = parser.parse_args().preset
     name = f"class_lm_{preset}"
-    params = read_params(f"class_lm.{preset}", ClassLmParams)
-    prepared = read_prepared()
+    params, prepared = read(preset), read_prepared()
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(with_adapters(params)[0])
     if params.adapters == "per_class":
@@ -231,8 +267,9 @@ def main() -> None:
     def seconds(model: ClassLm) -> float:
         return sum(history.seconds for history in model.histories)
 
-    fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params)
-    write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total)
+    fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params, save=save)
+    origin = Origin("classifiers.class_lm", preset, trainer_of(params, frozen))
+    write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total, origin=origin)
 
 
 if __name__ == "__main__":

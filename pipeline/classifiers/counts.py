@@ -6,13 +6,16 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
-from sklearn.base import BaseEstimator
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers import chosen
+from pipeline.classifiers.chosen import Chosen, compare, fit_chosen
+from pipeline.classifiers.model_files import read_json, reading, write_json
 from pipeline.contracts import Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
@@ -40,23 +43,66 @@ def features(tweets: pd.DataFrame) -> pd.DataFrame:
     return tweets[["text", "keyword"]].fillna({"keyword": ""})
 
 
-def vectorizer(ngrams: int, min_count: int) -> ColumnTransformer:
+def have_keywords(tweets: pd.DataFrame) -> bool:
+    """Whether any of the tweets has a keyword; where none has, its absence says nothing."""
+    return bool(tweets["keyword"].notna().any())
+
+
+def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
     """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
+
+    Without `keywords`, words alone.
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
     words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
-    return ColumnTransformer(
-        [("word", words, "text"), ("keyword", CountVectorizer(analyzer=whole), "keyword")], sparse_threshold=1.0
-    )
+    counted = [("word", words, "text")]
+    counted += [("keyword", CountVectorizer(analyzer=whole), "keyword")] if keywords else []
+    return ColumnTransformer(counted, sparse_threshold=1.0)
+
+
+class Counted(TransformerMixin, BaseEstimator):
+    """What `vectorizer(ngrams, min_count)` makes of rows whose words were all counted before, shape (n, terms).
+
+    `lengths` are how many words each term is a run of, shape (terms,), and 0 for keywords. Reading texts is most of the work on
+    counts: for the inner folds they are read once.
+    """
+
+    def __init__(self, lengths: np.ndarray, ngrams: int, min_count: int) -> None:
+        self.lengths = lengths
+        self.ngrams = ngrams
+        self.min_count = min_count
+
+    def fit(self, counts: csr_array, _: object = None) -> "Counted":
+        rows = np.bincount(counts.indices, minlength=counts.shape[1])
+        frequent = np.where(self.lengths == 0, rows > 0, rows >= self.min_count)
+        self.kept_ = np.flatnonzero(frequent & (self.lengths <= self.ngrams))
+        return self
+
+    def transform(self, counts: csr_array) -> csr_array:
+        return counts[:, self.kept_]
+
+
+def count_all(tweets: pd.DataFrame, ngrams: int, min_count: int, *, keywords: bool) -> tuple[csr_array, np.ndarray]:
+    """The counts of all rows, shape (n, terms), and the `lengths` of their terms."""
+    counter = vectorizer(ngrams, min_count, keywords=keywords)
+    counts = csr_array(counter.fit_transform(features(tweets)))
+    counts.sort_indices()  # as they are in rows that a fitted vectorizer transforms: sums come out the same to the last digit
+    kinds, found = zip(*(name.split("__", 1) for name in counter.get_feature_names_out()), strict=True)
+    lengths = [(kind == "word") * (term.count(" ") + 1) for kind, term in zip(kinds, found, strict=True)]
+    return counts, np.array(lengths)
 
 
 def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
 ) -> Chosen:
     """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
-    counted = [vectorizer(ngrams, least) for ngrams in params.ngrams for least in params.min_count]
-    return choose(counted, classifiers, features(tweets), labels, tweets["group"], params.inner_folds)
+    tried, keywords = [(ngrams, least) for ngrams in params.ngrams for least in params.min_count], have_keywords(tweets)
+    counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
+    counted = [Counted(lengths, *each) for each in tried]
+    counter, classifier, rule = compare(counted, classifiers, counts, labels, tweets["group"], params.inner_folds)
+    found = vectorizer(*tried[counter], keywords=keywords)
+    return fit_chosen(found, classifiers[classifier], features(tweets), labels, rule)
 
 
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
@@ -68,6 +114,42 @@ def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
     names: np.ndarray = pipeline["features"].get_feature_names_out()
     return names
+
+
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
+
+
+def save(model: Chosen, folder: Path) -> None:
+    """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
+    counters = model.pipeline["features"].named_transformers_
+    vocabulary = Vocabulary(
+        ngrams=counters["word"].ngram_range[1],
+        words=counters["word"].get_feature_names_out().tolist(),
+        keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
+    )
+    write_json(folder / "vocabulary.json", vocabulary)
+    chosen.save(model, folder)
+
+
+def load(folder: Path) -> Chosen:
+    """What `save` kept."""
+    path = folder / "vocabulary.json"
+    vocabulary = read_json(path, Vocabulary)
+    counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+    counter.set_params(word__vocabulary=vocabulary.words)
+    if vocabulary.keywords:
+        counter.set_params(keyword__vocabulary=vocabulary.keywords)
+    with reading(path):
+        counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+    return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

@@ -1,30 +1,25 @@
 """Score every train row by a model that never saw its group, and every test row by the average of those models."""
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
-from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from pipeline.contracts import (
-    Costs,
-    InputError,
-    Prepared,
-    School,
-    TestRows,
-    peak_memory_mb,
-    predictions_frame,
-    write_costs,
-    write_predictions,
-)
+from pipeline.contracts import InputError, Prepared, TestRows
+from pipeline.data.folds import stratified_group_folds
 
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
+
+MODELS = Path("models")
+"""A folder for each trained classifier, in it one for each model that scored the test rows: `part` says which."""
 
 
 class Trainer(NamedTuple):
@@ -43,6 +38,12 @@ class Trainer(NamedTuple):
     """Adds the same to tweets that are not among the prepared ones."""
     semi_supervised: bool = False
     """Whether it learns from rows without a label too: their label is -1."""
+    save: Callable[[Any, Path], None] | None = None
+    """Writes a model into a folder, without pickle; None if the family keeps none."""
+    load: Callable[[Path], Any] | None = None
+    """The model that `save` wrote; what is wrong with its files is an `InputError`."""
+    forget: Callable[[], None] = lambda: None
+    """Lets go of what `predict` remembers of tweets that it has read."""
 
     def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""
@@ -51,6 +52,11 @@ class Trainer(NamedTuple):
 
 REFIT = -1
 """The fold of the model that learns from all train rows: none is held out."""
+
+
+def part(fold: int) -> str:
+    """The folder of a fold's model inside that of its classifier."""
+    return "refit" if fold == REFIT else f"fold-{fold}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +93,8 @@ def inner_splits(
     """Positions to learn from and positions held out, for each inner fold: stratified, no group in two of them."""
     if folds > (commoner := int(np.bincount(labels).max())):
         raise InputError(f"params.yaml: inner_folds: {folds} is too many; the commoner label has {commoner} tweets")
-    return list(StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(labels, labels, groups))
+    fold = stratified_group_folds(labels, np.asarray(groups), folds, seed)
+    return [(np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)) for held_out in range(folds)]
 
 
 def cross_fit(
@@ -98,11 +105,15 @@ def cross_fit(
     keep: Callable[[Fitted], Kept],
     *,
     refit: bool = False,
+    save: Callable[[Fitted, Path], None] | None = None,
 ) -> CrossFit[Kept]:
     """Fit one model per fold by `fit(fold, tweets, labels)`, let it score the fold's rows and all test rows, `keep` a part.
 
-    With `refit` the test rows are scored by one model more, fitted on all train rows as fold -1.
+    With `refit` the test rows are scored by one model more, fitted on all train rows as fold -1. Those that score
+    the test rows are written by `save` into `models/<name>/`, which is emptied before.
     """
+    if save:
+        shutil.rmtree(MODELS / name, ignore_errors=True)
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
     out_of_fold, on_test = np.full(len(train), np.nan), []
@@ -117,6 +128,8 @@ def cross_fit(
         if not refit or fold == REFIT:
             on_test.append(predict(model, test))
         predicting += time.perf_counter() - fitted
+        if save and (fold == REFIT or not refit):
+            save(model, MODELS / name / part(fold))
         kept.append(keep(model))
     scored = len(train) + len(on_test) * len(test)
     return CrossFit(
@@ -126,23 +139,4 @@ def cross_fit(
         kept,
         fitting,
         1000 * predicting / scored,
-    )
-
-
-def write_cross_fit(
-    name: str, school: School, prepared: Prepared, fitted: CrossFit[Kept], *, trainable: int, total: int
-) -> None:
-    """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model."""
-    train = predictions_frame(prepared.train, "train", fitted.train)
-    test = predictions_frame(prepared.test, "test", fitted.test)
-    write_predictions(name, [train, test], prepared, school, fitted.test_rows)
-    write_costs(
-        name,
-        Costs(
-            fit_seconds=fitted.fit_seconds,
-            predict_ms_per_tweet=fitted.predict_ms_per_tweet,
-            peak_memory_mb=peak_memory_mb(),
-            trainable_parameters=trainable,
-            total_parameters=total,
-        ),
     )

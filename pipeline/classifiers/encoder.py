@@ -30,8 +30,8 @@ from transformers import (
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from pipeline.contracts import InputError, reason
-from pipeline.packaged import locate
+from pipeline.contracts import InputError
+from pipeline.packaged import locate, unloadable
 
 # Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
 # config beside a GGUF file.
@@ -66,13 +66,20 @@ def pretrained(
     """
     try:
         path, how = source(base_model)
-        config = AutoConfig.from_pretrained(path, **how, **config_changes)
+        config = AutoConfig.from_pretrained(path, trust_remote_code=False, **how, **config_changes)
         set_dropout(config, dropout)
         tokenizer = load_tokenizer(path, config, **how)
         if how:  # full weights, whatever kernels there are for packed ones: adapters are trained on top of them
             how["quantization_config"] = GgufConfig(dequantize=True)
+        else:
+            how["use_safetensors"] = True
         model, loading = kind.from_pretrained(
-            path, config=config, ignore_mismatched_sizes=True, output_loading_info=True, **how
+            path,
+            config=config,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+            trust_remote_code=False,
+            **how,
         )
     except (
         OSError,
@@ -84,7 +91,7 @@ def pretrained(
         struct.error,
         SafetensorError,
     ) as error:
-        raise InputError(f"base_model {base_model}: cannot be loaded: {reason(error)}") from None
+        raise unloadable(f"base_model {base_model}", error) from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
     if unfit := sorted(
         name for name in missing if name.startswith(f"{model.base_model_prefix}.") and "pooler" not in name
@@ -121,7 +128,7 @@ def set_dropout(config: PretrainedConfig, dropout: float | None) -> None:
 
 def load_tokenizer(path: str, config: PretrainedConfig, **how: str) -> PreTrainedTokenizerBase:
     """The tokenizer, with a padding token (decoders have none) and, for BERTweet, its own normalisation of tweets."""
-    tokenizer = AutoTokenizer.from_pretrained(path, **how)
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, **how)
     if isinstance(tokenizer, BertweetTokenizer):
         tokenizer.normalization = True
     if tokenizer.pad_token is None:

@@ -25,7 +25,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from pipeline.classifiers import encoder
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.contracts import InputError, read_params, read_predictions, read_prepared, run, written_whole
+from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, run, written_whole
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, params: LoraParams, path: Path) -> None:
@@ -69,7 +69,7 @@ def predict(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of lora in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     parser.add_argument("--folds", type=int, default=1, help="how many folds the loss is measured on")
     given = parser.parse_args()
     logging.disable(logging.WARNING)  # the exporter tells of everything that it skips
@@ -99,9 +99,9 @@ def main() -> None:
             start = time.perf_counter()
             found[held_out] = predict(path, model, tokenizer, params, prepared.train[held_out])
             seconds += time.perf_counter() - start
-    model = AutoModelForSequenceClassification.from_pretrained(released)
+    model = AutoModelForSequenceClassification.from_pretrained(released, trust_remote_code=False, use_safetensors=True)
     path = released / "onnx" / "model_int8.onnx"
-    export(model, AutoTokenizer.from_pretrained(released), params, path)
+    export(model, AutoTokenizer.from_pretrained(released, trust_remote_code=False), params, path)
 
     read = ~np.isnan(found)
     before, after = (((scores[read] > 0.5) == targets[read]).mean() for scores in (out_of_fold, found))

@@ -23,14 +23,16 @@ from sklearn.model_selection import GroupShuffleSplit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.classifiers import adapters, checkpoints, encoder, training
-from pipeline.classifiers.cross_fit import REFIT, Trainer, write_cross_fit
+from pipeline.classifiers.cross_fit import Trainer, part
 from pipeline.classifiers.frozen_layers import FrozenLayers
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.classifiers.several_seeds import cross_fit_seeds
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.several_seeds import cross_fit_seeds, part_of_seed
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
-from pipeline.contracts import InputError, read_params, read_prepared, run
-from pipeline.device import choose_device, choose_dtype, processes
+from pipeline.classifiers.written import write_cross_fit
+from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared, run
+from pipeline.device import choose_device, choose_dtype, or_auto, processes
 
 
 @dataclass
@@ -101,7 +103,12 @@ def fit(
 
 def group_means(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     """The mean label of each row's near-duplicates among these, shape (n,)."""
-    return pd.Series(labels, tweets["group"].to_numpy()).groupby(level=0).transform("mean").to_numpy(dtype=np.float64)
+    return (
+        pd.Series(labels, near_duplicates(tweets).to_numpy())
+        .groupby(level=0)
+        .transform("mean")
+        .to_numpy(dtype=np.float64)
+    )
 
 
 def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -133,7 +140,7 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     both classes that it has learnt from. A model that calls all of them the same has learnt nothing, and is refused.
     """
     if processes().is_main_process:
-        model.network.save_pretrained(folder)
+        adapters.in_order(model.network).save_pretrained(folder)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
     base, _, _ = encoder.load(model.params.base_model)
@@ -161,6 +168,15 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     return reloaded
 
 
+def load(folder: Path, params: LoraParams, frozen: FrozenLayers | None = None) -> LoraModel:
+    """What `save` wrote, as it was returned there. All but the weights is made by the params, whatever PEFT noted beside them."""
+    network, tokenizer = adapters.with_adapters(params)
+    adapters.restore(network, folder / "adapter_model.safetensors")
+    model = LoraModel(network.to(choose_device(or_auto(params.device))), tokenizer, params, frozen)
+    adapters.store_in(network, model.dtype)
+    return model
+
+
 def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataFrame:
     """The mean of each `every` steps of one kind of record, one series a training."""
     joined = pd.concat(
@@ -171,18 +187,25 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
 
 
 def trainer(preset: str) -> Trainer:
-    params = read_params(f"lora.{preset}", LoraParams).model_copy(update={"train_rows": None})  # it is given them
-    frozen = frozen_part(params)
+    params = read_params(f"lora.{preset}", LoraParams)
+    return trainer_of(params, frozen_part(params))
+
+
+def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
+    params = params.model_copy(update={"train_rows": None})  # it is given them
     return Trainer(
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
         predict,
         {"params": params.model_dump()},
+        save=lambda model, folder: model.network.save_pretrained(folder),
+        load=lambda folder: load(folder, params, frozen),
+        forget=lambda: frozen.known.clear() if frozen else None,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of lora in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     preset = parser.parse_args().preset
     name = f"lora_{preset}"
     params = read_params(f"lora.{preset}", LoraParams)
@@ -198,11 +221,10 @@ def main() -> None:
 
     def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
         """Read back from where it was saved."""
-        part = "refit" if fold == REFIT else f"fold-{fold}"
-        part += f"/seed-{seed}" if len(params.seeds) > 1 else ""
+        place = part_of_seed(part(fold), seed, params)
 
         def report(history: History) -> None:
-            trainings[part] = history
+            trainings[place] = history
             for kind in ("loss", "accuracy"):
                 if live and any(each.loss for each in trainings.values()):
                     live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
@@ -210,11 +232,20 @@ def main() -> None:
         model = fit(
             tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True, report=report
         )
-        return save(model, folder / part, tweets.groupby(labels).head(50))
+        return save(model, folder / place, tweets.groupby(labels).head(50))
 
     fitted = cross_fit_seeds(name, prepared, fit_one, predict, lambda model: model.history.seconds, params)
     if state.is_main_process:
-        write_cross_fit(name, "discriminative", prepared, fitted, trainable=trainable, total=total)
+        write_cross_fit(
+            name,
+            "discriminative",
+            prepared,
+            fitted,
+            trainable=trainable,
+            total=total,
+            origin=Origin("classifiers.lora", preset, trainer_of(params, frozen)),
+            alone=state.num_processes == 1,
+        )
 
 
 if __name__ == "__main__":

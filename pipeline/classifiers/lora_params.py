@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.contracts import Params
+from pipeline.contracts import Params, ProjectPath
 from pipeline.device import Device, Precision
 
 Column = Literal["keyword", "location", "text", "raw_text"]
@@ -12,7 +12,7 @@ Variant = Literal["lora", "rslora", "dora", "loha", "lokr"]
 
 
 class TuningParams(Params):
-    base_model: str
+    base_model: ProjectPath
     """A hub id, a folder, a GGUF file, or `package:NAME/PATH` for a model that a Python package carries."""
     max_tokens: int = Field(ge=8)
     train_rows: int | None = Field(ge=1)

@@ -11,19 +11,16 @@ out: predictions/nb_svm.parquet, costs/nb_svm.json, models/nb_svm/words.csv
 run: dvc repro nb_svm   (or python -m pipeline.classifiers.nb_svm)
 """
 
-from typing import Annotated, Self
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy import sparse
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms
 from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.log_count_ratios import NbSvm
 from pipeline.classifiers.on_counts import classify_counts, on_counts
 from pipeline.contracts import Params, read_params, run
 
@@ -35,27 +32,6 @@ class NbSvmParams(Params):
     """Pseudo-counts of the ratios."""
     C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
     """Inverse strengths of the L2 penalty on v to try."""
-
-
-class NbSvm(ClassifierMixin, BaseEstimator):
-    """Logistic regression on counts that are multiplied by their log-count ratios; ends in scikit-learn's interface."""
-
-    def __init__(self, alpha: float = 1.0, C: float = 1.0) -> None:
-        self.alpha = alpha
-        self.C = C
-
-    def fit(self, x: sparse.csr_matrix, y: np.ndarray) -> Self:
-        against, towards = MultinomialNB(alpha=self.alpha).fit(x, y).feature_log_prob_
-        self.ratios_ = towards - against
-        self.logistic_ = LogisticRegression(C=self.C, max_iter=1000).fit(self.scaled(x), y)
-        self.classes_ = self.logistic_.classes_
-        return self
-
-    def scaled(self, x: sparse.csr_matrix) -> sparse.csr_matrix:
-        return x @ sparse.diags(self.ratios_)
-
-    def decision_function(self, x: sparse.csr_matrix) -> np.ndarray:
-        return np.asarray(self.logistic_.decision_function(self.scaled(x)))
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NbSvmParams, counts: CountsParams) -> Chosen:

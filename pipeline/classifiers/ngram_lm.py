@@ -17,23 +17,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.counts import WORD, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits, write_cross_fit
-from pipeline.contracts import Params, read_params, read_prepared, run
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
+from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator, write_json
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.written import write_cross_fit
+from pipeline.contracts import InputError, Params, read_params, read_prepared, run
 
 NAME = "ngram_lm"
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
-KEYWORD = "<keyword {}>"
+KEYWORD, NONE = "<keyword {}>", "(none)"
 LONGEST = 100
 """A sample ends after so many words, should the model not end it."""
 
@@ -87,7 +91,7 @@ class NgramLm:
 def tokens(tweets: pd.DataFrame) -> list[list[str]]:
     """Each tweet's keyword as one token, its words as the twins read them, and its end."""
     words = CountVectorizer(token_pattern=WORD).build_analyzer()
-    keywords = tweets["keyword"].fillna("(none)").str.lower()
+    keywords = tweets["keyword"].fillna(NONE).str.lower()
     return [[KEYWORD.format(one), *words(text), END] for one, text in zip(keywords, tweets["text"], strict=True)]
 
 
@@ -185,8 +189,15 @@ def sample(model: NgramLm, label: int, n: int, seed: int) -> list[str]:
 
 
 def log_likelihood_ratios(model: NgramLm) -> pd.Series:
-    """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone."""
-    words = [word for word in model.vocabulary if word != END]
+    """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone.
+
+    That a keyword is missing is among them unless all are.
+    """
+    no_keyword = KEYWORD.format(NONE)
+    alone = not any(
+        word.startswith(KEYWORD.split("{}", maxsplit=1)[0]) for word in model.vocabulary if word != no_keyword
+    )
+    words = [word for word in model.vocabulary if word != END and not (alone and word == no_keyword)]
     found = [np.concatenate([counts.of_words([word], (), 1) for word in words]) for counts in model.of_class]
     against, towards = (np.log(interpolated(each, model.discount, len(model.vocabulary) + 1)) for each in found)
     prefix, suffix = KEYWORD.split("{}")
@@ -202,9 +213,65 @@ def parameters(model: NgramLm) -> int:
     return 2 + sum(len(seen) for counts in model.of_class for seen in counts.following.values())
 
 
+class Words(BaseModel):
+    """What `save` writes as JSON; the counts are arrays of their places in the vocabulary, which is long."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    order: int = Field(ge=1)
+    discount: float = Field(gt=0, lt=1)
+    vocabulary: list[str] = Field(min_length=1)
+
+
+def numbered(counts: Counts, places: dict[str, int]) -> dict[str, np.ndarray]:
+    """By the histories' length, their words, the word that followed and how often it did: int32, shape (runs, length + 2)."""
+    runs: dict[str, list[list[int]]] = {}
+    for history, seen in counts.following.items():
+        context = [places[word] for word in history]
+        runs.setdefault(str(len(history)), []).extend([*context, places[word], n] for word, n in seen.items())
+    return {length: np.array(rows, dtype=np.int32) for length, rows in runs.items()}
+
+
+def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
+    """What `numbered` was given. Histories and what followed them are in their old order, from which samples are drawn."""
+    following: dict[History, Counter[str]] = {}
+    for length, rows in runs.items():
+        width = int(length) + 2
+        if rows.dtype != np.int32 or rows.ndim != 2 or rows.shape[1] != width or rows.min(initial=0) < 0:
+            raise ValueError(f"runs after {length} words have shape {rows.shape}")
+        for *context, word, n in rows.tolist():
+            following.setdefault(tuple(words[place] for place in context), Counter())[words[word]] = n
+    return Counts(following, {history: seen.total() for history, seen in following.items()})
+
+
+def save(model: NgramLm, folder: Path) -> None:
+    words = Words(order=model.order, discount=model.discount, vocabulary=model.vocabulary)
+    places = {word: place for place, word in enumerate([*model.vocabulary, START])}
+    write_json(folder / "words.json", words)
+    write_estimator(folder / "counts.skops", [numbered(counts, places) for counts in model.of_class])
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path) -> NgramLm:
+    """What `save` kept."""
+    path, words = folder / "counts.skops", read_json(folder / "words.json", Words)
+    found = read_estimator(path, list)
+    try:
+        against, towards = (spelt(runs, [*words.vocabulary, START]) for runs in found)
+    except (ValueError, LookupError, AttributeError, TypeError) as error:
+        raise InputError(f"{path}: not the counts of two classes: {error}") from None
+    return NgramLm([against, towards], words.vocabulary, words.order, words.discount, read_rule(folder / "rule.json"))
+
+
 def trainer() -> Trainer:
     params = read_params(NAME, NgramLmParams)
-    return Trainer(lambda tweets, labels, _: fit(tweets, labels, params), predict, {"params": params.model_dump()})
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets, labels, params),
+        predict,
+        {"params": params.model_dump()},
+        save=save,
+        load=load,
+    )
 
 
 def main() -> None:
@@ -215,10 +282,12 @@ def main() -> None:
         family.fit_fold,
         family.predict,
         lambda model: (log_likelihood_ratios(model), parameters(model)),
+        save=save,
     )
     ratios, sizes = zip(*fitted.kept, strict=True)
     write_words(NAME, list(ratios))
-    write_cross_fit(NAME, "generative", prepared, fitted, trainable=max(sizes), total=max(sizes))
+    origin, size = Origin(f"classifiers.{NAME}", None, family), max(sizes)
+    write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.counts import CountsParams, write_words
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
+from pipeline.classifiers.counts import CountsParams, load, save, write_words
+from pipeline.classifiers.cross_fit import Trainer, cross_fit
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, School, read_params, read_prepared
 
 Own = TypeVar("Own", bound=Params)
@@ -25,6 +27,8 @@ def on_counts(
         lambda tweets, labels, _: fit(tweets, labels, params, counts),
         predict,
         {"params": params.model_dump(), "counts": counts.model_dump()},
+        save=save,
+        load=load,
     )
 
 
@@ -37,7 +41,8 @@ def classify_counts(
 ) -> None:
     """Score all tweets by a family on counts, and write what it leaves.
 
-    `parameters` counts those of a model; `weights` are what its terms (the index) speak for target 1, of a family that has such.
+    `name` is that of its module too. `parameters` counts those of a model; `weights` are what its terms (the index) speak for
+    target 1, of a family that has such.
     """
     prepared = read_prepared()
     fitted = cross_fit(
@@ -46,8 +51,10 @@ def classify_counts(
         trainer.fit_fold,
         trainer.predict,
         lambda model: (parameters(model), weights(model) if weights else None),
+        save=trainer.save,
     )
     sizes, of_terms = zip(*fitted.kept, strict=True)
     if weights:
         write_words(name, list(of_terms))
-    write_cross_fit(name, school, prepared, fitted, trainable=max(sizes), total=max(sizes))
+    origin = Origin(f"classifiers.{name}", None, trainer)
+    write_cross_fit(name, school, prepared, fitted, trainable=max(sizes), total=max(sizes), origin=origin)

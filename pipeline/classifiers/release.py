@@ -18,10 +18,11 @@ from peft import PeftModel
 from transformers import AutoTokenizer
 
 from pipeline.classifiers import encoder, lora
+from pipeline.classifiers.adapters import in_order
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import training_seed
-from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
+from pipeline.contracts import InputError, Prepared, near_duplicates, plain_name, read_params, read_prepared, run
 from pipeline.data.source import DataParams
 from pipeline.packaged import PREFIX, locate
 
@@ -56,8 +57,8 @@ def card(
     results = [
         EvalResult(
             task_type="text-classification",
-            dataset_type="nlp-getting-started",
-            dataset_name=f"{data.source}, {len(prepared.train):,} tweets, out-of-fold",
+            dataset_type=Path(data.source).stem,
+            dataset_name=f"{data.source}, {len(prepared.train):,} texts, out-of-fold",
             metric_type=metric,
             metric_name=title,
             metric_value=round(float(scores[metric]), 4),
@@ -89,42 +90,41 @@ def card(
 
 # {name}
 
-Tells tweets about real disasters ({data.labels[1]}) from others ({data.labels[0]}). {base} with adapters ({params.variant}, rank
-{params.rank}), merged into its weights; the adapters by themselves are in `adapter`.
+Tells short texts apart: {data.labels[1]} or {data.labels[0]}. {base} with adapters ({params.variant}, rank {params.rank}), merged
+into its weights; the adapters by themselves are in `adapter`.
 
 ```python
 from transformers import pipeline
 
 classify = pipeline("text-classification", model="FOLDER")
-classify("Houses burned down near the river, two people are missing http")
+classify("a text, as it was cleaned for training")
 ```
 
-It has learnt from tweets in which links are written `http`, mentions `@user`, entities and broken characters are mended, and
+It has learnt from texts in which links are written `http`, mentions `@user`, entities and broken characters are mended, and
 runs of white space are one space: do the same to yours. {reading(params)}
 
 ## Data
 
-{len(prepared.train):,} tweets of `{data.source}`, {prepared.train["target"].mean():.0%} of them about disasters, collected for
-disaster-related keywords.
+{len(prepared.train):,} texts of `{data.source}`, {prepared.train["target"].mean():.0%} of them {data.labels[1]}.
 
 ## How good it is
 
 Measured out-of-fold: {folds} models made in the same way, each scored on the fold that it did not see; near-duplicates are
 never split between folds. The intervals are from a bootstrap over groups of near-duplicates. The model here has learnt from
-all folds and has no tweets left to be measured on.
+all folds and has no texts left to be measured on.
 
 {table.to_markdown(index=False)}
 
 ## Limits
 
-- English tweets of about 2015, found by keywords: other years, languages, and tweets without such words were not measured.
-- The labels are crowd-sourced and noisy: some near-duplicates have both.
-- A score is about one tweet. It is no evidence that something has happened, and no ground for sending, or not sending, help.
-- A tweet can be written to deceive it.
+- It knows texts like those of `{data.source}`: other years, languages, and ways of finding texts were not measured.
+- The labels are what people said: {contradicting(prepared.train):,} texts have a near-duplicate with the other label.
+- A score is about one text. It is no evidence that what the text says is true, and no ground to act on alone.
+- A text can be written to deceive it.
 
 ## Licence
 
-The base model's: {licence or "not stated with its files; look it up before you share this"}. The tweets are not included.
+The base model's: {licence or "not stated with its files; look it up before you share this"}. The texts are not included.
 
 ## Settings
 
@@ -133,6 +133,11 @@ The base model's: {licence or "not stated with its files; look it up before you 
 ```
 """
     return ModelCard(content)
+
+
+def contradicting(train: pd.DataFrame) -> int:
+    """How many rows have a near-duplicate with the other label."""
+    return int((train.groupby(near_duplicates(train))["target"].transform("nunique") > 1).sum())
 
 
 def reading(params: LoraParams) -> str:
@@ -147,7 +152,8 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
     """Write the adapters, and the model with them merged, and check that both say what `model` says about `probe`."""
     adapter = folder / "adapter"
     model.network.peft_config["default"].base_model_name_or_path = base
-    model.network.save_pretrained(adapter, save_embedding_layers=False)  # or it asks the hub whether these changed
+    # without False it asks the hub whether the embeddings changed
+    in_order(model.network).save_pretrained(adapter, save_embedding_layers=False)
     (adapter / "README.md").unlink()  # peft's own card names the folder that the base model was read from
     fresh, tokenizer, _ = encoder.load(model.params.base_model)
     network = PeftModel.from_pretrained(fresh, adapter)
@@ -164,8 +170,10 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
 
 def classify(folder: Path, params: LoraParams, tweets: pd.DataFrame, positive: str) -> np.ndarray:
     """Scores of shape (n,) from `pipeline("text-classification")`, as a user of the release would get them."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    classifier = transformers.pipeline("text-classification", model=str(folder), tokenizer=tokenizer, top_k=None)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    classifier = transformers.pipeline(
+        "text-classification", model=str(folder), tokenizer=tokenizer, top_k=None, trust_remote_code=False
+    )
     *before, text = (tweets[name].fillna("").tolist() for name in params.inputs)
     texts = [
         {"text": ", ".join(filter(None, values[:-1])), "text_pair": values[-1]} if before else {"text": values[-1]}
@@ -181,7 +189,7 @@ def classify(folder: Path, params: LoraParams, tweets: pd.DataFrame, positive: s
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", help="a key of lora in params.yaml")
+    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     parser.add_argument("--base", help="the base model's id on the hub, if base_model does not say it")
     given = parser.parse_args()
     name = f"lora_{given.preset}"

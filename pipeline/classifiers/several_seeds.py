@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -14,6 +15,11 @@ from pipeline.contracts import Prepared
 Fitted = TypeVar("Fitted")
 
 
+def part_of_seed(part: str, seed: int, params: TuningParams) -> str:
+    """The folder of a seed's model inside that of its classifier; a model that is its fold's only one is in the fold's."""
+    return f"{part}/seed-{seed}" if len(params.seeds) > 1 else part
+
+
 def cross_fit_seeds(
     name: str,
     prepared: Prepared,
@@ -21,6 +27,8 @@ def cross_fit_seeds(
     predict: Callable[[Fitted, pd.DataFrame], np.ndarray],
     seconds: Callable[[Fitted], float],
     params: TuningParams,
+    *,
+    save: Callable[[Fitted, Path], None] | None = None,
 ) -> CrossFit[float]:
     """As `cross_fit`, by `fit(fold, seed, tweets, labels)` for each of the seeds; `seconds(model)` is what its training took.
 
@@ -29,6 +37,11 @@ def cross_fit_seeds(
 
     def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[Fitted]:
         return [fit(fold, seed, tweets, labels) for seed in params.seeds]
+
+    def save_fold(models: list[Fitted], folder: Path) -> None:
+        for seed, model in zip(params.seeds, models, strict=True):
+            if save:
+                save(model, folder.parent / part_of_seed(folder.name, seed, params))
 
     def predict_fold(models: list[Fitted], tweets: pd.DataFrame) -> np.ndarray:
         return mean_log_odds(np.stack([predict(model, tweets) for model in models]))
@@ -40,5 +53,6 @@ def cross_fit_seeds(
         predict_fold,
         lambda models: float(sum(seconds(model) for model in models)),
         refit=params.test_rows == "refit",
+        save=save_fold if save else None,
     )
     return replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))

@@ -8,24 +8,25 @@ tweet says alone, p(x), tells a generative model something; a discriminative one
 unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
 
 in:  data/prepared
-out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json
+out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
 run: dvc repro transductive_naive_bayes   (or python -m pipeline.classifiers.transductive_naive_bayes)
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 from scipy import sparse
-from sklearn.compose import ColumnTransformer
 from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
-from pipeline.classifiers.chosen import log_densities, log_odds
-from pipeline.classifiers.counts import CountsParams, features, vectorizer
-from pipeline.classifiers.cross_fit import cross_fit, inner_splits, write_cross_fit
+from pipeline.classifiers.bayes_rule import fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.chosen import Chosen, log_densities, log_odds
+from pipeline.classifiers.counts import CountsParams, features, have_keywords, load, predict, save, vectorizer
+from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
 
 NAME = "transductive_naive_bayes"
@@ -38,13 +39,6 @@ class TransductiveNaiveBayesParams(Params):
     """How much an unlabelled tweet counts, to try; 0 is naive Bayes as it is."""
     rounds: int = Field(ge=1)
     """At most so many of expectation and maximisation."""
-
-
-@dataclass(frozen=True)
-class TransductiveNaiveBayes:
-    vectorizer: ColumnTransformer
-    classifier: MultinomialNB
-    rule: BayesRule
 
 
 def maximise(
@@ -79,9 +73,9 @@ def fit(
     unlabelled: pd.DataFrame,
     params: TransductiveNaiveBayesParams,
     counts: CountsParams,
-) -> TransductiveNaiveBayes:
+) -> Chosen:
     """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
-    counter = vectorizer(counts.ngrams[0], counts.min_count[0])
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
     splits = inner_splits(labels, tweets["group"], counts.inner_folds)
@@ -94,13 +88,8 @@ def fit(
     best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
     prior = prior_log_odds(labels)
     rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
-    return TransductiveNaiveBayes(counter, expectation_maximisation(x, labels, u, params.weights[best], params), rule)
-
-
-def predict(model: TransductiveNaiveBayes, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    found = log_odds(model.classifier, model.vectorizer.transform(features(tweets)))
-    return model.rule(log_densities(found, model.rule.prior_log_odds))
+    classifier = expectation_maximisation(x, labels, u, params.weights[best], params)
+    return Chosen(Pipeline([("features", counter), ("classifier", classifier)]), rule)
 
 
 def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
@@ -109,18 +98,33 @@ def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
     return prepared.test[~prepared.test["group"].isin(held_out)]
 
 
+def trainer() -> Trainer:
+    """As it learns from rows of which some have no label (-1) in place of the test tweets."""
+    params, counts = read_params(NAME, TransductiveNaiveBayesParams), read_params("counts", CountsParams)
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], params, counts),
+        predict,
+        {"params": params.model_dump(), "counts": counts.model_dump()},
+        semi_supervised=True,
+        save=save,
+        load=load,
+    )
+
+
 def main() -> None:
     params = read_params(NAME, TransductiveNaiveBayesParams)
     counts = read_params("counts", CountsParams)
-    prepared = read_prepared()
+    prepared, family = read_prepared(), trainer()
     fitted = cross_fit(
         NAME,
         prepared,
         lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), params, counts),
         predict,
-        lambda model: int(model.classifier.feature_log_prob_.size + 2),
+        lambda model: int(model.pipeline["classifier"].feature_log_prob_.size + 2),
+        save=save,
     )
-    write_cross_fit(NAME, "generative", prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))
+    origin, size = Origin(f"classifiers.{NAME}", None, family), max(fitted.kept)
+    write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
 
 
 if __name__ == "__main__":

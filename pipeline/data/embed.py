@@ -7,7 +7,8 @@ run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
 
 import argparse
 import time
-from typing import Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
@@ -16,46 +17,62 @@ from safetensors.numpy import save_file
 
 from pipeline.contracts import (
     Costs,
-    InputError,
     Params,
+    ProjectPath,
     peak_memory_mb,
+    plain_name,
     read_params,
     read_prepared,
-    reason,
     run,
     write_costs,
     written_whole,
 )
 from pipeline.data.embeddings import embeddings_path
-from pipeline.packaged import locate
+from pipeline.latency import timed, with_latency
+from pipeline.packaged import locate, unloadable
+
+if TYPE_CHECKING:
+    from sentence_transformers import SentenceTransformer
 
 
 class EmbedParams(Params):
-    base_model: str
+    base_model: ProjectPath
     """An encoder for sentence-transformers: a hub id, a folder, or `package:NAME/PATH`."""
     batch_size: int = Field(ge=1)
     device: Literal["auto", "cpu", "cuda", "mps"]
 
 
-def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
-    """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
+@lru_cache(maxsize=4)
+def load_encoder(params: EmbedParams) -> "SentenceTransformer":
+    """The encoder, loaded once for all that is to be embedded."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - who only reads embeddings needs no torch
 
     try:
-        encoder = SentenceTransformer(
-            locate(params.base_model), device=None if params.device == "auto" else params.device
+        return SentenceTransformer(
+            locate(params.base_model),
+            device=None if params.device == "auto" else params.device,
+            trust_remote_code=False,
+            model_kwargs={"use_safetensors": True},
         )
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
-        raise InputError(f"base_model {params.base_model}: cannot be loaded: {reason(error)}") from None
-    found: np.ndarray = encoder.encode(
-        texts, batch_size=params.batch_size, normalize_embeddings=True, show_progress_bar=True, convert_to_numpy=True
+        raise unloadable(f"base_model {params.base_model}", error) from None
+
+
+def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
+    """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
+    found: np.ndarray = load_encoder(params).encode(
+        texts,
+        batch_size=params.batch_size,
+        normalize_embeddings=True,
+        show_progress_bar=len(texts) > params.batch_size,
+        convert_to_numpy=True,
     )
     return found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", help="a key of embed in params.yaml")
+    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
     encoder = parser.parse_args().encoder
     params = read_params(f"embed.{encoder}", EmbedParams)
     prepared = read_prepared()
@@ -68,10 +85,13 @@ def main() -> None:
         save_file(
             {"train": vectors[:split], "test": vectors[split:]},
             partial,
-            metadata={"prepared": prepared.digest, "base_model": params.base_model},
+            metadata={"prepared": prepared.digest},  # one entry: of several the order changes from run to run
         )
     ms = 1000 * seconds / len(texts)
-    write_costs(f"embed_{encoder}", Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb()))
+    costs = Costs(fit_seconds=0, predict_ms_per_tweet=ms, peak_memory_mb=peak_memory_mb())
+    tweets = prepared.test if len(prepared.test) else prepared.train
+    latency, _ = timed(lambda part: embed(part["text"].tolist(), params), tweets)
+    write_costs(f"embed_{encoder}", with_latency(costs, latency))
     print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
 
 

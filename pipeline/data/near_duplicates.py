@@ -1,13 +1,18 @@
-"""Group near-duplicate texts: retweets, and the same story with another link or a word changed."""
+"""Group near-duplicate texts: retweets, and the same story with another link or a word changed; merge with given groups."""
 
 import itertools
+from collections.abc import Collection, Iterator
+from typing import NamedTuple
 
 import numpy as np
-from datasketch import MinHash, MinHashLSH
-from scipy.sparse import coo_array
+import pandas as pd
+from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-PERMUTATIONS = 128
+BLOCK = 2_000_000
+"""Pairs that are looked at in one go: what bounds the memory."""
+ROUNDING = 1e-9
+"""What a bound is lowered by, so that no pair at the threshold is lost to the last digit."""
 
 
 def shingles(words: list[str]) -> frozenset[str]:
@@ -20,38 +25,158 @@ def jaccard(a: frozenset[str], b: frozenset[str]) -> float:
     return len(a & b) / len(a | b) if a or b else 1.0
 
 
-def bands(threshold: float) -> tuple[int, int]:
-    """Bands b and rows r of the hashing: the most selective that still propose 99.5 % of pairs at the threshold.
+def shingle_sets(texts: Collection[tuple[str, ...]]) -> csr_array:
+    """Which shingles each text has: 0 or 1, shape (n, shingles), the rarest shingle in the first column."""
+    known: dict[str, int] = {}
+    word = np.fromiter((known.setdefault(word, len(known)) for words in texts for word in words), dtype=np.int64)
+    text = np.repeat(np.arange(len(texts)), [len(words) for words in texts])
+    first = np.flatnonzero(text[1:] == text[:-1])  # of a pair
+    codes = np.concatenate([word, (word[first] + 1) * len(known) + word[first + 1]])
+    _, shingle, times = np.unique(codes, return_inverse=True, return_counts=True)
+    column = np.argsort(np.argsort(times, kind="stable"), kind="stable")[shingle]
+    entries = np.unique(np.concatenate([text, text[first]]) * len(times) + column)
+    row, column = np.divmod(entries, max(len(times), 1))
+    return csr_array((np.ones(len(row), dtype=np.int32), (row, column)), shape=(len(texts), len(times)))
 
-    A pair with overlap t is proposed with probability 1 - (1 - t^r)^b. One too many costs a check, one too few a leak.
+
+class Entries(NamedTuple):
+    """Shingles of texts, each array of shape (entries,): in the order of the texts, a text's rarest shingle first."""
+
+    shingle: np.ndarray
+    text: np.ndarray
+    size: np.ndarray
+    """How many shingles the text has."""
+    left: np.ndarray
+    """How many of them are not rarer than this one."""
+
+    def take(self, which: np.ndarray) -> "Entries":
+        return Entries(*(values[which] for values in self))
+
+
+def prefixes(sets: csr_array, threshold: float) -> tuple[Entries, Entries]:
+    """The rarest shingles of each text, of which two near texts share one: of the smaller text, and of the larger text.
+
+    Overlap t of texts with a <= b shingles means that they share at least t / (1 + t) (a + b) of them, which is at least
+    2t / (1 + t) a and at least t b: so many cannot all be among a text's most frequent ones (prefix filtering; Bayardo et al.
+    2007, https://doi.org/10.1145/1242572.1242591).
     """
-    for rows in range(8, 1, -1):
-        if 1 - (1 - threshold**rows) ** (PERMUTATIONS // rows) >= 0.995:
-            return PERMUTATIONS // rows, rows
-    return PERMUTATIONS, 1
+    size = np.diff(sets.indptr)
+    text = np.repeat(np.arange(len(size)), size)
+    left = sets.indptr[text + 1] - np.arange(sets.nnz)
+    entries = Entries(sets.indices.astype(np.int64), text, size[text], left)
+    larger = entries.take(left >= threshold * size[text] - ROUNDING)
+    larger = larger.take(np.bincount(larger.shingle, minlength=sets.shape[1])[larger.shingle] > 1)
+    return larger.take(larger.left >= 2 * threshold / (1 + threshold) * larger.size - ROUNDING), larger
+
+
+def possible(a: Entries, b: Entries, threshold: float) -> np.ndarray:
+    """Distinct pairs of texts, shape (2, pairs), of entries with the same shingle, the smaller text in `a`.
+
+    If it is the rarest shingle that they share, they share at most as many as are left in either (positional filtering; Xiao et
+    al. 2008, https://doi.org/10.1145/1367497.1367516).
+    """
+    enough = np.minimum(a.left, b.left) >= threshold / (1 + threshold) * (a.size + b.size) - ROUNDING
+    pairs = np.stack([a.text, b.text])[:, enough & (a.text < b.text)]
+    return np.unique(pairs, axis=1) if pairs.size else pairs
+
+
+def near(sets: csr_array, pairs: np.ndarray, threshold: float) -> np.ndarray:
+    """Those of the pairs, shape (2, pairs), that overlap by at least the threshold."""
+    found = []
+    for start in range(0, pairs.shape[1], BLOCK // 10):
+        a, b = pairs[:, start : start + BLOCK // 10]
+        size = np.diff(sets.indptr)
+        both = sets[a].multiply(sets[b]).sum(axis=1)
+        found.append(pairs[:, start : start + BLOCK // 10][:, both / (size[a] + size[b] - both) >= threshold])
+    return np.concatenate([np.empty((2, 0), dtype=int), *found], axis=1)
+
+
+def components(pairs: np.ndarray, n: int) -> np.ndarray:
+    """A number for each of n texts, shape (n,): the same for those that the pairs, shape (2, pairs), connect."""
+    graph = coo_array((np.ones(pairs.shape[1]), tuple(pairs)), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def with_the_smallest(smaller: Entries, larger: Entries, threshold: float) -> np.ndarray:
+    """Candidates, shape (2, pairs): for each shingle the smallest text that has it, with all others: linear in the entries."""
+    smallest = np.full(larger.shingle.max(initial=0) + 1, -1)
+    smallest[smaller.shingle[::-1]] = np.arange(len(smaller.shingle))[::-1]  # the last one written stays
+    at = smallest[larger.shingle]
+    return possible(smaller.take(at[at >= 0]), larger.take(at >= 0), threshold)
+
+
+def of_other_components(smaller: Entries, larger: Entries, label: np.ndarray, threshold: float) -> Iterator[np.ndarray]:
+    """Candidates, shape (2, pairs), block by block: all texts that share a shingle and not yet a component.
+
+    A shingle's entries lie together, and in them a component's: an entry's partners are those before and after its component.
+    """
+    n = len(label)
+    keys = larger.shingle * n + label[larger.text]
+    order = np.argsort(keys, kind="stable")
+    keys, larger = keys[order], larger.take(order)
+    own = smaller.shingle * n + label[smaller.text]
+    of_shingle = np.searchsorted(keys, smaller.shingle * n), np.searchsorted(keys, (smaller.shingle + 1) * n)
+    of_component = np.searchsorted(keys, own), np.searchsorted(keys, own + 1)
+    starts = np.stack([of_shingle[0], of_component[1]], axis=1).ravel()
+    counts = np.stack([of_component[0], of_shingle[1]], axis=1).ravel() - starts
+    entry = np.repeat(np.arange(len(own)), 2)
+    entry, starts, counts = (values[counts > 0] for values in (entry, starts, counts))
+    ends = np.cumsum(counts)
+    cuts = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, BLOCK))
+    for begin, end in itertools.pairwise([*np.unique(cuts), len(ends)]):
+        many = counts[begin:end]
+        within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+        partner = np.repeat(starts[begin:end], many) + within
+        yield possible(smaller.take(np.repeat(entry[begin:end], many)), larger.take(partner), threshold)
+
+
+def connect(sets: csr_array, threshold: float) -> np.ndarray:
+    """A number for each row of `sets`, the same for those that a chain of rows connects which overlap by the threshold."""
+    n = sets.shape[0]
+    order = np.argsort(np.diff(sets.indptr), kind="stable")
+    sets = sets[order]  # from here on a text with a smaller number has no more shingles
+    smaller, larger = prefixes(sets, threshold)
+    linked = near(sets, with_the_smallest(smaller, larger, threshold), threshold)
+    label = components(linked, n)
+    for pairs in of_other_components(smaller, larger, label, threshold):
+        apart = pairs[:, label[pairs[0]] != label[pairs[1]]]
+        if (found := near(sets, apart, threshold)).size:
+            linked = np.concatenate([linked, found], axis=1)
+            label = components(linked, n)
+    labels = np.empty(n, dtype=int)
+    labels[order] = label
+    return labels
+
+
+def first_seen(groups: np.ndarray) -> np.ndarray:
+    """The groups numbered 0 to k - 1 in order of first appearance."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse]
+
+
+def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
+    """Group numbers of shape (n,): rows of one group, or of one value of `shared`, are together, and so is what these connect.
+
+    A row whose `shared` is null has its group alone.
+    """
+    rows = np.flatnonzero(shared.notna())
+    values = pd.factorize(shared.iloc[rows])[0]
+    size = int(groups.max(initial=-1)) + 1
+    count = size + int(values.max(initial=-1)) + 1  # the nodes: groups, then values
+    graph = coo_array((np.ones(len(rows)), (groups[rows], size + values)), shape=(count, count))
+    return first_seen(connected_components(graph, directed=False)[1][groups])
 
 
 def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarray:
     """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words.
 
     Two texts are joined when their `shingles` overlap by at least `threshold` (Jaccard), and groups are what is connected so.
-    Candidate pairs come from locality-sensitive hashing of MinHashes (Broder 1997; Leskovec et al., Mining of Massive
-    Datasets, ch. 3), each then checked exactly: near-linear in n. Texts without any word stay alone.
+    No such pair is missed, and few others are looked at: of texts that share a rare shingle, those which are not connected yet.
+    Texts without any word stay alone.
     """
     unique: dict[tuple[str, ...], int] = {}
     owner = np.array([unique.setdefault(tuple(words), len(unique)) for words in texts])
-    sets = [shingles(list(words)) for words in unique]
-    hashes = MinHash.bulk([[item.encode() for item in items] for items in sets], num_perm=PERMUTATIONS, seed=1)
-    index = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
-    pairs: list[tuple[int, int]] = []
-    for i, (items, minhash) in enumerate(zip(sets, hashes, strict=True)):
-        pairs += [(i, j) for j in index.query(minhash) if jaccard(items, sets[j]) >= threshold] if items else []
-        if items:
-            index.insert(i, minhash)
-    a, b = np.array(pairs, dtype=int).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(sets), len(sets)))
-    groups = connected_components(graph, directed=False)[1][owner]
+    groups = connect(shingle_sets(unique), threshold)[owner]
     empty = np.array([not words for words in texts])
     groups[empty] = groups.max(initial=0) + 1 + np.arange(empty.sum())
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    return first_seen(groups)

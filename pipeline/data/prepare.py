@@ -1,4 +1,4 @@
-"""Raw tweets to prepared ones: validated, cleaned, grouped by near-duplicates, split into folds.
+"""Raw tweets to prepared ones: validated, cleaned, grouped by near-duplicates and by the source's own groups, split into folds.
 
 in:  data.source (train.csv, test.csv)
 out: data/prepared/{train,test}.parquet, report.json and report.md
@@ -11,11 +11,20 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.model_selection import StratifiedGroupKFold
 
-from pipeline.contracts import PREPARED, InputError, Params, read_params, run, write_text, written_whole
+from pipeline.contracts import (
+    PREPARED,
+    InputError,
+    Params,
+    near_duplicates,
+    read_params,
+    run,
+    write_text,
+    written_whole,
+)
 from pipeline.data.clean import clean, words
-from pipeline.data.near_duplicates import group_near_duplicates
+from pipeline.data.folds import stratified_group_folds
+from pipeline.data.near_duplicates import group_near_duplicates, merge_groups
 from pipeline.data.source import DataParams, read_source
 
 Conflicts = Literal["keep", "majority", "drop"]
@@ -34,13 +43,9 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, folds: int, seed: int)
     """Fold of each row, shape (n,): stratified by target, no group in two folds."""
     if folds > (rarest := min(len(np.unique(groups[targets == label])) for label in (0, 1))):
         raise InputError(
-            f"params.yaml: prepare.folds: {folds} is too many; the rarer label has {rarest} distinct tweets"
+            f"params.yaml: prepare.folds: {folds} is too many; the rarer label has {rarest} groups of tweets"
         )
-    fold = np.empty(len(targets), dtype="int8")
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, held_out) in enumerate(splitter.split(targets, targets, groups)):
-        fold[held_out] = number
-    return fold
+    return stratified_group_folds(targets, groups, folds, seed).astype("int8")
 
 
 def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts) -> pd.Series:
@@ -61,22 +66,42 @@ def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> t
     cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
     keyword = tweets["keyword"].str.replace("%20", " ").str.lower()
     in_words = {text: words(text) for text in cleaned.unique()}
-    groups = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
-    tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, group=groups)
+    duplicates = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
+    groups = merge_groups(duplicates, tweets["group"])
+    tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, duplicate=duplicates)
     columns = ["id", "keyword", "location", "text", "raw_text", "group"]
+    columns += ["duplicate"] if tweets["group"].notna().any() else []
+    tweets = tweets.assign(group=groups)
     train, test = tweets.iloc[: len(train)], tweets.iloc[len(train) :][columns].reset_index(drop=True)
     target = train["target"].astype("int8")
     return train[columns].assign(
         target=target,
-        train_target=training_targets(target, train["group"], params.conflicts),
+        train_target=training_targets(target, near_duplicates(train), params.conflicts),
         fold=assign_folds(target.to_numpy(), train["group"].to_numpy(), params.folds, params.seed),
     ), test
 
 
-def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams) -> dict[str, Any]:
-    """The data report as nested numbers."""
-    sizes = train["group"].value_counts()
-    labels = train.groupby("group")["target"].nunique()
+def describe_groups(column: str | None, given: pd.Series, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
+    """What the source's group column did; nothing where it has none. `given`: its train values."""
+    if column is None:
+        return {}
+    return {
+        "group_column": {
+            "column": column,
+            "values": int(given.nunique()),
+            "rows_without": int(given.isna().sum()),
+            "groups_with_near_duplicates_merged": int(train["group"].nunique()),
+            "largest_group": int(train["group"].value_counts().max()),
+            "test_rows_with_one_in_train": int(test["group"].isin(train["group"]).sum()),
+        }
+    }
+
+
+def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: pd.Series) -> dict[str, Any]:
+    """The data report as nested numbers; `given` are the train rows' groups as the source has them."""
+    duplicates = near_duplicates(train)
+    sizes = duplicates.value_counts()
+    labels = train.groupby(duplicates)["target"].nunique()
     lengths = train["text"].map(lambda text: len(text.split()))
     folds = train.groupby("fold")["target"].agg(["size", "mean"])
     return {
@@ -87,8 +112,9 @@ def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams) -> dict[
             "groups": len(sizes),
             "rows_in_groups_of_two_or_more": int(sizes[sizes > 1].sum()),
             "largest_group": int(sizes.max()),
-            "test_rows_with_one_in_train": int(test["group"].isin(train["group"]).sum()),
+            "test_rows_with_one_in_train": int(near_duplicates(test).isin(duplicates).sum()),
         },
+        **describe_groups(data.columns.group, given, train, test),
         "conflicts": {
             "groups_with_both_labels": int((labels > 1).sum()),
             "rows_in_them": int(sizes[labels[labels > 1].index].sum()),
@@ -113,8 +139,9 @@ def flatten(report: dict[str, Any], prefix: str = "") -> list[tuple[str, object]
 
 def main() -> None:
     data, params = read_params("data", DataParams), read_params("prepare", PrepareParams)
-    train, test = prepare(*read_source(data), params)
-    report = describe(train, test, data)
+    raw_train, raw_test = read_source(data)
+    train, test = prepare(raw_train, raw_test, params)
+    report = describe(train, test, data, raw_train["group"])
     for name, frame in (("train", train), ("test", test)):
         with written_whole(PREPARED / f"{name}.parquet") as partial:
             frame.to_parquet(partial, index=False)

@@ -8,26 +8,28 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
 
-from pipeline.contracts import InputError, Params, first_row, reason
+from pipeline.contracts import InputError, Params, ProjectPath, first_row, reason
 from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
 
-OPTIONAL = ("keyword", "location")
+OPTIONAL = ("keyword", "location", "group")
 
 
 class Columns(Params):
-    """What the csv files call their columns; null for a `keyword` or `location` that they lack."""
+    """What the csv files call their columns; null for a `keyword`, `location` or `group` that they lack."""
 
     id: str
     keyword: str | None
     location: str | None
     text: str
     target: str
+    group: str | None
+    """Rows that share a value here are never split between folds: an author, a conversation, an event."""
 
 
 class DataParams(Params):
     """Where the tweets come from and what their columns and labels are called."""
 
-    source: str
+    source: ProjectPath
     columns: Columns
     labels: list[str]
     """Names of target 0 and target 1; the csv may hold the numbers or the names."""
@@ -123,7 +125,7 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.Da
 
 
 def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Train and test as validated frames: `id`, `keyword`, `location` (null where empty), `text`, and `target` in train."""
+    """Train and test as validated frames: `id`, `text`, `OPTIONAL` (null where empty), and `target` in train."""
     if len(params.labels) != 2 or len(set(params.labels) | {"0", "1"}) < 4:
         raise InputError("params.yaml: data.labels: must be two different names, of target 0 and of target 1")
     frames = []

@@ -3,9 +3,10 @@
 run: python -m pipeline.llm.answer_store size
      python -m pipeline.llm.answer_store export answers.jsonl
      python -m pipeline.llm.answer_store prune --model NAME --before 2026-01-31
-     python -m pipeline.llm.answer_store rebuild transcripts/*.jsonl
+     python -m pipeline.llm.answer_store rebuild [transcripts/prompt_zero_shot.jsonl ...]
 
-MODEL is any part of what names a model: a file's hash, an address, a name. `rebuild` reads transcripts and exports alike.
+MODEL is any part of what names a model: a file's hash, an address, a name. `rebuild` reads transcripts and exports alike, without
+names all of transcripts/.
 """
 
 import argparse
@@ -16,31 +17,12 @@ from datetime import date
 from pathlib import Path
 
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params, run, written_whole
-from pipeline.llm.answers import Answer, AnswerStore, Request, Stored
+from pipeline.llm.answers import AnswerStore, Line, Stored
 from pipeline.llm.params import Prices
 from pipeline.store import store_folder
-
-
-class Pair(BaseModel):
-    request: Request
-    answer: Answer
-
-
-class Line(BaseModel):
-    """A line of a transcript or an export, as far as the store is concerned."""
-
-    id: int | None
-    """The tweet's; null for what was asked about the endpoint, and in an export."""
-    identity: str
-    created: str | None = None
-    asked: list[Pair]
-
-    def stored(self) -> list[Pair]:
-        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
-        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
 
 
 def read_lines(path: Path) -> Iterator[Line]:
@@ -80,11 +62,12 @@ def summary(stored: Iterable[Stored], prices: Prices) -> pd.DataFrame:
     return pd.DataFrame(rows).groupby("model").agg({name: way for name, way in how.items() if name != "model"})
 
 
-def export(stored: Iterable[Stored]) -> Iterator[str]:
+def export(stored: Iterable[Stored], names: dict[str, str]) -> Iterator[str]:
     """A JSON line an answer, in a transcript's form."""
     for one in stored:
         pair = {"request": one.request, "answer": one.answer.model_dump(exclude_defaults=True)}
         line = {"id": None, "created": one.created, "identity": one.identity, "asked": [pair]}
+        line |= {"model": names[one.identity]} if one.identity in names else {}
         yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
@@ -101,7 +84,7 @@ def main() -> None:
     prune.add_argument("--before", type=date.fromisoformat, help="a date such as 2026-01-31")
     prune.add_argument("--all", action="store_true")
     rebuild = commands.add_parser("rebuild", help="put the answers of transcripts or exports into it")
-    rebuild.add_argument("files", type=Path, nargs="+")
+    rebuild.add_argument("files", type=Path, nargs="*", help="all of transcripts/ if none is named")
     given = parser.parse_args()
     path = store_folder() / "answers.sqlite"
     with closing(AnswerStore(path)) as store:
@@ -112,7 +95,7 @@ def main() -> None:
                 print(found.to_string() if len(found) else "no answers")
             case "export":
                 with written_whole(given.file) as partial, partial.open("w", encoding="utf-8") as file:
-                    file.writelines(export(store.all(given.model)))
+                    file.writelines(export(store.all(given.model), store.names()))
                 print(f"{given.file}: {sum(1 for _ in given.file.open(encoding='utf-8')):,} answers")
             case "prune":
                 if not (given.model or given.before or given.all):
@@ -121,8 +104,10 @@ def main() -> None:
                 print(f"{store.prune(given.model, before):,} answers deleted")
             case "rebuild":
                 held = store.count()
-                for file in given.files:
+                for file in given.files or sorted(Path("transcripts").glob("*.jsonl")):
                     for line in list(read_lines(file)):
+                        if line.model:
+                            store.name(line.identity, line.model)
                         for pair in line.stored():
                             store.put(line.identity, pair.request, pair.answer, line.created)
                 print(f"{store.count() - held:,} answers were new to the store")

@@ -36,6 +36,27 @@ class Answer(BaseModel):
     seconds: float = 0.0
 
 
+class Pair(BaseModel):
+    request: Request
+    answer: Answer
+
+
+class Line(BaseModel):
+    """A line of a transcript or an export, as far as the store is concerned."""
+
+    id: int | None
+    """The tweet's; null for what was asked about the endpoint, and in an export."""
+    identity: str
+    model: str | None = None
+    """What the model is called; transcripts did not always say."""
+    created: str | None = None
+    asked: list[Pair]
+
+    def stored(self) -> list[Pair]:
+        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
+        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
+
+
 class Stored(NamedTuple):
     """A row of the store."""
 
@@ -70,6 +91,8 @@ class AnswerStore:
             "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
             "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
         )
+        # So that a model's answers are found where its file, which tells its identity, is not.
+        self._run("CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL)")
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
@@ -120,6 +143,14 @@ class AnswerStore:
         with self._faults():
             for key, model, request, answer, created in rows:
                 yield Stored(key, model, json.loads(request), self._answer(key, answer), created)
+
+    def name(self, identity: str, model: str) -> None:
+        """Note what the model of this identity is called; of several of one name, the last noted is the first found."""
+        self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
+
+    def names(self) -> dict[str, str]:
+        """What models are called, by their identities, the last noted first."""
+        return dict(self._run("SELECT identity, model FROM models ORDER BY rowid DESC").fetchall())
 
     def count(self) -> int:
         return int(self._run("SELECT count(*) FROM answers").fetchone()[0])

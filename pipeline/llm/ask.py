@@ -17,6 +17,7 @@ from pipeline.llm import batch
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.budget import Budget
 from pipeline.llm.params import PromptParams
+from pipeline.llm.primer import Primer
 from pipeline.llm.replies import UnreadableError, body_of, read_chat, read_scored, tokenize
 from pipeline.llm.server import Endpoint
 
@@ -24,6 +25,8 @@ from pipeline.llm.server import Endpoint
 REFUSED = (400, 422, 501)
 # What they say where a route is missing that only some of them have.
 NO_ROUTE = (404, 405)
+# A header of requests to the embedded server that ask nothing.
+NOT_COUNTED = "x-primer"
 
 
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
@@ -71,6 +74,7 @@ class Asker:
 
     def __init__(self, endpoint: Endpoint, store: AnswerStore, params: PromptParams, name: str) -> None:
         self.endpoint, self.store, self.params, self.name = endpoint, store, params, name
+        store.name(endpoint.identity, endpoint.model)
         self.budget = Budget(params.price_per_million_tokens, params.limits)
         self.used: dict[str, tuple[Request, Answer]] = {}
         """All answers that were asked for, by their keys, and what they answer."""
@@ -79,6 +83,7 @@ class Asker:
         self.not_kept: set[str] = set()
         """The keys of those that the store does not have: what was refused may be answered another time."""
         self._read = self._cached = 0
+        self._primer = Primer()
         self._open = AsyncExitStack()
         self._client: openai.AsyncOpenAI | None = None
         limits = params.limits
@@ -115,10 +120,21 @@ class Asker:
 
     async def before_sending(self, request: httpx2.Request) -> None:
         """Called by the HTTP client before each attempt, the client's own retries among them."""
-        if request.url.path.endswith("/completions"):
+        if request.url.path.endswith("/completions") and NOT_COUNTED not in request.headers:
             if self._requests and request.headers.get("x-stainless-retry-count", "0") != "0":
                 await self._requests.acquire()
             self.budget.count(1)
+
+    async def prime(self, client: openai.AsyncOpenAI, request: Request) -> dict[str, Any]:
+        """Bring the embedded server to where a question begins; returns what to send with the question."""
+        if self.endpoint.kind != "embedded" or self.endpoint.concurrency > 1:
+            return {}
+        primer, goes_on = self._primer.before(request)
+        if primer is None:
+            return {"extra_body": {"cache_prompt": False}}
+        aside: dict[str, Any] = {"extra_body": {"cache_prompt": goes_on}, "extra_headers": {NOT_COUNTED: "1"}}
+        await client.chat.completions.create(model=self.endpoint.model, **primer, **aside)
+        return {"extra_body": {"cache_prompt": True}}
 
     async def send(self, request: Request) -> Answer:
         """One request, through the limits on speed and the caps."""
@@ -139,7 +155,10 @@ class Asker:
                 scored = await client.completions.create(model=self.endpoint.model, **body_of(request))
                 answer = read_scored(scored, request, time.perf_counter() - start)
             else:
-                completion = await client.chat.completions.create(model=self.endpoint.model, **body_of(request))
+                aside = await self.prime(client, request)
+                completion = await client.chat.completions.create(
+                    model=self.endpoint.model, **body_of(request), **aside
+                )
                 answer = read_chat(completion, time.perf_counter() - start)
         except openai.APITimeoutError:  # the last attempt may be paid for all the same: its estimate stands
             answer = expected
@@ -159,6 +178,11 @@ class Asker:
             self._read += answer.prompt_tokens
             self._cached += answer.cached_tokens
         self.used[key] = (request, answer)
+
+    def forget(self) -> None:
+        """Let go of all answers so far, which the store has: who asks without an end needs no more memory for it."""
+        self.used.clear()
+        self.not_kept.clear()
 
     def refuse(self, key: str, request: Request, status: int) -> None:
         self.not_kept.add(key)
@@ -208,6 +232,7 @@ class Asker:
             stored = len(set(keys)) - len(missing)
             ahead = self.budget.forecast(missing.values(), batch=self.params.batch.use)
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
+            self._primer = Primer(requests)
             with tqdm(total=stored + len(missing), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         return [self.used[key][1] for key in keys]

@@ -1,5 +1,7 @@
 """Calibration: take out of an LLM's scores how much it likes a label word whatever the tweet. Scores are P(target = 1)."""
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
@@ -45,8 +47,22 @@ def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
     return found
 
 
+def fit_platt(scores: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Platt scaling (Platt 1999): a logistic regression on the log-odds of rows that were read and whose labels are known."""
+    fitted = LogisticRegression(C=np.inf).fit(log_odds(scores)[:, None], known)
+
+    def rescaled(others: np.ndarray) -> np.ndarray:
+        found = np.full(len(others), np.nan)
+        read = ~np.isnan(others)
+        if read.any():
+            found[read] = fitted.predict_proba(log_odds(others[read])[:, None])[:, 1]
+        return found
+
+    return rescaled
+
+
 def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Platt scaling (Platt 1999), cross-fitted: a logistic regression on the log-odds, fitted on the labels of other folds.
+    """Platt scaling, cross-fitted: what `fit_platt` learns from the labels of other folds.
 
     `known` holds the labels, shape (n,), NaN where there is none to learn from. Scores of NaN stay NaN.
     """
@@ -60,8 +76,7 @@ def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarra
             raise InputError(
                 "prompt.calibration: platt: the other folds hold no labels of both kinds; raise prompt.train_rows"
             )
-        fitted = LogisticRegression(C=np.inf).fit(log_odds(scores[train])[:, None], known[train])
-        found[here] = fitted.predict_proba(log_odds(scores[here])[:, None])[:, 1]
+        found[here] = fit_platt(scores[train], known[train])(scores[here])
     return found
 
 

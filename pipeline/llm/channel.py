@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from pipeline.llm.answers import Answer, AnswerStore, Request
 from pipeline.llm.ask import Asker
 from pipeline.llm.params import PromptParams
 from pipeline.llm.replies import text_logprob
-from pipeline.llm.server import Address, Endpoint, gguf_file, sha256
+from pipeline.llm.server import AbsentError, Address, Endpoint, weights
 
 BATCH = 16
 
@@ -26,11 +25,12 @@ class LocalScorer(Asker):
     """An `Asker` of the local model: the same store and progress; nothing is sent, so no limit applies."""
 
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
-        self.path = gguf_file(params.model)
-        identity = f"sha256:{sha256(self.path)} transformers {version('transformers')} float32"
-        super().__init__(Endpoint("local", self.path.stem, identity, 1, no_server), store, params, name)
+        model, identity, self.path = weights(params.model, "transformers", "float32", store)
+        super().__init__(Endpoint("local", model, identity, 1, no_server), store, params, name)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
+        if isinstance(self.path, AbsentError):
+            raise self.path
         for request, answer in score_texts(*load(self.path), list(missing.values())):
             self.sent += 1
             self.keep(request, answer)
@@ -47,8 +47,9 @@ def load(path: Path) -> tuple[Any, Any]:
     Computed in float32: the score is a small difference between two large sums, and bf16 would round it away.
     """
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name)
+        how = {"gguf_file": path.name, "trust_remote_code": False}
+        tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **how)
+        model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **how)
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"

@@ -33,6 +33,9 @@ from pipeline.llm.server import endpoint
 # Inputs without content, as in Zhao et al. 2021.
 CONTENT_FREE = ("N/A", "", "[MASK]")
 
+NO_FOLD = -1
+"""The fold of test tweets, and of new ones: no train tweet is of it, so all may be shown to them."""
+
 
 @dataclass(frozen=True)
 class Classified:
@@ -69,12 +72,9 @@ def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.Data
 
 
 def rows_to_ask(prepared: Prepared, train_rows: int | None, *, test: bool) -> pd.DataFrame:
-    """The tweets to be asked about, train before test, with `split`, `row` (the place of their embeddings) and `fold`.
-
-    The fold of test tweets is -1: no train tweet is of it, so all may be shown to them.
-    """
+    """The tweets to be asked about, train before test, with `split`, `row` (the place of their embeddings) and `fold`."""
     train = prepared.train.assign(split="train", row=np.arange(len(prepared.train)))
-    rest = prepared.test.assign(split="test", row=len(train) + np.arange(len(prepared.test)), fold=-1)
+    rest = prepared.test.assign(split="test", row=len(train) + np.arange(len(prepared.test)), fold=NO_FOLD)
     return pd.concat([sample_rows(train, train_rows), rest if test else rest.iloc[:0]], ignore_index=True)
 
 
@@ -83,7 +83,7 @@ def contexts(
 ) -> tuple[list[list[Example]], np.ndarray, int]:
     """What may be learnt from labels before each tweet is seen: its examples, P(target = 1), and how many labels that took.
 
-    All comes from the other folds; for test tweets from all train tweets that are near-duplicates of none of them.
+    All comes from the other folds; for test and new tweets from all train tweets that are near-duplicates of no test tweet.
     """
     train = prepared.train.assign(row=np.arange(len(prepared.train)))
     examples: list[list[Example]] = [[] for _ in range(len(rows))]
@@ -95,7 +95,8 @@ def contexts(
         if isinstance(prompt, ChannelPrompt):
             prior[here], labels = others["train_target"].mean(), max(labels, int(others["train_target"].notna().sum()))
             continue
-        pool = pool_of(others[~others["group"].isin(asked["group"])])
+        near = prepared.test if fold == NO_FOLD else asked
+        pool = pool_of(others[~others["group"].isin(near["group"])])
         for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
             examples[n] = chosen
         if isinstance(prompt.examples, FixedExamples):
@@ -132,7 +133,7 @@ def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, nam
         from pipeline.llm.channel import LocalScorer  # noqa: PLC0415 - only this mode needs torch
 
         return LocalScorer(store, params, name)
-    return Asker(endpoint(params), store, params, name)
+    return Asker(endpoint(params, store), store, params, name)
 
 
 def embeddings_for(prompt: PromptFile, prepared: Prepared, params: PromptParams) -> Embeddings | None:
@@ -146,10 +147,18 @@ async def ask_each(asker: Asker, asked: list[list[Request]]) -> list[list[Answer
 
 
 async def classify(
-    prompt: PromptFile, path: Path, rows: pd.DataFrame, prepared: Prepared, asker: Asker, params: PromptParams
+    prompt: PromptFile,
+    path: Path,
+    rows: pd.DataFrame,
+    prepared: Prepared,
+    asker: Asker,
+    params: PromptParams,
+    *,
+    embeddings: Embeddings | None = None,
 ) -> Classified:
-    """Score the tweets of `rows_to_ask` with the prompt that was read from `path`."""
-    examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
+    """Score the tweets of `rows_to_ask` with the prompt that was read from `path`; others bring their own embeddings."""
+    embeddings = embeddings or embeddings_for(prompt, prepared, params)
+    examples, prior, example_labels = contexts(prompt, rows, prepared, embeddings)
     mode, can = await choose_mode(asker, prompt)
     if mode == "logprobs":
         await check_label_words(asker, prompt.label_words, str(path))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, near_duplicates
 from pipeline.data.embeddings import Embeddings
 from pipeline.llm.prompt_file import FixedExamples, RetrievedExamples
 
@@ -21,7 +21,8 @@ def records(tweets: pd.DataFrame) -> list[dict[str, Any]]:
 def pool_of(train: pd.DataFrame) -> pd.DataFrame:
     """What may be shown: one tweet of each near-duplicate group whose members carry one label, with that `label`."""
     known = train[train["train_target"].notna()]
-    clear = known[known.groupby("group")["train_target"].transform("nunique") == 1].drop_duplicates("group")
+    alike = near_duplicates(known)
+    clear = known[(known.groupby(alike)["train_target"].transform("nunique") == 1) & ~alike.duplicated()]
     return clear.assign(label=clear["train_target"].astype(int))
 
 
@@ -51,8 +52,10 @@ def choose_retrieved(
     groups, own = pool["group"].to_numpy(), asked["group"].to_numpy()
     for stratum in strata:
         members = np.flatnonzero(stratum)
-        # One more than wanted: of each group the pool holds one tweet, so at most one is the query's near-duplicate.
-        index = NearestNeighbors(n_neighbors=wanted + 1, metric="cosine").fit(vectors[members])
+        # More than wanted by as many as a group has here, since all of the query's own may be among the nearest.
+        spare = int(np.unique(groups[members], return_counts=True)[1].max(initial=1))
+        neighbours_asked = min(wanted + spare, len(members))
+        index = NearestNeighbors(n_neighbors=neighbours_asked, metric="cosine").fit(vectors[members])
         distances, neighbours = index.kneighbors(queries)
         for n, (row, which) in enumerate(zip(distances, members[neighbours], strict=True)):
             others = [(d, i) for d, i in zip(row, which, strict=True) if groups[i] != own[n]]

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.contracts import InputError, plain_name, read_params, read_prepared, run
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.ask import Asker
 from pipeline.llm.capabilities import choose_mode
@@ -134,16 +135,17 @@ async def flips(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompts", nargs="+", help="files of prompts/, without .yaml")
+    parser.add_argument("prompts", type=plain_name, nargs="+", help="files of prompts/, without .yaml")
     parser.add_argument("--tweets", type=int, default=20)
     given = parser.parse_args()
     params, prepared = read_params("prompt", PromptParams), read_prepared()
+    labels = read_params("data", DataParams).labels
     # Room for tweets of 10,000 characters that are shown as they are.
     params = params.model_copy(update={"embedded": params.embedded.model_copy(update={"context": 8192})})
     rows = rows_to_ask(prepared, given.tweets, test=False)
 
     async def measure(name: str, shown: Shown) -> pd.Series:
-        prompt = read_prompt(Path("prompts") / f"{name}.yaml")
+        prompt = read_prompt(Path("prompts") / f"{name}.yaml", labels)
         if isinstance(prompt, ChannelPrompt):
             raise InputError(f"{name}: a channel gives no answers that a tweet could order")
         examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))

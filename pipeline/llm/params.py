@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipeline.contracts import Params
+from pipeline.contracts import Params, ProjectPath
 from pipeline.llm.answers import Answer
 
 
@@ -75,7 +75,7 @@ class PromptParams(Params):
     """An OpenAI-compatible endpoint, or null to serve `model` within the stage. It is written into transcripts: no secrets."""
     api_key_env: str | None
     """Name of the environment variable that holds the endpoint's key; null if it needs none."""
-    model: str
+    model: ProjectPath
     """The endpoint's name for a model; without an endpoint, a GGUF file or `package:NAME/PATH`."""
     train_rows: int | None = Field(ge=2)
     """How many train tweets are asked about (stratified, whole near-duplicate groups); null for all."""

@@ -23,6 +23,7 @@ from pipeline.contracts import (
     InputError,
     LlmCosts,
     peak_memory_mb,
+    plain_name,
     predictions_frame,
     read_params,
     read_prepared,
@@ -31,6 +32,7 @@ from pipeline.contracts import (
     write_predictions,
     write_text,
 )
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.ask import Asker
 from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
@@ -48,7 +50,8 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
 
     def line(pairs: list[tuple[Request, Answer]], **what: object) -> str:
         asked = [{"request": request, "answer": answer.model_dump(exclude_defaults=True)} for request, answer in pairs]
-        return json.dumps({**what, "identity": asker.endpoint.identity, "asked": asked}, ensure_ascii=False) + "\n"
+        by = {"identity": asker.endpoint.identity, "model": asker.endpoint.model}
+        return json.dumps({**what, **by, "asked": asked}, ensure_ascii=False) + "\n"
 
     for key, pair in asker.used.items():
         if key not in about_tweets and key not in asker.not_kept:
@@ -64,14 +67,29 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
         )
 
 
+def latencies(answers: list[list[Answer]]) -> tuple[float | None, float | None]:
+    """Milliseconds that the requests about one tweet took, one after the other: those of half, and of 95 %, of the tweets.
+
+    None where no time was kept, or where a batch answered: then they waited for each other.
+    """
+    if any(answer.batch or not answer.seconds for of_tweet in answers for answer in of_tweet) or not answers:
+        return None, None
+    ms = [1000 * sum(answer.seconds for answer in of_tweet) for of_tweet in answers]
+    p50, p95 = np.percentile(ms, [50, 95]).tolist()
+    return p50, p95
+
+
 def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
     """What the answers took, each counted once."""
     answers = [answer for _, answer in asker.used.values()]
     seconds = sum(answer.seconds for answer in answers)
+    p50, p95 = latencies(found.answers)
     return Costs(
         fit_seconds=0,
         predict_ms_per_tweet=1000 * seconds / len({json.dumps(asked) for asked in found.asked}),
         peak_memory_mb=peak_memory_mb(),
+        latency_ms_p50=p50,
+        latency_ms_p95=p95,
         llm=LlmCosts(
             model=asker.endpoint.model,
             endpoint=asker.endpoint.kind,
@@ -94,10 +112,10 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompt", help="a file of prompts/, without .yaml")
+    parser.add_argument("prompt", type=plain_name, help="a file of prompts/, without .yaml")
     which = parser.parse_args().prompt
     name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
-    prompt, params = read_prompt(path), read_params("prompt", PromptParams)
+    prompt, params = read_prompt(path, read_params("data", DataParams).labels), read_params("prompt", PromptParams)
     prepared = read_prepared()
     rows = rows_to_ask(prepared, params.train_rows, test=which in params.submit)
 

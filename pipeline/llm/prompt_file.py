@@ -17,13 +17,15 @@ Mode = Literal["logprobs", "sample", "text", "channel"]
 Shown = Callable[[str], str]
 """How a tweet's text is shown to the model: `harmless`, but for the study of what that is good for."""
 TWEET = ("text", "keyword", "location")
+NAMES = ("labels", "positive")
 
 _MARKERS = str.maketrans("<>", "‹›")
 _BRACKETED = re.compile(r"\[(/?[A-Z_]+)\]")
 
 
 class Template(Params):
-    """One message; {text}, {keyword} and {location} are the tweet's, {label} is a label word."""
+    """One message; {text}, {keyword} and {location} are the tweet's, {label} is a label word; of data.labels, {labels} are both,
+    {positive} the second."""
 
     role: Literal["system", "user", "assistant"]
     content: str
@@ -57,6 +59,8 @@ class ChatPrompt(Params):
     """Raise it with every change of wording: scores are compared by it."""
     messages: list[Template] = Field(min_length=1)
     """The examples, if any, go before the last one."""
+    labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
+    """The data.labels that the wording is about: with others it is refused. Null for a wording that fits any."""
     label_words: list[str] = Field(min_length=2, max_length=2)
     """The replies that stand for target 0 and for target 1."""
     examples: Annotated[FixedExamples | RetrievedExamples, Discriminator("choice")] | None
@@ -72,6 +76,7 @@ class ChannelPrompt(Params):
     version: int
     context: str
     """What comes before the tweet; {label} is the label's description."""
+    labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
     label_words: list[str] = Field(min_length=2, max_length=2)
     examples: None = None
 
@@ -95,8 +100,28 @@ def check_template(template: str, allowed: Iterable[str], where: str) -> set[str
     return named
 
 
-def read_prompt(path: Path) -> PromptFile:
-    """Read and check a prompt file; anything wrong is said before a request is made."""
+def filled_in(templates: list[Template], labels: list[str]) -> list[Template]:
+    """The templates with the names of the labels in place of {labels}, `ham or spam`, and of {positive}, `spam`."""
+    named = [label.replace("{", "{{").replace("}", "}}") for label in labels]
+    values = dict(zip(NAMES, (" or ".join(named), named[1]), strict=True))
+
+    def fill_in(content: str) -> str:
+        return re.sub(r"\{(labels|positive)\}", lambda match: values[match[1]], content)
+
+    return [one.model_copy(update={"content": fill_in(one.content)}) for one in templates]
+
+
+def check_labels(prompt: PromptFile, labels: list[str], path: Path) -> None:
+    """A question about other labels would be answered, and its answers would mean nothing."""
+    if prompt.labels is not None and prompt.labels != labels:
+        raise InputError(
+            f"{path}: labels: it asks about {' / '.join(prompt.labels)}, and data.labels in params.yaml are "
+            f"{' / '.join(labels)}; name a prompt for these in prompt.prompts, such as any_zero_shot"
+        )
+
+
+def read_prompt(path: Path, labels: list[str]) -> PromptFile:
+    """Read and check a prompt file for data of these labels; anything wrong is said before a request is made."""
     values = read_yaml(path)
     scoring = values.get("scoring") if isinstance(values, dict) else None
     if scoring == "channel":
@@ -105,19 +130,26 @@ def read_prompt(path: Path) -> PromptFile:
             raise InputError(f"{path}: context: must contain {{label}}, the label's description")
         if len({word.strip() for word in channel.label_words} - {""}) < 2:
             raise InputError(f"{path}: label_words: must be two descriptions")
+        check_labels(channel, labels, path)
         return channel
     prompt = validated(ChatPrompt, values, str(path))
-    check_messages(prompt.messages, TWEET, f"{path}: messages")
+    check_messages(prompt.messages, (*TWEET, *NAMES), f"{path}: messages")
     if prompt.messages[-1].role != "user":
         raise InputError(f"{path}: messages: the last one must be the user's")
     if prompt.examples:
-        named = check_messages(prompt.examples.messages, (*TWEET, "label"), f"{path}: examples.messages")
+        named = check_messages(prompt.examples.messages, (*TWEET, *NAMES, "label"), f"{path}: examples.messages")
         if "label" not in named:
             raise InputError(f"{path}: examples.messages: must contain {{label}}, the label word")
     no, yes = (word.strip().lower() for word in prompt.label_words)
     if not no or not yes or no.startswith(yes) or yes.startswith(no):
         raise InputError(f"{path}: label_words: must be two words, neither the beginning of the other")
-    return prompt
+    check_labels(prompt, labels, path)
+    changes: dict[str, Any] = {"messages": filled_in(prompt.messages, labels)}
+    if prompt.examples:
+        changes["examples"] = prompt.examples.model_copy(
+            update={"messages": filled_in(prompt.examples.messages, labels)}
+        )
+    return prompt.model_copy(update=changes)
 
 
 def check_messages(messages: list[Template], allowed: Iterable[str], where: str) -> set[str]:

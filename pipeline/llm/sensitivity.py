@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import Prepared, read_params, read_prepared, run
+from pipeline.contracts import Prepared, plain_name, read_params, read_prepared, run
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.classify import classify, contexts, embeddings_for, open_asker, rows_to_ask
 from pipeline.llm.params import PromptParams
@@ -66,12 +67,13 @@ def measured(rows: pd.DataFrame, scores: np.ndarray) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompts", nargs="+", help="files of prompts/, without .yaml")
+    parser.add_argument("prompts", type=plain_name, nargs="+", help="files of prompts/, without .yaml")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fixed examples")
     parser.add_argument("--rows", type=int, default=200, help="how many train tweets, as prompt.train_rows draws them")
     given = parser.parse_args()
     paths = {name: Path("prompts") / f"{name}.yaml" for name in given.prompts}
-    prompts = {name: read_prompt(path) for name, path in paths.items()}
+    labels = read_params("data", DataParams).labels
+    prompts = {name: read_prompt(path, labels) for name, path in paths.items()}
     params, prepared = read_params("prompt", PromptParams), read_prepared()
     rows = rows_to_ask(prepared, given.rows, test=False)
     found = {

@@ -2,15 +2,17 @@
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from importlib.metadata import version
-from pathlib import Path
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from pipeline.contracts import InputError
+from pipeline.llm.answers import AnswerStore
 from pipeline.llm.params import EmbeddedParams, PromptParams
 from pipeline.packaged import locate
 
@@ -44,11 +46,18 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+class AbsentError(InputError):
+    """A model, or what would read it, that is not on this machine."""
+
+
 def gguf_file(model: str) -> Path:
     """The path of a GGUF file, given as a path or as `package:NAME/PATH`."""
-    path = Path(locate(model))
+    try:
+        path = Path(locate(model))
+    except InputError as error:
+        raise AbsentError(str(error)) from None
     if not path.is_file():
-        raise InputError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
+        raise AbsentError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
         if (magic := file.read(4)) != b"GGUF":
             what = (
@@ -56,6 +65,24 @@ def gguf_file(model: str) -> Path:
             )
             raise InputError(f"prompt.model: {model}: not a GGUF file but {what}")
     return path
+
+
+def weights(model: str, package: str, settings: str, store: AnswerStore | None) -> tuple[str, str, Path | AbsentError]:
+    """A GGUF file's name, the identity of what answers when `package` computes with it under `settings`, and its path.
+
+    Answers can be had without it, where results came from elsewhere: if the file or the package is not there, the identity is
+    that under which a model of this name was last noted in the store, and in the place of the path is what is missing.
+    """
+    try:
+        path = gguf_file(model)
+        return path.stem, f"sha256:{sha256(path)} {package} {version(package)} {settings}", path
+    except (AbsentError, PackageNotFoundError) as error:
+        name = PurePosixPath(model.replace("\\", "/")).stem
+        form = re.compile(rf"sha256:\w+ {package} \S+ {re.escape(settings)}")
+        for identity, known in store.names().items() if store else ():
+            if known == name and form.fullmatch(identity):
+                return name, identity, AbsentError(f"{error}; only what was asked before has an answer here")
+        raise
 
 
 def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int) -> Endpoint:
@@ -71,17 +98,20 @@ def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int)
     return Endpoint("remote", model, f"{base_url.rstrip('/')} {model}", concurrency, connect)
 
 
-def embedded(model: str, params: EmbeddedParams) -> Endpoint:
+def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = None) -> Endpoint:
     """llama.cpp with a GGUF file (a path, or `package:NAME/PATH`), on a free port of 127.0.0.1 under a random key.
 
     `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
-    the last digit whenever the same questions are asked in the same order. Otherwise they differ a little (by up to 0.04
+    the last digit, also when a run was interrupted (see `pipeline.llm.primer`). With more they differ a little (by up to 0.04
     here): how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
     """
-    path = gguf_file(model)
+    kept = f"slots {params.slots}{' primed' if params.slots == 1 else ''}"
+    name, identity, path = weights(model, "xllamacpp", kept, store)
 
     @contextmanager
     def connect() -> Iterator[Address]:
+        if isinstance(path, AbsentError):
+            raise path
         import xllamacpp  # noqa: PLC0415 - loads 100 MB of native code: only where it is used
 
         key = secrets.token_urlsafe(32)
@@ -107,12 +137,11 @@ def embedded(model: str, params: EmbeddedParams) -> Endpoint:
         finally:
             del server
 
-    identity = f"sha256:{sha256(path)} xllamacpp {version('xllamacpp')} slots {params.slots}"
-    return Endpoint("embedded", path.stem, identity, params.slots, connect)
+    return Endpoint("embedded", name, identity, params.slots, connect)
 
 
-def endpoint(params: PromptParams) -> Endpoint:
-    """The endpoint that params name."""
+def endpoint(params: PromptParams, store: AnswerStore | None = None) -> Endpoint:
+    """The endpoint that params name; the store knows those whose files are not here."""
     if params.base_url is None:
-        return embedded(params.model, params.embedded)
+        return embedded(params.model, params.embedded, store)
     return remote(params.base_url, params.model, params.api_key_env, params.concurrency)

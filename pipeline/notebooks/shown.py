@@ -6,10 +6,12 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from pipeline.contracts import read_params
+from pipeline.data.source import DataParams
 from pipeline.spreadsheet import as_it_was, each_text
 
 SCHOOL_COLOURS = {"generative": "#D55E00", "discriminative": "#0072B2"}
-LABEL_COLOURS = {"disaster": "#D55E00", "not disaster": "#999999"}
+LABEL_COLOURS = ["#999999", "#D55E00"]
 # Okabe & Ito (2008): told apart without red and green.
 
 
@@ -33,8 +35,13 @@ def look() -> alt.theme.ThemeConfig:
     }
 
 
+def both_labels() -> list[str]:
+    """The names of target 0 and target 1."""
+    return read_params("data", DataParams).labels
+
+
 def by_label() -> alt.Scale:
-    return alt.Scale(domain=list(LABEL_COLOURS), range=list(LABEL_COLOURS.values()))
+    return alt.Scale(domain=both_labels()[::-1], range=LABEL_COLOURS[::-1])
 
 
 def by_school() -> alt.Scale:
@@ -43,7 +50,7 @@ def by_school() -> alt.Scale:
 
 def label_names(targets: pd.Series) -> pd.Series:
     """Targets 0 and 1 in words."""
-    return targets.map({0: "not disaster", 1: "disaster"})
+    return targets.map(dict(enumerate(both_labels())))
 
 
 def left_by_run(path: str, command: str) -> pd.DataFrame | None:

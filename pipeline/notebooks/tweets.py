@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import pandas as pd
 from scipy import stats
 
+from pipeline.contracts import near_duplicates
 from pipeline.data.clean import words
 from pipeline.data.near_duplicates import jaccard, shingles
 
 
-def share_of_disasters(targets: pd.Series) -> pd.Series:
+def share_of_ones(targets: pd.Series) -> pd.Series:
     """`rows`, the `share` of target 1 among them, and the ends `low` and `high` of its 95 % interval (Wilson 1927)."""
     if targets.empty:
         return pd.Series({"rows": 0, "share": float("nan"), "low": float("nan"), "high": float("nan")})
@@ -19,18 +20,19 @@ def share_of_disasters(targets: pd.Series) -> pd.Series:
 
 
 def shares_by(train: pd.DataFrame, by: str | pd.Series) -> pd.DataFrame:
-    """`share_of_disasters` for each value of a column, or of values of shape (n,); the largest share first."""
-    found = pd.DataFrame({value: share_of_disasters(targets) for value, targets in train.groupby(by)["target"]}).T
-    return found.astype({"rows": int}).sort_values("share", ascending=False)
+    """`share_of_ones` for each value of a column, or of values of shape (n,); the largest share first."""
+    found = {value: share_of_ones(targets) for value, targets in train.groupby(by)["target"]}
+    table = pd.DataFrame.from_dict(found, orient="index", columns=["rows", "share", "low", "high"])
+    return table.astype({"rows": int}).sort_values("share", ascending=False)
 
 
 def shares_with(train: pd.DataFrame, phrases: Sequence[str]) -> pd.DataFrame:
-    """`share_of_disasters` among the tweets that hold each phrase as whole words; a tweet may hold several."""
+    """`share_of_ones` among the tweets that hold each phrase as whole words; a tweet may hold several."""
     lower = train["text"].str.lower()
     holding = {
         phrase: train.loc[lower.str.contains(rf"\b{re.escape(phrase)}\b", regex=True), "target"] for phrase in phrases
     }
-    found = pd.DataFrame({phrase: share_of_disasters(targets) for phrase, targets in holding.items()}).T
+    found = pd.DataFrame({phrase: share_of_ones(targets) for phrase, targets in holding.items()}).T
     return found.astype({"rows": int}).rename_axis("phrase")
 
 
@@ -39,22 +41,21 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
 
     `overlap`: Jaccard of words and word pairs with the first of its group, as the grouping has it.
     """
-    sizes = tweets.groupby("group")["id"].transform("size")
-    found = (
-        tweets[sizes >= least].assign(size=sizes).sort_values(["size", "group", "id"], ascending=[False, True, True])
-    )
-    items = found["text"].map(lambda text: shingles(words(text)))
+    tweets = tweets.assign(group=near_duplicates(tweets))
+    tweets = tweets.assign(size=tweets.groupby("group")["id"].transform("size"))
+    found = tweets[tweets["size"] >= least].sort_values(["size", "group", "id"], ascending=[False, True, True])
+    items = pd.Series([shingles(words(text)) for text in found["text"]], index=found.index, dtype=object)
     first = items.groupby(found["group"]).transform("first")
     return found.assign(overlap=[jaccard(a, b) for a, b in zip(items, first, strict=True)])
 
 
 def conflicts(train: pd.DataFrame) -> pd.DataFrame:
     """The `families` whose tweets carry both labels."""
-    return families(train[train.groupby("group")["target"].transform("nunique") > 1])
+    return families(train[train.groupby(near_duplicates(train))["target"].transform("nunique") > 1])
 
 
 def both_ways(train: pd.DataFrame, keyword: str, each: int = 2) -> pd.DataFrame:
-    """The shortest tweets of a keyword that are about a disaster, and the shortest that are not."""
+    """The shortest tweets of a keyword with target 1, and the shortest with target 0."""
     rows = train[train["keyword"] == keyword]
     rows = rows.assign(length=rows["text"].str.len()).sort_values(["length", "id"])
     return rows.groupby("target").head(each).sort_values("target", ascending=False)[["target", "text"]]

@@ -173,7 +173,7 @@ def dots_with_intervals(y: str, title: str, order: Sequence[str], colour: Any, d
 
 
 def reliability(description: str) -> Spec:
-    """`observed` by `predicted` share of disasters with its interval; on the diagonal the two agree."""
+    """`observed` by `predicted` share of target 1 with its interval; on the diagonal the two agree."""
     ends = alt.Data(values=[{"predicted": 0, "observed": 0}, {"predicted": 1, "observed": 1}])
     unit = alt.Scale(domain=[0, 1])
     x = alt.X("predicted:Q", title="Predicted", scale=unit, axis=alt.Axis(format=".0%", tickCount=5))

@@ -118,6 +118,9 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
     titles = {
         "fit_seconds": "Fit, s",
         "predict_ms_per_tweet": "ms a tweet",
+        "latency_ms_p50": "Latency p50, ms",
+        "latency_ms_p95": "Latency p95, ms",
+        "tweets_per_second": "Tweets a second",
         "peak_memory_mb": "Peak memory, MB",
         "trainable_parameters": "Trained parameters",
         "total_parameters": "All parameters",
@@ -141,7 +144,7 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
 
 
 def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
-    ordered = found.sort_values("predict_ms_per_tweet")
+    ordered = found.dropna(subset="predict_ms_per_tweet").sort_values("predict_ms_per_tweet")
     cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
     times = (
         dearest["predict_ms_per_tweet"] / cheapest["predict_ms_per_tweet"] if cheapest["predict_ms_per_tweet"] else None

@@ -106,12 +106,6 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
             description=f"Accuracy, {title.lower()}.",
         )
         panels.append(Panel([spec], [records(rows)], title))
-    lost = shift[shift["what"] == "lost"].sort_values("value")
-    lead = (
-        "Tweets of disasters whose keyword training has not seen cost "
-        + joined([f"{row['classifier']} {100 * row['value']:.1f} points" for _, row in lost.iterrows()])
-        + "."
-    )
     figure = Figure(
         name="noise",
         caption="Accuracy on held-out tweets whose words are dropped or replaced, with 95 % bands",
@@ -129,6 +123,15 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
             ],
         ),
     )
+    if shift.empty:
+        lead = "What unseen keywords cost was not measured: there are too few keywords."
+        return [Section("robustness", "Noise", lead, [figure])]
+    lost = shift[shift["what"] == "lost"].sort_values("value")
+    lead = (
+        "Tweets whose keyword training has not seen cost "
+        + joined([f"{row['classifier']} {100 * row['value']:.1f} points" for _, row in lost.iterrows()])
+        + "."
+    )
     wide = shift.set_index(["classifier", "what"])[["value", "low", "high"]].unstack()  # noqa: PD010 - keeps the order
     wide.columns = [f"{what}_{name}" for name, what in wide.columns]
     columns = [classifier(schools)]
@@ -137,7 +140,7 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
     by_shift = table(
         "shift", "Accuracy on keywords that training has seen, and has not", wide.loc[names].reset_index(), columns
     )
-    return [Section("robustness", "Noise and new disasters", lead, [figure, by_shift])]
+    return [Section("robustness", "Noise and new keywords", lead, [figure, by_shift])]
 
 
 def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:

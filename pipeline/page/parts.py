@@ -89,7 +89,7 @@ class Figure:
 class Word:
     text: str
     sign: str
-    """`+` speaks for disaster, `−` against; nothing where the word hardly matters."""
+    """`+` speaks for target 1, `−` against; nothing where the word hardly matters."""
     weight: str
     strength: int
     """From 0 to 4: how much, against the weightiest word that this classifier saw in the tweet."""

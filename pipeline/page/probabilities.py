@@ -15,7 +15,7 @@ def known(row: Any, metric: str) -> Cell:
     return interval({f"{metric}_low": None, f"{metric}_high": None} | row, metric)
 
 
-def calibration(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
+def calibration(tables: dict[str, Any], schools: dict[str, str], labels: list[str]) -> list[Section]:
     points_, scores = tables["reliability"], tables["scores"]
     names = list(dict.fromkeys(points_["classifier"]))
     methods = {method: title for method, title in METHODS.items() if method in set(points_["method"])}
@@ -23,7 +23,7 @@ def calibration(tables: dict[str, Any], schools: dict[str, str]) -> list[Section
     columns = ["predicted", "observed", "low", "high", "rows", "school"]
     panels = []
     for method, title in methods.items():
-        spec = charts.reliability(f"Observed by predicted share of disasters, {title.lower()}.")
+        spec = charts.reliability(f"Observed by predicted share of {labels[1]}, {title.lower()}.")
         of_method = points_[points_["method"] == method]
         by_name = [charts.records(of_method.loc[of_method["classifier"] == name, columns]) for name in names]
         panels.append(Panel([spec], by_name, title))
@@ -35,7 +35,7 @@ def calibration(tables: dict[str, Any], schools: dict[str, str]) -> list[Section
     lead = f"Calibration across folds lowers the log loss of {helped} of {len(after)} classifiers."
     figure = Figure(
         name="reliability",
-        caption="Of tweets with about the same score, how many tell of a disaster, with 95 % intervals: on the diagonal scores "
+        caption=f"Of tweets with about the same score, how many are {labels[1]}, with 95 % intervals: on the diagonal scores "
         "mean what they say",
         description=lead,
         panels=panels,

@@ -23,6 +23,11 @@ def label_of(labels: list[str], column: str = "target", title: str = "Label") ->
     return Column(title), lambda row: Cell(labels[int(row[column])])
 
 
+def with_keywords(columns: list[Column_], found: pd.DataFrame) -> list[Column_]:
+    """The columns, and the keyword as the last where any tweet has one."""
+    return [*columns, KEYWORD] if found["keyword"].notna().any() else columns
+
+
 def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
     """Those of each classifier that differ most from its other tweets, worst first."""
     names = list(dict.fromkeys(found["classifier"]))
@@ -87,17 +92,25 @@ def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
         of_number("Generative", "generative", 2),
         of_number("Discriminative", "discriminative", 2),
         of_number("Gap", "gap", 2),
-        KEYWORD,
     ]
-    caption = "Where the schools disagree: the mean P(disaster) of each school's classifiers, widest gap first"
-    return table("disagreements-table", caption, found, columns, search=True, by={"Right": 2, "Label": 1})
+    caption = f"Where the schools disagree: the mean P({labels[1]}) of each school's classifiers, widest gap first"
+    return table(
+        "disagreements-table", caption, found, with_keywords(columns, found), search=True, by={"Right": 2, "Label": 1}
+    )
 
 
 def confident_errors(found: pd.DataFrame, schools: dict[str, str], labels: list[str], rows: int) -> Table:
     kept = found.groupby("classifier", sort=False).head(rows)
-    columns = [TWEET, label_of(labels), of_number("P(disaster)", "score", 3), classifier(schools), KEYWORD]
+    columns = [TWEET, label_of(labels), of_number(f"P({labels[1]})", "score", 3), classifier(schools)]
     caption = "The most confident errors of each classifier"
-    return table("confident-errors-table", caption, kept, columns, search=True, by={"Classifier": 3, "Label": 1})
+    return table(
+        "confident-errors-table",
+        caption,
+        kept,
+        with_keywords(columns, kept),
+        search=True,
+        by={"Classifier": 3, "Label": 1},
+    )
 
 
 def label_noise(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
@@ -110,10 +123,16 @@ def label_noise(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
             Column("Near-duplicate with the other label"),
             lambda row: Cell("yes" if row["conflict"] else "no"),
         ),
-        KEYWORD,
     ]
     caption = "Labels in doubt, the most doubtful first: listed, never changed"
-    return table("label-noise", caption, found.head(rows), columns, search=True, by={"Label": 1, "Near-duplicate": 4})
+    return table(
+        "label-noise",
+        caption,
+        found.head(rows),
+        with_keywords(columns, found),
+        search=True,
+        by={"Label": 1, "Near-duplicate": 4},
+    )
 
 
 def relabelled(found: pd.DataFrame, schools: dict[str, str]) -> Table:
@@ -194,7 +213,7 @@ def explanations(lines: list[dict[str, Any]], schools: dict[str, str], labels: l
         for line in lines
     ]
     lead = (
-        "What each classifier saw, by a model that was not trained on the tweet: words marked + speak for a disaster, words "
-        "marked − against, stronger colours more so. An LLM is shown by its reply."
+        "What each classifier saw, by a model that was not trained on the tweet: words marked + speak for "
+        f"{labels[1]}, words marked − against, stronger colours more so. An LLM is shown by its reply."
     )
     return [Section("explanations", "What each saw", lead, explained=explained)] if explained else []

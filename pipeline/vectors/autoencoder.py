@@ -10,7 +10,7 @@ from, it cannot sample. The temperature of Bayes' rule, fitted on
 held-out rows, makes probabilities of the difference. (Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)
 
 in:  data/prepared, data/embed
-out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json
+out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json, models/autoencoder_<encoder>
 run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.vectors.autoencoder minilm)
 """
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, mlp, predict
+from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, load, mlp, predict, save
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -60,7 +60,14 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: AutoencoderParams, see
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.autoencoder", AutoencoderParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(Autoencoder, folder, params),
+    )
 
 
 def main() -> None:

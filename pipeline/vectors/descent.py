@@ -4,6 +4,7 @@ import copy
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,11 +15,13 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.classifiers.model_files import read_estimator, write_estimator
 from pipeline.classifiers.subsets import split_by_group
+from pipeline.classifiers.tensor_files import read_tensors, write_tensors
 from pipeline.contracts import InputError
-from pipeline.device import Device, choose_device
-from pipeline.vectors.space import SpaceParams, fit_space, fitting, vectors
+from pipeline.device import Device, choose_device, or_auto
+from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 
 
 class DescentParams(SpaceParams):
@@ -177,3 +180,18 @@ def predict(model: Fitted, tweets: pd.DataFrame) -> np.ndarray:
     device = next(model.network.parameters()).device
     x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
     return model.rule(log_densities(model.network, x))
+
+
+def save(model: Fitted, folder: Path) -> None:
+    write_estimator(folder / "space.skops", model.space)
+    write_tensors(folder / "network.safetensors", model.network.state_dict())
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(build: Callable[..., Network], folder: Path, params: DescentParams) -> Fitted:
+    """What `save` kept of a network that `build` makes of these params, in as many dimensions as the space has."""
+    space = read_estimator(folder / "space.skops", Pipeline)
+    dimensions = dimensions_of(folder / "space.skops", space)
+    network = build(params.model_copy(update={"dimensions": dimensions}))
+    network.load_state_dict(read_tensors(folder / "network.safetensors", network.state_dict()))
+    return Fitted(space, network.to(choose_device(or_auto(params.device))).eval(), read_rule(folder / "rule.json"))

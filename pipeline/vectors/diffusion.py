@@ -10,7 +10,7 @@ closes as γ_0 falls, γ_1 rises and ε̂ comes to E[ε | x_t, y]. Classified by
 https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
 
 in:  data/prepared, data/embed
-out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json
+out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json, models/diffusion_<encoder>
 run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
 """
 
@@ -25,7 +25,18 @@ from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import (
+    DescentParams,
+    Fitted,
+    both_classes,
+    draw,
+    fit_density,
+    load,
+    mlp,
+    one_hot,
+    predict,
+    save,
+)
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -113,7 +124,14 @@ def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.diffusion", DiffusionParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(Diffusion, folder, params),
+    )
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1806.07366.) The divergence is exact, not estimated, since
 learnt this is the density itself and no bound, but for the steps of the integration.
 
 in:  data/prepared, data/embed
-out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json
+out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json, models/flow_matching_<encoder>
 run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.vectors.flow_matching minilm)
 """
 
@@ -21,7 +21,18 @@ from torch.func import jacfwd, vmap
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import (
+    DescentParams,
+    Fitted,
+    both_classes,
+    draw,
+    fit_density,
+    load,
+    mlp,
+    one_hot,
+    predict,
+    save,
+)
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -98,7 +109,14 @@ def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.flow_matching", FlowMatchingParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(FlowMatching, folder, params),
+    )
 
 
 def main() -> None:

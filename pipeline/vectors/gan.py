@@ -10,7 +10,7 @@ discriminator where tweets lie, which can help when few of them have labels. Wit
 real ones are those of their logits.
 
 in:  data/prepared, data/embed
-out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json
+out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<encoder>
 run: dvc repro vectors@gan-minilm   (or python -m pipeline.vectors.gan minilm)
 """
 
@@ -22,7 +22,7 @@ from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, mlp, predict
+from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, load, mlp, predict, save
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 FORGED = 2
@@ -114,7 +114,13 @@ def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.gan", GanParams)
     return on_vectors(
-        encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict, semi_supervised=True
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(Gan, folder, params),
+        semi_supervised=True,
     )
 
 

@@ -8,7 +8,7 @@ numbers.
 (Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
 
 in:  data/prepared, data/embed
-out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json
+out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
 run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.vectors.gaussian minilm)
 """
 
@@ -17,14 +17,14 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy import linalg
-from sklearn.covariance import empirical_covariance, shrunk_covariance
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import FunctionTransformer
 
+from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params, run
+from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
@@ -35,20 +35,6 @@ class GaussianParams(Params):
     shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
     """Shares of the identity in the covariance to try."""
     inner_folds: int = Field(ge=2)
-
-
-class SeparateGaussians(QuadraticDiscriminantAnalysis):
-    """scikit-learn's, by the solver of LAPACK that divides and conquers.
-
-    The default one (MRRR) gives up on some covariances with many equal eigenvalues, and shrinking leaves many of those where
-    tweets are few and dimensions many.
-    """
-
-    def _solve_eigen(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Variances, falling, the axes along which they are taken, and the covariance: (d,), (d, d) and (d, d)."""
-        covariance = shrunk_covariance(empirical_covariance(x), self.shrinkage)
-        variances, axes = linalg.eigh(covariance, driver="evd")
-        return variances[::-1], axes[:, ::-1], covariance
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:
@@ -87,7 +73,14 @@ def count(model: Chosen) -> int:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.gaussian", GaussianParams)
-    return on_vectors(encoder, params, lambda tweets, labels, _: fit(tweets, labels, params), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, _: fit(tweets, labels, params),
+        predict,
+        save=chosen.save,
+        load=lambda folder: chosen.load(folder, FunctionTransformer()),
+    )
 
 
 def main() -> None:

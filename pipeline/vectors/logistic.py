@@ -1,7 +1,7 @@
 """Logistic regression on embeddings: the discriminative twin of gaussian. p(y | x) = σ(w · x + b) is fitted directly.
 
 in:  data/prepared, data/embed
-out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json
+out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json, models/logistic_<encoder>
 run: dvc repro vectors@logistic-minilm   (or python -m pipeline.vectors.logistic minilm)
 """
 
@@ -13,6 +13,7 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
+from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params, run
@@ -44,7 +45,14 @@ def count(model: Chosen) -> int:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.logistic", LogisticParams)
-    return on_vectors(encoder, params, lambda tweets, labels, _: fit(tweets, labels, params), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, _: fit(tweets, labels, params),
+        predict,
+        save=chosen.save,
+        load=lambda folder: chosen.load(folder, FunctionTransformer()),
+    )
 
 
 def main() -> None:

@@ -3,12 +3,13 @@
     log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
 
 in:  data/prepared, data/embed
-out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json
+out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
 run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
 """
 
 import copy
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -17,10 +18,11 @@ from pydantic import Field
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import Trainer, inner_splits
+from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 from pipeline.contracts import read_params, run
-from pipeline.vectors.space import SpaceParams, fit_space, fitting, vectors
+from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -99,9 +101,33 @@ def count(model: Mixture) -> int:
     return sum(mixture._n_parameters() for mixture in model.of_class) + 1
 
 
+def save(model: Mixture, folder: Path) -> None:
+    write_estimator(folder / "space.skops", model.space)
+    for label, mixture in enumerate(model.of_class):
+        write_estimator(folder / f"class-{label}.skops", mixture)
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path) -> Mixture:
+    """What `save` kept."""
+    space = read_estimator(folder / "space.skops", Pipeline)
+    paths = [folder / f"class-{label}.skops" for label in (0, 1)]
+    of_class = [read_estimator(path, GaussianMixture) for path in paths]
+    for path, mixture in zip(paths, of_class, strict=True):
+        check_width(path, mixture, dimensions_of(folder / "space.skops", space))
+    return Mixture(space, of_class, read_rule(folder / "rule.json"))
+
+
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.mixture", MixtureParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=load,
+    )
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The space in which densities are estimated: sentence embeddings, projected and whitened inside the training rows."""
 
+from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -41,6 +42,13 @@ def fit_space(x: np.ndarray, y: np.ndarray, params: SpaceParams) -> Pipeline:
         raise InputError(f"dimensions: {params.dimensions} of {x.shape[0]} vectors with {x.shape[1]} numbers each")
     projections = {"pca": PCA(params.dimensions), "pls": _LabelledDirections(params.dimensions, scale=False)}
     return make_pipeline(projections[params.projection], StandardScaler()).fit(x, y)
+
+
+def dimensions_of(path: Path, space: Pipeline) -> int:
+    """Of a fitted space that was read from a file."""
+    if len(space) != 2 or not isinstance(space[0], PCA | PLSRegression) or not isinstance(space[1], StandardScaler):
+        raise InputError(f"{path}: not a projection and a scale")
+    return int(space[1].n_features_in_)
 
 
 def with_vectors(prepared: Prepared, embeddings: Embeddings) -> Prepared:

@@ -2,17 +2,19 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, write_cross_fit
-from pipeline.contracts import Params, School, read_costs, read_params, read_prepared
+from pipeline.classifiers.cross_fit import Trainer, cross_fit
+from pipeline.classifiers.saved import Origin
+from pipeline.classifiers.written import write_cross_fit
+from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
-from pipeline.data.embeddings import embeddings_digest, read_embeddings
+from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.vectors.space import with_vectors
 
 
@@ -28,18 +30,22 @@ def on_vectors(
     fit: Callable[[pd.DataFrame, np.ndarray, int], Any],
     predict: Callable[[Any, pd.DataFrame], np.ndarray],
     *,
+    save: Callable[[Any, Path], None],
+    load: Callable[[Path], Any],
     semi_supervised: bool = False,
 ) -> Trainer:
     """How a family is fitted to the embeddings of an encoder."""
     embed_params = read_params(f"embed.{encoder}", EmbedParams)
-    digest = embeddings_digest(encoder)
+    digest = embeddings_digest(encoder) if embeddings_path(encoder).is_file() else None  # new tweets need none
     return Trainer(
         fit,
         predict,
-        {"params": params.model_dump(), "embeddings": digest},
+        {"params": params.model_dump(), "embed": embed_params.model_dump(), "embeddings": digest},
         lambda prepared: with_vectors(prepared, read_embeddings(prepared, encoder)),
         lambda tweets: tweets.assign(vector=list(embed_new(tuple(tweets["text"]), embed_params))),
         semi_supervised,
+        save,
+        load,
     )
 
 
@@ -48,13 +54,19 @@ def classify_vectors(
 ) -> None:
     """Score all tweets by `family` on the embeddings of the encoder that the command line names."""
     parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family}.")
-    parser.add_argument("encoder", help="a key of embed in params.yaml")
+    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
     encoder = parser.parse_args().encoder
     own = trainer(encoder)
     prepared = own.with_inputs(read_prepared())
     name = f"{family}_{encoder}"
-    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters)
-    # a tweet must be embedded before it can be classified
-    to_embed = read_costs(f"embed_{encoder}").predict_ms_per_tweet
-    fitted = replace(fitted, predict_ms_per_tweet=fitted.predict_ms_per_tweet + to_embed)
-    write_cross_fit(name, school, prepared, fitted, trainable=max(fitted.kept), total=max(fitted.kept))
+    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters, save=own.save)
+    write_cross_fit(
+        name,
+        school,
+        prepared,
+        fitted,
+        trainable=max(fitted.kept),
+        total=max(fitted.kept),
+        origin=Origin(f"vectors.{family}", encoder, own),
+        to_read=read_costs(f"embed_{encoder}"),  # a tweet must be embedded before it can be classified
+    )

@@ -7,7 +7,7 @@ Trained by the first, classified by the second, which is tighter; both classes s
 KL(q(z | x, y) ‖ p(z | x, y)), that of the other falls with K. https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1509.00519
 
 in:  data/prepared, data/embed
-out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json
+out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json, models/vae_<encoder>
 run: dvc repro vectors@vae-minilm   (or python -m pipeline.vectors.vae minilm)
 """
 
@@ -21,7 +21,18 @@ from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, draw, fit_density, mlp, one_hot, predict
+from pipeline.vectors.descent import (
+    DescentParams,
+    Fitted,
+    both_classes,
+    draw,
+    fit_density,
+    load,
+    mlp,
+    one_hot,
+    predict,
+    save,
+)
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
@@ -95,7 +106,14 @@ def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
 
 def trainer(encoder: str) -> Trainer:
     params = read_params("vectors.vae", VaeParams)
-    return on_vectors(encoder, params, lambda tweets, labels, seed: fit(tweets, labels, params, seed), predict)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
+        predict,
+        save=save,
+        load=lambda folder: load(Vae, folder, params),
+    )
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.contracts import (
+    Costs,
     InputError,
     Predictions,
     predictions_frame,
@@ -118,6 +119,18 @@ def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame
     )
 
 
+def costs_of(members: list[Costs]) -> dict[str, float | None]:
+    """What a tweet costs that goes through all of these one after the other: their costs added up.
+
+    A latency is None where one of them was not measured; a sum of percentiles is about the percentile of the sum.
+    """
+    found: dict[str, float | None] = {"ms_per_tweet": sum(one.predict_ms_per_tweet or 0.0 for one in members)}
+    for name in ("latency_ms_p50", "latency_ms_p95"):
+        known = [ms for one in members if (ms := getattr(one, name)) is not None]
+        found[name] = sum(known) if len(known) == len(members) else None
+    return found
+
+
 def main() -> None:
     params, prepared = read_params("blend", BlendParams), read_prepared()
     classifiers, left_out = read_all(prepared)
@@ -137,14 +150,14 @@ def main() -> None:
         progress.update()
     table = weights_table(list(singles), weights)
     asked = [name for name, weight in zip(singles, weights[ALL_ROWS].weights, strict=True) if weight > 0]
-    found["ms_per_tweet"] = sum(read_costs(name).predict_ms_per_tweet for name in asked)
+    found |= costs_of([read_costs(name) for name in asked])
     frames = [
         predictions_frame(prepared.train, "train", expit(blended)),
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
     ]
     write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
     with written_whole(OUT / "weights.csv") as partial:
-        table.round(5).to_csv(partial, index=False)
+        table.to_csv(partial, index=False)  # to the last digit: new tweets are blended by them
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))

@@ -9,9 +9,11 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """From row weights of shape (draws, n) to k statistics per draw, shape (k, draws)."""
 
 
-def group_bootstrap(
-    statistic: Statistic, groups: np.ndarray, draws: int, seed: int, batch: int = 100
-) -> tuple[np.ndarray, np.ndarray]:
+CELLS = 10_000_000
+"""Row weights that are held at once: 80 MB, and a few times that inside of a statistic."""
+
+
+def group_bootstrap(statistic: Statistic, groups: np.ndarray, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Ends of the 95 % percentile intervals of k statistics, each of shape (k,); groups of rows have shape (n,).
 
     Whole groups are drawn with replacement (the cluster bootstrap; Davison & Hinkley 1997, section 3.8).
@@ -32,7 +34,7 @@ def group_bootstrap(
         (np.arange(count),),
         of_drawn,
         n_resamples=draws,
-        batch=batch,
+        batch=min(100, max(1, CELLS // len(group))),  # draws at a time: what is drawn does not depend on it
         vectorized=True,
         method="percentile",
         rng=np.random.default_rng(seed),

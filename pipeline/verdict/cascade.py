@@ -84,11 +84,14 @@ COLUMNS = [
 COLUMNS += [*Price._fields, "series"]
 
 
-def price_of(classifier: Predictions) -> Price:
-    """From its costs; the money went for all the rows that it scored."""
+def price_of(classifier: Predictions) -> Price | None:
+    """From its costs; the money went for all the rows that it scored. None where imported answers do not say it."""
     costs = read_costs(classifier.name)
     scored = len(classifier.train) + len(classifier.test)
-    return Price(costs.predict_ms_per_tweet, 1000 * costs.llm.money / scored if costs.llm else 0.0)
+    money = costs.llm.money if costs.llm else 0.0
+    if costs.predict_ms_per_tweet is None or money is None:
+        return None
+    return Price(costs.predict_ms_per_tweet, 1000 * money / scored)
 
 
 def shares_of(steps: int) -> np.ndarray:
@@ -117,6 +120,8 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     The first is the cheaper and the less accurate one. All accuracies are leads over the best of those with the most rows, on
     the rows that the two share, as in `rank`: not all score the same rows.
     """
+    if not rows:
+        return []
     right = {name: decided_rightly(one) for name, one in rows.items()}
     reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
 
@@ -176,8 +181,9 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
 def main() -> None:
     params, prepared = read_params("cascade", CascadeParams), read_prepared()
     classifiers, left_out = read_all(prepared)
-    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
-    prices = {one.name: price_of(one) for one in classifiers}
+    prices = {one.name: price for one in classifiers if (price := price_of(one))}
+    left_out += [f"left out {one.name}: what it takes is not known" for one in classifiers if one.name not in prices]
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers if one.name in prices}
     named = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
     if unknown := {name for pair in named for name in pair} - set(rows):
         raise InputError(f"params.yaml: cascade.pairs: no predictions of {', '.join(sorted(unknown))}")

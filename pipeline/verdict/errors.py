@@ -27,6 +27,7 @@ from pipeline.contracts import (
     run,
     write_text,
 )
+from pipeline.data.source import DataParams
 from pipeline.spreadsheet import write_tweets
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
@@ -94,7 +95,7 @@ def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
 
 def main() -> None:
     params, prepared = read_params("errors", ErrorsParams), read_prepared()
-    train = prepared.train
+    train, labels = prepared.train, read_params("data", DataParams).labels
     classifiers, left_out = read_all(prepared)
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
     everywhere = [
@@ -119,7 +120,10 @@ def main() -> None:
     }
     for name, table in tables.items():
         write_tweets(OUT / f"{name}.csv", table.round(5))
-    write_text(OUT / "table.md", render(**tables, classifiers=len(everywhere), rows=len(train), left_out=left_out))
+    write_text(
+        OUT / "table.md",
+        render(**tables, classifiers=len(everywhere), rows=len(train), labels=labels, left_out=left_out),
+    )
 
 
 if __name__ == "__main__":

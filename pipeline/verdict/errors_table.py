@@ -49,6 +49,7 @@ def render(
     relabelled: pd.DataFrame,
     classifiers: int,
     rows: int,
+    labels: list[str],
     left_out: list[str],
 ) -> str:
     """The tables that main() writes, as sentences and tables."""
@@ -73,7 +74,7 @@ def render(
         parts.append(f"Of these disagreements the generative ones are right in {right:,} of {len(disagreements):,}.")
     parts.append(
         f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
-        f"{int((label_noise['target'] == 1).sum()):,} of them disasters by their label; {int(label_noise['conflict'].sum()):,} "
+        f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; {int(label_noise['conflict'].sum()):,} "
         "have a near-duplicate with the other label. All rows stay, and are scored against the label that they came with."
     )
     if len(relabelled):

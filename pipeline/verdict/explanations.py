@@ -1,4 +1,4 @@
-"""What each classifier saw in the same tweets: the words that spoke for and against a disaster, or the reply of an LLM.
+"""What each classifier saw in the same tweets: the words that spoke for and against target 1, or the reply of an LLM.
 
 - naive_bayes: the log-likelihood ratio of each word; logistic: its weight (runs of words and the keyword likewise)
 - lora_<preset>: integrated gradients over the word embeddings

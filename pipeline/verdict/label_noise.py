@@ -18,7 +18,7 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, mean_log_odds, training_rows
-from pipeline.contracts import Prepared
+from pipeline.contracts import Prepared, near_duplicates
 
 Treatment = Literal["keep", "drop", "relabel"]
 TREATMENTS: tuple[Treatment, ...] = ("keep", "drop", "relabel")
@@ -59,11 +59,11 @@ def calibrated_mean(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray) 
 def list_suspects(train: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
     """The suspected labels of the prepared train rows, worst first; scores have shape (n,).
 
-    `conflict`: another tweet of its near-duplicate group has the other label.
+    `conflict`: another of its near-duplicates has the other label.
     """
     targets = train["target"].to_numpy()
     found = suspect(targets, scores)
-    conflict = train.groupby("group")["target"].transform("nunique") > 1
+    conflict = train.groupby(near_duplicates(train))["target"].transform("nunique") > 1
     table = train.assign(suggested=1 - targets, quality=found.quality, conflict=conflict)[found.mislabelled]
     columns = ["id", "target", "suggested", "quality", "keyword", "raw_text", "group", "conflict"]
     return table.sort_values(["quality", "id"])[columns]

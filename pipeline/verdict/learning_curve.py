@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, written_whole
+from pipeline.contracts import InputError, Params, Prepared, plain_name, read_params, read_prepared, run, written_whole
 from pipeline.store import store_folder
 
 OUT = Path("learning_curve")
@@ -111,7 +111,7 @@ def stored_point(trainer: Trainer, prepared: Prepared, code: str, fold: int, siz
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("classifier", help="a key of learning_curve.curves in params.yaml")
+    parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in params.yaml")
     name = parser.parse_args().classifier
     params = read_params("learning_curve", LearningCurveParams)
     if name not in params.curves:

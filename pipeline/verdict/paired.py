@@ -48,6 +48,12 @@ def sum_by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.bincount(group, weights=values)
 
 
+def without_zeros(chances: np.ndarray) -> tuple[np.ndarray, int]:
+    """The chances without those at both ends that are 0 as a float, and how many are gone at the start: of n, about √n stay."""
+    possible = np.flatnonzero(chances)
+    return chances[possible[0] : possible[-1] + 1], int(possible[0])
+
+
 def exact_mcnemar(gains: np.ndarray) -> float:
     """Two-sided p of a sum of whole numbers, shape (k,), each of which is as likely to have either sign.
 
@@ -57,13 +63,15 @@ def exact_mcnemar(gains: np.ndarray) -> float:
     tested is that of the rows' accuracies, as in the interval (Durkalski et al. 2003 weigh each group the same).
     """
     sizes, times = np.unique(np.abs(gains[gains != 0]).astype(int), return_counts=True)
-    chance = np.ones(1)  # of each sum of the gains that come out positive
+    chance, least = np.ones(1), 0  # of each sum of the gains that come out positive, from the least one on
     for size, count in zip(sizes, times, strict=True):
-        of_size = np.zeros(size * count + 1)
-        of_size[::size] = stats.binom.pmf(np.arange(count + 1), count, 0.5)
-        chance = np.convolve(chance, of_size)
-    at_most = (len(chance) - 1 - abs(int(gains.sum()))) // 2
-    return float(min(1.0, 2 * chance[: at_most + 1].sum()))
+        of_count, fewest = without_zeros(stats.binom.pmf(np.arange(count + 1), count, 0.5))
+        by_remainder = np.pad(chance, (0, -len(chance) % size)).reshape(-1, size).T
+        added = np.stack([np.convolve(sums, of_count) for sums in by_remainder], axis=1).ravel()
+        chance, lower = without_zeros(added)
+        least += lower + size * fewest
+    at_most = int(np.abs(gains).sum() - abs(gains.sum())) // 2
+    return float(min(1.0, 2 * chance[: max(0, at_most + 1 - least)].sum()))
 
 
 def design_effect(gain: np.ndarray, groups: np.ndarray) -> float:

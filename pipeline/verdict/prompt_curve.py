@@ -24,6 +24,7 @@ from pipeline.contracts import (
     Params,
     Predictions,
     Prepared,
+    plain_name,
     read_costs,
     read_params,
     read_predictions,
@@ -82,7 +83,7 @@ def platt(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompt", help="one of prompt.prompts in params.yaml, without examples")
+    parser.add_argument("prompt", type=plain_name, help="one of prompt.prompts in params.yaml, without examples")
     name = f"prompt_{parser.parse_args().prompt}"
     params, sizes = read_params("prompt_curve", PromptCurveParams), read_params("learning_curve", LearningCurveParams)
     prepared = read_prepared()

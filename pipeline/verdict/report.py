@@ -14,10 +14,11 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, run, write_text
+from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
 from pipeline.page.parts import Section
-from pipeline.page.provenance import commit, provenance
+from pipeline.page.provenance import provenance
 from pipeline.page.results import Tables, read_results
 from pipeline.page.sentences import verdict
 from pipeline.page.summary import summary
@@ -44,7 +45,7 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
     if "crossover" in found:
         made += curves.learning(found["crossover"], schools)
     if "calibration" in found:
-        made += probabilities.calibration(found["calibration"], schools)
+        made += probabilities.calibration(found["calibration"], schools, labels)
     if len(evaluated["confusion"]):
         made += decisions.confusion(evaluated["confusion"], schools, labels)
     if "blend" in found:

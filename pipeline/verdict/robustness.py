@@ -1,10 +1,10 @@
-"""How much worse each classifier gets when tweets are garbled, or tell of other disasters than those it learnt from.
+"""How much worse each classifier gets when tweets are garbled, or speak of other things than those it learnt from.
 
 - noise: the words of held-out tweets are dropped, or replaced by words drawn from the training tweets, at rising rates; the
   model is that of the clean training tweets (a view of Kasa et al. 2025, "Generative or Discriminative? Revisiting Text
   Classification in the Era of Transformers", EMNLP)
 - shift: the keywords are dealt into as many hands as there are folds; each hand's tweets are scored by a model that saw none
-  of its keywords, and compared with what a model of other folds says of the same tweets
+  of its keywords, and compared with what a model of other folds says of the same tweets; not measured without keywords
 
 in:  data/prepared, and what the classifiers need
 out: robustness/: table.md, noise.csv, shift.csv
@@ -29,6 +29,8 @@ OUT = Path("robustness")
 
 Noise = Literal["drop", "substitute"]
 KINDS: tuple[Noise, ...] = ("drop", "substitute")
+SHIFT = ["classifier", "what", "value", "low", "high"]
+NO_SHIFT = "What unseen keywords cost was not measured: there are too few keywords to leave some out and still learn both labels."
 
 
 class RobustnessParams(Params):
@@ -90,6 +92,13 @@ def deal_keywords(train: pd.DataFrame, hands: int, seed: int) -> pd.Series:
     return pd.Series([hand_of[keyword] for keyword in keywords], index=train.index)
 
 
+def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
+    """Whether each hand of keywords leaves tweets of both labels to learn from; without keywords there is one hand."""
+    hands = deal_keywords(train, train["fold"].nunique(), seed)
+    left = [train[(hands != hand) & ~train["group"].isin(train.loc[hands == hand, "group"])] for hand in hands.unique()]
+    return all(rows["train_target"].nunique() == 2 for rows in left)
+
+
 def under_shift(trainer: Trainer, prepared: Prepared, params: RobustnessParams) -> pd.Series:
     """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
     train = prepared.train
@@ -120,6 +129,12 @@ def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     cells = noise.assign(cell=noise.apply(shown, axis=1))
     cells["noise"] = cells["kind"] + cells["rate"].map(lambda rate: f" {rate:.0%}" if rate else "")
     by_rate = cells.pivot_table(index="classifier", columns="noise", values="cell", aggfunc="first", sort=False)
+    page = (
+        "Accuracy on held-out tweets whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
+        f"{by_rate.to_markdown()}\n\n"
+    )
+    if shift.empty:
+        return f"{page}{NO_SHIFT}\n"
     by_shift = pd.DataFrame(
         {
             name: {
@@ -130,9 +145,8 @@ def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     ).T
     by_shift.columns = ["Keywords seen", "Keywords unseen", "Lost, points"]
     return (
-        "Accuracy on held-out tweets whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
-        f"{by_rate.to_markdown()}\n\n"
-        "Accuracy on tweets with keywords that training has not seen, against the same tweets with keywords that it has:\n\n"
+        f"{page}Accuracy on tweets with keywords that training has not seen, against the same tweets with keywords that it "
+        "has:\n\n"
         f"{by_shift.rename_axis('classifier').to_markdown()}\n"
     )
 
@@ -142,6 +156,7 @@ def main() -> None:
     curves = read_params("learning_curve", LearningCurveParams).curves
     tweets = read_prepared()
     groups = tweets.train.set_index("id")["group"]
+    dealt = can_be_dealt(tweets.train, params.seed)
     noise, shift = [], []
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
         if name not in curves:
@@ -152,10 +167,12 @@ def main() -> None:
         for condition in right.columns:
             found = interval(right[condition], groups, params)
             noise.append({"classifier": name, "kind": condition[0], "rate": condition[1]} | found)
+        if not dealt:
+            continue
         seen, unseen = right["none", 0.0], under_shift(trainer, prepared, params)
         for what, values in (("seen", seen), ("unseen", unseen), ("lost", seen.astype(int) - unseen.astype(int))):
             shift.append({"classifier": name, "what": what} | interval(values, groups, params))
-    tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift)}
+    tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift, columns=SHIFT)}
     for name, table in tables.items():
         with written_whole(OUT / f"{name}.csv") as partial:
             table.round(5).to_csv(partial, index=False)

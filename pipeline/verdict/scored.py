@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
+from dvc.scm import SCMError
 from pydantic import Field
 
 from pipeline.contracts import InputError, Params, Predictions, Prepared, read_predictions
@@ -60,15 +61,15 @@ def rank(right: dict[str, pd.Series]) -> list[str]:
 
 
 def declared_outputs() -> set[Path] | None:
-    """All that the stages of dvc.yaml write, as absolute paths; None outside of a DVC repository."""
+    """All that the stages of dvc.yaml write, as absolute paths; None outside of a repository of DVC and git."""
     try:
         return {Path(out.fs_path) for out in Repo().index.outs}
-    except NotDvcRepoError:
+    except (NotDvcRepoError, SCMError):
         return None
 
 
 def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
-    """All declared predictions made from these prepared tweets, and a line on each file that was left out.
+    """All declared predictions made from these prepared tweets, and lines on the files that were left out or are not there.
 
     DVC leaves the outputs of entries that were taken out of a list where they are: those do not compete.
     """
@@ -81,6 +82,9 @@ def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[li
             found.append(read_predictions(path, prepared))
         except InputError as error:
             left_out.append(f"left out {error}")
+    expected = {path for path in declared or () if path.parent == folder.absolute() and path.suffix == ".parquet"}
+    if missing := sorted(path.stem for path in expected if not path.exists()):
+        left_out.append(f"not compared, for want of predictions: {', '.join(missing)} (failed or not run; `dvc repro`)")
     if not found:
         raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")
     return found, left_out

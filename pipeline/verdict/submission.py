@@ -1,5 +1,7 @@
 """Export the test decisions of the blend, if it helps, or of the best classifier as a csv that Kaggle accepts.
 
+Its columns are named as those of the source: `id,target` for Kaggle's tweets.
+
 in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/metrics.json if they are there
 out: submission/submission.csv, submission/choice.json
 run: dvc repro submission   (or python -m pipeline.verdict.submission)
@@ -8,6 +10,7 @@ run: dvc repro submission   (or python -m pipeline.verdict.submission)
 import hashlib
 import json
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -25,6 +28,7 @@ from pipeline.contracts import (
     run,
     write_text,
 )
+from pipeline.data.source import DataParams
 from pipeline.kaggle.validate import check_file
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import rank, read_all, scored_rows, whole
@@ -40,6 +44,8 @@ class SubmissionParams(Params):
     draws: int = Field(ge=100)
     """Of the bootstrap of groups, for the interval of its accuracy."""
     seed: int = Field(ge=0)
+    targets: Literal["numbers", "names"]
+    """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
 
 
 class Verdict(BaseModel):
@@ -102,6 +108,17 @@ def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> 
     return low, high
 
 
+def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["numbers", "names"]) -> str:
+    """The csv of the test ids and their targets, 0 or 1; for Kaggle's columns and numbers it is checked as Kaggle would."""
+    words = data.labels if how == "names" else ["0", "1"]
+    header = [data.columns.id, data.columns.target]
+    decided = pd.DataFrame({"id": ids, "target": targets.map(dict(enumerate(words)))})
+    text = decided.to_csv(index=False, header=header, lineterminator="\n")
+    if header == ["id", "target"] and how == "numbers":
+        check_file(text.encode(), ids.tolist())
+    return text
+
+
 def main() -> None:
     params = read_params("submission", SubmissionParams)
     prepared = read_prepared()
@@ -123,10 +140,8 @@ def main() -> None:
         )
     rule = rules[name]
     targets = (scored[name].test["score"] > rule.threshold).astype(int)
-    decided = pd.DataFrame({"id": prepared.test["id"], "target": targets})
-    text = decided.to_csv(index=False, lineterminator="\n")
-    check_file(text.encode(), prepared.test["id"].tolist())
-    share = float(decided["target"].mean())
+    text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
+    share = float(targets.mean())
     rows = scored_rows(prepared, scored[name])
     low, high = interval(rule.right, rows["group"].to_numpy(), params)
     if params.classifier:
@@ -147,7 +162,7 @@ def main() -> None:
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
     print(
         f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
-        f"{len(decided)} rows, {share:.1%} positive ({why})"
+        f"{len(targets)} rows, {share:.1%} positive ({why})"
     )
 
 

@@ -13,6 +13,10 @@ DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "reca
 PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
 NAMES = ("Classifier", "School", "Scoring", "Calibration")
 LOWER_IS_BETTER = ("log_loss", "brier", "ece")
+COSTS = (
+    "What it costs. Fitting is that of all folds together, predicting that of one model in batches. Latency is that of one new "
+    "tweet, from its text to its score, through all the models that score it; tweets/s is that of many at once:"
+)
 BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
 
 
@@ -51,8 +55,11 @@ def render_table(
     """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
     shared = int(scores["shared_rows"].iloc[0])
     rows = report["rows"]
+    never_split = " and ".join(
+        ["near-duplicate group", *([report["group_column"]["column"]] if "group_column" in report else [])]
+    )
     intro = (
-        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by near-duplicate group, "
+        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
         f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
         f"that the two share; all share {shared:,}. Rank is 1 + the number of classifiers that are better by a real difference "
@@ -88,6 +95,9 @@ def render_table(
     cost_columns = {
         "Fit, s": ("fit_seconds", 1),
         "Predict, ms/tweet": ("predict_ms_per_tweet", 2),
+        "Latency p50, ms": ("latency_ms_p50", 2),
+        "p95, ms": ("latency_ms_p95", 2),
+        "Tweets/s": ("tweets_per_second", 0),
         "Peak memory, MB": ("peak_memory_mb", 0),
         "Trainable parameters": ("trainable_parameters", 0),
         "Total parameters": ("total_parameters", 0),
@@ -111,7 +121,7 @@ def render_table(
         markdown(decided_header, decided),
         "As probabilities (of the rows that were read):",
         markdown(["Classifier", *PROBABILITIES.values()], probable),
-        "What it costs:",
+        COSTS,
         markdown(["Classifier", *shown], cost_rows),
     ]
     if len(uncalibrated):

@@ -1,4 +1,4 @@
-"""How much each word of a tweet says to a classifier, in log-odds: above 0 it speaks for a disaster.
+"""How much each word of a tweet says to a classifier, in log-odds: above 0 it speaks for target 1.
 
 A word is what stands between spaces, whatever a classifier reads it as: pieces, or runs of words, are credited to the words that
 they lie in. So the same tweet has the same words for every classifier.
@@ -60,7 +60,7 @@ def weights_of_spans(text: str, spans: Sequence[Span], weights: Mapping[str, flo
 def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Explained:
     """The score of one tweet, a frame of one row, by a model on counts; weights are in log-odds, by term.
 
-    The keyword comes first, as `[keyword] fire`. All is scaled as the model's temperature scales it.
+    The keyword comes first, as `[keyword] fire`, if the model knows any. All is scaled as the model's temperature scales it.
     """
     classifier, rule = model.pipeline["classifier"], model.rule
     text, keyword = features(tweet).iloc[0]
@@ -71,7 +71,8 @@ def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Ex
     by_term: dict[str, float] = dict(zip(weights.index.astype(str), weights.tolist(), strict=True))
     longest = model.pipeline["features"].named_transformers_["word"].ngram_range[1]
     (term,) = whole(keyword)
-    words = [(f"[keyword] {term}", by_term.get(f"keyword__{term.lower()}", 0.0))]
+    has_keywords = any(one.startswith("keyword__") for one in by_term)
+    words = [(f"[keyword] {term}", by_term.get(f"keyword__{term.lower()}", 0.0))] if has_keywords else []
     words += credited(text, spans, weights_of_spans(text, spans, by_term, longest))
     empty = float(log_odds(classifier, csr_matrix((1, len(weights))))[0])
     scale = rule.inverse_temperature

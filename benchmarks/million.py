@@ -1,0 +1,196 @@
+"""Seconds and memory of prepare, naive_bayes, logistic and evaluate against rows, up to a million: is growth near-linear?
+
+run: python -m benchmarks.million --source data/kaggle --rows 10000 100000 1000000
+
+Each size gets a folder of its own, outside of the project and gone afterwards, with tweets made from those of the source: at
+least half of a tweet's words replaced by words drawn from all tweets (often ones often, so that the vocabulary stays lopsided),
+which makes it a new text, and 1 to 20 near-duplicates of each such text, most of them alone. The stages run there as in a
+repro, with one value of each hyperparameter and 200 bootstrap draws. Exit code 1 when a limit is broken: minutes in all, GB at
+once (the resident memory of a stage and of all that it started, sampled, so what workers share counts more than once), or
+seconds of CPU, which other work on the machine changes little, that grow more than n log n from one size to the next.
+"""
+
+import argparse
+import os
+import re
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+from ruamel.yaml import YAML
+from tqdm import tqdm
+
+from pipeline.contracts import InputError, read_params, run
+from pipeline.data.source import DataParams, read_source
+
+ROOT = Path(__file__).parents[1]
+STAGES = {
+    "prepare": "pipeline.data.prepare",
+    "naive_bayes": "pipeline.classifiers.naive_bayes",
+    "logistic": "pipeline.classifiers.logistic",
+    "evaluate": "pipeline.verdict.evaluate",
+}
+FIXED: dict[str, dict[str, object]] = {
+    "counts": {"ngrams": [1], "min_count": [2]},
+    "naive_bayes": {"event_model": ["multinomial"], "alpha": [1.0]},
+    "logistic": {"C": [0.2]},
+    "evaluate": {"draws": 200},
+    "prepare": {"conflicts": "keep"},
+}
+LARGEST = 20
+"""Rows in the largest group that is made."""
+SHORTEST = 8
+"""Words of a tweet to start from: of shorter ones too many would be near-duplicates by chance."""
+TEST_SHARE = 0.1
+WORD = re.compile(r"(?!http|www|@)\S*\w\S*", re.IGNORECASE)
+
+
+def edited(words: list[str], drawn: list[str], rng: np.random.Generator) -> list[str]:
+    """A near-duplicate: one word replaced, the last word cut off, retweeted, or with another link."""
+    match rng.integers(4):
+        case 0:
+            at = int(rng.integers(len(words)))
+            return [*words[:at], drawn[0], *words[at + 1 :]]
+        case 1:
+            return words[:-1]
+        case 2:
+            return ["RT", f"@user{rng.integers(10**6)}:", *words]
+        case _:
+            return [*words, f"http://t.co/{rng.integers(10**9):x}"]
+
+
+def make(tweets: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
+    """So many rows made from raw tweets, in random order, with new ids: `id`, `keyword`, `location`, `text`, `target`."""
+    rng = np.random.default_rng(seed)
+    split = [text.split() for text in tweets["text"]]
+    drawable = np.array([word for words in split for word in words if WORD.fullmatch(word)], dtype=object)
+    usable = [row for row, words in enumerate(split) if sum(map(bool, map(WORD.fullmatch, words))) >= SHORTEST]
+    sizes = np.arange(1, LARGEST + 1)
+    frequency = 1 / sizes**2
+    texts: list[str] = []
+    origin: list[int] = []
+    with tqdm(total=rows, desc="tweets", unit="row", unit_scale=True) as progress:
+        while len(texts) < rows:
+            row = usable[rng.integers(len(usable))]
+            words = list(split[row])
+            places = [at for at, word in enumerate(words) if WORD.fullmatch(word)]
+            replaced = rng.permutation(places)[: int(np.ceil(rng.uniform(0.5, 0.8) * len(places)))]
+            for at, word in zip(replaced, rng.choice(drawable, len(replaced)), strict=True):
+                words[at] = word
+            size = int(rng.choice(sizes, p=frequency / frequency.sum()))
+            copies = [words, *(edited(words, list(rng.choice(drawable, 1)), rng) for _ in range(size - 1))]
+            texts += [" ".join(copy) for copy in copies]
+            origin += [row] * size
+            progress.update(size)
+    order = rng.permutation(len(texts))[:rows]
+    made = tweets.iloc[np.array(origin)[order]].reset_index(drop=True)
+    return made.assign(id=np.arange(rows), text=np.array(texts, dtype=object)[order])
+
+
+def set_up(folder: Path, tweets: pd.DataFrame, rows: int, seed: int) -> None:
+    """The two csv files, in the project's own column names, and params that point at them."""
+    (folder / "raw").mkdir(parents=True)
+    made = make(tweets, rows + int(TEST_SHARE * rows), seed)
+    made[:rows].to_csv(folder / "raw" / "train.csv", index=False)
+    made[rows:].drop(columns="target").to_csv(folder / "raw" / "test.csv", index=False)
+    yaml = YAML()
+    params = yaml.load(ROOT / "params.yaml")
+    params["data"]["source"] = "raw"
+    params["data"]["columns"] = {name: name for name in ("id", "keyword", "location", "text", "target")}
+    for section, values in FIXED.items():
+        params[section] |= values
+    yaml.dump(params, folder / "params.yaml")
+
+
+def resident(process: psutil.Process) -> int:
+    """Bytes in memory of a process and all that it started."""
+    total = 0
+    try:
+        for one in (process, *process.children(recursive=True)):
+            total += one.memory_info().rss
+    except psutil.Error:  # it ended in between
+        pass
+    return total
+
+
+def measure(module: str, folder: Path) -> dict[str, float]:
+    """Run a stage in the folder: seconds on the clock, seconds of CPU, and MB (10^6 bytes) at its peak."""
+    before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
+    with (folder / "log.txt").open("w+", encoding="utf-8") as log:
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        stage = psutil.Popen([sys.executable, "-m", module], cwd=folder, env=environment, stdout=log, stderr=log)
+        while stage.poll() is None:
+            peak = max(peak, resident(stage))
+            time.sleep(0.1)
+        seconds = time.perf_counter() - start
+        if stage.returncode:
+            log.seek(0)
+            raise InputError(f"{module} failed: {log.read().strip().splitlines()[-1]}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak / 1e6}
+
+
+def with_growth(measured: pd.DataFrame) -> pd.DataFrame:
+    """The measured rows with `exponent` (of n, from the size before) and `n_log_n` (growth over that of n log n: 1 is equal)."""
+    measured = measured.sort_values(["stage", "rows"], kind="stable")
+    by_stage = measured.groupby("stage", sort=False)
+    n, before = measured["rows"], by_stage["rows"].shift()
+    ratio = measured["cpu_seconds"] / by_stage["cpu_seconds"].shift()
+    expected = n * np.log(n) / (before * np.log(before))
+    return measured.assign(exponent=np.log(ratio) / np.log(n / before), n_log_n=ratio / expected).sort_index()
+
+
+def broken(table: pd.DataFrame, minutes: float, gigabytes: float, slack: float) -> list[str]:
+    """A line for each limit that the table (see `with_growth`) breaks."""
+    found = [
+        f"{rows:,} rows took {seconds / 60:.1f} min, more than {minutes:g}"
+        for rows, seconds in table.groupby("rows")["seconds"].sum().items()
+        if seconds > 60 * minutes
+    ]
+    for _, row in table.iterrows():
+        if row["peak_mb"] > 1000 * gigabytes:
+            found.append(f"{row['stage']}, {row['rows']:,} rows: {row['peak_mb']:,.0f} MB, more than {gigabytes:g} GB")
+        if row["n_log_n"] > slack:
+            found.append(f"{row['stage']}, {row['rows']:,} rows: {row['n_log_n']:.2f} times the growth of n log n")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="train rows")
+    parser.add_argument("--source", help="a folder or zip with train.csv (data.source of params.yaml if not given)")
+    parser.add_argument(
+        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="later ones need the earlier ones"
+    )
+    parser.add_argument("--minutes", type=float, default=20.0, help="for all stages of one size")
+    parser.add_argument("--gigabytes", type=float, default=16.0, help="at once")
+    parser.add_argument("--slack", type=float, default=1.25, help="times n log n that is still taken for near-linear")
+    parser.add_argument("--scratch", type=Path, help="where the folders are made (the system's temporary folder)")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    if min(given.rows) < 1000:
+        raise InputError("--rows: at least 1000, smaller runs measure the start of Python alone")
+    params = read_params("data", DataParams)
+    tweets, _ = read_source(params.model_copy(update={"source": given.source or params.source}))
+    found: list[dict[str, Any]] = []
+    for rows in sorted(given.rows):
+        with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
+            set_up(Path(scratch), tweets, rows, given.seed)
+            for stage in given.stages:
+                found.append({"rows": rows, "stage": stage} | measure(STAGES[stage], Path(scratch)))
+                print(found[-1], flush=True)
+    table = with_growth(pd.DataFrame(found))
+    print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f", ".2f")))
+    if problems := broken(table, given.minutes, given.gigabytes, given.slack):
+        raise InputError("; ".join(problems))
+
+
+if __name__ == "__main__":
+    run(main)

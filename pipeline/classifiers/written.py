@@ -1,0 +1,74 @@
+"""What a cross-fitted classifier leaves: predictions, costs, and a description of its saved models, which are timed."""
+
+import numpy as np
+import pandas as pd
+
+from pipeline.classifiers.cross_fit import MODELS, REFIT, CrossFit, Kept, part
+from pipeline.classifiers.saved import Classifier, Origin, opened, write_description
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Prepared,
+    School,
+    peak_memory_mb,
+    predictions_frame,
+    write_costs,
+    write_predictions,
+)
+from pipeline.latency import Latency, timed, with_latency
+
+TOLERANCE = 0.05
+"""Of a saved model's scores: rounded weights and other batches differ by less, a part that was not saved by more."""
+
+
+def timed_saved(saved: Classifier, test: pd.DataFrame, expected: np.ndarray) -> Latency:
+    """How fast a saved classifier scores test tweets that have what it reads.
+
+    It is refused if it scores them otherwise than `expected`, shape (n,).
+    """
+    test = test.reset_index(drop=True)
+    latency, scores = timed(saved.score, test)
+    apart = (scores - expected[scores.index]).abs()
+    if apart.max() > TOLERANCE:
+        worst = test["id"].iloc[apart.idxmax()]
+        raise InputError(
+            f"models/{saved.name}: read back, it scores tweet {worst} otherwise, by {apart.max():.2g}: not all of it was saved"
+        )
+    return latency
+
+
+def write_cross_fit(
+    name: str,
+    school: School,
+    prepared: Prepared,
+    fitted: CrossFit[Kept],
+    *,
+    trainable: int,
+    total: int,
+    origin: Origin | None = None,
+    to_read: Costs | None = None,
+    alone: bool = True,
+) -> None:
+    """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model.
+
+    `origin` is that of a classifier whose models were saved: they are described, and timed, unless other processes that do
+    not come here share the work (not `alone`). `to_read` is what it costs to get from a text to what the models read.
+    """
+    train = predictions_frame(prepared.train, "train", fitted.train)
+    test = predictions_frame(prepared.test, "test", fitted.test)
+    write_predictions(name, [train, test], prepared, school, fitted.test_rows)
+    costs = Costs(
+        fit_seconds=fitted.fit_seconds,
+        predict_ms_per_tweet=fitted.predict_ms_per_tweet + ((to_read and to_read.predict_ms_per_tweet) or 0.0),
+        peak_memory_mb=peak_memory_mb(),
+        trainable_parameters=trainable,
+        total_parameters=total,
+    )
+    if origin and origin.trainer.load and fitted.test_rows != "none":
+        folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
+        parts = list(map(part, folds))
+        write_description(name, origin, fitted.test_rows, parts, prepared.digest)
+        if alone and len(prepared.test):
+            saved = opened(name, MODELS / name, origin.trainer, parts)
+            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test), to_read)
+    write_costs(name, costs)

@@ -1,0 +1,94 @@
+"""What a result was made with: commit, packages, machine. No name of a host, a user or a folder is among it."""
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""The variables that say how many threads numpy and torch compute with: another number may round differently."""
+
+
+def output(*command: str) -> str | None:
+    """What a command prints; None where there is no such command, or it fails."""
+    if not (path := shutil.which(command[0])):
+        return None
+    try:
+        done = subprocess.run([path, *command[1:]], capture_output=True, text=True, check=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def head() -> tuple[str, bool] | None:
+    """The commit that is checked out, and whether files that git knows differ from it; None outside of a repository."""
+    if not (commit := output("git", "rev-parse", "HEAD")):
+        return None
+    return commit, bool(output("git", "status", "--porcelain", "-uno"))
+
+
+def commit() -> str | None:
+    """The commit that is checked out, in words."""
+    if not (found := head()):
+        return None
+    return f"{found[0][:12]}, with changes that are not committed" if found[1] else found[0][:12]
+
+
+def cpu() -> str:
+    """The processor's name, as far as the system tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    named = output("sysctl", "-n", "machdep.cpu.brand_string") if sys.platform == "darwin" else None
+    return named or platform.processor() or platform.machine()
+
+
+def memory() -> str | None:
+    """The machine's memory in GB; None where the system does not tell it."""
+    try:
+        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.1f} GB"
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def gpus() -> list[str]:
+    """Names, memory and drivers of Nvidia's; torch, which knows others, is not loaded for it."""
+    return (
+        output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or ""
+    ).splitlines()
+
+
+def usable_cores() -> int:
+    """How many of the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads() -> dict[str, str]:
+    """What the environment says about the number of threads; null in it is as many as there are cores."""
+    return {name: os.environ[name] for name in THREADS if os.environ.get(name)}
+
+
+def machine() -> dict[str, str]:
+    """What computes, for people to read."""
+    found = {
+        "processor": cpu(),
+        "cores": str(os.cpu_count()),
+        "cores that may be used": str(usable_cores()),
+        "memory": memory(),
+        "GPU": "; ".join(gpus()),
+        "threads": ", ".join(f"{name}={value}" for name, value in threads().items()),
+        "platform": platform.platform(),
+        "Python": platform.python_version(),
+    }
+    return {name: value for name, value in found.items() if value}
+
+
+def packages() -> dict[str, str]:
+    """The versions of all that is installed, by name."""
+    found = {one.name.lower().replace("_", "-"): one.version for one in metadata.distributions() if one.name}
+    return dict(sorted(found.items()))

@@ -1,0 +1,116 @@
+"""Ask a prompt about new texts: as the stage does about test tweets, through the same store of answers and under the same caps.
+
+Examples are those that test tweets are shown, or are chosen in the same way. What a calibration learns from other rows it learns
+from those that the stage asked about (their scores for `batch`, their labels too for `platt`), so that a text's score does not
+depend on which others it comes with.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, closing, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.contracts import (
+    UNCALIBRATED,
+    InputError,
+    Prepared,
+    read_costs,
+    read_params,
+    read_predictions,
+    read_prepared,
+)
+from pipeline.data.embed import EmbedParams, embed
+from pipeline.data.embeddings import Embeddings, read_embeddings
+from pipeline.llm.answers import AnswerStore
+from pipeline.llm.ask import Asker
+from pipeline.llm.calibration import CLIP, against, fit_platt
+from pipeline.llm.classify import NO_FOLD, classify, open_asker
+from pipeline.llm.params import Calibration, PromptParams
+from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
+from pipeline.new_texts.scorers import Scorer
+from pipeline.store import store_folder
+
+
+def asked_before(
+    name: str, prompt: PromptFile, model: str, params: PromptParams, prepared: Prepared
+) -> tuple[pd.DataFrame, str]:
+    """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
+    again = f"run `dvc repro {name.replace('_', '@', 1)}`, or set prompt.calibration to none"
+    try:
+        found = read_predictions(UNCALIBRATED / f"{name}.parquet", prepared)
+        costs = read_costs(name).llm
+    except InputError as error:
+        raise InputError(
+            f"calibration: {params.calibration} learns from what was asked before: {error}; {again}"
+        ) from None
+    if costs is None or (costs.model, costs.prompt_version) != (model, prompt.version):
+        raise InputError(
+            f"calibration: {params.calibration} learns from what was asked before, and costs/{name}.json says that this was "
+            f"another model or wording; {again}"
+        )
+    labels = prepared.train.set_index("id")["train_target"]
+    rows = pd.concat([found.train, found.test], ignore_index=True)
+    known = labels.reindex(rows["id"]).to_numpy(dtype=float, na_value=np.nan)
+    return rows[["fold", "score"]].assign(known=known), costs.scoring
+
+
+def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration, *, fixed: bool) -> np.ndarray:
+    """Scores of shape (n,), NaN where not read, calibrated by the rows of `asked_before` alone.
+
+    With `fixed` examples the bias is that of the test rows, which were shown the same ones, if they were asked about.
+    """
+    if method == "batch":
+        same = before[before["fold"] == NO_FOLD] if fixed else before
+        bias = (same if len(same) else before)["score"].mean()
+        return against(scores, np.clip(bias, CLIP, 1 - CLIP))
+    learnt = before.dropna(subset=["known", "score"])
+    return fit_platt(learnt["score"].to_numpy(), learnt["known"].to_numpy())(scores)
+
+
+@contextmanager
+def open_prompt(which: str) -> Iterator[Scorer]:
+    """A file of prompts/ as a scorer. What the store has is not asked; without anything to ask no endpoint or key is needed."""
+    name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
+    prompt, params, prepared = read_prompt(path), read_params("prompt", PromptParams), read_prepared()
+    stored = read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
+    encoder = read_params(f"embed.{params.encoder}", EmbedParams) if stored else None
+    later = params.calibration if params.calibration in ("batch", "platt") else None
+    asking = params.model_copy(update={"calibration": "none"}) if later else params
+    fixed = isinstance(prompt.examples, FixedExamples)
+    with asyncio.Runner() as runner, closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
+        closing_time = AsyncExitStack()
+        asker: Asker = runner.run(closing_time.enter_async_context(open_asker(prompt, store, params, name)))
+        before, mode = asked_before(name, prompt, asker.endpoint.model, params, prepared) if later else (None, None)
+        if before is not None and fixed and later == "batch" and NO_FOLD not in set(before["fold"]):
+            print(
+                f"{name}: calibration: batch: no test tweets were asked about (prompt.submit), so the bias is that of train "
+                "tweets, which were shown other examples",
+                file=sys.stderr,
+            )
+
+        def score(tweets: pd.DataFrame) -> np.ndarray:
+            n, start = len(tweets), len(prepared.train)
+            rows = tweets.assign(
+                id=np.arange(n), split="new", fold=NO_FOLD, group=-1 - np.arange(n), row=start + np.arange(n)
+            )
+            vectors = None
+            if stored and encoder:
+                vectors = Embeddings(stored.train, embed(tweets["text"].tolist(), encoder))
+            found = runner.run(classify(prompt, path, rows, prepared, asker, asking, embeddings=vectors))
+            asker.forget()
+            if before is None or later is None or (found.mode == "text" and later == "batch"):
+                return found.scores
+            if found.mode != mode:
+                raise InputError(
+                    f"{name}: scored by {found.mode} now and by {mode} before; run `dvc repro` to score anew"
+                )
+            return calibrated_by(before, found.scores, later, fixed=fixed)
+
+        try:
+            yield score
+        finally:
+            runner.run(closing_time.aclose())

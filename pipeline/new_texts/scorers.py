@@ -1,0 +1,89 @@
+"""Who scores new texts, and what decides: a trained classifier, the blend, or a prompt, at the threshold of the submission."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+from scipy.special import expit
+
+from pipeline.classifiers.saved import read_classifier
+from pipeline.contracts import InputError
+from pipeline.verdict.blending import ALL_ROWS, Weights, to_log_odds
+from pipeline.verdict.scored import THRESHOLD
+from pipeline.verdict.submission import BLEND
+from pipeline.verdict.submission import OUT as SUBMISSION
+
+Scorer = Callable[[pd.DataFrame], np.ndarray]
+"""From tweets (`text` cleaned, `keyword`, `location`, `raw_text`) to P(target = 1), shape (n,); NaN for a reply not read."""
+
+
+class Ruled(BaseModel):
+    classifier: str
+    threshold: float
+
+
+class Choice(BaseModel):
+    """The part of submission/choice.json that says who decides, and at which threshold."""
+
+    chosen: Ruled
+    candidates: list[Ruled]
+
+
+def choose(name: str | None, path: Path = SUBMISSION / "choice.json") -> tuple[str, float]:
+    """The classifier and its threshold: the one that would be submitted if no name is given, one half if none was fitted."""
+    if not path.is_file():
+        if name is None:
+            raise InputError(f"{path}: no such file; name a classifier (--classifier), or run `dvc repro submission`")
+        return name, THRESHOLD
+    try:
+        choice = Choice.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path}: not what the stage submission writes: {str(error).splitlines()[0]}") from None
+    name = name or choice.chosen.classifier
+    return name, {one.classifier: one.threshold for one in choice.candidates}.get(name, THRESHOLD)
+
+
+def read_weights(path: Path = Path(BLEND) / "weights.csv") -> tuple[list[str], Weights]:
+    """The blend's members, and their weights, of those whose weight is not 0."""
+    try:
+        table = pd.read_csv(path)
+        rows = table[(table["fold"] == ALL_ROWS) & (table["weight"] > 0)]
+        method, intercept = str(rows["method"].iloc[0]), float(rows["intercept"].iloc[0])
+        return rows["classifier"].tolist(), Weights(method, intercept, rows["weight"].to_numpy(dtype=float))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `dvc repro blend` first") from None
+    except (OSError, ValueError, KeyError, IndexError) as error:
+        raise InputError(f"{path}: not what the stage blend writes: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def open_blend() -> Iterator[Scorer]:
+    names, weights = read_weights()
+    with ExitStack() as stack:
+        members = [stack.enter_context(open_scorer(name)) for name in names]
+
+        def score(tweets: pd.DataFrame) -> np.ndarray:
+            log_odds = to_log_odds(np.stack([member(tweets) for member in members], axis=1))
+            return np.asarray(expit(weights(log_odds)))
+
+        yield score
+
+
+@contextmanager
+def open_scorer(name: str) -> Iterator[Scorer]:
+    """A classifier by the name of its predictions, loaded once, to be asked any number of times within the block."""
+    if name == BLEND:
+        with open_blend() as score:
+            yield score
+    elif name.startswith("prompt_"):
+        from pipeline.new_texts.prompted import open_prompt  # noqa: PLC0415 - only prompts need openai
+
+        with open_prompt(name.removeprefix("prompt_")) as score:
+            yield score
+    elif name.startswith("imported_"):
+        raise InputError(f"{name}: imported answers say nothing of new texts; take another with --classifier")
+    else:
+        yield read_classifier(name)

@@ -1,0 +1,143 @@
+"""Write decisions batch by batch: csv, parquet or JSON lines. A file appears when it is whole, or not at all.
+
+The texts are not written again: a line is found by its id, and no text can pass for a formula in a spreadsheet.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.contracts import InputError, written_whole
+from pipeline.new_texts.reading import SUFFIXES, Format
+
+Write = Callable[[pd.DataFrame], None]
+
+_FORMULA = re.compile(r"[=+\-@\t\r](?!\d+(?:\.\d+)?\Z)")
+
+
+def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list[str]) -> pd.DataFrame:
+    """The ids with `score` = P(target = 1), `target` (0/1) and `label`, its name; all three null where a reply was not read."""
+    read = ~np.isnan(scores)
+    targets = pd.Series(scores > threshold, index=ids.index)
+    names = pd.Series(np.where(targets, labels[1], labels[0]), index=ids.index, dtype="str")
+    return pd.DataFrame(
+        {
+            ids.name: ids,
+            "score": scores,
+            "target": targets.astype("Int8").where(read),
+            "label": names.where(read),
+        }
+    )
+
+
+def check_no_formula(ids: pd.Series) -> None:
+    """Raise `InputError` for an id that a spreadsheet would run when it opens the csv."""
+    for value in ids:
+        if isinstance(value, str) and _FORMULA.match(value):
+            raise InputError(
+                f"column {ids.name}: {value!r:.60} would be a formula in a spreadsheet; write .jsonl or .parquet instead"
+            )
+
+
+def csv_to(file: IO[str]) -> Write:
+    header = True
+
+    def write(rows: pd.DataFrame) -> None:
+        nonlocal header
+        check_no_formula(rows.iloc[:, 0])
+        file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
+        header = False
+
+    return write
+
+
+def jsonl_to(file: IO[str]) -> Write:
+    def write(rows: pd.DataFrame) -> None:
+        plain = rows.astype(object).where(rows.notna(), None)
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_dict("records"))
+
+    return write
+
+
+LINES: dict[str, Callable[[IO[str]], Write]] = {"csv": csv_to, "jsonl": jsonl_to}
+
+
+@contextmanager
+def parquet_to(path: Path) -> Iterator[Write]:
+    """Ids have the type that those of the first batch have."""
+    writer: pq.ParquetWriter | None = None
+
+    def write(rows: pd.DataFrame) -> None:
+        nonlocal writer
+        try:
+            table = pa.Table.from_pandas(rows, schema=writer.schema if writer else None, preserve_index=False)
+        except (pa.ArrowException, OverflowError):
+            raise InputError(
+                f"column {rows.columns[0]}: texts and numbers cannot be mixed in a parquet file; write .jsonl or .csv"
+            ) from None
+        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer.write_table(table)
+
+    try:
+        yield write
+    finally:
+        if writer:
+            writer.close()
+
+
+def written_as(path: Path | None, read: Format) -> Format:
+    """By the file's suffix; on standard output (None) JSON lines are answered by JSON lines, and all else by csv."""
+    if path is None:
+        return "jsonl" if read == "jsonl" else "csv"
+    found = SUFFIXES.get(path.suffix.lower())
+    if found is None or found == "text":
+        raise InputError(f"{path}: decisions are written as .csv, .parquet or .jsonl; name the output so")
+    return found
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What goes wrong with a file that is written, as an `InputError` that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def file_to(path: Path, kind: Format) -> Iterator[Write]:
+    with written_whole(path) as partial:
+        if kind == "parquet":
+            with parquet_to(partial) as write:
+                yield write
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                yield LINES[kind](file)
+
+
+@contextmanager
+def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Write]:
+    """What to give each batch of decisions to; None for standard output."""
+    if path is None:
+        yield LINES[kind](stdout)
+        stdout.flush()
+        return
+    with ExitStack() as stack:
+        with naming(path):
+            write = stack.enter_context(file_to(path, kind))
+
+        def named(rows: pd.DataFrame) -> None:
+            with naming(path):
+                write(rows)
+
+        yield named
+        with naming(path):
+            stack.close()

@@ -1,0 +1,106 @@
+"""What made these results: hashes of the data and of what came of it, params, seeds, versions, commit and machine.
+
+Why two runs differ is seen by comparing their manifests (`diff` will do): those of two cold runs on one machine differ in the
+hash of dvc.lock alone, which knows of measured times. No time stands in it, and no name of a host, a user or a folder elsewhere.
+
+in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
+out: manifest/manifest.json
+run: dvc repro manifest   (or python -m pipeline.verdict.manifest)
+"""
+
+import hashlib
+import json
+from pathlib import Path, PurePath
+from typing import Any
+
+from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, run, write_text
+from pipeline.environment import head, machine, packages
+
+OUT = Path("manifest/manifest.json")
+LOCK = Path("dvc.lock")
+STAGE = "manifest"
+
+
+class ManifestParams(Params):
+    folders: list[ProjectPath]
+    """Those whose files are listed, each with its SHA-256."""
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hashes(folder: Path, shown: str) -> dict[str, str]:
+    """The SHA-256 of a file, or of every file below a folder, by path; `shown` stands for the folder's own."""
+    if folder.is_file():
+        return {shown: sha256(folder)}
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {f"{shown}/{path.relative_to(folder).as_posix()}": sha256(path) for path in files}
+
+
+def without_places(values: Any) -> Any:
+    """Params with absolute paths cut down to their last part: where somebody keeps a model is nobody else's business."""
+    if isinstance(values, dict):
+        return {key: without_places(value) for key, value in values.items()}
+    if isinstance(values, list):
+        return [without_places(value) for value in values]
+    absolute = isinstance(values, str) and (Path(values).is_absolute() or values.startswith("~"))
+    return f".../{PurePath(values).name}" if absolute else values
+
+
+def seeds(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Every `seed` and `seeds` among nested params, by name with dots."""
+    found: dict[str, Any] = {}
+    for key, value in values.items() if isinstance(values, dict) else ():
+        found |= {f"{prefix}{key}": value} if key in {"seed", "seeds"} else seeds(value, f"{prefix}{key}.")
+    return found
+
+
+def seeds_of(stage: dict[str, Any]) -> dict[str, Any]:
+    """Those that an entry of dvc.lock ran with: of its params, and of the prompt that it depends on.
+
+    Whatever else a stage draws, it draws by these and by constants and numbers of folds in its code.
+    """
+    found = seeds(stage.get("params", {}).get("params.yaml", {}))
+    prompts = [Path(dep["path"]) for dep in stage.get("deps", []) if dep["path"].startswith("prompts/")]
+    for path in prompts:
+        found |= seeds(read_yaml(path), f"{path.stem}.")
+    return found
+
+
+def manifest(params: dict[str, Any], lock: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
+    """All that is known, as JSON can hold it; `lock` is the content of dvc.lock."""
+    stages = {name: stage for name, stage in sorted(lock.get("stages", {}).items()) if name != STAGE}
+    at = head()
+    return {
+        "code": {
+            "commit": at and at[0],
+            "changed since": at and at[1],
+            "dvc.lock": hashlib.sha256(json.dumps(stages, sort_keys=True).encode()).hexdigest() if stages else None,
+        },
+        "files": files,
+        "seeds": {name: found for name, stage in stages.items() if (found := seeds_of(stage))},
+        "machine": machine(),
+        "packages": packages(),
+        "params": without_places(params),
+    }
+
+
+def main() -> None:
+    chosen = read_params("manifest", ManifestParams)
+    params: Any = read_yaml(Path("params.yaml"))
+    lock: Any = read_yaml(LOCK) if LOCK.is_file() else {}
+    source = Path(params["data"]["source"])
+    files = hashes(source, without_places(source.as_posix()))
+    for folder in chosen.folders:
+        files |= hashes(Path(folder), without_places(folder))
+    found = manifest(params, lock, files)
+    write_text(OUT, redacted(json.dumps(found, indent=2, ensure_ascii=False)) + "\n")
+    print(
+        f"{OUT}: {len(found['files'])} files, {len(found['seeds'])} stages with seeds, {len(found['packages'])} packages"
+    )
+
+
+if __name__ == "__main__":
+    run(main)

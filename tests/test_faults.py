@@ -1,0 +1,374 @@
+"""What breaks while it runs: kill -9, two at once, a full disk, little memory, an endpoint that is down.
+
+`make soak` does the same to the whole pipeline.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import ROOT, Command, one_line_error
+from fake_endpoint import KEY, serving
+from test_pipeline import git, set_param
+
+from pipeline.contracts import written_whole
+from pipeline.process import BY_NUMBER, exhausted
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """A hash of each file, by its path; but for costs, which hold times."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.parent.name != "costs"
+    }
+
+
+def environment(folder: Path, **more: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    own = {"PATH": path, "HOME": str(folder), "DISASTER_TWEETS_STORE": str(folder / "store"), "DVC_NO_ANALYTICS": "1"}
+    return inherited | own | {"PYTHONPATH": str(ROOT)} | more
+
+
+@contextmanager
+def started(
+    folder: Path, *arguments: str, limit: tuple[int, int] | None = None, **more: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A Python module as a process group of its own, that is gone at the end; `limit` is of `setrlimit`, and a number."""
+
+    def limited() -> None:
+        if limit:
+            resource.setrlimit(limit[0], (limit[1], limit[1]))
+
+    process = subprocess.Popen(
+        [sys.executable, "-m", *arguments],
+        cwd=folder,
+        env=environment(folder.parent, **more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=limited,  # noqa: PLW1509
+    )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def eventually(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until something is true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it did not come true"
+        time.sleep(0.02)
+
+
+# --- what a kill leaves -----------------------------------------------------------------------------------------------
+
+HALF = """
+import os
+from pathlib import Path
+from pipeline.contracts import written_whole
+
+with written_whole(Path("a.txt")) as partial:
+    partial.write_text("half")
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_what_a_killed_process_had_begun_is_cleared_by_the_next(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("before")
+    killed = subprocess.run([sys.executable, "-c", HALF], cwd=tmp_path, env=environment(tmp_path), check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".a.txt.*.partial"))) == 1
+    assert (tmp_path / "a.txt").read_text() == "before"
+    with written_whole(tmp_path / "a.txt") as partial:
+        partial.write_text("after")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_a_living_process_has_begun_is_left_to_it(tmp_path: Path) -> None:
+    with written_whole(tmp_path / "a.txt") as mine:
+        mine.write_text("slow")
+        theirs = mine.rename(mine.with_name(mine.name.replace(str(os.getpid()), str(os.getppid()))))
+        with written_whole(tmp_path / "a.txt") as partial:
+            partial.write_text("quick")
+        theirs.rename(mine)
+    assert (tmp_path / "a.txt").read_text() == "slow"
+
+
+KINDS = {
+    "pipeline.data.prepare": "data/prepared",
+    "pipeline.classifiers.naive_bayes": "predictions",
+    "pipeline.llm.prompt few_shot": "predictions",
+    "pipeline.verdict.evaluate": "evaluate",
+}
+"""A stage of each kind, in order, and the folder of its outputs. Embeddings, vectors and LoRA: `make soak`, test_lora_stage."""
+
+
+@pytest.mark.slow
+def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same(project: Path, command: Command) -> None:
+    dice = random.Random(0)
+
+    with serving(seconds=0.03) as endpoint:
+        for name, value in (("counts.ngrams", [1]), ("evaluate.draws", 200), ("prompt.base_url", endpoint.url)):
+            set_param(project, name, value)
+        secret = {"OPENAI_API_KEY": KEY}
+        for stage, outputs in KINDS.items():
+            start, asked_before = time.monotonic(), len(endpoint.bodies)
+            done = command(*stage.split(), **secret, DISASTER_TWEETS_STORE=str(project.parent / "unbroken"))
+            assert done.returncode == 0, done.stderr
+            took, whole = time.monotonic() - start, digests(project / outputs)
+            asked = len(endpoint.bodies) - asked_before
+            with started(project, *stage.split(), **secret) as process:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(dice.uniform(0.5, 0.95) * took)  # what comes first is the loading of libraries
+                process.kill()
+                process.wait()
+            left = digests(project / outputs)
+            assert {path: left[path] for path in whole} == whole, "the files of the run before, or the same anew"
+            done = command(*stage.split(), **secret)
+            assert done.returncode == 0, done.stderr
+            assert digests(project / outputs) == whole, "and no half of one beside them"
+            again = len(endpoint.bodies) - asked_before - asked
+            assert again <= asked + 4, "what was answered is not asked again, only what was under way"
+
+
+# --- DVC is killed, or is there twice ---------------------------------------------------------------------------------
+
+STAGE = """
+import os, sys, time
+from pathlib import Path
+Path("loading").write_text(str(os.getpid()))
+time.sleep(float(os.environ.get("LOADING", "0")))
+from pipeline.contracts import run, write_text
+
+def main():
+    Path("begun").write_text(str(os.getpid()))
+    time.sleep(float(os.environ.get("SECONDS", "0")))
+    write_text(Path("made.txt"), Path("given.txt").read_text().upper())
+
+run(main)
+"""
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
+    """A DVC repository of one stage, which takes as long as the environment says."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    (folder / "stage.py").write_text(STAGE)
+    (folder / "given.txt").write_text("tweets")
+    stages = "stages:\n  one:\n    cmd: python -m stage\n    deps: [given.txt]\n    outs: [made.txt]\n"
+    (folder / "dvc.yaml").write_text(stages)
+    git(folder, "init", "-q")
+    ready = subprocess.run(
+        [sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, env=environment(tmp_path), check=False
+    )
+    assert ready.returncode == 0
+    return folder
+
+
+def gone(folder: Path, mark: str) -> bool:
+    """Whether the process that wrote its number into a file is no more."""
+    pid = int((folder / mark).read_text())
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cmd", "mark", "times"),
+    [
+        ("python -m stage", "begun", {"SECONDS": "60"}),
+        ("python -m stage && true", "begun", {"SECONDS": "60"}),
+        ("python -m stage", "loading", {"LOADING": "2", "SECONDS": "60"}),
+    ],
+    ids=["at work", "with a shell between", "still loading"],
+)
+def test_a_stage_ends_with_the_dvc_that_started_it_and_the_next_repro_goes_on(
+    small: Path, cmd: str, mark: str, times: dict[str, str]
+) -> None:
+    text = (small / "dvc.yaml").read_text()
+    (small / "dvc.yaml").write_text(text.replace("python -m stage", cmd))
+    with started(small, "dvc", "repro", **times) as dvc:
+        eventually((small / mark).exists)
+        eventually((small / mark).read_text)
+        assert not gone(small, mark)
+        dvc.kill()
+        dvc.wait()
+        eventually(lambda: gone(small, mark), 10)
+        assert not (small / "made.txt").exists()
+        with started(small, "dvc", "repro") as again:
+            out, error = again.communicate()
+    assert again.returncode == 0, out + error
+    assert (small / "made.txt").read_text() == "TWEETS"
+
+
+@pytest.mark.slow
+def test_a_stage_killed_alone_fails_its_repro(small: Path) -> None:
+    with started(small, "dvc", "repro", SECONDS="60") as dvc:
+        eventually((small / "begun").exists)
+        eventually((small / "begun").read_text)
+        os.kill(int((small / "begun").read_text()), signal.SIGKILL)
+        _, error = dvc.communicate()
+    assert dvc.returncode != 0
+    assert "exited with -9" in error
+    assert not (small / "made.txt").exists()
+
+
+@pytest.mark.slow
+def test_of_two_repros_at_once_one_goes_on_and_the_other_says_who_is_in_its_way(small: Path) -> None:
+    with started(small, "dvc", "--wait-for-lock", "repro", SECONDS="15") as first:
+        eventually((small / "begun").exists)
+        with started(small, "dvc", "--wait-for-lock", "repro") as second:
+            _, refused = second.communicate()
+        assert second.returncode != 0
+        assert f"it is being blocked by:\n  (PID {first.pid})" in refused
+        _, error = first.communicate()
+    assert first.returncode == 0, error
+    assert (small / "made.txt").read_text() == "TWEETS"
+
+
+def test_of_two_processes_of_one_stage_the_second_waits_until_the_first_has_ended(small: Path) -> None:
+    with started(small, "stage", SECONDS="60") as first:
+        eventually((small / "begun").exists)
+        with started(small, "stage", SECONDS="0") as second:
+            assert "waiting: another process is at stage" in second.stderr.readline()
+            assert second.poll() is None
+            assert not (small / "made.txt").exists()
+            first.kill()
+            _, error = second.communicate()
+            assert second.returncode == 0, error
+    assert (small / "made.txt").read_text() == "TWEETS"
+
+
+@pytest.mark.slow
+def test_files_of_dvc_that_a_kill_left_half_written_are_mended(small: Path) -> None:
+    def dvc(*arguments: str) -> tuple[int, str]:
+        with started(small, *arguments) as process:
+            out, error = process.communicate()
+        return process.returncode, out + error
+
+    assert dvc("dvc", "repro")[0] == 0
+    lock = (small / "dvc.lock").read_bytes()
+    (small / "dvc.lock").write_bytes(lock[: lock.index(b"path:") + 3])
+    (small / ".dvc/tmp/rwlock").write_text("")
+    assert dvc("dvc", "repro")[0] != 0
+    code, said = dvc("pipeline.mend")
+    assert code == 0, said
+    assert said.count("mended: ") == 2
+    code, said = dvc("dvc", "repro")
+    assert code == 0, said
+    assert "is cached - skipping run" in said
+    assert (small / "dvc.lock").read_bytes() == lock
+    assert dvc("pipeline.mend") == (0, "")
+
+
+# --- what the machine runs out of -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", sorted(BY_NUMBER), ids=errno.errorcode.get)
+def test_what_the_machine_runs_out_of_is_one_line_that_names_the_file(number: int) -> None:
+    line = exhausted(OSError(number, os.strerror(number), "predictions/a.parquet"))
+    assert line == f"predictions/a.parquet: {BY_NUMBER[number]}"
+    assert "\n" not in line
+
+
+def test_what_libraries_say_in_words_of_their_own_is_understood() -> None:
+    assert exhausted(MemoryError()) == BY_NUMBER[errno.ENOMEM]
+    assert (
+        exhausted(RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you ..."))
+        == (BY_NUMBER[errno.ENOMEM])
+    )
+    assert (
+        exhausted(RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"))
+        == (BY_NUMBER[errno.ENOSPC])
+    )
+    assert exhausted(RuntimeError("I/O error: No space left on device (os error 28)")) == BY_NUMBER[errno.ENOSPC]
+    wrapped = ValueError("cannot be written")
+    wrapped.__cause__ = OSError(errno.ENOSPC, "full")
+    assert exhausted(wrapped) == BY_NUMBER[errno.ENOSPC]
+    assert exhausted(ValueError("a mistake of ours")) is None
+    assert exhausted(FileNotFoundError(errno.ENOENT, "no such file", "x")) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("stage", "outputs", "bytes_allowed"),
+    [
+        ("pipeline.data.prepare", "data/prepared", 4000),
+        ("pipeline.classifiers.naive_bayes", "predictions", 1000),
+        ("pipeline.llm.prompt zero_shot", "predictions", 1000),
+    ],
+)
+def test_a_file_that_cannot_be_written_whole_is_not_written(
+    project: Path, command: Command, stage: str, outputs: str, bytes_allowed: int
+) -> None:
+    """A limit on the size of files stands for a full disk: it needs no rights. The soak fills a real one."""
+    if outputs == "predictions":
+        assert command("pipeline.data.prepare").returncode == 0
+    with serving() as endpoint:
+        set_param(project, "prompt.base_url", endpoint.url)
+        limit = (resource.RLIMIT_FSIZE, bytes_allowed)
+        with started(project, *stage.split(), limit=limit, OPENAI_API_KEY=KEY) as process:
+            out, error = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, error)
+    assert any(word in one_line_error(done) for word in ("larger than is allowed", "disk I/O error", "disk is full"))
+    assert not [path for path in (project / outputs).rglob("*") if path.is_file()]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory there")
+def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
+    code = (
+        "import resource, numpy\nfrom pipeline.contracts import run\n"
+        "def main(): resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); numpy.ones(2**30)\nrun(main)"
+    )
+    (tmp_path / "greedy.py").write_text(code)
+    with started(tmp_path, "greedy") as process:
+        out, error = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, error)
+    assert one_line_error(done) == f"error: {BY_NUMBER[errno.ENOMEM]}"
+
+
+# --- an endpoint is down ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(project: Path, command: Command) -> None:
+    for name, value in (("prompt.base_url", "http://127.0.0.1:9/v1"), ("prompt.retries", 0), ("counts.ngrams", [1])):
+        set_param(project, name, value)
+    set_param(project, "evaluate.draws", 200)
+    git(project, "init", "-q")
+    assert command("pipeline.data.prepare").returncode == 0
+    (project / "data/embed").mkdir()
+    (project / "data/embed/minilm.safetensors").touch()  # a dependency of all prompts, which only few-shot ones read
+    stages = ["prompt@zero_shot", "naive_bayes", "logistic"]
+    done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
+    assert done.returncode != 0
+    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, done.stderr
+    assert "cannot be reached; is it running?" in lines[0]
+    assert {path.stem for path in (project / "predictions").glob("*.parquet")} == {"naive_bayes", "logistic"}
+    done = command("dvc", "repro", "--single-item", "evaluate")
+    assert done.returncode == 0, done.stderr
+    assert {*json.loads((project / "evaluate/metrics.json").read_text())} == {"naive_bayes", "logistic"}
+    (missing,) = [line for line in done.stdout.splitlines() if line.startswith("not compared")]
+    assert "prompt_zero_shot" in missing
+    assert "naive_bayes," not in missing.replace("transductive_naive_bayes", "")
+    assert missing in (project / "evaluate/table.md").read_text()

@@ -1,0 +1,289 @@
+"""Answers that were got elsewhere: what a line says, what is refused, and that they are compared without a key."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, SAMPLE, Command, one_line_error, prepared_folder
+from fake_endpoint import KEY, completion, serving
+from test_pipeline import git, ran, set_param
+
+from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared
+from pipeline.llm import imported, prompt
+from pipeline.llm.calibration import platt
+from pipeline.llm.imported_lines import shows
+from pipeline.llm.prompt_file import harmless
+from pipeline.verdict import cascade
+from pipeline.verdict.cascade import price_of
+
+Line = dict[str, Any]
+FIELDS = {"label_words": ["No", "Yes"], "calibration": "none", "max_unparsed": 0.1}
+
+
+@pytest.fixture
+def importing(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
+    """Go to a folder with these lines in imports/gpt; call it again for others."""
+    prepared = prepared_folder(
+        tmp_path, monkeypatch, sample.train.head(200), sample.test.head(20), imported={"gpt": FIELDS}
+    )
+    monkeypatch.setattr(sys, "argv", ["imported", "gpt"])
+
+    def write(*files: list[Line] | bytes, **changed: object) -> Prepared:
+        shutil.rmtree("imports", ignore_errors=True)
+        Path("imports/gpt").mkdir(parents=True)
+        set_param(tmp_path, "imported.gpt", FIELDS | changed)
+        for number, lines in enumerate(files):
+            text = lines if isinstance(lines, bytes) else "".join(json.dumps(line) + "\n" for line in lines).encode()
+            Path(f"imports/gpt/{number}.jsonl").write_bytes(text)
+        return prepared
+
+    return write
+
+
+def scores() -> pd.DataFrame:
+    return read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared()).train
+
+
+def test_each_kind_of_line_becomes_a_score(importing: Callable[..., Prepared]) -> None:
+    ids = read_prepared().train["id"].tolist()[:4]
+    kinds: dict[str, tuple[list[object], list[float | None]]] = {
+        "score": ([0.25, 1, 0, None], [0.25, 1, 0, None]),
+        "reply": (["Yes.", "no, it is a song", '{"label": "Yes"}', "hm"], [1, 0, 1, None]),
+        "label": ([1, 0, " yes", "No"], [1, 0, 1, 0]),
+    }
+    for kind, (values, expected) in kinds.items():
+        importing([{"id": i, kind: value} for i, value in zip(ids, values, strict=True)], max_unparsed=0.3)
+        imported.main()
+        found = scores()
+        assert found["id"].tolist() == ids
+        assert [None if np.isnan(one) else one for one in found["score"]] == expected, kind
+        llm = read_costs("imported_gpt").llm
+        assert llm is not None
+        assert (llm.scoring, llm.requests, llm.new_requests) == (kind, 4, 0)
+        assert llm.unparsed == expected.count(None)
+
+
+def test_costs_are_what_all_lines_say_and_nothing_else(
+    importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = read_prepared().train["id"].tolist()
+    said = {"model": "gpt-9", "prompt_tokens": 10, "seconds": 0.5}
+    importing(
+        [{"id": i, "score": 0.3, **said} for i in ids[:10]], [{"id": ids[10], "score": 0.3, **said, "money": 2.0}]
+    )
+    imported.main()
+    costs = read_costs("imported_gpt")
+    llm = costs.llm
+    assert llm is not None
+    assert (llm.model, llm.endpoint, llm.prompt_tokens, llm.seconds) == ("gpt-9", "imported", 110, 5.5)
+    assert costs.predict_ms_per_tweet == 500
+    assert (llm.money, llm.completion_tokens, llm.cached_tokens, llm.prompt_version) == (None, None, None, None)
+    predictions = read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared())
+    assert price_of(predictions) is None, "a cascade cannot weigh what it does not know"
+    Path("imports/gpt/1.jsonl").unlink()
+    importing([{"id": i, "score": 0.3} for i in ids[:10]])
+    imported.main()
+    assert read_costs("imported_gpt").predict_ms_per_tweet is None
+    set_param(Path(), "cascade.draws", 100)
+    cascade.main()
+    assert "left out imported_gpt: what it takes is not known" in Path("cascade/table.md").read_text()
+    assert "10 train and 0 test tweets" in capsys.readouterr().out
+
+
+def test_tweets_whose_own_label_was_shown_do_not_count(
+    importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    train = read_prepared().train
+    twin = train[train["group"].duplicated(keep=False)].sort_values("group")
+    first, second = twin["id"].iloc[:2]
+    other = int(train.loc[~train["id"].isin([first, second]), "id"].iloc[0])
+    shown = {"examples": [int(second), other]}
+    importing([{"id": int(first), "score": 0.9, **shown}, *({"id": int(i), "score": 0.1} for i in train["id"][40:60])])
+    imported.main()
+    assert int(first) not in scores()["id"].tolist()
+    assert "left out: 1 tweets were, or a near-duplicate was, among their own examples" in capsys.readouterr().out
+    assert read_costs("imported_gpt").llm.example_labels == 2
+
+
+def test_test_tweets_count_if_all_are_there(
+    importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepared = read_prepared()
+    train, test = ([{"id": i, "score": 0.3} for i in rows["id"].tolist()] for rows in (prepared.train, prepared.test))
+    importing([*test[:5], *train[::-1]])
+    imported.main()
+    assert "left out: 5 of 20 test tweets, which count only if all are there" in capsys.readouterr().out
+    assert read_predictions(Path("predictions/imported_gpt.parquet"), prepared).test_rows == "none"
+    importing(test, train)
+    imported.main()
+    found = read_predictions(Path("predictions/imported_gpt.parquet"), prepared)
+    assert (found.test_rows, len(found.test), len(found.train)) == ("refit", 20, 200)
+
+
+def test_scores_are_calibrated_out_of_fold_as_those_of_prompts_are(importing: Callable[..., Prepared]) -> None:
+    train = read_prepared().train
+    raw = np.clip(0.8 + 0.15 * train["target"] - 0.1 * np.random.default_rng(0).random(len(train)), 0, 1).to_numpy()
+    importing(
+        [{"id": int(i), "score": float(one)} for i, one in zip(train["id"], raw, strict=True)], calibration="platt"
+    )
+    imported.main()
+    expected = platt(raw, train["fold"].to_numpy(), train["train_target"].to_numpy(dtype=float))
+    assert scores()["score"].to_numpy() == pytest.approx(expected, abs=1e-12)
+    before = read_predictions(Path("predictions/uncalibrated/imported_gpt.parquet"), read_prepared())
+    assert before.train["score"].to_numpy() == pytest.approx(raw)
+    assert read_costs("imported_gpt").llm.calibration_labels == train["train_target"].notna().sum()
+
+
+REFUSED: list[tuple[str, str]] = [
+    ('{"id": 1, "score": 0.5}', r"0\.jsonl: line 1, column id: 1 is not among the prepared tweets"),
+    ('{"id": ID, "score": 1.5}', r"line 1, column score: .*less than or equal to 1 \(it is 1\.5\)"),
+    ('{"id": "ID", "score": 0.5}', r"line 1, column id: "),
+    ('{"id": ID, "scores": 0.5}', r"line 1: must have one of score, reply and label"),
+    ('{"id": ID, "score": 0.5, "label": 1}', r"line 1: must have one of score, reply and label"),
+    ('{"id": ID, "score": 0.5, "tokens": 3}', r"line 1, column tokens: Extra inputs are not permitted"),
+    ('{"id": ID, "label": "maybe"}', r"line 1, column label: 'maybe' is none of 0, 1, No, Yes \(label_words\)"),
+    ('{"id": ID, "label": 2}', r"line 1, column label: 2 is none of"),
+    ('{"id": ID, "score": 0.5, "text": "other"}', r"line 1, column text: not that of tweet ID"),
+    ('{"id": ID, "score": 0.5, "examples": [1]}', r"line 1, column examples: 1 is not among the prepared tweets"),
+    ('{"id": ID, "score": 0.5}\n{"id": ID, "score": 0.5}', r"line 2, column id: ID is there twice, in .*line 1 too"),
+    (
+        '{"id": ID, "score": 0.5}\n{"id": ID, "label": 1}',
+        r"line 2: a label, where .*line 1 is a score; one folder, one kind",
+    ),
+    ('{"id": ID, "score": 0.5}\n{"id"', r"line 2: not JSON"),
+    ('{"id": ID, "identity": "x", "asked": []}', r"line 1, column asked: nothing was asked about tweet ID"),
+    ('{"id": ID, "asked": []}', r"line 1, column identity: Field required"),
+    (
+        '{"id": ID, "identity": "x", "asked": [{"request": {"messages": [{"role": "user", "content": "a"}]}, "answer": {}}]}',
+        r"line 1, column asked: does not show the text of tweet ID: these answers are about other tweets",
+    ),
+    ('{"id": ID, "reply": "perhaps"}', r"100% of the replies could not be read.*label_words those that the LLM"),
+    ("", r"no answer is about a train tweet"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED)
+def test_what_is_wrong_is_said_in_one_line_with_its_place(
+    importing: Callable[..., Prepared], text: str, message: str
+) -> None:
+    own = str(read_prepared().train["id"].iloc[0])
+    importing(text.replace("ID", own).encode())
+    with pytest.raises(InputError, match=message.replace("ID", own)) as error:
+        imported.main()
+    assert "\n" not in str(error.value)
+    assert not Path("predictions").exists()
+
+
+def test_no_folder_is_one_line(importing: Callable[..., Prepared]) -> None:
+    with pytest.raises(InputError, match=r"imports/gpt: no such folder, or no \*\.jsonl in it"):
+        imported.main()
+
+
+def test_a_tweet_is_found_in_a_question_that_cut_it() -> None:
+    text = "Forest fire near La Ronge, Sask. Canada: residents asked to shelter in place"
+    assert shows(f"<tweet>{harmless(text, 30)}</tweet>", text)
+    assert shows(f"A tweet… {harmless(text, 30)}", text)
+    assert not shows(f"<tweet>{harmless(text, 30)}</tweet>", text[:25] + " and something else than that")
+    assert not shows(f"<tweet>{text[:30]}</tweet>", text), "cut without saying so: another tweet"
+
+
+# --- transcripts ------------------------------------------------------------------------------------------------------
+
+
+def of_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, url: str, **values: object) -> list[Line]:
+    """The transcript of a run of the stage, with a key and a store of its own."""
+    given = {"base_url": url, "train_rows": 60, "calibration": "none", "prompts": [which], "submit": [which]}
+    for name, value in (given | values).items():
+        set_param(tmp_path, f"prompt.{name}", value)
+    shutil.copytree(ROOT / "prompts", "prompts", dirs_exist_ok=True)
+    with monkeypatch.context() as patch:
+        patch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "store"))
+        patch.setenv("OPENAI_API_KEY", KEY)
+        patch.setattr(sys, "argv", ["prompt", which])
+        prompt.main()
+    return [json.loads(line) for line in Path(f"transcripts/prompt_{which}.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize(("which", "logprobs"), [("zero_shot", True), ("few_shot", True), ("zero_shot", False)])
+def test_a_transcript_is_scored_as_the_stage_scored_it(
+    importing: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, logprobs: bool
+) -> None:
+    """From its answers, whatever it says of its scores; by log-probabilities, or by votes where there are none."""
+
+    def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
+        status, reply = (
+            200,
+            completion("Yes" if "fire" in body["messages"][-1]["content"] else "No", n=body.get("n", 1)),
+        )
+        return (status, reply) if logprobs or not body.get("logprobs") else (400, {"error": {"message": "no logprobs"}})
+
+    with serving(respond) as server:
+        lines = of_stage(tmp_path, monkeypatch, which, server.url)
+    importing([{**line, "score": 0.5, "uncalibrated": 0.5} for line in lines])
+    imported.main()
+    ours = read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared())
+    theirs = read_predictions(Path(f"predictions/prompt_{which}.parquet"), read_prepared())
+    pd.testing.assert_frame_equal(ours.train, theirs.train)
+    pd.testing.assert_frame_equal(ours.test, theirs.test)
+    found, expected = (read_costs(name).llm for name in ("imported_gpt", f"prompt_{which}"))
+    assert (found.scoring, found.model) == (expected.scoring, expected.model)
+    assert (found.prompt_tokens, found.completion_tokens) == (expected.prompt_tokens, expected.completion_tokens)
+    assert (found.example_labels >= 8) if which == "few_shot" else (found.example_labels == 0)
+
+
+@pytest.mark.slow
+def test_answers_of_another_key_run_the_stage_without_one(project: Path, command: Command, tmp_path: Path) -> None:
+    """From transcripts alone: no key, no endpoint, nothing sent, the same predictions, through DVC."""
+    for name in ("train.csv", "test.csv"):
+        rows = pd.read_csv(SAMPLE / name).head(120)
+        rows.to_csv(project / "data/sample" / name, index=False)
+    assert command("pipeline.data.prepare").returncode == 0
+    set_param(project, "prompt.train_rows", 60)
+    with serving() as server:
+        set_param(project, "prompt.base_url", server.url)
+        other = {"DISASTER_TWEETS_STORE": str(tmp_path / "of somebody else"), "OPENAI_API_KEY": KEY}
+        assert command("pipeline.llm.prompt", "zero_shot", **other).returncode == 0
+    paid = (project / "predictions/prompt_zero_shot.parquet").read_bytes()
+    shutil.move(project / "transcripts", tmp_path / "given")
+    shutil.rmtree(project / "predictions")
+    said = one_line_error(command("pipeline.llm.prompt", "zero_shot"))
+    assert "OPENAI_API_KEY is not set" in said
+    files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
+    assert "answers were new to the store" in command("pipeline.llm.answer_store", "rebuild", *files).stdout
+    (project / "data/embed").mkdir()
+    (project / "data/embed/minilm.safetensors").touch()  # an input of the stage, which this prompt does not read
+    git(project, "init", "-q")
+    done = command("dvc", "repro", "--single-item", "prompt@zero_shot")
+    assert done.returncode == 0, done.stderr
+    assert ran(done) == {"prompt@zero_shot"}
+    assert "0 new requests" in done.stdout
+    assert (project / "predictions/prompt_zero_shot.parquet").read_bytes() == paid
+
+
+@pytest.mark.slow
+def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> None:
+    assert command("pipeline.data.prepare").returncode == 0
+    train = pd.read_parquet(project / "data/prepared/train.parquet")
+    (project / "imports/gpt").mkdir(parents=True)
+    lines = "".join(
+        json.dumps({"id": int(i), "score": 0.2 + 0.6 * int(t)}) + "\n" for i, t in train[["id", "target"]].to_numpy()
+    )
+    (project / "imports/gpt/answers.jsonl").write_text(lines)
+    set_param(project, "imported.names", ["gpt"])
+    git(project, "init", "-q")
+    done = command("dvc", "repro", "--single-item", "imported@gpt")
+    assert done.returncode == 0, done.stderr
+    assert (project / "predictions/imported_gpt.parquet").is_file()
+    assert not ran(command("dvc", "repro", "--single-item", "imported@gpt"))
+    set_param(project, "evaluate.draws", 100)
+    compared = command("pipeline.verdict.evaluate")
+    assert compared.returncode == 0, compared.stderr
+    assert "| imported_gpt " in (project / "evaluate/table.md").read_text()
+    (project / "imports/gpt/answers.jsonl").write_text(lines.replace("0.8", "0.7"))
+    assert ran(command("dvc", "repro", "--single-item", "imported@gpt")) == {"imported@gpt"}

@@ -1,0 +1,277 @@
+"""Other texts than tweets, by params alone: the shipped messages, prompts for any labels, and nothing said about keywords."""
+
+import json
+import re
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import report_results
+from conftest import LABELS, ROOT, Command, one_line_error
+from fake_endpoint import KEY, completion, serving
+
+from pipeline.apply import apply
+from pipeline.classifiers.counts import CountsParams
+from pipeline.classifiers.naive_bayes import NaiveBayesParams, fit, log_likelihood_ratios
+from pipeline.classifiers.ngram_lm import NgramLmParams
+from pipeline.classifiers.ngram_lm import fit as fit_ngrams
+from pipeline.classifiers.ngram_lm import log_likelihood_ratios as ngram_ratios
+from pipeline.contracts import InputError, Prepared, read_params, read_yaml
+from pipeline.data.prepare import PrepareParams, prepare
+from pipeline.data.source import DataParams, read_source
+from pipeline.llm.prompt_file import harmless, read_prompt, render
+from pipeline.page.results import read_results
+from pipeline.verdict import robustness
+from pipeline.verdict.report import sections
+from pipeline.verdict.slices import slices_of
+from pipeline.verdict.submission import written
+from pipeline.verdict.words import explain_counts
+
+SPAM = ROOT / "data/spam"
+EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
+PROMPTS = EXAMPLE["prompt"]["prompts"]
+COUNTS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+
+
+@pytest.fixture(scope="module")
+def spam_params() -> DataParams:
+    return DataParams.model_validate(EXAMPLE["data"] | {"source": str(SPAM)})
+
+
+@pytest.fixture(scope="module")
+def spam(spam_params: DataParams) -> Prepared:
+    prepared = prepare(*read_source(spam_params), read_params("prepare", PrepareParams, ROOT / "params.yaml"))
+    return Prepared(*prepared, "digest of the messages")
+
+
+# --- the messages -----------------------------------------------------------------------------------------------------
+
+
+def test_the_messages_are_as_their_readme_says() -> None:
+    readme = " ".join((SPAM / "README.md").read_text(encoding="utf-8").split())
+    train, test = (pd.read_csv(SPAM / f"{name}.csv") for name in ("train", "test"))
+    assert f"{len(train) + len(test)} short messages" in readme
+    assert f"{len(train)} in `train.csv`, {len(test)} in `test.csv`" in readme
+    assert set(train["kind"]) == {"ham", "spam"}
+    assert "kind" not in test
+    assert pd.concat([train, test])["message_id"].is_unique
+    assert 0.1 < test["sender"].isin(train["sender"].dropna()).mean() < 0.5, "most test messages are of new senders"
+    hosts = pd.concat([train, test])["body"].str.extractall(r"https?://([^/\s]+)")[0].str.rstrip(".:")
+    assert hosts.str.endswith(".example").all(), "no link leads anywhere"
+    assert train.groupby("sender")["kind"].nunique().max() == 1
+
+
+def test_no_single_word_settles_it(spam: Prepared) -> None:
+    target = spam.train["target"] == 1
+    said = spam.train["text"].str.lower().map(lambda text: set(re.findall(r"\w+", text)))
+    right = {
+        word: max(share, 1 - share)
+        for word in set().union(*said)
+        if (share := float((said.map(lambda words, word=word: word in words) == target).mean()))
+    }
+    best = max(right, key=right.__getitem__)
+    assert (best, round(right[best], 2)) == ("http", 0.72)
+    assert round(float((~target).mean()), 2) == 0.55
+
+
+def test_no_sender_is_split(spam: Prepared, spam_params: DataParams) -> None:
+    senders = read_source(spam_params)[0]["group"]
+    assert senders.isna().any()
+    assert (spam.train.groupby(senders.to_numpy())["fold"].nunique() == 1).all()
+    assert spam.train.groupby("fold")["target"].mean().between(0.35, 0.55).all()
+
+
+# --- prompts for any labels ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", PROMPTS)
+def test_a_prompt_for_any_labels_asks_for_their_names(name: str) -> None:
+    prompt = read_prompt(ROOT / f"prompts/{name}.yaml", ["not {urgent}", "urgent"])
+    tweet = {"text": "now!", "keyword": None, "location": None}
+    examples = [tweet | {"label": 1}] if prompt.examples else []
+    messages = render(prompt, examples, tweet, partial(harmless, longest=50))
+    assert "either not {urgent} or urgent. Is this one urgent?" in messages[0]["content"]
+    assert not re.search(r"\{(labels|positive)", json.dumps(messages))
+    assert [message["content"] for message in messages if message["role"] == "assistant"] == ["Yes"] * len(examples)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "prompts").glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_question_about_disasters_is_not_asked_about_spam(path: Path) -> None:
+    """Its answers would be read as ham and spam, and nobody would know."""
+    assert read_prompt(path, LABELS)
+    if path.stem in PROMPTS:
+        assert read_prompt(path, ["ham", "spam"])
+        return
+    with pytest.raises(
+        InputError, match=r"asks about not disaster / disaster, and data\.labels .* are ham / spam; name"
+    ):
+        read_prompt(path, ["ham", "spam"])
+    with pytest.raises(InputError, match="asks about"):
+        read_prompt(path, LABELS[::-1])
+
+
+def test_the_stage_refuses_it_before_anything_is_sent(project: Path, command: Command) -> None:
+    text, _ = apply((project / "params.yaml").read_text(), {"data": {"labels": ["ham", "spam"]}}, "")
+    (project / "params.yaml").write_text(text)
+    said = one_line_error(command("pipeline.llm.prompt", "zero_shot"))
+    assert "prompts/zero_shot.yaml: labels: it asks about" in said
+
+
+# --- no keyword, no location ----------------------------------------------------------------------------------------------
+
+
+def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> None:
+    params = NaiveBayesParams(event_model=["multinomial"], alpha=[1.0])
+    model = fit(spam.train, spam.train["target"].to_numpy(), params, COUNTS)
+    ratios = log_likelihood_ratios(model)
+    assert ratios.index.str.startswith("word__").all()
+    shown = explain_counts(model, ratios, spam.train.head(1))
+    assert [word for word, _ in shown.words] == spam.train["text"].iloc[0].split()
+    score = model.predict(spam.train.head(1)[["text", "keyword"]].fillna({"keyword": ""}))[0]
+    assert shown.log_odds == pytest.approx(np.log(score / (1 - score)))
+    ngrams = NgramLmParams(order=[1], discount=[0.5], inner_folds=2)
+    for prepared, has in ((spam, False), (sample, True)):
+        found = ngram_ratios(fit_ngrams(prepared.train, prepared.train["target"].to_numpy(), ngrams))
+        assert ("keyword__(none)" in found.index) is has
+
+
+def test_slices_are_not_of_what_no_text_has(spam: Prepared) -> None:
+    found = slices_of(spam.train, 20)
+    assert "link" in found
+    assert not [name for name in found if "keyword" in name or "location" in name]
+
+
+def test_shift_is_measured_where_keywords_can_be_left_out(spam: Prepared, sample: Prepared) -> None:
+    assert robustness.can_be_dealt(sample.train, 0)
+    assert not robustness.can_be_dealt(spam.train, 0)
+    one_says_all = sample.train.assign(keyword=sample.train["target"].map({0: None, 1: "fire"}))
+    assert not robustness.can_be_dealt(one_says_all, 0), "the rest would be of one label"
+    noise = pd.DataFrame([{"classifier": "a", "kind": "none", "rate": 0.0, "value": 0.5, "low": 0.4, "high": 0.6}])
+    page = robustness.render(noise, pd.DataFrame(columns=robustness.SHIFT))
+    assert "0.500 [0.400, 0.600]" in page
+    assert page.endswith(f"{robustness.NO_SHIFT}\n")
+
+
+def test_the_report_has_no_empty_columns_and_no_disasters(tmp_path: Path) -> None:
+    report_results.write_results(tmp_path)
+    for path in tmp_path.rglob("*.csv"):
+        table = pd.read_csv(path)
+        if "keyword" in table:
+            table.assign(keyword=None).to_csv(path, index=False)
+    (tmp_path / "robustness/shift.csv").write_text("classifier,what,value,low,high\n")
+    found, _ = read_results(tmp_path)
+    made = {section.name: section for section in sections(found, ["ham", "spam"], 50)}
+    assert "not measured" in made["robustness"].lead
+    assert [part.name for part in made["robustness"].parts] == ["noise"]
+    titles = {
+        column.title
+        for section in made.values()
+        for part in section.parts
+        for column in getattr(part, "table", part).columns
+    }
+    assert "P(spam)" in titles
+    assert not {"Keyword", "P(disaster)"} & titles
+    said = [text for section in made.values() for text in (section.title, section.lead)]
+    said += [part.caption for section in made.values() for part in section.parts]
+    assert not [text for text in said if "disaster" in text.lower()]
+
+
+# --- what is handed in ------------------------------------------------------------------------------------------------------
+
+
+def test_decisions_are_written_as_the_source_writes_them(spam_params: DataParams, data_params: DataParams) -> None:
+    ids, targets = pd.Series([7, 9]), pd.Series([1, 0])
+    assert written(ids, targets, data_params, "numbers") == "id,target\n7,1\n9,0\n"
+    assert written(ids, targets, spam_params, "names") == "message_id,kind\n7,spam\n9,ham\n"
+    assert written(ids, targets, spam_params, "numbers") == "message_id,kind\n7,1\n9,0\n"
+    odd = spam_params.model_copy(update={"labels": ["ham", 'spam, "sort of"']})
+    assert written(ids, targets, odd, "names") == 'message_id,kind\n7,"spam, ""sort of"""\n9,ham\n'
+
+
+# --- from messages to a submission --------------------------------------------------------------------------------------------
+
+QUICK: dict[str, Any] = {
+    "prepare": {"folds": 3},
+    "counts": {"ngrams": [1], "min_count": [1], "inner_folds": 2},
+    "naive_bayes": {"event_model": ["multinomial"], "alpha": [1.0]},
+    "logistic": {"C": [0.5]},
+    "nb_svm": {"C": [0.3]},
+    "transductive_naive_bayes": {"weights": [0.1], "rounds": 3},
+    "ngram_lm": {"order": [1], "discount": [0.75]},
+    "vectors": {"families": ["gaussian"], "gaussian": {"covariance": ["shared"], "shrinkage": [0.3]}},
+    "lora": {"presets": []},
+    "prompt": {"prompts": ["any_zero_shot"], "train_rows": 40, "submit": ["any_zero_shot"]},
+    "learning_curve": {
+        "sizes": [32, None],
+        "classifiers": ["naive_bayes", "logistic"],
+        "curves": {"naive_bayes": {"seeds": 2}, "logistic": {"seeds": 2}},
+    },
+    "prompt_curve": {"seeds": 2},
+    "robustness": {"classifiers": ["naive_bayes"], "rates": [0.2], "draws": 100},
+    "crossover": {"draws": 100},
+    "generation": {
+        "families": ["classifiers.naive_bayes", "vectors.gaussian"],
+        "per_class": 50,
+        "augmentation": {"sizes": [32], "seeds": 2},
+        "draws": 100,
+    },
+    "evaluate": {"draws": 200},
+    "calibration": {"draws": 100},
+    "blend": {"few": [10.0], "equal": [100.0], "greedy": [10], "inner_folds": 2, "draws": 200},
+    "nested": {"classifiers": ["naive_bayes", "logistic"]},
+    "cascade": {"draws": 100},
+    "errors": {"min_rows": 10, "relabel": ["naive_bayes"], "draws": 100},
+    "explanations": {"tweets": 6},
+}
+
+
+def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
+    """An LLM to which a message with a link is spam."""
+    asked = body["messages"][-1]["content"]
+    return 200, completion("Yes" if "http" in asked else "No", -0.1 - len(asked) % 7 / 10)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_from_messages_to_a_submission(project: Path, command: Command) -> None:
+    """The whole graph on the shipped messages, changed by params alone."""
+    pytest.importorskip("sentence_transformers")
+    pytest.importorskip("openai")
+    for name in ("data/spam", "examples"):
+        shutil.copytree(ROOT / name, project / name)
+    done = command("pipeline.apply", "examples/spam.yaml")
+    assert "data.labels: [not disaster, disaster] → [ham, spam]" in done.stdout
+    with serving(knows_links) as server:
+        wanted = QUICK | {"prompt": QUICK["prompt"] | {"base_url": server.url}}
+        text, _ = apply((project / "params.yaml").read_text(), wanted, "quick")
+        (project / "params.yaml").write_text(text)
+        command("dvc", "init", "--no-scm", "--quiet", "--force")
+        done = command("dvc", "repro", OPENAI_API_KEY=KEY)
+    assert done.returncode == 0, done.stderr
+
+    header, *lines = (project / "submission/submission.csv").read_text().splitlines()
+    assert header == "message_id,kind"
+    assert [int(line.split(",")[0]) for line in lines] == pd.read_csv(SPAM / "test.csv")["message_id"].tolist()
+    assert {line.split(",")[1] for line in lines} == {"ham", "spam"}
+    scores = pd.read_csv(project / "evaluate/scores.csv", index_col="classifier")
+    assert {"naive_bayes", "logistic", "gaussian_minilm", "prompt_any_zero_shot"} <= set(scores.index)
+    learnt = ["naive_bayes", "logistic", "gaussian_minilm"]
+    assert scores.loc[learnt, "accuracy"].between(0.65, 0.95).all(), (
+        "better than always ham, and not as if a word settled it"
+    )
+    assert "by near-duplicate group and sender" in (project / "evaluate/table.md").read_text()
+    assert robustness.NO_SHIFT in (project / "robustness/table.md").read_text()
+    assert "of them spam by their label" in (project / "errors/table.md").read_text()
+    explained = [json.loads(line) for line in (project / "explanations/explanations.jsonl").read_text().splitlines()]
+    assert not [
+        word for line in explained for seen in line["seen"] for word, _ in seen.get("words", []) if "[keyword]" in word
+    ]
+    page = (project / "report/index.html").read_text(encoding="utf-8")
+    shown = re.sub(r"<script.*?</script>|<style.*?</style>", "", page, flags=re.DOTALL)
+    assert "Spam or ham, generative against discriminative" in shown
+    assert "P(spam)" in shown
+    assert not re.search("disaster", shown, re.IGNORECASE)

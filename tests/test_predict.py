@@ -1,0 +1,526 @@
+"""New texts, scored: by every kind of classifier, from every format, in constant memory, and nothing half-written."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, SAMPLE, prepared_folder
+from fake_endpoint import KEY, completion, serving
+
+from pipeline import predict as module
+from pipeline.classifiers import logistic, naive_bayes
+from pipeline.contracts import InputError, Prepared, read_predictions, read_prepared
+from pipeline.new_texts.reading import Format, batches, format_of
+from pipeline.new_texts.scorers import choose, open_scorer
+from pipeline.new_texts.writing import decisions
+from pipeline.predict import predict
+from pipeline.verdict import blend
+
+Predict = Callable[..., pd.DataFrame]
+FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
+
+
+@pytest.fixture(scope="module")
+def made(sample: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the twins and their blend were run on a part of the sample."""
+    folder = tmp_path_factory.mktemp("project")
+    test = sample.test.head(60)
+    with pytest.MonkeyPatch.context() as patch:
+        prepared_folder(folder, patch, sample.train.head(300), test, blend={"draws": 100}, logistic={"C": [0.2]})
+        for stage in (naive_bayes, logistic, blend):
+            stage.main()
+    raw = pd.read_csv(SAMPLE / "test.csv", dtype={"id": "int64"}).set_index("id").loc[test["id"]].reset_index()
+    raw.to_csv(folder / "new.csv", index=False)
+    raw.to_parquet(folder / "new.parquet")
+    raw.to_json(folder / "new.jsonl", orient="records", lines=True, force_ascii=False)
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(made)
+    return made
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    monkeypatch.setattr(sys, "argv", ["predict", *map(str, arguments)])
+    module.main()
+
+
+def expected(name: str) -> pd.Series:
+    where = Path("blend" if name == "blend" else "predictions")
+    return read_predictions(where / f"{name}.parquet", read_prepared()).test["score"]
+
+
+def read(path: Path) -> pd.DataFrame:
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_json(path, lines=True)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "batch"),
+    [
+        ("csv", "csv", 7),
+        ("csv", "parquet", 25),
+        ("parquet", "jsonl", 59),
+        ("jsonl", "csv", 60),
+        ("jsonl", "parquet", 1024),
+    ],
+)
+def test_test_tweets_as_new_ones_get_the_same_scores(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, batch: int
+) -> None:
+    """From raw files, whatever the format and the size of the batches: they are read and cleaned as `prepare` does."""
+    out = tmp_path / f"scores.{target}"
+    call(monkeypatch, "--classifier", "naive_bayes", "--input", f"new.{source}", "--output", out, "--batch", batch)
+    found, test = read(out), read_prepared().test
+    assert list(found) == ["id", "score", "target", "label"]
+    assert found["id"].astype(str).tolist() == test["id"].astype(str).tolist()
+    assert found["score"].to_numpy() == pytest.approx(expected("naive_bayes").to_numpy(), abs=1e-12)
+    assert (found["target"] == (found["score"] > 0.5)).all()
+    assert found["label"].tolist() == ["disaster" if one else "not disaster" for one in found["target"]]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name], "no partial file is left"
+
+
+def test_every_column_is_as_prepare_makes_it(folder: Path, data_columns: object) -> None:
+    with Path("new.csv").open("rb") as file:
+        found = pd.concat([batch.tweets for batch in batches(file, "csv", data_columns, 17, "new.csv")])
+    columns = ["text", "keyword", "location", "raw_text"]
+    pd.testing.assert_frame_equal(
+        found[columns].reset_index(drop=True), read_prepared().test[columns], check_dtype=False
+    )
+
+
+@pytest.fixture
+def data_columns(data_params: object) -> object:
+    return data_params.columns
+
+
+def test_the_blend_of_test_tweets_as_new_ones_is_the_blend(folder: Path) -> None:
+    tweets = read_prepared().test
+    with open_scorer("blend") as score:
+        whole, halves = score(tweets), [score(tweets.head(30)), score(tweets.tail(30))]
+    assert whole == pytest.approx(expected("blend").to_numpy(), abs=1e-12)
+    assert np.concatenate(halves) == pytest.approx(whole, abs=1e-12)
+    weights = pd.read_csv("blend/weights.csv").query("fold == -1")
+    assert (weights["weight"] > 0).any()
+
+
+def test_from_python(folder: Path) -> None:
+    scores = predict(FIRES, "naive_bayes")
+    assert scores.shape == (3,)
+    assert scores[1] < min(scores[0], scores[2])
+    assert predict(FIRES[:1], "naive_bayes")[0] == pytest.approx(scores[0], abs=1e-12)
+    with pytest.raises(InputError, match="texts: number 2, column text: must not be empty"):
+        predict(["a", " "], "naive_bayes")
+
+
+def test_the_submission_says_who_decides_and_where(tmp_path: Path) -> None:
+    path = tmp_path / "choice.json"
+    with pytest.raises(InputError, match=r"choice\.json: no such file; name a classifier \(--classifier\)"):
+        choose(None, path)
+    assert choose("logistic", path) == ("logistic", 0.5)
+    rules = [{"classifier": "blend", "threshold": 0.4}, {"classifier": "logistic", "threshold": 0.61}]
+    path.write_text(json.dumps({"chosen": rules[0], "candidates": rules}))
+    assert choose(None, path) == ("blend", 0.4)
+    assert choose("logistic", path) == ("logistic", 0.61)
+    assert choose("lora_minilm", path) == ("lora_minilm", 0.5)
+    path.write_text("{}")
+    with pytest.raises(InputError, match="not what the stage submission writes"):
+        choose(None, path)
+
+
+def test_a_fitted_threshold_decides(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rules = [{"classifier": "naive_bayes", "threshold": 0.9}]
+    Path("submission").mkdir()
+    choice = Path("submission/choice.json")
+    choice.write_text(json.dumps({"chosen": rules[0], "candidates": rules}))
+    try:
+        call(monkeypatch, "--input", "new.csv", "--output", tmp_path / "out.csv")
+    finally:
+        choice.unlink()
+        choice.parent.rmdir()
+    found = read(tmp_path / "out.csv")
+    assert (found["target"] == (found["score"] > 0.9)).all()
+    assert f"60 texts by naive_bayes, {found['target'].sum()} above 0.9: disaster" in capsys.readouterr().err
+
+
+class Stream(io.StringIO):
+    """Standard input whose bytes are given."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__()
+        self.buffer = io.BytesIO(content)
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "row"),
+    [
+        ("text", "\n".join(FIRES) + "\n", "row"),
+        ("csv", "text\n" + "\n".join(f'"{text}"' for text in FIRES) + "\n", "row"),
+        ("jsonl", "".join(json.dumps({"text": text, "more": 1}) + "\n" for text in FIRES), "row"),
+        ("jsonl", "".join(json.dumps({"text": text, "id": text[:3]}) + "\n" for text in FIRES), "id"),
+    ],
+)
+def test_standard_input_to_standard_output(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: Format,
+    content: str,
+    row: str,
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Stream(content.encode()))
+    call(monkeypatch, "--classifier", "naive_bayes", "--format", kind)
+    out = capsys.readouterr().out
+    found = pd.read_json(io.StringIO(out), lines=True) if kind == "jsonl" else pd.read_csv(io.StringIO(out))
+    assert list(found) == [row, "score", "target", "label"]
+    assert found[row].tolist() == ([1, 2, 3] if row == "row" else ["For", "I l", "Ear"])
+    assert found["score"].to_numpy() == pytest.approx(predict(FIRES, "naive_bayes"), abs=1e-12)
+
+
+BAD: list[tuple[str, bytes, str]] = [
+    ("a.csv", b"id,text\n1,a\n2,  \n", r"a\.csv: row 2, column text: must not be empty"),
+    ("a.csv", b"id,text\n1,a\n2,b\n3\n", r"a\.csv: row 3, column text: must not be empty"),
+    ("a.csv", b"id,text\n1,a\n2,caf\xe9\n", r"a\.csv: row 2, column text: not UTF-8 \(byte 0xe9\); save it as UTF-8"),
+    ("a.csv", b"id,text,keyword\n1,a,b\n2,b,\xff\n", r"a\.csv: row 2, column keyword: not UTF-8"),
+    ("a.csv", b"id,body\n1,a\n", r"a\.csv: no column text; it has id, body; name the texts' with --text"),
+    ("a.csv", b"id,text\n1,a,b\n2,c,d\n", r"a\.csv: rows have more cells than the header"),
+    ("a.csv", b"id,text\n1,a\n2,c,d\n", r"a\.csv: not a csv: .* line 3"),
+    ("a.csv", b'id,text\n1,"a\n', r"a\.csv: not a csv: .*EOF inside string"),
+    ("a.csv", b"id,text\n,a\n", r"a\.csv: row 1, column id: must not be empty"),
+    ("a.csv", b"id,text\n", r"a\.csv: no texts"),
+    ("a.csv", b"", r"a\.csv: not a csv"),
+    ("a.csv", b"id,text\n1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "b"\n', r"a\.jsonl: line 2: not JSON"),
+    ("a.jsonl", b'{"text": "a"}\n\n', r"a\.jsonl: line 2: not JSON"),
+    ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, r"a\.jsonl: line 2: not JSON"),
+    ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl: line 2, column text: None is no text"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"a\.jsonl: line 2, column text: 5 is no text"),
+    ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a\.jsonl: line 2: not an object"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', r"a\.jsonl: line 2: not UTF-8 \(byte 0xff\)"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2, column text: not UTF-8"),
+    ("a.jsonl", b'{"id": 1, "text": "a"}\n{"text": "b"}\n', r"a\.jsonl: line 2, column id: missing"),
+    ("a.jsonl", b'{"id": 1.5, "text": "a"}\n', r"a\.jsonl: line 1, column id: 1\.5 is neither"),
+    ("a.txt", b"a\n\nb\n", r"a\.txt: line 2, column text: must not be empty"),
+    ("a.txt", b"a\nb\xff\n", r"a\.txt: line 2, column text: not UTF-8 \(byte 0xff\)"),
+    ("a.parquet", b"PAR1 and no more", r"a\.parquet: not a parquet file"),
+    ("a.dat", b"a\n", r"a\.dat: what is in it\?"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD)
+def test_bad_input_is_one_line_with_its_place_and_nothing_is_half_written(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, message: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as error:
+        call(
+            monkeypatch,
+            *("--classifier", "naive_bayes", "--batch", 1),
+            *("--input", tmp_path / name, "--output", tmp_path / "out.csv"),
+        )
+    assert "\n" not in str(error.value)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def made_a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def test_bad_arguments(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def said(*arguments: object) -> str:
+        with pytest.raises(InputError) as error:
+            call(monkeypatch, "--classifier", "naive_bayes", *arguments)
+        return str(error.value)
+
+    assert "no-such.csv: cannot be read: No such file" in said("--input", "no-such.csv")
+    assert "new.csv: is the input" in said("--input", "new.csv", "--output", "./new.csv")
+    assert "parquet is read from files alone" in said("--format", "parquet")
+    assert "decisions are written as .csv" in said("--input", "new.csv", "--output", tmp_path / "out.txt")
+    assert "cannot be written" in said("--input", "new.csv", "--output", made_a_folder(tmp_path / "new.csv"))
+    assert "imported answers say nothing of new texts" in said("--classifier", "imported_gpt", "--input", "new.csv")
+    assert "nobody: no such model" in said("--classifier", "nobody", "--input", "new.csv")
+    assert said("--input", "new.csv", "--text", "body").startswith("new.csv: no column body; it has")
+
+
+def test_ids_that_a_spreadsheet_would_run_are_written_where_none_reads_them(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A text is not written at all; a negative number is no formula."""
+    (tmp_path / "a.csv").write_text('id,text\n-5,"=HYPERLINK(""http://x"")"\n@sum,b\n')
+    call(monkeypatch, "--classifier", "naive_bayes", "--input", tmp_path / "a.csv", "--output", tmp_path / "a.jsonl")
+    found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    assert [one["id"] for one in found] == ["-5", "@sum"]
+    assert "HYPERLINK" not in (tmp_path / "a.jsonl").read_text()
+
+
+def test_replies_that_were_not_read_decide_nothing() -> None:
+    found = decisions(pd.Series([7, 8, 9], name="id"), np.array([0.2, np.nan, 0.7]), 0.5, ["no", "yes"])
+    assert found["target"].tolist() == [0, pd.NA, 1]
+    assert found["label"].isna().tolist() == [False, True, False]
+    assert found.to_csv(index=False).splitlines()[2] == "8,,,"
+
+
+def test_other_columns_and_kinds_of_cells(tmp_path: Path, data_columns: object) -> None:
+    """A parquet file with coded texts, an id of its own kind, and no keyword or location."""
+    frame = pd.DataFrame({"body": pd.Categorical(["a &amp; b", "c"]), "id": ["007", "-8"]})
+    frame.to_parquet(tmp_path / "a.parquet")
+    with (tmp_path / "a.parquet").open("rb") as file:
+        columns = data_columns.model_copy(update={"text": "body"})
+        (found,) = batches(file, "parquet", columns, 10, "a.parquet")
+    assert found.ids.tolist() == ["007", "-8"]
+    assert found.tweets["text"].tolist() == ["a & b", "c"]
+    assert found.tweets["keyword"].isna().all()
+
+
+def test_formats_are_told_by_names() -> None:
+    assert format_of(Path("A.CSV"), "jsonl") == "csv"
+    assert format_of(Path("a.dat"), "jsonl") == "jsonl"
+    assert format_of(None, None) == "csv"
+
+
+# --- as a process -----------------------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def test_the_command_needs_no_torch(folder: Path) -> None:
+    code = "import sys, pipeline.predict; sys.exit(bool({'torch', 'openai', 'transformers'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
+
+
+def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
+    pd.concat([pd.read_csv("new.csv")] * 20).to_csv("long.csv", index=False)
+    started = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipeline.predict",
+            "--classifier",
+            "naive_bayes",
+            "--input",
+            "long.csv",
+            "--batch",
+            "1",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert started.stdout.readline() == b"id,score,target,label\n"
+    started.stdout.close()
+    said = started.stderr.read().decode()
+    assert started.wait() == 0
+    assert "Traceback" not in said
+    assert "Broken" not in said
+
+
+MEASURED = """
+from pathlib import Path
+from pipeline.predict import main
+from pipeline.contracts import peak_memory_mb
+main()
+status = Path("/proc/self/status")  # on Linux what getrusage says begins with the peak of the process that started this one
+own = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line] if status.exists() else []
+print(f"peak {int(own[0]) / 1000 if own else peak_memory_mb()}")
+"""
+
+
+def peak(source: Path, out: Path) -> float:
+    """MB that it takes to score a file."""
+    arguments = ["--classifier", "naive_bayes", "--input", str(source), "--output", str(out), "--batch", "256"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, *arguments], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.split("peak ")[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_many_need_no_more_memory_than_few(folder: Path, tmp_path: Path, kind: str) -> None:
+    raw = pd.read_csv("new.csv")[["id", "text"]]
+    peaks = {}
+    for rows in (2_000, 40_000):
+        many = raw.loc[np.arange(rows) % len(raw)].assign(id=np.arange(rows))
+        source = tmp_path / f"{rows}.{kind}"
+        if kind == "parquet":
+            many.to_parquet(source, index=False)
+        elif kind == "csv":
+            many.to_csv(source, index=False)
+        else:
+            many.to_json(source, orient="records", lines=True)
+        peaks[rows] = peak(source, tmp_path / f"{rows}.out.csv")
+        assert sum(1 for _ in (tmp_path / f"{rows}.out.csv").open()) == rows + 1
+    assert peaks[40_000] < peaks[2_000] + 15, peaks
+
+
+def test_make_predict(folder: Path, tmp_path: Path) -> None:
+    venv = Path(sys.executable).parents[1]
+    if not (venv / "bin" / "python").exists():
+        pytest.skip("not in a virtual environment of this layout")
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
+    for name in ("params.yaml", "data", "models", "predictions"):
+        if (folder / name).exists():
+            (tmp_path / name).symlink_to(folder / name)
+    done = subprocess.run(
+        [
+            *("make", "-o", "install", "predict", f"VENV={venv}"),
+            *(f"INPUT={folder / 'new.csv'}", "OUTPUT=out.csv", "CLASSIFIER=naive_bayes"),
+        ],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(read(tmp_path / "out.csv")) == 60
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def prompting(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """A folder with prompts; call it to change the section prompt, and to go there with a store of its own."""
+    pytest.importorskip("openai")
+    shutil.copytree(ROOT / "prompts", tmp_path / "prompts")
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    test = sample.test.head(25)
+
+    def change(**values: object) -> None:
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+        prepared_folder(tmp_path, monkeypatch, sample.train.head(200), test, prompt=values)
+
+    return change
+
+
+def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
+    """Random embeddings of the prepared tweets, which the encoder gives again for their texts."""
+    from safetensors.numpy import save_file
+
+    from pipeline.new_texts import prompted
+
+    prepared, rng = read_prepared(), np.random.default_rng(0)
+    vectors = {}
+    for split in ("train", "test"):
+        found = rng.normal(size=(len(getattr(prepared, split)), 8)).astype("float32")
+        vectors[split] = found / np.linalg.norm(found, axis=1, keepdims=True)
+    Path("data/embed").mkdir(parents=True)
+    save_file(vectors, f"data/embed/{encoder}.safetensors", metadata={"prepared": prepared.digest})
+    known = dict(zip(prepared.test["text"], vectors["test"], strict=True))
+    monkeypatch.setattr(prompted, "embed", lambda texts, _: np.stack([known[text] for text in texts]))
+
+
+def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    from pipeline.llm import prompt
+
+    monkeypatch.setattr(sys, "argv", ["prompt", which])
+    with monkeypatch.context() as patch:
+        patch.setenv("OPENAI_API_KEY", KEY)
+        prompt.main()
+
+
+@pytest.mark.parametrize(
+    ("which", "calibration"),
+    [
+        ("zero_shot", "none"),
+        ("zero_shot", "batch"),
+        ("zero_shot", "contextual"),
+        ("zero_shot", "platt"),
+        ("few_shot", "batch"),
+        ("few_shot_retrieved", "batch"),
+    ],
+)
+def test_a_prompt_scores_test_tweets_as_its_stage_did_and_asks_nothing(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, which: str, calibration: str
+) -> None:
+    """All answers are stored: neither an endpoint nor a key is needed; and no text's score depends on the others."""
+    with serving() as server:
+        prompting(base_url=server.url, train_rows=80, calibration=calibration, prompts=[which], submit=[which])
+        embedded(monkeypatch)
+        run_stage(monkeypatch, which)
+    tweets = read_prepared().test
+    with open_scorer(f"prompt_{which}") as score:
+        found = np.concatenate([score(tweets.head(7)), score(tweets.tail(18))])
+    assert found == pytest.approx(expected(f"prompt_{which}").to_numpy(), abs=1e-12)
+
+
+def test_new_texts_are_asked_about_once_and_within_the_caps(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "\n".join(f"text {n}" for n in range(6)) + "\n"
+    with serving() as server:
+        limits = dict.fromkeys(("requests_per_minute", "tokens_per_minute", "tokens", "money"))
+        prompting(base_url=server.url, calibration="none", limits=limits | {"requests": 8})
+        Path("texts.txt").write_text(text)
+        arguments = ("--classifier", "prompt_zero_shot", "--input", "texts.txt", "--batch", 2)
+        with pytest.raises(InputError, match="the environment variable OPENAI_API_KEY is not set"):
+            call(monkeypatch, *arguments, "--output", "out.csv")
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        with pytest.raises(InputError, match=r"prompt\.limits\.requests: the cap of 8 is reached"):
+            call(monkeypatch, *arguments, "--output", "out.csv")
+        assert not Path("out.csv").exists()
+        sent = len(server.bodies)
+        capsys.readouterr()
+        call(monkeypatch, *arguments)
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        about = [body["messages"][-1]["content"] for body in server.bodies if "text " in json.dumps(body)]
+    assert sent == 8
+    assert sorted(about) == sorted(set(about))
+    assert len(about) == len(found) == 6
+    assert found["score"].between(0, 1).all()
+
+
+def test_replies_that_cannot_be_read(prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+    def mumbling(body: dict[str, object], _: int) -> tuple[int, object]:
+        return 200, completion("Hm" if "text 1" in json.dumps(body) else "Yes")
+
+    with serving(mumbling) as server:
+        prompting(base_url=server.url, calibration="none", max_unparsed=0.5)
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        Path("texts.txt").write_text("text 0\ntext 1\ntext 2\n")
+        arguments = ("--classifier", "prompt_zero_shot", "--input", "texts.txt", "--output", "out.csv")
+        call(monkeypatch, *arguments)
+        assert Path("out.csv").read_text().splitlines()[2] == "2,,,"
+        prompting(base_url=server.url, calibration="none", max_unparsed=0.1)
+        Path("out.csv").unlink()
+        with pytest.raises(InputError, match=r"1 of 3 replies could not be read, more than prompt\.max_unparsed"):
+            call(monkeypatch, *arguments)
+        assert not Path("out.csv").exists()
+
+
+def test_a_calibration_that_learns_from_the_stage_needs_that_stage(
+    prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(which: str = "zero_shot") -> str:
+        with pytest.raises(InputError) as error, open_scorer(f"prompt_{which}"):
+            pass
+        return str(error.value)
+
+    with serving() as server:
+        prompting(base_url=server.url, train_rows=80, calibration="batch")
+        assert "zero_shot.parquet" in said()
+        assert "run `dvc repro prompt@zero_shot`, or set prompt.calibration to none" in said()
+        run_stage(monkeypatch, "few_shot")
+        with open_scorer("prompt_few_shot"):
+            assert "no test tweets were asked about (prompt.submit)" in capsys.readouterr().err
+        prompting(base_url=server.url, train_rows=80, calibration="batch", model="another")
+        assert "another model or wording" in said("few_shot")

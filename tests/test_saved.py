@@ -1,0 +1,347 @@
+"""Trained classifiers are read back as they were, and files that were tampered with are refused before anything is run."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import skops.io
+from conftest import ROOT, prepared_folder
+from sklearn.naive_bayes import MultinomialNB
+
+from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
+from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator
+from pipeline.classifiers.saved import Classifier, Description, read_classifier, stage_of
+from pipeline.classifiers.written import timed_saved
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Prepared,
+    read_costs,
+    read_predictions,
+    read_prepared,
+    write_costs,
+)
+from pipeline.latency import FEWEST, Latency, timed, with_latency
+
+ON_COUNTS = [naive_bayes, logistic, nb_svm, transductive_naive_bayes, ngram_lm]
+SMALL = {
+    "logistic": {"C": [1.0]},
+    "nb_svm": {"C": [1.0]},
+    "transductive_naive_bayes": {"weights": [0.3], "rounds": 3},
+    "ngram_lm": {"order": [2], "discount": [0.75], "inner_folds": 2},
+}
+READ_ALL = """
+import sys
+from pathlib import Path
+import pandas as pd
+from pipeline.classifiers.saved import read_classifier
+test = pd.read_parquet("data/prepared/test.parquet")
+found = {path.name: read_classifier(path.name)(test) for path in sorted(Path("models").iterdir())}
+pd.DataFrame(found).to_parquet("found.parquet")
+"""
+
+
+def in_a_fresh_process(folder: Path) -> pd.DataFrame:
+    """The scores of the test tweets by each classifier in `models/`, as another process reads them."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning:sklearn", "-c", READ_ALL],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return pd.read_parquet(folder / "found.parquet")
+
+
+STAGES = """
+import json, runpy, sys
+from pipeline import latency
+latency.TIMED, latency.SECONDS = 8, 0.1
+for name, *arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code, (name, end.code)
+"""
+
+
+def run_stages(stages: list[tuple[str, ...]]) -> None:
+    """Each with its arguments, one after the other in one process, in which their classes are those of `__main__`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES, json.dumps(stages)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def on_test(name: str) -> np.ndarray:
+    return read_predictions(Path(f"predictions/{name}.parquet"), read_prepared()).test["score"].to_numpy()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Iterator[Path]:
+    """A folder in which the stages on counts have run, each as a process would: `__main__` has its classes."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("trained")
+        prepared_folder(folder, patch, sample.train.head(160), sample.test.head(40), **SMALL)
+        run_stages([(one.__name__,) for one in ON_COUNTS])
+        yield folder
+
+
+@pytest.fixture
+def copied(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Its models and params, to be spoilt."""
+    for name in ("models", "data", "predictions", "params.yaml"):
+        (shutil.copytree if (trained / name).is_dir() else shutil.copy)(trained / name, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_families_on_counts_score_the_test_tweets_as_their_stages_did(trained: Path) -> None:
+    found = in_a_fresh_process(trained)
+    assert set(found) == {one.NAME for one in ON_COUNTS}
+    for name in found:
+        np.testing.assert_array_equal(found[name], on_test(name), err_msg=name)
+
+
+def test_a_classifier_is_read_once_and_asked_often(copied: Path) -> None:
+    test = read_prepared().test
+    classifier = read_classifier("logistic")
+    assert (classifier.name, classifier.models) == ("logistic", 5)
+    shutil.rmtree("models")
+    whole = classifier(test)
+    one_by_one = [classifier(test.iloc[[row]])[0] for row in range(5)]
+    assert one_by_one == pytest.approx(whole[:5], abs=1e-12)
+    assert classifier(test.iloc[:0]).shape == (0,)
+    new = pd.DataFrame({"text": ["forest fire near the town", ""], "keyword": [None, "never seen"]})
+    scores = classifier(new.assign(location=None, raw_text=new["text"]))
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_every_stage_says_how_long_a_tweet_takes(trained: Path) -> None:
+    for one in ON_COUNTS:
+        costs = read_costs(one.NAME)
+        assert 0 < costs.latency_ms_p50 <= costs.latency_ms_p95 < 5000
+        assert costs.tweets_per_second > 0
+
+
+# --- what is refused ----------------------------------------------------------------------------------------------------
+
+
+def refused(name: str = "naive_bayes") -> str:
+    with pytest.raises(InputError) as error:
+        read_classifier(name)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def describe(name: str, **changes: object) -> None:
+    path = Path(f"models/{name}/classifier.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+class Harmful:
+    """What a skops file must not make."""
+
+    def __init__(self) -> None:
+        self.command = "touch harmed"
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        Path("harmed").touch()
+
+
+def test_a_type_that_is_not_trusted_is_refused_and_not_run(copied: Path) -> None:
+    path = Path("models/naive_bayes/fold-1/classifier.skops")
+    skops.io.dump(Harmful(), path)
+    message = refused()
+    assert str(path) in message
+    assert "Harmful" in message
+    assert "refused" in message
+    estimator = MultinomialNB(alpha=os.system)  # a function inside a type that is trusted
+    skops.io.dump(estimator, path)
+    assert f"{os.name}.system" in refused()
+    assert not Path("harmed").exists()
+
+
+def test_a_module_in_a_tampered_file_is_not_even_imported(copied: Path) -> None:
+    Path("evil.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
+    path = Path("models/naive_bayes/fold-0/classifier.skops")
+    with zipfile.ZipFile(path) as file:
+        content = {name: file.read(name) for name in file.namelist()}
+    schema = json.loads(content["schema.json"])
+    schema |= {"__module__": "evil", "__class__": "Evil"}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for name, data in (content | {"schema.json": json.dumps(schema).encode()}).items():
+            file.writestr(name, data)
+    path.write_bytes(buffer.getvalue())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(copied))
+        assert "evil.Evil" in refused()
+    assert not Path("harmed").exists()
+    assert "evil" not in sys.modules
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("file", ["classifier.skops", "vocabulary.json", "rule.json"])
+def test_a_truncated_file_is_one_line(copied: Path, file: str, share: float) -> None:
+    path = Path("models/naive_bayes/fold-2") / file
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * (len(content) - 2))])
+    assert str(path) in refused()
+
+
+def test_damaged_bytes_are_one_line(copied: Path) -> None:
+    path = Path("models/naive_bayes/fold-3/classifier.skops")
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    intact = read_estimator(path, MultinomialNB).feature_log_prob_
+    refusals = 0
+    for _ in range(60):
+        content = bytearray(whole)
+        for place in rng.integers(len(content), size=3):
+            content[place] = rng.integers(256)
+        path.write_bytes(bytes(content))
+        try:
+            found = read_estimator(path, MultinomialNB).feature_log_prob_
+        except InputError:
+            refusals += 1
+        else:  # bytes that say nothing, such as dates
+            np.testing.assert_array_equal(found, intact)
+    assert refusals > 30
+
+
+def test_what_is_missing_is_named(copied: Path) -> None:
+    shutil.rmtree("models/naive_bayes/fold-4")
+    assert "fold-4: no such folder" in refused()
+    Path("models/logistic/fold-0/rule.json").unlink()
+    assert "rule.json: no such file" in refused("logistic")
+    assert "models/lora_minilm: no such model (there: logistic, naive_bayes" in (message := refused("lora_minilm"))
+    assert "run `dvc repro lora@minilm`" in message
+    for name in ("../models/logistic", "/etc", "..", "", "a/b"):
+        assert "not a classifier's name" in refused(name)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"family": "os.path"}, "family"),
+        ({"family": "classifiers.../x"}, "family"),
+        ({"family": "classifiers.chosen"}, "no classifier family classifiers.chosen"),
+        ({"family": "classifiers.not_there"}, "no classifier family classifiers.not_there"),
+        ({"family": "classifiers.naive_bayes", "preset": "minilm"}, "is no classifier"),
+        ({"preset": "../../elsewhere"}, "preset"),
+        ({"parts": ["fold-0", "../logistic/fold-0"]}, "parts.1"),
+        ({"parts": []}, "parts"),
+        ({"more": 1}, "more: unknown"),
+        ({"format": 2}, "format"),
+    ],
+)
+def test_a_description_that_names_anything_else_is_refused(
+    copied: Path, changes: dict[str, object], message: str
+) -> None:
+    describe("naive_bayes", **changes)
+    assert message in refused()
+
+
+def test_models_of_other_params_are_refused_and_another_device_is_not(copied: Path) -> None:
+    own = read_json(Path("models/naive_bayes/classifier.json"), Description).determined_by
+    describe("naive_bayes", determined_by=own | {"params": own["params"] | {"alpha": [0.123]}})
+    assert "other params than params.yaml has now (params)" in refused()
+    describe("naive_bayes", determined_by=own | {"params": own["params"] | {"device": "cuda"}})
+    assert read_classifier("naive_bayes").models == 5
+
+
+def test_a_classifier_of_another_width_or_kind_is_refused(copied: Path) -> None:
+    path = Path("models/naive_bayes/fold-0/classifier.skops")
+    write_estimator(path, MultinomialNB().fit(np.eye(2), [0, 1]))
+    assert "reads 2 features, and is given" in refused()
+    write_estimator(path, [1, 2])
+    assert "it holds a list" in refused()
+    write_estimator(Path("models/ngram_lm/fold-0/counts.skops"), [{"1": np.zeros((3, 3), dtype=np.int32) + 10**6}] * 2)
+    assert "not the counts of two classes" in refused("ngram_lm")
+
+
+def test_scores_that_are_no_probabilities_are_refused(copied: Path) -> None:
+    path = Path("models/logistic/fold-0/classifier.skops")
+    classifier = read_estimator(path, object)
+    classifier.coef_[:] = np.nan
+    write_estimator(path, classifier)
+    with pytest.raises(InputError, match=r"no probabilities|cannot score"):
+        read_classifier("logistic")(read_prepared().test)
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("naive_bayes", "naive_bayes"),
+        ("lora_minilm", "lora@minilm"),
+        ("class_lm_generative", "class_lm@generative"),
+        ("flow_matching_my_encoder", "vectors@flow_matching-my_encoder"),
+        ("logistic_minilm", "vectors@logistic-minilm"),
+        ("mine", "mine"),
+    ],
+)
+def test_what_is_missing_is_made_by_its_stage(name: str, stage: str) -> None:
+    assert stage_of(name) == stage
+
+
+# --- latency --------------------------------------------------------------------------------------------------------------
+
+
+def test_latency_is_that_of_a_tweet_alone_and_of_many() -> None:
+    sizes: list[int] = []
+
+    def score(tweets: pd.DataFrame) -> np.ndarray:
+        sizes.append(len(tweets))
+        time.sleep(0.02 + 0.001 * len(tweets))
+        return tweets["text"].str.len().to_numpy() / 100
+
+    tweets = pd.DataFrame({"text": [f"{'a' * (row % 90)} {row}" for row in range(1000)]})
+    latency, scores = timed(score, tweets)
+    assert sizes.count(1) == 3 + len(latency.ms) >= 3 + FEWEST
+    assert 20 < np.median(latency.ms) < 60
+    assert 100 < latency.tweets_per_second < 1000, "the call's own 20 ms are shared by many"
+    assert (scores == tweets["text"].str.len()[scores.index] / 100).all()
+    assert sum(latency.ms) < 3000
+
+
+def test_what_comes_before_is_added_and_what_is_unknown_stays_unknown() -> None:
+    own, latency = Costs(fit_seconds=1, predict_ms_per_tweet=1, peak_memory_mb=1), Latency(np.arange(1.0, 102), 100.0)
+    alone = with_latency(own, latency)
+    assert (alone.latency_ms_p50, alone.latency_ms_p95, alone.tweets_per_second) == pytest.approx((51, 96, 100))
+    after = with_latency(own, latency, alone)
+    assert (after.latency_ms_p50, after.latency_ms_p95, after.tweets_per_second) == pytest.approx((102, 192, 50))
+    assert with_latency(own, latency, own) == own
+
+
+def test_costs_without_latency_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("costs").mkdir()
+    Path("costs/old.json").write_text('{"fit_seconds": 1.0, "predict_ms_per_tweet": 2.0, "peak_memory_mb": 3.0}')
+    assert read_costs("old").latency_ms_p50 is None
+    write_costs("old", read_costs("old"))
+    assert "latency" not in Path("costs/old.json").read_text()
+
+
+def test_a_saved_model_that_scores_otherwise_fails_the_stage(sample: Prepared) -> None:
+    expected = np.linspace(0.1, 0.9, len(sample.test))
+    by_id = dict(zip(sample.test["id"], expected, strict=True))
+    same = Classifier("same", 1, lambda tweets: tweets, lambda tweets: tweets["id"].map(by_id).to_numpy())
+    assert timed_saved(same, sample.test, expected).tweets_per_second > 0
+    other = Classifier("other", 1, lambda tweets: tweets, lambda tweets: 1 - same.score(tweets))
+    with pytest.raises(InputError, match=r"models/other: read back, it scores tweet .* not all of it was saved"):
+        timed_saved(other, sample.test, expected)
