@@ -1,5 +1,6 @@
 """Other texts than tweets, by params alone: the shipped messages, prompts for any labels, and nothing said about keywords."""
 
+import itertools
 import json
 import re
 import shutil
@@ -20,6 +21,7 @@ from pipeline.classifiers.naive_bayes import NaiveBayesParams, fit, log_likeliho
 from pipeline.classifiers.ngram_lm import NgramLmParams
 from pipeline.classifiers.ngram_lm import fit as fit_ngrams
 from pipeline.classifiers.ngram_lm import log_likelihood_ratios as ngram_ratios
+from pipeline.classifiers.subsets import nested_order, split_by_group
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
@@ -83,6 +85,18 @@ def test_no_sender_is_split(spam: Prepared, spam_params: DataParams) -> None:
     assert senders.isna().any()
     assert (spam.train.groupby(senders.to_numpy())["fold"].nunique() == 1).all()
     assert spam.train.groupby("fold")["target"].mean().between(0.35, 0.55).all()
+
+
+def test_few_labels_are_of_many_senders_and_can_be_split(spam: Prepared) -> None:
+    """Sender by sender, 32 messages would be of a handful of senders, and validation would often be of one label."""
+    labels = spam.train["target"].to_numpy()
+    for seed, size in itertools.product(range(20), (32, 64)):
+        known = nested_order(spam.train, labels, seed)[:size]
+        few, of_few = spam.train.iloc[known], labels[known]
+        assert few["group"].nunique() > 0.6 * size
+        learnt, held_out = split_by_group(few, of_few, 0.1, seed)
+        assert set(of_few[learnt]) == set(of_few[held_out]) == {0, 1}
+        assert not set(few["group"].iloc[learnt]) & set(few["group"].iloc[held_out])
 
 
 # --- prompts for any labels ---------------------------------------------------------------------------------------------

@@ -4,16 +4,20 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupShuffleSplit
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, near_duplicates
+
+TRIES = 200
+"""Few and large groups, each of one class, are not often split so that both parts hold both."""
 
 
 def nested_order(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> np.ndarray:
     """Positions of the rows in an order any beginning of which has the classes in proportion, near-duplicates together.
 
-    Groups are shuffled; the rows of each class, group by group, are then spread evenly.
+    Groups of near-duplicates are shuffled; the rows of each class, group by group, are then spread evenly. What else a
+    source's group column holds together may come apart: few labels are of many authors, as if they were drawn at random.
     """
     rng = np.random.default_rng(seed)
-    groups, of_row = np.unique(tweets["group"].to_numpy(), return_inverse=True)
+    groups, of_row = np.unique(near_duplicates(tweets).to_numpy(), return_inverse=True)
     by_group = np.argsort(rng.permutation(len(groups))[of_row], kind="stable")
     place = np.empty(len(labels))
     for label in (0, 1):
@@ -34,8 +38,8 @@ def first_rows(tweets: pd.DataFrame, labels: np.ndarray, count: int | None) -> t
 
 
 def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and to validate on; near-duplicates stay together, and both sides hold both classes."""
-    splits = GroupShuffleSplit(20, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
+    """Positions to learn from and to validate on; groups stay together, and both sides hold both classes."""
+    splits = GroupShuffleSplit(TRIES, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
     for learnt, held_out in splits:
         if len(set(labels[learnt])) == len(set(labels[held_out])) == 2:
             return learnt, held_out
