@@ -25,6 +25,7 @@ from pipeline.contracts import (
 )
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import Embeddings, read_embeddings
+from pipeline.data.source import DataParams
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.ask import Asker
 from pipeline.llm.calibration import CLIP, against, fit_platt
@@ -75,7 +76,8 @@ def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration,
 def open_prompt(which: str) -> Iterator[Scorer]:
     """A file of prompts/ as a scorer. What the store has is not asked; without anything to ask no endpoint or key is needed."""
     name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
-    prompt, params, prepared = read_prompt(path), read_params("prompt", PromptParams), read_prepared()
+    prompt = read_prompt(path, read_params("data", DataParams).labels)
+    params, prepared = read_params("prompt", PromptParams), read_prepared()
     stored = read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
     encoder = read_params(f"embed.{params.encoder}", EmbedParams) if stored else None
     later = params.calibration if params.calibration in ("batch", "platt") else None

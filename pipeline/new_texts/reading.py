@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts import InputError
 from pipeline.data.clean import clean
-from pipeline.data.source import OPTIONAL, Columns
+from pipeline.data.source import Columns
 
 Format = Literal["csv", "parquet", "jsonl", "text"]
 SUFFIXES: dict[str, Format] = {
@@ -159,7 +159,8 @@ def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
     for row, value in ids.items():
         check_id(value, f"{where} {row}, column {ids.name}")
     keyword, location = (
-        pd.array(optional(raw[name], where) if name in raw else [None] * len(raw), dtype="str") for name in OPTIONAL
+        pd.array(optional(raw[name], where) if name in raw else [None] * len(raw), dtype="str")
+        for name in ("keyword", "location")
     )
     tweets = pd.DataFrame(
         {
