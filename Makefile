@@ -65,9 +65,8 @@ check: install ## lint, format, types, tests
 audit: install ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(REQUIREMENTS)
 
-keys: install ## search the repository for keys, and note in .secrets.baseline what are none
-	$(BIN)/detect-secrets scan --no-verify --exclude-files '^(requirements/.*\.txt|dvc\.lock|data/sample/.*\.csv)$$' >.secrets.new
-	mv .secrets.new .secrets.baseline
+keys: install ## look for keys in all that git knows
+	$(BIN)/pre-commit run keys --all-files
 
 format: install ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from pipeline.contracts import InputError, read_params, run
-from pipeline.data.source import DataParams, read_source
+from pipeline.data.source import Columns, DataParams, read_source
 
 ROOT = Path(__file__).parents[1]
 STAGES = {
@@ -102,7 +102,7 @@ def set_up(folder: Path, tweets: pd.DataFrame, rows: int, seed: int) -> None:
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
     params["data"]["source"] = "raw"
-    params["data"]["columns"] = {name: name for name in ("id", "keyword", "location", "text", "target")}
+    params["data"]["columns"] = {name: None if name == "group" else name for name in Columns.model_fields}
     for section, values in FIXED.items():
         params[section] |= values
     yaml.dump(params, folder / "params.yaml")

@@ -129,6 +129,13 @@ def first_fault(error: ValidationError | OSError) -> str:
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
 
 
+class Shown(reprlib.Repr):
+    """A value, however large, on one short line; what is secret in a text is taken out before the text is cut."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redacted(x), level)
+
+
 def validated(model: type[Model], values: object, where: str) -> Model:
     """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`."""
     try:
@@ -138,7 +145,7 @@ def validated(model: type[Model], values: object, where: str) -> Model:
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
             raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
-        given = "" if first["type"] == "missing" else f" (it is {redacted(reprlib.repr(first['input'])):.60})"
+        given = "" if first["type"] == "missing" else f" (it is {Shown().repr(first['input']):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
 

@@ -56,10 +56,10 @@ def out_of_fold(twin: Twin, prepared: Prepared) -> np.ndarray:
 def test_counts_read_once_are_those_of_a_vectorizer_fitted_anew(ngrams: int, min_count: int, sample: Prepared) -> None:
     """To the last digit and in the same order, for the rows that it was fitted to and for others."""
     learnt, held_out = np.flatnonzero(sample.train["fold"] > 0), np.flatnonzero(sample.train["fold"] == 0)
-    counts, lengths = count_all(sample.train, 2, 1)
+    counts, lengths = count_all(sample.train, 2, 1, keywords=True)
     counted = Counted(lengths, ngrams, min_count).fit(counts[learnt])
     tweets = features(sample.train)
-    anew = vectorizer(ngrams, min_count).fit(tweets.iloc[learnt])
+    anew = vectorizer(ngrams, min_count, keywords=True).fit(tweets.iloc[learnt])
     for rows in (learnt, held_out):
         found, expected = counted.transform(counts[rows]), anew.transform(tweets.iloc[rows]).tocsr()
         assert found.shape == expected.shape

@@ -43,7 +43,7 @@ def assign_folds(targets: np.ndarray, groups: np.ndarray, folds: int, seed: int)
     """Fold of each row, shape (n,): stratified by target, no group in two folds."""
     if folds > (rarest := min(len(np.unique(groups[targets == label])) for label in (0, 1))):
         raise InputError(
-            f"params.yaml: prepare.folds: {folds} is too many; the rarer label has {rarest} groups of tweets"
+            f"params.yaml: prepare.folds: {folds} is too many; groups of tweets with the rarer label: {rarest}"
         )
     return stratified_group_folds(targets, groups, folds, seed).astype("int8")
 

@@ -171,7 +171,7 @@ CASES = [
     Case(
         "A million rows of one text",
         instead(TRAIN, a_million_of_one_text),
-        r"params\.yaml: prepare\.folds: 5 is too many; the rarer label has 1 distinct tweets",
+        r"params\.yaml: prepare\.folds: 5 is too many; groups of tweets with the rarer label: 1",
     ),
     Case("An id twice", row(ROW.replace("3,", "2,", 1)), WHERE + "row 3, column id: '2' is there twice"),
     Case(

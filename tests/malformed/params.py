@@ -11,7 +11,7 @@ def laughs(project: Path) -> None:
     """A list that is 10^9 long when it is written out."""
     lists = ["lol0: &lol0 [ha]"] + [f"lol{n}: &lol{n} [{', '.join([f'*lol{n - 1}'] * 10)}]" for n in range(1, 10)]
     path = project / PARAMS
-    text = path.read_text().replace("&labels [not disaster, disaster]", "*lol9").replace("*labels", "*lol0")
+    text = path.read_text().replace("labels: [not disaster, disaster]", "labels: *lol9").replace("*labels", "*lol0")
     path.write_text("\n".join([*lists, text]))
 
 
@@ -66,7 +66,7 @@ CASES = [
     Case("A billion laughs", laughs, WHERE + r"data\.labels\.0: Input should be a valid string \(it is .{,70}\)"),
     Case(
         "A list within itself",
-        param("&labels [not disaster, disaster]", "&labels [*labels, disaster]"),
+        param("labels: [not disaster, disaster]", "labels: &labels [*labels, disaster]"),
         WHERE + r"data\.labels\.0: .*",
     ),
     Case("A section that is missing", param("prepare:", "prepared:"), WHERE + "there is no section prepare"),
@@ -116,7 +116,7 @@ CASES = [
     Case(
         "More folds than rows",
         param("folds: 5", "folds: 500"),
-        WHERE + r"prepare\.folds: 500 is too many; the rarer label has 20 distinct tweets",
+        WHERE + r"prepare\.folds: 500 is too many; groups of tweets with the rarer label: 20",
     ),
     Case(
         "One fold",

@@ -27,7 +27,7 @@ CASES = [
     case(
         "A variable that is misspelt",
         prompt("{text}", "{txet}"),
-        r": messages\.\d: no variable 'txet'; there are keyword, location, text",
+        r": messages\.\d: no variable 'txet'; there are keyword, labels, location, positive, text",
     ),
     case(
         "An attribute of a variable",

@@ -173,9 +173,9 @@ STAGES = [
         EVALUATE,
     ),
     Case(
-        "Costs without a time",
+        "Costs without the memory",
         whole("costs/some.json", '{"fit_seconds": 1}'),
-        r"costs/some\.json: not a costs file: predict_ms_per_tweet: Field required",
+        r"costs/some\.json: not a costs file: peak_memory_mb: Field required",
         EVALUATE,
     ),
     Case(
@@ -196,7 +196,7 @@ STAGES = [
         r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*",
         SUBMIT,
     ),
-    Case("No embeddings", removed(EMBEDDINGS), AT + "No such file or directory; run .*", GAUSSIAN),
+    Case("No embeddings", removed(EMBEDDINGS), AT + "no such file; run .*", GAUSSIAN),
     Case("Embeddings cut in half", recoded(EMBEDDINGS, half), AT + "not an embeddings file: .*", GAUSSIAN),
     Case("Embeddings of length zero", whole(EMBEDDINGS, ""), AT + "not an embeddings file: .*", GAUSSIAN),
     Case(
