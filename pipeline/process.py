@@ -4,7 +4,6 @@ Also what the machine may run out of under it, each as one line.
 """
 
 import errno
-import fcntl
 import inspect
 import os
 import re
@@ -16,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
 LOCKS = Path(".dvc/tmp/stages")
 """In the project's folder, as the outputs are, and known to git and DVC as nothing of theirs."""
@@ -104,13 +104,13 @@ def alone(name: str) -> Iterator[None]:
         yield
         return
     LOCKS.mkdir(parents=True, exist_ok=True)
-    with (LOCKS / f"{name}.lock").open("a") as file:
-        with suppress(OSError):  # a file system without locks: then there are none
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(f"waiting: another process is at {name} and writes the same files", file=sys.stderr, flush=True)
-                fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(LOCKS / f"{name}.lock")
+    try:
+        held = lock.acquire(blocking=False)
+    except Timeout:
+        print(f"waiting: another process is at {name} and writes the same files", file=sys.stderr, flush=True)
+        held = lock.acquire()
+    with held:
         yield
 
 

@@ -47,12 +47,9 @@ def kaggle(competition: str, verb: str, *arguments: str) -> str:
 @contextmanager
 def only_one(what: str) -> Iterator[None]:
     """Refuse to go on while another process of this user does the same."""
-    lock = FileLock(store_folder() / f"kaggle_{what}.lock")
     try:
-        lock.acquire(blocking=False)
+        held = FileLock(store_folder() / f"kaggle_{what}.lock").acquire(blocking=False)
     except Timeout:
         raise InputError(f"another {what} is running: wait until it has ended") from None
-    try:
+    with held:
         yield
-    finally:
-        lock.release()
