@@ -73,7 +73,7 @@ def test_seeds_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> Non
     Path("prompts").mkdir()
     Path("prompts/few.yaml").write_text("examples: {count: 2, seed: 7}")
     params = {"lora.minilm": {"seeds": [0, 1], "rank": 8}, "curves": {"a": {"seeds": 10}}}
-    deps = [{"path": "prompts/few.yaml"}, {"path": "pipeline/contracts.py"}]
+    deps = [{"path": "prompts/few.yaml"}, {"path": "pipeline/contracts"}]
     stage = {"deps": deps, "params": {"params.yaml": params}}
     assert seeds_of(stage) == {"lora.minilm.seeds": [0, 1], "curves.a.seeds": 10, "few.examples.seed": 7}
     assert seeds_of({}) == {}

@@ -61,7 +61,7 @@ def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts
 
 
 def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The prepared frames (see `contracts.Prepared`) of validated raw ones; groups are numbered over both."""
+    """The prepared frames (see `Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
     cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
     keyword = tweets["keyword"].str.replace("%20", " ").str.lower()

@@ -1,0 +1,62 @@
+"""The contracts between stages: typed params, prepared tweets, predictions, costs, and errors of one line.
+
+Every stage depends on this folder, so it stays small and free of torch and openai.
+"""
+
+from pipeline.contracts.costs import Costs, LlmCosts, peak_memory_mb, read_costs, write_costs
+from pipeline.contracts.errors import InputError, first_fault, printable, reason, redacted, run
+from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
+from pipeline.contracts.params import Model, Params, ProjectPath, plain_name, read_params, read_yaml, stays, validated
+from pipeline.contracts.predictions import (
+    PREDICTIONS,
+    UNCALIBRATED,
+    Predictions,
+    School,
+    TestRows,
+    check_predictions,
+    first_row,
+    predictions_frame,
+    read_predictions,
+    write_predictions,
+)
+from pipeline.contracts.prepared import PREPARED, Prepared, near_duplicates, read_prepared
+
+__all__ = [
+    "PREDICTIONS",
+    "PREPARED",
+    "UNCALIBRATED",
+    "Costs",
+    "InputError",
+    "LlmCosts",
+    "Model",
+    "Params",
+    "Predictions",
+    "Prepared",
+    "ProjectPath",
+    "School",
+    "TestRows",
+    "check_predictions",
+    "first_fault",
+    "first_row",
+    "near_duplicates",
+    "peak_memory_mb",
+    "plain_name",
+    "predictions_frame",
+    "printable",
+    "read_costs",
+    "read_json",
+    "read_params",
+    "read_parquet",
+    "read_predictions",
+    "read_prepared",
+    "read_yaml",
+    "reason",
+    "redacted",
+    "run",
+    "stays",
+    "validated",
+    "write_costs",
+    "write_predictions",
+    "write_text",
+    "written_whole",
+]

@@ -1,0 +1,80 @@
+"""Errors of one line: what the user can mend, and what the machine ran out of, without anything secret."""
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from traceback import clear_frames
+from types import TracebackType
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from pipeline.process import alone, end_with_dvc, exhausted, stage_name
+
+
+class InputError(Exception):
+    """Something the user can mend: the message says what is wrong, where, and what to do, in one line."""
+
+
+def run(main: Callable[[], None]) -> NoReturn:
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
+
+    Neither that line nor a traceback shows what is secret.
+    """
+    sys.excepthook = show_redacted
+    try:
+        end_with_dvc()
+        with alone(stage_name(main)):
+            main()
+    except InputError as error:
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
+        sys.exit(f"error: {printable(redacted(str(error)))}")
+    except ModuleNotFoundError as error:
+        sys.exit(f"error: {error.name} is not installed; run `make install`")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if (line := exhausted(error)) is None:
+            raise
+        sys.exit(f"error: {line}")
+    sys.exit(0)
+
+
+def redacted(text: str) -> str:
+    """The text without users and passwords of addresses, without their queries, and without secrets of the environment.
+
+    Those are the values of variables whose names speak of a key, a token, a secret or a password.
+    """
+    text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
+    text = re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text)
+    for name, value in os.environ.items():
+        if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()) and len(value) >= 8:
+            text = text.replace(value, "***")
+    return text
+
+
+def show_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
+
+
+def printable(text: str) -> str:
+    """One line: what a terminal would not show as it is (line breaks, control characters) is written as its escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in one line and without the path that the reader of it was told."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:300] or type(error).__name__
+
+
+def first_fault(error: ValidationError | OSError) -> str:
+    """The first thing that is wrong with a file, in one line."""
+    if isinstance(error, OSError):
+        return reason(error)
+    first = error.errors()[0]
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))

@@ -1,0 +1,91 @@
+"""Typed params: a section of params.yaml as a model, and the first thing that is wrong with it as one line."""
+
+import os
+import re
+import reprlib
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.reader import ReaderError
+
+from pipeline.contracts.errors import InputError, reason, redacted
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Params(BaseModel):
+    """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+def stays(path: str) -> str:
+    """A path of params, unless it is relative and leads out of the project; for pydantic, so it raises `ValueError`."""
+    if Path(os.path.normpath(path)).parts[:1] == ("..",):
+        raise ValueError("leads out of the project; give an absolute path to a place outside of it")
+    return path
+
+
+ProjectPath = Annotated[str, AfterValidator(stays)]
+"""A file or folder that params name: inside of the project, or an absolute path."""
+
+
+def plain_name(name: str) -> str:
+    """A name of params that becomes part of a command and of file names, unless there is more in it than a name has."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+        raise InputError(f"{name!r:.60}: not a name; names are made of letters, digits, _ and -")
+    return name
+
+
+class Shown(reprlib.Repr):
+    """A value, however large, on one short line; what is secret in a text is taken out before the text is cut."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(redacted(x), level)
+
+
+def validated(model: type[Model], values: object, where: str) -> Model:
+    """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        at = ".".join([where, *map(str, first["loc"])])
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
+        given = "" if first["type"] == "missing" else f" (it is {Shown().repr(first['input']):.60})"
+        raise InputError(f"{at}: {first['msg']}{given}") from None
+
+
+def read_yaml(path: Path) -> object:
+    """The content of a YAML 1.2 file: there `1e-4` is a number and `no` is a word, unlike in PyYAML."""
+    try:
+        return YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
+    except MarkedYAMLError as error:
+        mark = error.problem_mark
+        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise InputError(f"{path}: not YAML: {at}{' '.join(str(error.problem).split())}") from None
+    except ReaderError as error:
+        line = path.read_bytes()[: error.position].count(b"\n") + 1
+        raise InputError(f"{path}: not YAML: line {line}: not UTF-8, or a character that YAML forbids") from None
+    except RecursionError:
+        raise InputError(f"{path}: not YAML: nested too deeply") from None
+    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+
+
+def read_params(section: str, model: type[Model], path: Path = Path("params.yaml")) -> Model:
+    """The section (dots descend into it) of the params file, validated."""
+    values = read_yaml(path)
+    for key in section.split("."):
+        if not isinstance(values, dict) or key not in values:
+            raise InputError(f"{path}: there is no section {section}")
+        values = values[key]
+    return validated(model, values, f"{path}: {section}")

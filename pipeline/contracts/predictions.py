@@ -1,0 +1,155 @@
+"""The contract of predictions: one score for each tweet, checked where they are written and where they are read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
+from pydantic import BaseModel, ValidationError
+
+from pipeline.contracts.errors import InputError, first_fault
+from pipeline.contracts.files import read_parquet, written_whole
+from pipeline.contracts.prepared import Prepared
+
+PREDICTIONS = Path("predictions")
+UNCALIBRATED = PREDICTIONS / "uncalibrated"
+"""Where a classifier that calibrates its scores leaves them as they were before, under the same contract."""
+
+School = Literal["generative", "discriminative", "prompted", "blend"]
+TestRows = Literal["mean log-odds", "refit", "none"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One classifier's scores: `train` out-of-fold and `test` (empty if not scored), one row per tweet.
+
+    Columns: `id`, `split`, `fold`, `score` = P(target = 1), `status` ("ok", or "unparsed" where the score is null).
+    """
+
+    name: str
+    school: School
+    test_rows: TestRows
+    train: pd.DataFrame
+    test: pd.DataFrame
+
+
+class About(BaseModel):
+    """What a predictions file says of itself, in its metadata."""
+
+    name: str
+    school: School
+    test_rows: TestRows
+    prepared: str
+    """The digest of the tweets that it was made from."""
+
+
+def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], scores: np.ndarray) -> pd.DataFrame:
+    """Predictions for `tweets` from scores of shape (n,); NaN marks a reply that could not be read."""
+    return pd.DataFrame(
+        {
+            "id": tweets["id"].to_numpy(),
+            "split": split,
+            "fold": tweets["fold"].to_numpy() if split == "train" else -1,
+            "score": np.asarray(scores, dtype=np.float64),
+            "status": np.where(np.isnan(scores), "unparsed", "ok"),
+        }
+    )
+
+
+KINDS = {
+    "id": is_integer_dtype,
+    "split": is_string_dtype,
+    "fold": is_integer_dtype,
+    "score": is_float_dtype,
+    "status": is_string_dtype,
+}
+
+
+def first_row(odd: pd.Series) -> int:
+    """The row, counted from 1, of the first that is true."""
+    return int(np.flatnonzero(odd)[0]) + 1
+
+
+def unlike(found: pd.Series, due: np.ndarray) -> str:
+    """Where a column is not as it is due, for messages; empty if it is."""
+    both = min(len(found), len(due))
+    if len(differ := np.flatnonzero(found.to_numpy()[:both] != due[:both])):
+        at = differ[0]
+        return f"row {found.index[at]}, column {found.name}: {found.iloc[at]} where {due[at]} is due"
+    return "" if len(found) == len(due) else f"{len(found)} rows where {len(due)} are due"
+
+
+def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, where: str) -> None:
+    """Raise `InputError` unless the frame keeps the contract of `Predictions` for these prepared tweets."""
+    if list(frame.columns) != list(KINDS):
+        raise InputError(f"{where}: columns are {', '.join(map(str, frame.columns))}, not {', '.join(KINDS)}")
+    if wrong := [name for name, is_kind in KINDS.items() if not is_kind(frame[name].dtype)]:
+        raise InputError(f"{where}: column {wrong[0]}: holds {frame[wrong[0]].dtype}")
+    frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
+    for column, known in (("split", ("train", "test")), ("status", ("ok", "unparsed"))):
+        if (odd := ~frame[column].isin(known)).any():
+            row = first_row(odd)
+            value = frame[column].iloc[row - 1]
+            raise InputError(f"{where}: row {row}, column {column}: {value!r:.60} must be {' or '.join(known)}")
+    for split, tweets in (("train", prepared.train), ("test", prepared.test)):
+        rows = frame[frame["split"] == split]
+        expected = tweets["id"]
+        if split == "train" and school == "prompted":  # may cover a part of the rows, in their order
+            expected = expected[expected.isin(rows["id"])]
+        elif rows.empty and school == "prompted":
+            continue
+        if at := unlike(rows["id"], expected.to_numpy()):
+            raise InputError(
+                f"{where}: {split} ids are not those of the prepared tweets, each once and in their order: {at}"
+            )
+        folds = tweets.set_index("id")["fold"].reindex(rows["id"]) if split == "train" else pd.Series(-1, rows.index)
+        if at := unlike(rows["fold"], folds.to_numpy()):
+            raise InputError(f"{where}: {split} folds differ from the prepared ones: {at}")
+    unparsed = frame["status"] == "unparsed"
+    if unparsed.any() and school != "prompted":
+        raise InputError(
+            f"{where}: {unparsed.sum()} scores are missing, the first in row {first_row(unparsed)}; only a prompted classifier "
+            "may have unparsed rows"
+        )
+    if (bad := (frame["score"].isna() != unparsed) | ~(unparsed | frame["score"].between(0, 1))).any():
+        row = first_row(bad)
+        score, status = frame["score"].iloc[row - 1], frame["status"].iloc[row - 1]
+        raise InputError(
+            f"{where}: row {row}, column score: {score} where the status is {status}; scores must be probabilities in [0, 1], "
+            "and null exactly where it is unparsed"
+        )
+
+
+def write_predictions(
+    name: str,
+    scored: list[pd.DataFrame],
+    prepared: Prepared,
+    school: School,
+    test_rows: TestRows,
+    folder: Path = PREDICTIONS,
+) -> None:
+    """Check and write `<folder>/<name>.parquet` from frames made by `predictions_frame`."""
+    frame = pd.concat(scored, ignore_index=True)
+    path = folder / f"{name}.parquet"
+    check_predictions(frame, prepared, school, str(path))
+    frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest}
+    with written_whole(path) as partial:
+        frame.to_parquet(partial, index=False)
+
+
+def read_predictions(path: Path, prepared: Prepared) -> Predictions:
+    """Read and check one predictions file; refuse it if it was made from other prepared tweets."""
+    frame = read_parquet(path)
+    try:
+        about = About.model_validate(frame.attrs)
+    except ValidationError as error:
+        raise InputError(f"{path}: not a predictions file: {first_fault(error)}") from None
+    if about.name != path.stem:
+        raise InputError(f"{path}: not a predictions file: it holds those of {about.name!r:.60}")
+    if about.prepared != prepared.digest:
+        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
+    check_predictions(frame, prepared, about.school, str(path))
+    train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
+    return Predictions(about.name, about.school, about.test_rows, train, test)
