@@ -31,8 +31,19 @@ COMPARED = (
     "blend/*.parquet",
     "submission/*.csv",
 )
-MEASURED = ("costs/", "evaluate/costs.csv", "evaluate/table.md", "cascade/", "report/", "transcripts/", "manifest/")
-"""What holds times, or hashes of such: of the other outputs these may differ."""
+MEASURED = (
+    "costs/",
+    "evaluate/costs.csv",
+    "evaluate/table.md",
+    "blend/metrics.json",
+    "blend/table.md",
+    "cascade/",
+    "models/",
+    "report/",
+    "transcripts/",
+    "manifest/",
+)
+"""What holds times (also those at which an archive was written), or hashes of such: of the other outputs these may differ."""
 NOBODY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -60,10 +71,12 @@ def copy_project(folder: Path, changes: dict[str, object]) -> None:
         section[key] = value
     yaml.dump(params, folder / "params.yaml")
     source = Path(params["data"]["source"])
-    if not source.is_absolute() and source.is_dir():
-        shutil.copytree(source, folder / source, dirs_exist_ok=True)
-    elif not source.is_absolute():
-        shutil.copy(source, folder / source)
+    for needed in (source, Path("imports")):
+        if not needed.is_absolute() and needed.is_dir():
+            shutil.copytree(needed, folder / needed, dirs_exist_ok=True)
+        elif not needed.is_absolute() and needed.is_file():
+            (folder / needed).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(needed, folder / needed)
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "a cold run"]):  # DVCLive wants a commit
         subprocess.run(["git", *command], cwd=folder, env=os.environ | NOBODY, check=True)  # noqa: S607
 
@@ -136,6 +149,8 @@ def main() -> None:
     parser.add_argument("-S", "--set", action="append", default=[], metavar="NAME=VALUE", help="a changed param")
     parser.add_argument("--keep", type=Path, help="an empty folder to run in, which is kept")
     given = parser.parse_args()
+    if given.keep and given.keep.is_dir() and any(given.keep.iterdir()):
+        raise InputError(f"--keep {given.keep}: is not empty; what an earlier run left there would not run again")
     yaml = YAML(typ="safe")
     changes = {name: yaml.load(value) for name, _, value in (change.partition("=") for change in given.set)}
     with tempfile.TemporaryDirectory() as temporary:

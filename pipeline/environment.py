@@ -10,6 +10,8 @@ from pathlib import Path
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """The variables that say how many threads numpy and torch compute with: another number may round differently."""
+MAKING = ("pipeline", "prompts", "data", "dvc.yaml", "params.yaml", "requirements")
+"""What makes results, of what git knows."""
 
 
 def output(*command: str) -> str | None:
@@ -24,10 +26,13 @@ def output(*command: str) -> str | None:
 
 
 def head() -> tuple[str, bool] | None:
-    """The commit that is checked out, and whether files that git knows differ from it; None outside of a repository."""
+    """The commit that is checked out, and whether what makes results differs from it; None outside of a repository.
+
+    DVC writes results that git knows (dvc.lock, metrics) while it runs: these do not count.
+    """
     if not (commit := output("git", "rev-parse", "HEAD")):
         return None
-    return commit, bool(output("git", "status", "--porcelain", "-uno"))
+    return commit, bool(output("git", "status", "--porcelain", "-uno", "--", *MAKING))
 
 
 def commit() -> str | None:

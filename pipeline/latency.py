@@ -48,7 +48,7 @@ def timed(score: Callable[[pd.DataFrame], np.ndarray], tweets: pd.DataFrame) -> 
         seconds = time.perf_counter() - start
         if seconds > SECONDS / 4 or size >= most:
             break
-        size *= 4  # too few to tell what a call costs from what a tweet does
+        size = min(4 * size, most)  # too few to tell what a call costs from what a tweet does
     return Latency(np.array(ms), len(many) / seconds), pd.Series(list(scores), many.index)
 
 

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 
 from dvc.dvcfile import Lockfile
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.lock import LockError, make_lock
 from dvc.repo import Repo
 
@@ -65,7 +65,10 @@ def mend_rwlock(folder: Path) -> str | None:
 
 
 def main() -> None:
-    repo = Repo()
+    try:
+        repo = Repo()
+    except NotDvcRepoError:
+        raise InputError("no DVC project here; run it in the project's folder") from None
     folder = Path(repo.tmp_dir)
     try:
         with make_lock(str(folder / "lock")), make_lock(str(folder / "rwlock.lock")):

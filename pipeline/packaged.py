@@ -16,7 +16,7 @@ def locate(model: str) -> str:
     if not model.startswith(PREFIX):
         return model
     name, _, inside = model.removeprefix(PREFIX).partition("/")
-    spec = find_spec(name)
+    spec = find_spec(name) if name.isidentifier() and name != "__main__" else None
     roots = spec.submodule_search_locations if spec else None
     if not roots:
         raise InputError(f"{model}: the package {name} is not installed; run `make install`")

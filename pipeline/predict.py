@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, many=True)

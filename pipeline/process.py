@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import psutil
@@ -43,11 +43,17 @@ def started_by() -> list[psutil.Process]:
 
 
 def is_dvc(process: psutil.Process) -> bool:
-    """Whether this can be DVC, or a program that calls it; what inherits orphans (init, launchd, a session's systemd) is not."""
+    """Whether this can be DVC, or a program that calls it; what inherits orphans (init, launchd, a session's systemd) is not.
+
+    The first process of a container inherits them too, and its command line may speak of DVC: there it must be DVC itself.
+    """
     try:
-        return bool(re.search("dvc|python", " ".join(process.cmdline()), re.IGNORECASE))
+        line = process.cmdline()
     except psutil.Error:  # gone, or another user's
         return False
+    if process.pid == 1:
+        return any(Path(part).name == "dvc" for part in line[:3])
+    return bool(re.search("dvc|python", " ".join(line), re.IGNORECASE))
 
 
 def alive(process: psutil.Process) -> bool:
@@ -105,11 +111,14 @@ def alone(name: str) -> Iterator[None]:
         return
     LOCKS.mkdir(parents=True, exist_ok=True)
     lock = FileLock(LOCKS / f"{name}.lock")
+    held: AbstractContextManager[object]
     try:
         held = lock.acquire(blocking=False)
     except Timeout:
         print(f"waiting: another process is at {name} and writes the same files", file=sys.stderr, flush=True)
         held = lock.acquire()
+    except OSError:  # a file system without locks, or another user's: then there are none
+        held = nullcontext()
     with held:
         yield
 

@@ -43,7 +43,6 @@ def test_intervals_hold_the_truth_nineteen_times_in_twenty() -> None:
             groups,
             DRAWS,
             seed,
-            batch=DRAWS,
         )
         covered += (low <= truth) & (truth <= high)
     found = dict(zip((*MEASURED, "difference"), covered / TIMES, strict=True))

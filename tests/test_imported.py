@@ -86,7 +86,6 @@ def test_costs_are_what_all_lines_say_and_nothing_else(
     assert (llm.money, llm.completion_tokens, llm.cached_tokens, llm.prompt_version) == (None, None, None, None)
     predictions = read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared())
     assert price_of(predictions) is None, "a cascade cannot weigh what it does not know"
-    Path("imports/gpt/1.jsonl").unlink()
     importing([{"id": i, "score": 0.3} for i in ids[:10]])
     imported.main()
     assert read_costs("imported_gpt").predict_ms_per_tweet is None

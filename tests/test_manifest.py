@@ -80,11 +80,17 @@ def test_seeds_are_found_wherever_they_stand(tmp_path: Path, monkeypatch) -> Non
 
 
 def test_places_are_cut_down_to_their_last_part() -> None:
-    params = {"a": "/home/me/model.gguf", "b": ["~/tweets", "data/sample", 3], "c": "https://host/v1"}
+    params = {
+        "a": "/home/me/model.gguf",
+        "b": ["~/tweets", "data/sample", 3],
+        "c": "http://host:80/v1",
+        "d": "run --config=/home/me/a.yaml x/y",
+    }
     assert without_places(params) == {
         "a": ".../model.gguf",
         "b": [".../tweets", "data/sample", 3],
-        "c": "https://host/v1",
+        "c": "http://.../v1",
+        "d": "run --config=.../a.yaml x/y",
     }
 
 

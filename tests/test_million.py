@@ -71,9 +71,9 @@ def test_a_stage_is_measured_with_what_it_starts(tmp_path: Path, monkeypatch: py
 def test_the_four_stages_run_on_what_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--rows", "1000", "2000", "--source", str(SAMPLE), "--scratch", str(tmp_path), "--slack", "10"]
+    arguments = ["--rows", "1000", "--source", str(SAMPLE), "--scratch", str(tmp_path), "--slack", "10"]
     monkeypatch.setattr(sys, "argv", ["million", *arguments])
     million.main()
     printed = capsys.readouterr().out
-    assert [printed.count(f"{stage} ") >= 2 for stage in million.STAGES] == [True] * 4
+    assert all(f"{stage} " in printed for stage in million.STAGES)
     assert not list(tmp_path.iterdir()), "what is made is gone afterwards"

@@ -17,6 +17,8 @@ from fake_endpoint import KEY, completion, serving
 
 from pipeline.apply import apply
 from pipeline.classifiers.counts import CountsParams
+from pipeline.classifiers.counts import predict as counts_predict
+from pipeline.classifiers.cross_fit import inner_splits
 from pipeline.classifiers.naive_bayes import NaiveBayesParams, fit, log_likelihood_ratios
 from pipeline.classifiers.ngram_lm import NgramLmParams
 from pipeline.classifiers.ngram_lm import fit as fit_ngrams
@@ -25,6 +27,7 @@ from pipeline.classifiers.subsets import nested_order, split_by_group
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
+from pipeline.llm.classify import contexts, rows_to_ask, sample_rows
 from pipeline.llm.prompt_file import harmless, read_prompt, render
 from pipeline.page.results import read_results
 from pipeline.verdict import robustness
@@ -97,6 +100,59 @@ def test_few_labels_are_of_many_senders_and_can_be_split(spam: Prepared) -> None
         learnt, held_out = split_by_group(few, of_few, 0.1, seed)
         assert set(of_few[learnt]) == set(of_few[held_out]) == {0, 1}
         assert not set(few["group"].iloc[learnt]) & set(few["group"].iloc[held_out])
+
+
+def test_texts_in_which_no_word_occurs_twice_are_scored_as_nothing_is_known(spam: Prepared) -> None:
+    """A text without spaces is one word to the counts: Chinese, Japanese and Thai are written so."""
+    texts = spam.train.assign(text=[f"字{row}" for row in range(len(spam.train))], keyword=None)
+    labels = texts["target"].to_numpy()
+    model = fit(
+        texts,
+        labels,
+        NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]),
+        COUNTS.model_copy(update={"min_count": [2, 1]}),
+    )
+    assert np.ptp(counts_predict(model, texts.assign(text="字"))) < 1e-9
+    with pytest.raises(InputError, match=r"counts\.min_count: no word is in so many"):
+        fit(
+            texts,
+            labels,
+            NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]),
+            COUNTS.model_copy(update={"min_count": [2]}),
+        )
+
+
+def test_groups_that_are_large_do_not_empty_what_is_asked_or_shown(spam: Prepared) -> None:
+    """Six topics that train and test share: only near-duplicates are kept apart, or nothing could be asked."""
+    topics = {
+        name: frame.assign(group=np.arange(len(frame)) % 6, duplicate=frame["duplicate"])
+        for name, frame in (("train", spam.train), ("test", spam.test))
+    }
+    shared = Prepared(**topics, digest="of topics")
+    assert len(sample_rows(shared.train, 60)) > 50
+    prompt = read_prompt(ROOT / "prompts/any_few_shot.yaml", ["ham", "spam"])
+    examples, _, _ = contexts(prompt, rows_to_ask(shared, 8, test=True), shared, None)
+    assert all(len(each) == 8 for each in examples)
+    with pytest.raises(InputError, match="less than the smallest group of near-duplicates has"):
+        sample_rows(shared.train.assign(duplicate=1), 60)
+
+
+def test_too_few_groups_for_inner_folds_are_one_line() -> None:
+    with pytest.raises(InputError, match=r"inner_folds: 3 is too many; groups of tweets to learn from: 2"):
+        inner_splits(np.tile([0, 1], 10), np.repeat([0, 1], 10), 3)
+
+
+def test_what_is_wrong_is_said_in_the_names_of_the_file(project: Path, spam_params: DataParams) -> None:
+    folder = project / "own"
+    folder.mkdir()
+    for name in ("train", "test"):
+        (folder / f"{name}.csv").write_bytes((SPAM / f"{name}.csv").read_bytes())
+    text = (folder / "train.csv").read_text(encoding="utf-8")
+    (folder / "train.csv").write_text(
+        re.sub(r",(ham|spam)$", ",eggs", text, count=1, flags=re.MULTILINE), encoding="utf-8"
+    )
+    with pytest.raises(InputError, match=r"row \d+, column kind: 'eggs' must be one of"):
+        read_source(spam_params.model_copy(update={"source": str(folder)}))
 
 
 # --- prompts for any labels ---------------------------------------------------------------------------------------------

@@ -185,6 +185,15 @@ def test_a_tweets_braces_stay_text(write: Any) -> None:
     assert render(prompt, [], tweet, str)[-1]["content"].endswith("): {system} {0} {text.__class__}")
 
 
+def test_escaped_braces_are_no_variables(write: Any) -> None:
+    prompt = read_prompt(
+        write(GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")), ["a{b", "c"]
+    )
+    assert isinstance(prompt, ChatPrompt)
+    tweet = {"text": "t", "keyword": None, "location": None}
+    assert render(prompt, [], tweet, str)[0]["content"] == "{labels} is a{b or c, {positive} c"
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -324,14 +324,16 @@ def test_a_csv_is_read_as_it_was_written(rows: list[tuple[str, str, str]], end: 
     writer.writerows([number, *row] for number, row in enumerate(rows))
     found = parse_csv(decode(file.getvalue().encode(), "a.csv"), COLUMNS, "a.csv")
     assert list(found.itertuples(index=False, name=None)) == [(str(n), *row) for n, row in enumerate(rows)]
-    assert validate(found, None, "a.csv")["id"].tolist() == list(range(len(rows)))
+    assert validate(found, None, "a.csv", COLUMNS)["id"].tolist() == list(range(len(rows)))
 
 
 @given(st.binary(max_size=40) | st.text('id,text\n\r"; =1\ufeff\0é', max_size=40).map(str.encode))
 def test_any_bytes_are_tweets_or_one_line(raw: bytes) -> None:
     columns = {"id": "id", "text": "text"}
     for content in (raw, b"id,text\n" + raw):
-        said = said_of(lambda raw: validate(parse_csv(decode(raw, "a.csv"), columns, "a.csv"), None, "a.csv"), content)
+        said = said_of(
+            lambda raw: validate(parse_csv(decode(raw, "a.csv"), columns, "a.csv"), None, "a.csv", columns), content
+        )
         assert said.startswith("a.csv: ") or not said
 
 

@@ -25,6 +25,7 @@ SOURCES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmar
 
 UNPICKLING = {"pickle", "cPickle", "_pickle", "joblib", "dill", "cloudpickle", "marshal", "shelve", "yaml"}
 RUNNING = {"eval", "exec", "compile", "__import__"}
+SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_shell", "read_pickle"}
 LOADING_MODELS = {"from_pretrained", "SentenceTransformer", "pipeline"}
 LOADS_ADAPTERS = {"PeftModel"}
 """Of these `from_pretrained` knows no code to trust."""
@@ -55,12 +56,28 @@ def faults(source: str) -> list[str]:
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             found += [f"imports {name}" for name in names if name.split(".")[0] in UNPICKLING]
+            if isinstance(node, ast.ImportFrom):
+                hidden = {f"{node.module}.{alias.name}" for alias in node.names} & {
+                    "torch.load",
+                    "numpy.load",
+                    "skops.io.load",
+                }
+                found += [f"imports {name}" for name in hidden]
+                found += [f"imports {alias.name}" for alias in node.names if alias.name in SHELLS | RUNNING]
         if not isinstance(node, ast.Call):
             continue
         name = called(node)
         last = name.rpartition(".")[2]
-        if name in RUNNING or name in {"os.system", "os.popen", "pd.read_pickle", "pandas.read_pickle"}:
+        if name.removeprefix("builtins.") in RUNNING or last in SHELLS or (last == "eval" and node.args):
             found.append(f"calls {name}")
+        if keyword(node, "trusted") is True:
+            found.append(f"{name} trusts whatever types there are")
+        if (
+            node.args
+            and isinstance(node.args[0], ast.List)
+            and {"'sh'", "'bash'"} & set(map(ast.unparse, node.args[0].elts))
+        ):
+            found.append(f"{name}: a shell")
         if last == "YAML" and keyword(node, "typ") not in {None, "safe"}:
             found.append("YAML that may hold objects")
         if any(one.arg == "shell" for one in node.keywords) or last in {"extractall", "extract", "unpack_archive"}:
@@ -103,6 +120,14 @@ def test_no_module_trusts_what_it_reads(path: Path) -> None:
         "SentenceTransformer(path)",
         "transformers.pipeline('text-classification', model=path)",
         "pd.read_pickle(path)",
+        "subprocess.getoutput(text)",
+        "asyncio.create_subprocess_shell(text)",
+        "subprocess.run(['sh', '-c', text])",
+        "from os import system",
+        "from torch import load",
+        "builtins.eval(text)",
+        "frame.eval(text)",
+        "skops.io.load(path, trusted=True)",
     ],
 )
 def test_the_search_for_trust_finds_it(bad: str) -> None:
@@ -260,6 +285,10 @@ def test_secrets_are_taken_out_of_what_is_said(monkeypatch: pytest.MonkeyPatch) 
     assert redacted(f"https://user:{CANARY}@host/v1 and https://me@host") == "https://***@host/v1 and https://***@host"
     assert redacted("https://host/v1?key=abc, 'https://host?x' a@b") == "https://host/v1?*** 'https://host?***' a@b"
     assert redacted("https://host:80/v1 a? b") == "https://host:80/v1 a? b"
+    monkeypatch.setenv("LONG_TOKEN", f"{CANARY}-and-more")
+    monkeypatch.setenv("DB_PASSWD", "line one\nline two")
+    assert redacted(f"{CANARY}-and-more, {CANARY}") == "***, ***"
+    assert redacted(repr(KeyError("line one\nline two"))) == "KeyError('***')"
 
 
 def test_a_traceback_shows_no_secret() -> None:

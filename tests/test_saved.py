@@ -265,6 +265,18 @@ def test_models_of_other_params_are_refused_and_another_device_is_not(copied: Pa
     assert read_classifier("naive_bayes").models == 5
 
 
+def test_models_of_other_tweets_are_refused(copied: Path) -> None:
+    describe("naive_bayes", prepared="of others")
+    assert "trained on other tweets than data/prepared has now" in refused()
+    shutil.rmtree("data/prepared")
+    assert read_classifier("naive_bayes").models == 5, "who has the models alone can use them"
+
+
+def test_a_seed_that_is_missing_is_noticed(copied: Path) -> None:
+    describe("naive_bayes", seeds=2)
+    assert "fold-0: 1 models, and there were 2" in refused()
+
+
 def test_a_classifier_of_another_width_or_kind_is_refused(copied: Path) -> None:
     path = Path("models/naive_bayes/fold-0/classifier.skops")
     write_estimator(path, MultinomialNB().fit(np.eye(2), [0, 1]))

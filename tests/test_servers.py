@@ -207,14 +207,14 @@ def test_the_local_model_scores_as_an_unbatched_one_does(loaded: tuple[Any, Any]
     model, tokenizer = loaded
     texts = ["Fire in the hills", "ok", "A very long line about the weather of the last seven days, which was fine"]
     requests = [{"prompt": f"A tweet: {text}", "context": len("A tweet:")} for text in texts]
-    scored = {request["prompt"]: answer.text_logprob for request, answer in score_texts(model, tokenizer, requests)}
-    for request in requests:
+    scored = [answer.text_logprob for answer in score_texts(model, tokenizer, requests)]
+    for request, found in zip(requests, scored, strict=True):
         context, whole = (tokenizer(text)["input_ids"] for text in ("A tweet:", request["prompt"]))
         assert whole[: len(context)] == context
         with torch.inference_mode():
             logprobs = model(torch.tensor([whole])).logits[0, :-1].log_softmax(-1)
         expected = sum(float(logprobs[n - 1, whole[n]]) for n in range(len(context), len(whole)))
-        assert scored[request["prompt"]] == pytest.approx(expected, rel=1e-3)
+        assert found == pytest.approx(expected, rel=1e-3)
 
 
 @contextmanager

@@ -229,6 +229,21 @@ def test_an_absurd_share_of_positives_is_sent_only_if_that_is_meant(submit: Ran,
     assert "0.0% positive" in submit("--anyway", "--dry-run")
 
 
+def test_a_message_may_hold_words_but_no_token(submit: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "nothing sent" in submit("--dry-run", "--message", "Basic features only, see https://x.org/pull?id=3")
+    for token in ("KGAT_0123456789abcdef", "0123456789abcdef" * 2):
+        with pytest.raises(InputError, match="looks like a token"):
+            submit("--dry-run", "--message", f"made with {token}")
+
+
+def test_another_file_in_place_of_the_competition_s_is_one_line(submit: Ran) -> None:
+    path = Path("data/kaggle/test.csv")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("")
+    with pytest.raises(InputError, match=r"data/kaggle/test\.csv: not the competition's"):
+        submit("--dry-run")
+
+
 def test_two_at_once_are_one(submit: Ran, kaggle: Kaggle) -> None:
     with only_one("submission"), pytest.raises(InputError, match="another submission is running"):
         submit()
@@ -360,6 +375,7 @@ def test_the_figures_of_no_submissions_and_of_many(monkeypatch: pytest.MonkeyPat
     assert found["latest"]["chance"] == pytest.approx(np.hypot(noise(0.80), 0.01))
     assert "points, what 3,263 test tweets leave to chance" in scatter(rows)
     assert 'width="' in scatter([])
+    assert 'width="' in scatter([row("d" * 64, status="complete", score=score, ref=1) for score in (0.0, 1.0)])
     assert scatter(rows).count('aria-roledescription="point"') == 2
     monkeypatch.chdir(tmp_path)
     draw()

@@ -49,13 +49,16 @@ def of_inner_fold(
 ) -> np.ndarray:
     """Log-odds of the rows that one inner fold holds out, by each classifier on these features: (classifiers, rows).
 
-    All 0 where the others hold less than two rows of a class: of few labels, many may be near-duplicates of each other.
+    All 0 where the others hold less than two rows of a class, since of few labels many may be near-duplicates of each other,
+    and where they have no features: no word of few texts may occur twice.
     """
     if np.bincount(labels[split[0]], minlength=2).min() < 2:
         return np.zeros((len(classifiers), len(split[1])))
     learnt, held_out = (x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows] for rows in split)
     features = clone(features).fit(learnt, labels[split[0]])
     learnt, held_out = features.transform(learnt), features.transform(held_out)
+    if learnt.shape[1] == 0:
+        return np.zeros((len(classifiers), len(split[1])))
     return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
 
 

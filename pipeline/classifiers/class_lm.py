@@ -239,11 +239,12 @@ def trainer(preset: str) -> Trainer:
 
 
 def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
+    determined_by = {"params": params.model_dump()}
     params = params.model_copy(update={"train_rows": None})  # it is given them
     return Trainer(
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
         predict,
-        {"params": params.model_dump()},
+        determined_by,
         save=save,
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,

@@ -1,5 +1,6 @@
 """The features that the twins share: which words, runs of words and keyword occur in a tweet."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, compare, fit_chosen
 from pipeline.classifiers.model_files import read_json, reading, write_json
-from pipeline.contracts import Params, written_whole
+from pipeline.contracts import InputError, Params, written_whole
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
 WORD = r"\w+(?:'\w+)*"
@@ -97,8 +98,13 @@ def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
 ) -> Chosen:
     """The features and classifier that are most accurate on inner folds by group, for labels of shape (n,)."""
-    tried, keywords = [(ngrams, least) for ngrams in params.ngrams for least in params.min_count], have_keywords(tweets)
-    counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
+    keywords = have_keywords(tweets)
+    try:
+        counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
+    except ValueError:  # scikit-learn's, of a vocabulary without words
+        raise InputError("params.yaml: counts.min_count: no word is in so many of the training tweets") from None
+    pairs = itertools.product(params.ngrams, params.min_count)
+    tried = [pair for pair in pairs if len(Counted(lengths, *pair).fit(counts).kept_)]  # none may occur twice
     counted = [Counted(lengths, *each) for each in tried]
     counter, classifier, rule = compare(counted, classifiers, counts, labels, tweets["group"], params.inner_folds)
     found = vectorizer(*tried[counter], keywords=keywords)

@@ -93,6 +93,8 @@ def inner_splits(
     """Positions to learn from and positions held out, for each inner fold: stratified, no group in two of them."""
     if folds > (commoner := int(np.bincount(labels).max())):
         raise InputError(f"params.yaml: inner_folds: {folds} is too many; the commoner label has {commoner} tweets")
+    if folds > (count := len(np.unique(groups))):
+        raise InputError(f"params.yaml: inner_folds: {folds} is too many; groups of tweets to learn from: {count}")
     fold = stratified_group_folds(labels, np.asarray(groups), folds, seed)
     return [(np.flatnonzero(fold != held_out), np.flatnonzero(fold == held_out)) for held_out in range(folds)]
 

@@ -6,6 +6,7 @@ with a file is an `InputError`, and no object is made of a file before each type
 
 import json
 import struct
+import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,7 @@ stage's, whose classes are those of `__main__` when it runs.
 
 UNREADABLE = (
     OSError, BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError,
-    ValueError, TypeError, AttributeError, ImportError, RuntimeError,
+    ValueError, TypeError, AttributeError, ImportError, RuntimeError, tokenize.TokenError,
 )  # fmt: skip
 """What skops, zipfile and numpy raise at files that are damaged or made up."""
 

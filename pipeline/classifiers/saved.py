@@ -6,11 +6,9 @@ several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
 
 import importlib
 import json
-import platform
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -21,10 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipeline.classifiers.cross_fit import MODELS, Trainer, mean_log_odds
 from pipeline.classifiers.model_files import read_json, write_json
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, prepared_digest
 
 FILE = "classifier.json"
-VERSIONS = ("numpy", "peft", "scikit-learn", "skops", "torch", "transformers")
 
 
 class Origin(NamedTuple):
@@ -48,11 +45,12 @@ class Description(BaseModel):
     test_rows: Literal["mean log-odds", "refit"]
     parts: list[Annotated[str, StringConstraints(pattern=r"^(fold-\d+|refit)$")]] = Field(min_length=1)
     """Folders of the models that score a new tweet."""
+    seeds: int = Field(ge=1)
+    """How many models there are in each."""
     determined_by: dict[str, Any]
     """The params that it was trained with."""
     prepared: str
     """Hash of the prepared tweets that it was trained on."""
-    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -75,31 +73,21 @@ class Classifier:
         return self.score(self.read(tweets)) if len(tweets) else np.zeros(0)
 
 
-def versions() -> dict[str, str]:
-    """Of Python, and of what models are made with, as far as it is installed."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
 def write_description(
     name: str, origin: Origin, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
-) -> None:
+) -> Description:
     """Write `models/<name>/classifier.json`."""
     description = Description(
         family=origin.family,
         preset=origin.preset,
         test_rows=test_rows,
         parts=parts,
+        seeds=max(1, len(seeds_in(MODELS / name / parts[0]))),
         determined_by=plain(origin.trainer.determined_by),
         prepared=prepared,
-        versions=versions(),
     )
     write_json(MODELS / name / FILE, description)
+    return description
 
 
 def plain(determined_by: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +135,8 @@ def stage_of(name: str) -> str:
 def read_classifier(name: str, folder: Path = MODELS) -> Classifier:
     """The classifier whose predictions are called `name`, its models loaded once.
 
-    They must have been trained with the params that params.yaml has now; the device may differ.
+    They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
+    are any.
     """
     own = folder / name
     if not re.fullmatch(r"\w[\w-]*", name):
@@ -163,17 +152,19 @@ def read_classifier(name: str, folder: Path = MODELS) -> Classifier:
         raise InputError(
             f"{own}: trained with other params than params.yaml has now ({changed}); run `dvc repro {stage_of(name)}`"
         )
-    return opened(name, own, trainer, description.parts)
+    if (digest := prepared_digest()) and description.prepared != digest:
+        raise InputError(f"{own}: trained on other tweets than data/prepared has now; run `dvc repro {stage_of(name)}`")
+    return opened(name, own, trainer, description.parts, description.seeds)
 
 
-def opened(name: str, folder: Path, trainer: Trainer, parts: list[str]) -> Classifier:
-    """The classifier whose models are in these parts of a folder."""
-    of_part = [load_part(trainer, folder / part) for part in parts]
+def opened(name: str, folder: Path, trainer: Trainer, parts: list[str], seeds: int) -> Classifier:
+    """The classifier whose models are in these parts of a folder, so many in each."""
+    of_part = [load_part(trainer, folder / part, seeds) for part in parts]
 
     def score(tweets: pd.DataFrame) -> np.ndarray:
         try:
             scores = np.stack([score_part(trainer, models, tweets) for models in of_part])
-        except (ValueError, LookupError) as error:
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
         finally:
             trainer.forget()
@@ -184,12 +175,19 @@ def opened(name: str, folder: Path, trainer: Trainer, parts: list[str]) -> Class
     return Classifier(name, sum(map(len, of_part)), trainer.read_new, score)
 
 
-def load_part(trainer: Trainer, folder: Path) -> list[Any]:
+def seeds_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("seed-*"))
+
+
+def load_part(trainer: Trainer, folder: Path, seeds: int) -> list[Any]:
     """The model of one part, or one of each seed."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder, although {FILE} names it; run `dvc repro` to train it anew")
+    paths = seeds_in(folder) or [folder]
+    if len(paths) != seeds:
+        raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")
     load = trainer.load or (lambda _: None)  # load_trainer has made sure that there is one
-    return [load(path) for path in sorted(folder.glob("seed-*")) or [folder]]
+    return [load(path) for path in paths]
 
 
 def score_part(trainer: Trainer, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:

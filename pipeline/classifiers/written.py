@@ -67,8 +67,8 @@ def write_cross_fit(
     if origin and origin.trainer.load and fitted.test_rows != "none":
         folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
         parts = list(map(part, folds))
-        write_description(name, origin, fitted.test_rows, parts, prepared.digest)
+        description = write_description(name, origin, fitted.test_rows, parts, prepared.digest)
         if alone and len(prepared.test):
-            saved = opened(name, MODELS / name, origin.trainer, parts)
+            saved = opened(name, MODELS / name, origin.trainer, parts, description.seeds)
             costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test), to_read)
     write_costs(name, costs)

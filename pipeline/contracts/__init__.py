@@ -4,7 +4,7 @@ Every stage depends on this folder, so it stays small and free of torch and open
 """
 
 from pipeline.contracts.costs import Costs, LlmCosts, peak_memory_mb, read_costs, write_costs
-from pipeline.contracts.errors import InputError, first_fault, printable, reason, redacted, run
+from pipeline.contracts.errors import InputError, first_fault, printable, reason, redacted, run, without_secrets
 from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
 from pipeline.contracts.params import Model, Params, ProjectPath, plain_name, read_params, read_yaml, stays, validated
 from pipeline.contracts.predictions import (
@@ -19,7 +19,7 @@ from pipeline.contracts.predictions import (
     read_predictions,
     write_predictions,
 )
-from pipeline.contracts.prepared import PREPARED, Prepared, near_duplicates, read_prepared
+from pipeline.contracts.prepared import PREPARED, Prepared, near_duplicates, prepared_digest, read_prepared
 
 __all__ = [
     "PREDICTIONS",
@@ -42,6 +42,7 @@ __all__ = [
     "peak_memory_mb",
     "plain_name",
     "predictions_frame",
+    "prepared_digest",
     "printable",
     "read_costs",
     "read_json",
@@ -55,6 +56,7 @@ __all__ = [
     "run",
     "stays",
     "validated",
+    "without_secrets",
     "write_costs",
     "write_predictions",
     "write_text",

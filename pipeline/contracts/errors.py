@@ -1,10 +1,12 @@
 """Errors of one line: what the user can mend, and what the machine ran out of, without anything secret."""
 
+import json
 import os
 import re
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from traceback import clear_frames
 from types import TracebackType
 from typing import NoReturn
@@ -13,20 +15,23 @@ from pydantic import ValidationError
 
 from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
+SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
+
 
 class InputError(Exception):
     """Something the user can mend: the message says what is wrong, where, and what to do, in one line."""
 
 
-def run(main: Callable[[], None]) -> NoReturn:
+def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
 
-    Neither that line nor a traceback shows what is secret.
+    Neither that line nor a traceback shows what is secret. A second process with the same arguments waits for the first, unless
+    there may be `many` at once.
     """
     sys.excepthook = show_redacted
     try:
         end_with_dvc()
-        with alone(stage_name(main)):
+        with nullcontext() if many else alone(stage_name(main)):
             main()
     except InputError as error:
         clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
@@ -45,13 +50,20 @@ def run(main: Callable[[], None]) -> NoReturn:
 def redacted(text: str) -> str:
     """The text without users and passwords of addresses, without their queries, and without secrets of the environment.
 
-    Those are the values of variables whose names speak of a key, a token, a secret or a password.
+    Those are the values of variables whose names speak of a key, a token, a secret or a password: see `without_secrets`.
     """
     text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
-    text = re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text)
-    for name, value in os.environ.items():
-        if re.search("KEY|TOKEN|SECRET|PASSWORD", name.upper()) and len(value) >= 8:
-            text = text.replace(value, "***")
+    return without_secrets(re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text))
+
+
+def without_secrets(text: str) -> str:
+    """The text without the values of variables whose names speak of a secret, as they are or escaped."""
+    values = [
+        value for name, value in os.environ.items() if re.search(SPEAKS_OF_SECRETS, name.upper()) and len(value) >= 8
+    ]
+    shown = {form for value in values for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
+    for form in sorted(shown, key=len, reverse=True):  # one may begin another
+        text = text.replace(form, "***")
     return text
 
 
@@ -69,7 +81,7 @@ def printable(text: str) -> str:
 def reason(error: Exception) -> str:
     """What an error says, in one line and without the path that the reader of it was told."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:300] or type(error).__name__
+    return redacted(" ".join(text.split()))[:300] or type(error).__name__
 
 
 def first_fault(error: ValidationError | OSError) -> str:

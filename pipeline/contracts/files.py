@@ -27,6 +27,8 @@ def written_whole(path: Path) -> Iterator[Path]:
                 other.unlink(missing_ok=True)
         yield partial
         partial.replace(path)
+    except (ConnectionError, TimeoutError):  # of what goes on in the block, and not of the file
+        raise
     except OSError as error:
         raise InputError(exhausted(error) or f"{path}: cannot be written: {reason(error)}") from None
     finally:

@@ -37,12 +37,23 @@ def near_duplicates(tweets: pd.DataFrame) -> pd.Series:
     return tweets["duplicate" if "duplicate" in tweets else "group"]
 
 
+def files_in(folder: Path) -> list[Path]:
+    return [folder / "train.parquet", folder / "test.parquet"]
+
+
+def prepared_digest(folder: Path = PREPARED) -> str | None:
+    """The digest of `Prepared`; None if there are no prepared tweets."""
+    paths = files_in(folder)
+    if not all(path.is_file() for path in paths):
+        return None
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
 def read_prepared(folder: Path = PREPARED) -> Prepared:
-    paths = [folder / "train.parquet", folder / "test.parquet"]
-    for path in paths:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file; run `dvc repro prepare` first")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+    paths = files_in(folder)
+    if (digest := prepared_digest(folder)) is None:
+        missing_file = next(path for path in paths if not path.is_file())
+        raise InputError(f"{missing_file}: no such file; run `dvc repro prepare` first")
     train, test = map(read_parquet, paths)
     for path, frame, columns in ((paths[0], train, TWEET | LABELLED), (paths[1], test, TWEET)):
         if missing := columns - set(frame.columns):

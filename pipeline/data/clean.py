@@ -1,10 +1,11 @@
-"""Clean one tweet: pure functions from str to str."""
+"""Clean tweets and their keywords: pure functions."""
 
 import html
 import re
 
 import ftfy
 import ftfy.bad_codecs
+import pandas as pd
 
 URL = "http"
 MENTION = "@user"
@@ -42,6 +43,11 @@ def clean(text: str) -> str:
     text = ftfy.fix_text(text, unescape_html=False)
     text = _MENTION.sub(MENTION, _URL.sub(URL, text))
     return " ".join(text.split()) or "…"
+
+
+def clean_keywords(keywords: pd.Series) -> pd.Series:
+    """Keywords in lower case, their blanks as blanks; null stays null."""
+    return keywords.str.replace("%20", " ").str.lower()
 
 
 def words(cleaned: str) -> list[str]:

@@ -118,6 +118,17 @@ def check_rows(text: str, where: str) -> tuple[list[str], int]:
     return header, number
 
 
+def not_a_csv(error: str) -> str:
+    """What the csv module says is wrong with a record, in words."""
+    if "limit" in error:
+        return f"longer than {LONGEST:,} characters; was a quote opened and never closed?"
+    if "unexpected end" in error:
+        return "not a csv: a quote is opened and never closed"
+    if "expected after" in error:
+        return "not a csv: a field goes on after its closing quote; within quotes, write a quote twice"
+    return f"not a csv: {error}"
+
+
 def broken(text: str, line: int, row: int, header: list[str], error: str) -> str:
     """What is wrong with the record that begins on a line, and where, from what the csv module says of it."""
     at = f"line {line} (row {row})" if header else f"line {line}"
@@ -128,9 +139,4 @@ def broken(text: str, line: int, row: int, header: list[str], error: str) -> str
         fields = next(csv.reader(_LINE.findall(beginning)))
         column = next((name for name, field in zip(header, fields, strict=False) if len(field) > LONGEST), None)
         at = f"line {line} (row {row}, column {column})" if column else at
-        return f"{at}: longer than {LONGEST:,} characters; was a quote opened and never closed?"
-    if "unexpected end" in error:
-        return f"{at}: not a csv: a quote is opened and never closed"
-    if "expected after" in error:
-        return f"{at}: not a csv: a field goes on after its closing quote; within quotes, write a quote twice"
-    return f"{at}: not a csv: {error}"
+    return f"{at}: {not_a_csv(error)}"

@@ -22,7 +22,7 @@ from pipeline.contracts import (
     write_text,
     written_whole,
 )
-from pipeline.data.clean import clean, words
+from pipeline.data.clean import clean, clean_keywords, words
 from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates, merge_groups
 from pipeline.data.source import DataParams, read_source
@@ -64,11 +64,12 @@ def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> t
     """The prepared frames (see `Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
     cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
-    keyword = tweets["keyword"].str.replace("%20", " ").str.lower()
     in_words = {text: words(text) for text in cleaned.unique()}
     duplicates = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
     groups = merge_groups(duplicates, tweets["group"])
-    tweets = tweets.assign(keyword=keyword, raw_text=tweets["text"], text=cleaned, duplicate=duplicates)
+    tweets = tweets.assign(
+        keyword=clean_keywords(tweets["keyword"]), raw_text=tweets["text"], text=cleaned, duplicate=duplicates
+    )
     columns = ["id", "keyword", "location", "text", "raw_text", "group"]
     columns += ["duplicate"] if tweets["group"].notna().any() else []
     tweets = tweets.assign(group=groups)
@@ -106,6 +107,7 @@ def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: p
     folds = train.groupby("fold")["target"].agg(["size", "mean"])
     return {
         "source": data.source,
+        "labels": data.labels,
         "rows": {"train": len(train), "test": len(test)},
         "label_rate": round(float(train["target"].mean()), 4),
         "near_duplicates": {
@@ -133,7 +135,10 @@ def flatten(report: dict[str, Any], prefix: str = "") -> list[tuple[str, object]
     rows: list[tuple[str, object]] = []
     for key, value in report.items():
         name = f"{prefix}{key.replace('_', ' ')}"
-        rows += flatten(value, f"{name}: ") if isinstance(value, dict) else [(name, value)]
+        if isinstance(value, dict):
+            rows += flatten(value, f"{name}: ")
+        else:
+            rows.append((name, " / ".join(value) if isinstance(value, list) else value))
     return rows
 
 

@@ -92,8 +92,11 @@ def schema(labels: list[str] | None) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns)
 
 
-def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.DataFrame:
-    """The frame with `id` (int64) and `target` (int8) as numbers; the first bad cell as an `InputError`."""
+def validate(frame: pd.DataFrame, labels: list[str] | None, where: str, names: dict[str, str]) -> pd.DataFrame:
+    """The frame with `id` (int64) and `target` (int8) as numbers; the first bad cell as an `InputError`.
+
+    `names` (ours → theirs) are what the file calls its columns.
+    """
     if frame.empty:
         raise InputError(f"{where}: no rows")
     try:
@@ -102,25 +105,25 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str) -> pd.Da
         bad = error.failure_cases.iloc[0]
         problem = getattr(error.check, "error", None) or str(error.check)
         raise InputError(
-            f"{where}: row {bad['index']}, column {error.schema.name}: {bad['failure_case']!r:.60} {problem}"
+            f"{where}: row {bad['index']}, column {names[error.schema.name]}: {bad['failure_case']!r:.60} {problem}"
         ) from None
     ids = frame["id"].astype("int64")
     if (again := ids.duplicated()).any():  # as numbers: 7 and 07 are the same
         row = first_row(again)
-        raise InputError(f"{where}: row {row}, column id: {frame['id'].iloc[row - 1]!r} is there twice")
+        raise InputError(f"{where}: row {row}, column {names['id']}: {frame['id'].iloc[row - 1]!r} is there twice")
     frame = frame.assign(id=ids)
     if labels:
         numeric = frame["target"].isin(["0", "1"])
         if (odd := numeric != numeric.iloc[0]).any():
             row, kinds = first_row(odd), ("names", "numbers") if numeric.iloc[0] else ("numbers", "names")
             raise InputError(
-                f"{where}: row {row}, column target: {frame['target'].iloc[row - 1]!r} is one of the {kinds[0]}, "
+                f"{where}: row {row}, column {names['target']}: {frame['target'].iloc[row - 1]!r} is one of the {kinds[0]}, "
                 f"and the rows before it hold {kinds[1]}; write all in one way"
             )
         numbers = {"0": 0, "1": 1, labels[0]: 0, labels[1]: 1}
         frame = frame.assign(target=frame["target"].map(numbers).astype("int8"))
         if frame["target"].nunique() < 2:
-            raise InputError(f"{where}: column target: every row has the same label; two classes are needed")
+            raise InputError(f"{where}: column {names['target']}: every row has the same label; two classes are needed")
     return frame
 
 
@@ -132,7 +135,7 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     for name, labels in (("train.csv", params.labels), ("test.csv", None)):
         text, where = read_member(Path(params.source), name)
         wanted = {ours: theirs for ours, theirs in params.columns if theirs and (labels or ours != "target")}
-        frame = validate(parse_csv(text, wanted, where), labels, where)
+        frame = validate(parse_csv(text, wanted, where), labels, where, wanted)
         for column in OPTIONAL:
             values = frame[column] if column in frame else pd.Series("", index=frame.index, dtype="str")
             frame[column] = values.str.strip().replace("", None)
@@ -142,5 +145,6 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
         row = first_row(shared)
         number = test["id"].iloc[row - 1]
         there = first_row(train["id"] == number)
-        raise InputError(f"{params.source}/test.csv: row {row}, column id: {number} is also in train.csv (row {there})")
+        where = f"{params.source}/test.csv: row {row}, column {params.columns.id}"
+        raise InputError(f"{where}: {number} is also in train.csv (row {there})")
     return train, test

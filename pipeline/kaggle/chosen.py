@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contracts import InputError, Prepared, first_fault
+from pipeline.contracts import InputError, Prepared, first_fault, reason
 from pipeline.kaggle.validate import TEST_ROWS, check_file, check_share
 
 FOLDER = Path("submission")
@@ -55,7 +55,12 @@ def read_submission(folder: Path = FOLDER) -> tuple[bytes, Chosen]:
 def competition_ids(test: pd.DataFrame, path: Path = TEST) -> list[int]:
     """The ids of the competition's test tweets; `InputError` if the prepared ones are others."""
     ids: list[int] = test["id"].tolist()
-    there = pd.read_csv(path, usecols=["id"])["id"].tolist() if path.is_file() else None
+    try:
+        there = pd.read_csv(path, usecols=["id"])["id"].tolist() if path.is_file() else None
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(
+            f"{path}: not the competition's: {reason(error)}; python -m pipeline.kaggle.download"
+        ) from None
     if ids != there if there else len(ids) != TEST_ROWS:
         raise InputError(
             f"data/prepared: {len(ids):,} test tweets that are not the {len(there) if there else TEST_ROWS:,} of the "

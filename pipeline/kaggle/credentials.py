@@ -44,10 +44,19 @@ def secrets() -> list[str]:
     return sorted({secret for secret in found if len(secret) >= 6}, key=len, reverse=True)
 
 
+TOKEN = re.compile(r"\bKGAT_\w+|\b[0-9a-f]{32}\b")
+"""What looks like one of Kaggle's."""
+
+
+def holds_secret(text: str) -> bool:
+    """Whether a token of this user, or what looks like one of Kaggle's, is in the text."""
+    return any(secret in text for secret in secrets()) or re.search(TOKEN, text) is not None
+
+
 def redacted(text: str) -> str:
     """The text without tokens, signed addresses and passwords of proxies."""
     for secret in secrets():
         text = text.replace(secret, "***")
     text = re.sub(r"(Bearer|Basic) [^'\"\n]+", r"\1 ***", text)
-    text = re.sub(r"\bKGAT_\w+|\b[0-9a-f]{32}\b", "***", text)
+    text = re.sub(TOKEN, "***", text)
     return re.sub(r"(https?://)[^/@\s]+@", r"\1***@", re.sub(r"(https?://[^\s?]+)\?\S+", r"\1?***", text))

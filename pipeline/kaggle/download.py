@@ -113,7 +113,7 @@ def main() -> None:
     given = parser.parse_args()
     with only_one("download"):
         recorded = read_checksums()
-        if recorded and not given.force:
+        if recorded and recorded.competition == given.competition and not given.force:
             if not (different := changed(recorded)):
                 print(f"{OUT}: unchanged since it was fetched, {recorded.fetched}; --force fetches it again")
                 return

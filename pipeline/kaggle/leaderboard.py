@@ -22,7 +22,7 @@ OUT = Path("leaderboard")
 
 def noise(score: float) -> float:
     """Half the width of the 95 % interval of a public score: so many tweets leave so much to chance."""
-    return 1.96 * math.sqrt(score * (1 - score) / TEST_ROWS)
+    return 1.96 * math.sqrt(max(0.0, score * (1 - score)) / TEST_ROWS)
 
 
 def chance(row: Submission, public: float) -> float:

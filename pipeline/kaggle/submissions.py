@@ -95,7 +95,9 @@ def used_up(limits: Limits, now: datetime) -> str | None:
 def check_limit(competition: str) -> None:
     """`InputError` if today's submissions are used up; Kaggle refuses by itself where it does not say."""
     try:
-        limits = Limits.model_validate(printed_json(kaggle(competition, "submission-limits", "--json"), "{"))
+        limits = validated(
+            Limits, printed_json(kaggle(competition, "submission-limits", "--json"), "{"), "what Kaggle says"
+        )
     except PassingError:
         raise
     except InputError as error:

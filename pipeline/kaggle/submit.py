@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pipeline.contracts import InputError, read_prepared, run
 from pipeline.kaggle.chosen import FOLDER, Chosen, checked, read_submission
 from pipeline.kaggle.command import only_one
-from pipeline.kaggle.credentials import redacted
+from pipeline.kaggle.credentials import holds_secret
 from pipeline.kaggle.failures import COMPETITION
 from pipeline.kaggle.leaderboard import save, verdict
 from pipeline.kaggle.record import TABLE, Submission, earlier, read_rows, settled
@@ -92,7 +92,7 @@ def main() -> None:
     prepared = read_prepared()
     content, chosen = read_submission()
     message = " ".join(given.message.split()) or str(chosen)
-    if redacted(message) != message:
+    if holds_secret(message):
         raise InputError("--message: holds something that looks like a token; everyone on the team would see it")
     with only_one("submission"):
         targets = checked(content, chosen, prepared, anyway=given.anyway)

@@ -232,7 +232,6 @@ class Asker:
             stored = len(set(keys)) - len(missing)
             ahead = self.budget.forecast(missing.values(), batch=self.params.batch.use)
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
-            self._primer = Primer(requests)
             with tqdm(total=stored + len(missing), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         return [self.used[key][1] for key in keys]

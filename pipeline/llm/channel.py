@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError
 from pipeline.device import choose_device
-from pipeline.llm.answers import Answer, AnswerStore, Request
+from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.ask import Asker
 from pipeline.llm.params import PromptParams
 from pipeline.llm.replies import text_logprob
@@ -27,14 +27,25 @@ class LocalScorer(Asker):
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         model, identity, self.path = weights(params.model, "transformers", "float32", store)
         super().__init__(Endpoint("local", model, identity, 1, no_server), store, params, name)
+        self.asked: list[Request] = []
+        """All that the run asks: what is scored in one go must not depend on what an earlier run has left undone."""
+
+    async def ask(self, requests: list[Request]) -> list[Answer]:
+        self.asked = requests
+        return await super().ask(requests)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         if isinstance(self.path, AbsentError):
             raise self.path
-        for request, answer in score_texts(*load(self.path), list(missing.values())):
-            self.sent += 1
-            self.keep(request, answer)
-            self.show(progress)
+        model, tokenizer = load(self.path)
+        for part in batches(self.asked):
+            left = [request_key(self.endpoint.identity, request) in missing for request in part]
+            answers = score_texts(model, tokenizer, part) if any(left) else ()
+            for request, is_left, answer in zip(part, left, answers, strict=False):
+                if is_left:
+                    self.sent += 1
+                    self.keep(request, answer)
+                    self.show(progress)
 
 
 def no_server() -> AbstractContextManager[Address]:
@@ -60,29 +71,27 @@ def load(path: Path) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def score_texts(model: Any, tokenizer: Any, requests: list[Request]) -> Iterator[tuple[Request, Answer]]:
-    """The log-probability of each request's text, those of similar length together."""
-    in_order = sorted(requests, key=lambda request: len(request["prompt"]), reverse=True)
+def batches(requests: list[Request]) -> Iterator[list[Request]]:
+    """The different ones, those of similar length together."""
+    different = {(request["prompt"], request["context"]): request for request in requests}
+    in_order = sorted(different.values(), key=lambda request: (-len(request["prompt"]), request["prompt"]))
     for start in range(0, len(in_order), BATCH):
-        part = in_order[start : start + BATCH]
-        began = time.perf_counter()
-        rows = tokenizer(
-            [request["prompt"] for request in part], return_tensors="pt", padding=True, return_offsets_mapping=True
-        )
-        offsets, lengths = rows.pop("offset_mapping"), rows["attention_mask"].sum(dim=1).tolist()
-        rows = rows.to(model.device)
-        with torch.inference_mode():
-            logits = model(**rows).logits[:, :-1].float()
-            losses = torch.nn.functional.cross_entropy(
-                logits.transpose(1, 2), rows["input_ids"][:, 1:], reduction="none"
-            )
-        seconds = (time.perf_counter() - began) / len(part)
-        for request, row, places, length in zip(part, -losses.cpu(), offsets, lengths, strict=True):
-            logprobs = [None, *row[: length - 1].tolist()]  # nothing comes before the first token
-            ends = places[:length, 1].tolist()
-            yield (
-                request,
-                Answer(
-                    text_logprob=text_logprob(ends, logprobs, request["context"]), prompt_tokens=length, seconds=seconds
-                ),
-            )
+        yield in_order[start : start + BATCH]
+
+
+def score_texts(model: Any, tokenizer: Any, part: list[Request]) -> Iterator[Answer]:
+    """The log-probability of each request's text, all computed in one go."""
+    began = time.perf_counter()
+    rows = tokenizer(
+        [request["prompt"] for request in part], return_tensors="pt", padding=True, return_offsets_mapping=True
+    )
+    offsets, lengths = rows.pop("offset_mapping"), rows["attention_mask"].sum(dim=1).tolist()
+    rows = rows.to(model.device)
+    with torch.inference_mode():
+        logits = model(**rows).logits[:, :-1].float()
+        losses = torch.nn.functional.cross_entropy(logits.transpose(1, 2), rows["input_ids"][:, 1:], reduction="none")
+    seconds = (time.perf_counter() - began) / len(part)
+    for request, row, places, length in zip(part, -losses.cpu(), offsets, lengths, strict=True):
+        logprobs = [None, *row[: length - 1].tolist()]  # nothing comes before the first token
+        logprob = text_logprob(places[:length, 1].tolist(), logprobs, request["context"])
+        yield Answer(text_logprob=logprob, prompt_tokens=length, seconds=seconds)

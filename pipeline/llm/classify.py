@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, Prepared
+from pipeline.contracts import InputError, Prepared, near_duplicates
 from pipeline.data.embeddings import Embeddings, read_embeddings
 from pipeline.llm import scoring
 from pipeline.llm.answers import Answer, AnswerStore, Request
@@ -59,7 +59,8 @@ def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.Data
     """At most `rows` train tweets, in order: whole near-duplicate groups, drawn in the proportion of the labels."""
     if rows is None or rows >= len(train):
         return train
-    groups = train.groupby("group")["target"].agg(["size", "mean"]).sample(frac=1, random_state=seed)
+    duplicates = near_duplicates(train)
+    groups = train.groupby(duplicates)["target"].agg(["size", "mean"]).sample(frac=1, random_state=seed)
     chosen: list[int] = []
     for positive in (False, True):
         stratum = groups[(groups["mean"] >= 0.5) == positive]
@@ -68,7 +69,11 @@ def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.Data
             if size <= room:
                 chosen.append(group)
                 room -= size
-    return train[train["group"].isin(chosen)]
+    if not chosen:
+        raise InputError(
+            f"params.yaml: prompt.train_rows: {rows} is less than the smallest group of near-duplicates has"
+        )
+    return train[duplicates.isin(chosen)]
 
 
 def rows_to_ask(prepared: Prepared, train_rows: int | None, *, test: bool) -> pd.DataFrame:
@@ -96,7 +101,7 @@ def contexts(
             prior[here], labels = others["train_target"].mean(), max(labels, int(others["train_target"].notna().sum()))
             continue
         near = prepared.test if fold == NO_FOLD else asked
-        pool = pool_of(others[~others["group"].isin(near["group"])])
+        pool = pool_of(others[~near_duplicates(others).isin(near_duplicates(near))])
         for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
             examples[n] = chosen
         if isinstance(prompt.examples, FixedExamples):

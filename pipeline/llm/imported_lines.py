@@ -131,7 +131,10 @@ def parse(text: bytes, where: str) -> tuple[Kind, OfTranscript | Plain]:
 
 
 def shows(content: str, text: str) -> bool:
-    """Whether a tweet stands in what was asked, whole or cut off with an ellipsis."""
+    """Whether a tweet stands in what was asked, whole or cut off with an ellipsis.
+
+    A short one may stand in a longer one: then it was not shown, and is taken for shown.
+    """
     whole = harmless(text, WHOLE)
     if whole in content:
         return True

@@ -106,7 +106,11 @@ def filled_in(templates: list[Template], labels: list[str]) -> list[Template]:
     values = dict(zip(NAMES, (" or ".join(named), named[1]), strict=True))
 
     def fill_in(content: str) -> str:
-        return re.sub(r"\{(labels|positive)\}", lambda match: values[match[1]], content)
+        filled = ""
+        for literal, name, _, _ in Formatter().parse(content):
+            filled += literal.replace("{", "{{").replace("}", "}}")
+            filled += values.get(name, f"{{{name}}}") if name else ""
+        return filled
 
     return [one.model_copy(update={"content": fill_in(one.content)}) for one in templates]
 

@@ -8,6 +8,7 @@ import openai
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
+from pipeline.contracts import without_secrets
 from pipeline.llm.answers import Answer, Request
 
 
@@ -21,7 +22,7 @@ def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
         choices = completion.choices
         tokens = (choices[0].logprobs.content or []) if choices[0].logprobs else []
         return Answer(
-            replies=[choice.message.content or "" for choice in choices],
+            replies=[without_secrets(choice.message.content or "") for choice in choices],
             top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
             **usage_of(completion),
             seconds=seconds,

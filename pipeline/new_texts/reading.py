@@ -1,12 +1,14 @@
 """Read new texts in batches, whatever their number: csv, parquet, JSON lines, or a text a line.
 
-A csv file is read by the rules of `data.source`: cells are text, and an empty one is nothing. The first bad row is an
+A csv file is read by the rules of `data.csv_file`: cells are text, and an empty one is nothing. The first bad row is an
 `InputError` with its place: its row (1 is the first after a csv's header), or its line where there is no header.
 """
 
+import csv
 import io
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -16,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.contracts import InputError
-from pipeline.data.clean import clean
+from pipeline.data.clean import clean, clean_keywords
+from pipeline.data.csv_file import KINDS, LONGEST, not_a_csv
 from pipeline.data.source import Columns
 
 Format = Literal["csv", "parquet", "jsonl", "text"]
@@ -27,6 +30,8 @@ SUFFIXES: dict[str, Format] = {
     ".ndjson": "jsonl",
     ".txt": "text",
 }
+DECISION = ("score", "target", "label")
+"""The columns that scores are written in, beside the id's."""
 ROW = "row"
 """What identifies texts that have no id: their places, from 1 on."""
 
@@ -43,32 +48,61 @@ Raw = Iterator[pd.DataFrame]
 
 
 def wanted(columns: Columns, there: list[str], where: str) -> dict[str, str]:
-    """Their names by ours, of the columns that are there; an `InputError` without a text."""
+    """Their names by ours, of the columns that are there; an `InputError` without a text, or with an id of a decision's name."""
     if columns.text not in there:
         raise InputError(f"{where}: no column {columns.text}; it has {', '.join(there)}; name the texts' with --text")
     names = {"id": columns.id, "text": columns.text, "keyword": columns.keyword, "location": columns.location}
-    return {ours: theirs for ours, theirs in names.items() if theirs in there}
+    found = {ours: theirs for ours, theirs in names.items() if theirs in there}
+    if twice := [name for name in found.values() if there.count(name) > 1]:
+        raise InputError(f"{where}: column {twice[0]} is there twice; rename or take out one of them")
+    if found.get("id") in DECISION:
+        raise InputError(f"{where}: column {found['id']}: a decision has a column of that name; call the ids otherwise")
+    return found
+
+
+def header_of(records: Iterator[list[str]], where: str) -> list[str]:
+    try:
+        header = next(records, [])
+    except csv.Error as error:
+        raise InputError(f"{where}: header: {not_a_csv(str(error))}") from None
+    first = header[0].encode("utf-8", "surrogateescape") if header else b""
+    for magic, kind in KINDS.items():
+        if first.startswith(magic):
+            raise InputError(f"{where}: {kind}")
+    for name in header:
+        check_text(name, f"{where}: header", empty=True)
+    return header
+
+
+def rows_of(records: Iterator[list[str]], header: list[str], where: str) -> Iterator[list[str]]:
+    """Records with as many fields as the header; another one is an `InputError`."""
+    number = 0
+    try:
+        for number, record in enumerate(records, start=1):
+            if len(record) != len(header):
+                problem = f"{len(record)} fields, and the header has {len(header)}; quote a text with commas"
+                raise InputError(f"{where}: row {number}: {problem if record else 'a blank line; take it out'}")
+            yield record
+    except csv.Error as error:
+        raise InputError(f"{where}: row {number + 1}: {not_a_csv(str(error))}") from None
 
 
 def read_csv(stream: BinaryIO, columns: Columns, size: int, where: str) -> Raw:
+    """As strictly as `data.csv_file`, but record by record: a stream is answered while it lasts."""
     # A byte that is not UTF-8 comes through as a lone surrogate, which tells in which cell it is.
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    limit = csv.field_size_limit(LONGEST)
     try:
-        with pd.read_csv(
-            text,
-            dtype=object,
-            keep_default_na=False,
-            skip_blank_lines=False,
-            chunksize=size,
-            encoding_errors="surrogatepass",
-        ) as chunks:
-            for chunk in chunks:
-                names = wanted(columns, list(map(str, chunk.columns)), where)
-                if not isinstance(chunk.index, pd.RangeIndex):
-                    raise InputError(f"{where}: rows have more cells than the header")
-                yield chunk[list(names.values())].set_axis(list(names), axis="columns")
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{where}: not a csv: {' '.join(str(error).split())}") from None
+        records = csv.reader(text, strict=True)
+        header = header_of(records, where)
+        if not header:
+            return
+        names, rows = wanted(columns, header, where), rows_of(records, header, where)
+        places = [header.index(name) for name in names.values()]
+        while some := list(itertools.islice(rows, size)):
+            yield pd.DataFrame([[record[at] for at in places] for record in some], columns=list(names), dtype=object)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def read_parquet(stream: BinaryIO, columns: Columns, size: int, where: str) -> Raw:
@@ -78,22 +112,25 @@ def read_parquet(stream: BinaryIO, columns: Columns, size: int, where: str) -> R
         for batch in file.iter_batches(size, columns=list(names.values())):
             cells = {ours: batch.column(theirs).to_pylist() for ours, theirs in names.items()}
             yield pd.DataFrame(cells, dtype=object)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError, KeyError) as error:
         raise InputError(f"{where}: not a parquet file: {' '.join(str(error).split())[:200]}") from None
 
 
 def read_jsonl(stream: BinaryIO, columns: Columns, size: int, where: str) -> Raw:
-    names: dict[str, str] = {}
+    """Each line may have other columns, but all lines have ids or none has."""
+    has_ids: bool | None = None
     lines = enumerate(stream, start=1)
     while some := list(itertools.islice(lines, size)):
         records = []
         for number, line in some:
             record = read_object(line, f"{where}: line {number}")
-            names = names or wanted(columns, list(record), f"{where}: line {number}")
-            if (key := names.get("id")) and key not in record:
-                raise InputError(f"{where}: line {number}, column {key}: missing; the lines before have one")
-            records.append({ours: record.get(theirs) for ours, theirs in names.items()})
-        yield pd.DataFrame(records, columns=list(names), dtype=object)
+            names = wanted(columns, list(record), f"{where}: line {number}")
+            has_ids = "id" in names if has_ids is None else has_ids
+            if ("id" in names) != has_ids:
+                problem = "missing; the lines before have one" if has_ids else "the lines before have none"
+                raise InputError(f"{where}: line {number}, column {columns.id}: {problem}")
+            records.append({ours: record[theirs] for ours, theirs in names.items()})
+        yield pd.DataFrame(records, dtype=object)
 
 
 def read_object(line: bytes, where: str) -> dict[str, Any]:
@@ -128,6 +165,8 @@ def check_text(value: object, where: str, *, empty: bool = False) -> None:
         raise InputError(f"{where}: {value!r:.60} is no text")
     if not empty and not value.strip():
         raise InputError(f"{where}: must not be empty")
+    if "\0" in value:
+        raise InputError(f"{where}: a NUL character")
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -145,10 +184,10 @@ def check_id(value: object, where: str) -> None:
 
 def optional(values: pd.Series, where: str) -> list[str | None]:
     """A keyword's or location's cells, stripped; None where they are empty."""
-    for row, value in values.items():
-        if not pd.isna(value):
-            check_text(value, f"{where} {row}, column {values.name}", empty=True)
-    return [None if pd.isna(value) else value.strip() or None for value in values]
+    there = [not (value is None or (isinstance(value, float) and math.isnan(value))) for value in values]
+    for row, value in values[there].items():
+        check_text(value, f"{where} {row}, column {values.name}", empty=True)
+    return [value.strip() or None if is_there else None for value, is_there in zip(values, there, strict=True)]
 
 
 def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
@@ -164,7 +203,7 @@ def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
     )
     tweets = pd.DataFrame(
         {
-            "keyword": pd.Series(keyword).str.replace("%20", " ").str.lower(),
+            "keyword": clean_keywords(pd.Series(keyword)),
             "location": location,
             "text": pd.array([clean(text) for text in raw["text"]], dtype="str"),
             "raw_text": pd.array(raw["text"].tolist(), dtype="str"),

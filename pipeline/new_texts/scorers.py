@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from scipy.special import expit
 
 from pipeline.classifiers.saved import read_classifier
-from pipeline.contracts import InputError
+from pipeline.contracts import PREPARED, InputError, read_json, read_params
+from pipeline.data.source import DataParams
 from pipeline.verdict.blending import ALL_ROWS, Weights, to_log_odds
 from pipeline.verdict.scored import THRESHOLD
 from pipeline.verdict.submission import BLEND
@@ -72,9 +73,21 @@ def open_blend() -> Iterator[Scorer]:
         yield score
 
 
+def check_labels(path: Path = PREPARED / "report.json") -> None:
+    """Raise `InputError` if data.labels are others than those of the tweets that all classifiers here have learnt from."""
+    wanted = read_params("data", DataParams).labels
+    learnt = read_json(path).get("labels", wanted) if path.is_file() else wanted
+    if learnt != wanted:
+        raise InputError(
+            f"params.yaml: data.labels: {' / '.join(wanted)}, and the classifiers have learnt to tell {' / '.join(learnt)}; "
+            "run `dvc repro`"
+        )
+
+
 @contextmanager
 def open_scorer(name: str) -> Iterator[Scorer]:
     """A classifier by the name of its predictions, loaded once, to be asked any number of times within the block."""
+    check_labels()
     if name == BLEND:
         with open_blend() as score:
             yield score

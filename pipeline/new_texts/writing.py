@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts import InputError, written_whole
 from pipeline.new_texts.reading import SUFFIXES, Format
+from pipeline.spreadsheet import inert
 
 Write = Callable[[pd.DataFrame], None]
 
-_FORMULA = re.compile(r"[=+\-@\t\r](?!\d+(?:\.\d+)?\Z)")
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 
 def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list[str]) -> pd.DataFrame:
@@ -41,7 +42,7 @@ def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list
 def check_no_formula(ids: pd.Series) -> None:
     """Raise `InputError` for an id that a spreadsheet would run when it opens the csv."""
     for value in ids:
-        if isinstance(value, str) and _FORMULA.match(value):
+        if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
             raise InputError(
                 f"column {ids.name}: {value!r:.60} would be a formula in a spreadsheet; write .jsonl or .parquet instead"
             )
@@ -55,6 +56,7 @@ def csv_to(file: IO[str]) -> Write:
         check_no_formula(rows.iloc[:, 0])
         file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
         header = False
+        file.flush()  # somebody may wait for it
 
     return write
 
@@ -63,6 +65,7 @@ def jsonl_to(file: IO[str]) -> Write:
     def write(rows: pd.DataFrame) -> None:
         plain = rows.astype(object).where(rows.notna(), None)
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_dict("records"))
+        file.flush()
 
     return write
 

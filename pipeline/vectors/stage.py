@@ -18,9 +18,9 @@ from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_em
 from pipeline.vectors.space import with_vectors
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=4)
 def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
-    """Embeddings of texts, shape (n, d); several families ask for those of the same ones."""
+    """Embeddings of texts, shape (n, d); several families ask for those of the same ones, one batch after another."""
     return embed(list(texts), params)
 
 

@@ -37,7 +37,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
     parts = [
         (
             f"The log-odds of {found['classifiers']} classifiers, added up by weights that were fitted on the other folds; in "
-            "brackets the 95 % interval by bootstrap over near-duplicate groups:"
+            "brackets the 95 % interval by bootstrap over groups:"
         ),
         markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
         (

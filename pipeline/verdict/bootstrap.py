@@ -1,4 +1,4 @@
-"""Bootstrap intervals by near-duplicate group: retweets of one story are not independent evidence."""
+"""Bootstrap intervals by group: retweets of one story, or texts of one author, are not independent evidence."""
 
 from collections.abc import Callable
 

@@ -173,7 +173,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         "Accuracy, and in brackets expected ms a tweet, by the share of the tweets that the first classifier is least sure of "
         "and passes on to the second; at 100 % the second decides alone. As good: the least share at which the cascade loses "
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
-        "near-duplicate groups). Money and all shares are in `cascade/cascade.csv`."
+        "groups). Money and all shares are in `cascade/cascade.csv`."
     )
     return "\n\n".join([intro, markdown(header, rows), *left_out]) + "\n"
 

@@ -39,7 +39,7 @@ SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration err
 
 class CrossoverParams(Params):
     draws: int = Field(ge=100)
-    """Bootstrap draws of whole curves, over seeds and near-duplicate groups."""
+    """Bootstrap draws of whole curves, over seeds and groups."""
     seed: int = Field(ge=0)
 
 
@@ -152,7 +152,7 @@ def labels(pair: Twins) -> str:
 
 def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
     """The page: each metric by number of labels, and each pair's crossing."""
-    lines = [f"On held-out tweets, 95 % intervals by bootstrap over seeds and near-duplicate groups ({draws:,} draws)."]
+    lines = [f"On held-out tweets, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
     for metric, title in SHOWN.items():
         by_size = {
             name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}

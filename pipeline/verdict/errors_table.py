@@ -56,7 +56,7 @@ def render(
     judged = slices["slice"].nunique()
     intro = (
         f"{classifiers} classifiers that scored each of {rows:,} tweets, out-of-fold, on {judged} slices (`errors/slices.csv`). "
-        "Intervals are by bootstrap over near-duplicate groups; p is Fisher's, near-duplicates counted as one tweet, after "
+        "Intervals are by bootstrap over groups; p is Fisher's, a group counted as one tweet, after "
         "Holm's correction over the slices of a classifier."
     )
     parts = [intro]

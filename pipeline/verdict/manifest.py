@@ -1,7 +1,8 @@
 """What made these results: hashes of the data and of what came of it, params, seeds, versions, commit and machine.
 
 Why two runs differ is seen by comparing their manifests (`diff` will do): those of two cold runs on one machine differ in the
-hash of dvc.lock alone, which knows of measured times. No time stands in it, and no name of a host, a user or a folder elsewhere.
+hashes of dvc.lock and of the blend's metrics and table alone, which know of measured times. No time stands in it, and params are
+without absolute paths and without the hosts of addresses.
 
 in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
 out: manifest/manifest.json
@@ -10,10 +11,12 @@ run: dvc repro manifest   (or python -m pipeline.verdict.manifest)
 
 import hashlib
 import json
+import re
 from pathlib import Path, PurePath
 from typing import Any
 
 from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, run, write_text
+from pipeline.data.source import DataParams
 from pipeline.environment import head, machine, packages
 
 OUT = Path("manifest/manifest.json")
@@ -40,13 +43,18 @@ def hashes(folder: Path, shown: str) -> dict[str, str]:
 
 
 def without_places(values: Any) -> Any:
-    """Params with absolute paths cut down to their last part: where somebody keeps a model is nobody else's business."""
+    """Params with absolute paths cut down to their last part, also in commands, and without the hosts of addresses.
+
+    Where somebody keeps or serves a model is nobody else's business.
+    """
     if isinstance(values, dict):
         return {key: without_places(value) for key, value in values.items()}
     if isinstance(values, list):
         return [without_places(value) for value in values]
-    absolute = isinstance(values, str) and (Path(values).is_absolute() or values.startswith("~"))
-    return f".../{PurePath(values).name}" if absolute else values
+    if not isinstance(values, str):
+        return values
+    values = re.sub(r"(?<=://)[^\s/]+", "...", values)
+    return re.sub(r"(?:(?<=^)|(?<=[\s=]))[/~][^\s=]*", lambda path: f".../{PurePath(path[0]).name}", values)
 
 
 def seeds(values: Any, prefix: str = "") -> dict[str, Any]:
@@ -90,8 +98,8 @@ def manifest(params: dict[str, Any], lock: dict[str, Any], files: dict[str, str]
 def main() -> None:
     chosen = read_params("manifest", ManifestParams)
     params: Any = read_yaml(Path("params.yaml"))
-    lock: Any = read_yaml(LOCK) if LOCK.is_file() else {}
-    source = Path(params["data"]["source"])
+    lock: Any = (read_yaml(LOCK) if LOCK.is_file() else None) or {}
+    source = Path(read_params("data", DataParams).source)
     files = hashes(source, without_places(source.as_posix()))
     for folder in chosen.folders:
         files |= hashes(Path(folder), without_places(folder))

@@ -61,7 +61,7 @@ def foreign_letters(text: str) -> bool:
 def slices_of(tweets: pd.DataFrame, least: int) -> dict[str, np.ndarray]:
     """Which of the prepared tweets belong to each slice, shape (n,) each, for slices that can be judged.
 
-    A slice and what is outside of it must both hold `least` tweets, near-duplicates counted once.
+    A slice and what is outside of it must both hold `least` tweets, a group counted once.
     """
     text, in_words = tweets["text"], tweets["text"].map(words)
     found = {name: text.str.contains(pattern, regex=True) for name, pattern in PATTERNS.items()}
@@ -84,7 +84,7 @@ def slices_of(tweets: pd.DataFrame, least: int) -> dict[str, np.ndarray]:
 
 
 def effective_rows(groups: np.ndarray) -> float:
-    """How many independent rows these are worth, near-duplicates counted as one: (Σ n_g)² / Σ n_g² (Kish 1965)."""
+    """How many independent rows these are worth, a group counted as one: (Σ n_g)² / Σ n_g² (Kish 1965)."""
     sizes = np.unique(groups, return_counts=True)[1]
     return float(sizes.sum() ** 2 / (sizes**2).sum())
 
