@@ -136,11 +136,12 @@ BY_NUMBER = {
 }
 # Libraries that raise an error of their own name the reason in its text.
 BY_TEXT = {
-    r"No space left on device|disk is full|file write failed": errno.ENOSPC,
+    r"No space left on device|disk is full|file write failed|unexpected pos \d+ vs": errno.ENOSPC,  # the last two are torch's
     r"File too large": errno.EFBIG,
     r"Read-only file system": errno.EROFS,
     r"Too many open files": errno.EMFILE,
     r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory|can't start new thread": errno.ENOMEM,
+    "failed to map segment": errno.ENOMEM,
 }
 
 

@@ -296,6 +296,10 @@ def test_what_libraries_say_in_words_of_their_own_is_understood() -> None:
         exhausted(RuntimeError("PytorchStreamWriter failed writing file data/0: file write failed"))
         == (BY_NUMBER[errno.ENOSPC])
     )
+    assert (
+        exhausted(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 128 vs 0"))
+        == (BY_NUMBER[errno.ENOSPC])
+    )
     assert exhausted(RuntimeError("I/O error: No space left on device (os error 28)")) == BY_NUMBER[errno.ENOSPC]
     wrapped = ValueError("cannot be written")
     wrapped.__cause__ = OSError(errno.ENOSPC, "full")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import InputError, first_fault
+from pipeline.process import exhausted
 
 # Raised when answers of an older layout must not be found any more.
 FORMAT = 2
@@ -118,7 +119,7 @@ class AnswerStore:
         try:
             yield
         except sqlite3.Error as error:
-            raise InputError(f"{self.path}: {error}") from None
+            raise InputError(f"{self.path}: {exhausted(error) or error}") from None
 
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
         with self._faults():
