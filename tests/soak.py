@@ -366,7 +366,7 @@ def main() -> None:
     given.kills = given.kills or (4 if given.quick else 20)
     given.targets = given.targets or (QUICK_TARGETS if given.quick else [])
     stages = ["prepare", "counts"] if given.quick else list(STAGES)
-    limits = [1500] if given.quick else [1000, 2000, 4000]
+    limits = [1500] if given.quick else [1000, 2000, 4000, 8000]
     root = given.folder or Path(tempfile.mkdtemp(prefix="soak-"))
     root.mkdir(parents=True, exist_ok=True)
     start = time.monotonic()
