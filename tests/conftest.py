@@ -76,25 +76,22 @@ def project(tmp_path: Path) -> Path:
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
+def clean_environment(store: Path, **more: str) -> dict[str, str]:
+    """This process's environment for another one: its Python first, a store of its own, and nobody's tokens or settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return inherited | {"PATH": path, "DISASTER_TWEETS_STORE": str(store), "DVC_NO_ANALYTICS": "1"} | more
+
+
 @pytest.fixture
 def command(project: Path, tmp_path: Path) -> Command:
     """Run a Python module in the project's copy, with a store of its own; extra environment by keyword."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))
-        }
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        own = {
-            "PATH": path,
-            "HOME": str(tmp_path),
-            "DISASTER_TWEETS_STORE": str(tmp_path / "store"),
-            "DVC_NO_ANALYTICS": "1",
-        }
         return subprocess.run(
             [sys.executable, "-m", *arguments],
             cwd=project,
-            env=inherited | own | environment,
+            env=clean_environment(tmp_path / "store", HOME=str(tmp_path)) | environment,
             capture_output=True,
             text=True,
             check=False,

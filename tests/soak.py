@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from conftest import copy_project
+from conftest import clean_environment, copy_project
 from tabulate import tabulate
 from test_pipeline import QUICK, git, set_param
 
@@ -41,10 +41,7 @@ WHO = ("dvc", "all", "stage")
 
 def environment(folder: Path) -> dict[str, str]:
     """With a store of answers and checkpoints, and a cache, of its own."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    own = {"PATH": path, "DISASTER_TWEETS_STORE": str(folder.parent / f"{folder.name}-store"), "DVC_NO_ANALYTICS": "1"}
-    return inherited | own | {"PYTHONUNBUFFERED": "1"}
+    return clean_environment(folder.parent / f"{folder.name}-store", PYTHONUNBUFFERED="1")
 
 
 def new_project(folder: Path) -> Path:

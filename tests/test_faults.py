@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Command, one_line_error
+from conftest import ROOT, Command, clean_environment, one_line_error
 from fake_endpoint import KEY, serving
 from test_pipeline import git, set_param
 
@@ -37,10 +37,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KAGGLE", "OPENAI", "DVC"))}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    own = {"PATH": path, "HOME": str(folder), "DISASTER_TWEETS_STORE": str(folder / "store"), "DVC_NO_ANALYTICS": "1"}
-    return inherited | own | {"PYTHONPATH": str(ROOT)} | more
+    return clean_environment(folder / "store", HOME=str(folder), PYTHONPATH=str(ROOT)) | more
 
 
 @contextmanager
