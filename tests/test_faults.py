@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import resource
 import signal
 import subprocess
@@ -221,7 +222,7 @@ def test_a_stage_killed_alone_fails_its_repro(small: Path) -> None:
         os.kill(int((small / "begun").read_text()), signal.SIGKILL)
         _, error = dvc.communicate()
     assert dvc.returncode != 0
-    assert "exited with -9" in error
+    assert re.search(r"exited with (-9|137)\b", error), "a shell between them, if it stays, tells of a signal as 128 + 9"
     assert not (small / "made.txt").exists()
 
 
