@@ -222,7 +222,9 @@ def test_a_stage_killed_alone_fails_its_repro(small: Path) -> None:
         os.kill(int((small / "begun").read_text()), signal.SIGKILL)
         _, error = dvc.communicate()
     assert dvc.returncode != 0
-    assert re.search(r"exited with (-9|137)\b", error), "a shell between them, if it stays, tells of a signal as 128 + 9"
+    assert re.search(r"exited with (-9|137)\b", error), (
+        "a shell between them, if it stays, tells of a signal as 128 + 9"
+    )
     assert not (small / "made.txt").exists()
 
 

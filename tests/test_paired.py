@@ -12,6 +12,7 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.paired import (
     ALPHA,
     compare_pair,
+    compare_pairs,
     design_effect,
     exact_mcnemar,
     rows_needed,
@@ -32,7 +33,8 @@ def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
 def compare_all(right: dict[str, np.ndarray]) -> pd.DataFrame:
     rows = {name: scored(one) for name, one in right.items()}
     pairs = itertools.combinations(rows, 2)
-    return with_verdicts(pd.DataFrame([{"a": a, "b": b} | compare_pair(rows[a], rows[b], 100, 0) for a, b in pairs]))
+    found = compare_pairs(rows, list(pairs), 100, 0)
+    return with_verdicts(pd.DataFrame([{"a": a, "b": b} | pair for (a, b), pair in found.items()]))
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(5, 1), (30, 12), (7, 7), (0, 9), (400, 330), (0, 0)])
@@ -64,6 +66,17 @@ def test_many_groups_of_all_sizes_by_the_normal_distribution() -> None:
     gains[:20] = 20
     expected = 2 * stats.norm.sf((abs(gains.sum()) - 0.5) / np.sqrt(np.sum(gains.astype(float) ** 2)))
     assert exact_mcnemar(gains) == pytest.approx(expected, rel=0.01)
+
+
+def test_pairs_that_share_their_draws_come_out_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    dice, groups = np.random.default_rng(0), np.arange(60) // 2
+    rows = {name: scored(dice.random(60) < share, groups) for name, share in [("a", 0.5), ("b", 0.7), ("c", 0.9)]}
+    rows |= {"few": rows["a"].head(20), "others": rows["b"].tail(40)}
+    pairs = list(itertools.combinations(rows, 2))
+    alone = {(a, b): compare_pair(rows[a], rows[b], 200, 1) for a, b in pairs if {a, b} != {"few", "others"}}
+    monkeypatch.setattr("pipeline.verdict.paired.CELLS", 130)  # two pairs at a time
+    assert compare_pairs(rows, list(alone), 200, 1) == alone
+    assert {found["rows"] for found in alone.values()} == {60, 40, 20}
 
 
 def test_what_a_group_says_many_times_it_says_once() -> None:

@@ -9,8 +9,9 @@ import pytest
 from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
 from pipeline.verdict import bootstrap
 from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.classification import score
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
-from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.submission import candidates
 from pipeline.verdict.table import render_table, shown_pairs

@@ -22,7 +22,7 @@ from pipeline.llm.classify import classify, contexts, embeddings_for, open_asker
 from pipeline.llm.params import PromptParams
 from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.store import store_folder
-from pipeline.verdict.metrics import score
+from pipeline.verdict.classification import score
 
 SHOWN = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "f1": "F1"}
 

@@ -35,7 +35,7 @@ from pipeline.contracts import (
 from pipeline.verdict.blend_table import render
 from pipeline.verdict.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
 from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.metrics import METRICS, score, weighted
+from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.scored import decided_rightly, read_all, scored_rows, whole
 from pipeline.verdict.threshold import fit_rule
@@ -56,7 +56,8 @@ def measured(rows: pd.DataFrame, params: BlendParams) -> dict[str, float]:
         lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
     )
     at = METRICS.index("accuracy")
-    return score(targets, scores) | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
+    values = dict(zip(METRICS, weighted(targets, scores, np.ones((1, len(rows))))[:, 0].tolist(), strict=True))
+    return values | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
 
 
 def gain_of(pair: dict[str, Any], name: str = "gain") -> dict[str, float]:

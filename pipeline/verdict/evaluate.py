@@ -30,8 +30,9 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.metrics import METRICS, equal_mass_bins, score, weighted
-from pipeline.verdict.paired import ALPHA, compare_pair, tied_ranks, with_verdicts
+from pipeline.verdict.classification import score
+from pipeline.verdict.metrics import METRICS, equal_mass_bins, weighted
+from pipeline.verdict.paired import ALPHA, compare_pairs, tied_ranks, with_verdicts
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 from pipeline.verdict.threshold import fit_rule
@@ -102,20 +103,17 @@ def main() -> None:
     pairs = [
         pair if pair in twins or pair[::-1] not in twins else pair[::-1] for pair in itertools.combinations(rows, 2)
     ]
-    with tqdm(total=len(rows) + len(pairs), desc="evaluate", unit="bootstrap") as progress:
-        scores = {}
-        for one in classifiers:
-            scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
-            rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
-            scores[one.name] |= {
-                "threshold": rule.fitted_threshold,
-                "accuracy_at_threshold": rule.accuracy_cross_fitted,
-            }
-            progress.update()
-        paired = []
-        for a, b in pairs:
-            paired.append({"a": a, "b": b} | compare_pair(rows[a], rows[b], params.draws, params.seed))
-            progress.update()
+    scores = {}
+    for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
+        scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
+        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
+        scores[one.name] |= {
+            "threshold": rule.fitted_threshold,
+            "accuracy_at_threshold": rule.accuracy_cross_fitted,
+        }
+    paired = [
+        {"a": a, "b": b} | found for (a, b), found in compare_pairs(rows, pairs, params.draws, params.seed).items()
+    ]
     uncalibrated = {
         one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
         for one in classifiers

@@ -1,14 +1,11 @@
-"""How good scores are: each metric once with scikit-learn through `evaluate`, and once for many weightings at a time.
+"""How good scores are, for many weightings of the rows at a time: what bootstraps are made of.
 
-The two are held equal by a test. Both take scores P(target = 1) of shape (n,) with NaN for a reply that could not be read:
-such a row is wrong in every metric of decisions, and left out of the metrics of probabilities.
+Scores are P(target = 1), shape (n,), with NaN for a reply that could not be read: such a row is wrong in every metric of
+decisions, and left out of the metrics of probabilities.
 """
 
-import datasets
 import numpy as np
-from sklearn import metrics
 
-import evaluate
 from pipeline.verdict.scored import decide
 
 DECISIONS = ("accuracy", "f1", "precision", "recall")
@@ -25,48 +22,6 @@ def equal_mass_bins(scores: np.ndarray) -> np.ndarray:
         np.unique(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1])) if len(scores) else np.array([])
     )
     return np.searchsorted(edges, scores, side="left")
-
-
-class Classification(evaluate.Metric):
-    """All metrics of one classifier, in `evaluate`'s form and without its hub."""
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Accuracy, F1, precision, recall, ROC-AUC, log loss, Brier score and expected calibration error.",
-            citation="",
-            inputs_description="predictions: P(target = 1), NaN where unparsed; references: 0 or 1.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
-        )
-
-    def _compute(self, predictions: list[float], references: list[int]) -> dict[str, float]:
-        scores, targets = np.array(predictions, dtype=float), np.array(references)
-        decisions = decide(targets, scores)
-        found = {
-            "accuracy": metrics.accuracy_score(targets, decisions),
-            "f1": metrics.f1_score(targets, decisions, zero_division=0),
-            "precision": metrics.precision_score(targets, decisions, zero_division=0),
-            "recall": metrics.recall_score(targets, decisions, zero_division=0),
-        }
-        read = ~np.isnan(scores)
-        targets, scores = targets[read], scores[read]
-        if len(np.unique(targets)) < 2:
-            return found | dict.fromkeys(PROBABILITIES, float("nan"))
-        bins = equal_mass_bins(scores)
-        gaps = [abs(np.sum(targets[bins == b] - scores[bins == b])) for b in np.unique(bins)]
-        return found | {
-            "roc_auc": metrics.roc_auc_score(targets, scores),
-            "log_loss": metrics.log_loss(targets, np.clip(scores, CLIP, 1 - CLIP)),
-            "brier": metrics.brier_score_loss(targets, scores),
-            "ece": sum(gaps) / len(targets),
-        }
-
-
-def score(targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """All `METRICS` of one classifier."""
-    computed = Classification(keep_in_memory=True).compute(predictions=scores, references=targets)
-    return {name: float(computed[name]) for name in METRICS}
 
 
 def weighted(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import normal_sample_size_one_tail
 
-from pipeline.verdict.bootstrap import bootstrap_means
+from pipeline.verdict.bootstrap import CELLS, bootstrap_means
 from pipeline.verdict.scored import decided_rightly
 
 ALPHA = 0.05  # the chance that any of the differences called real is none
@@ -24,16 +24,39 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> dic
 
     The interval is by grouped bootstrap; `mcnemar_p` is exact and takes rows for independent, `group_p` is its like for groups.
     """
-    shared = a.index.intersection(b.index, sort=False)
-    a, b = a.loc[shared], b.loc[shared]
-    gain = decided_rightly(a).to_numpy(dtype=int) - decided_rightly(b).to_numpy(dtype=int)
-    groups = a["group"].to_numpy()
-    low, high = bootstrap_means(gain, groups, draws, seed)
+    return next(iter(compare_pairs({"a": a, "b": b}, [("a", "b")], draws, seed).values()))
+
+
+def compare_pairs(
+    rows: dict[str, pd.DataFrame], pairs: list[tuple[str, str]], draws: int, seed: int
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What `compare_pair` finds for each pair of names; pairs that cover the same rows share the drawing of them."""
+    right = {name: decided_rightly(one).astype(np.int8) for name, one in rows.items()}
+    shared = {(a, b): rows[a].index.intersection(rows[b].index, sort=False) for a, b in pairs}
+    alike: dict[tuple[object, ...], list[tuple[str, str]]] = {}
+    for pair in pairs:
+        alike.setdefault(tuple(shared[pair]), []).append(pair)
+    found = {}
+    for members in alike.values():
+        index = shared[members[0]]
+        groups = rows[members[0][0]].loc[index, "group"].to_numpy()
+        at_once = max(1, CELLS // max(1, len(index)))
+        for start in range(0, len(members), at_once):
+            some = members[start : start + at_once]
+            gains = np.stack([right[a].loc[index] - right[b].loc[index] for a, b in some], axis=1)
+            low, high = bootstrap_means(gains, groups, draws, seed)
+            for i, pair in enumerate(some):
+                found[pair] = described(gains[:, i].astype(int), groups, low[i], high[i])
+    return {pair: found[pair] for pair in pairs}
+
+
+def described(gain: np.ndarray, groups: np.ndarray, low: float, high: float) -> dict[str, Any]:
+    """A pair by the gain of each row (-1, 0 or 1) and its group, both of shape (n,), and the interval of the mean gain."""
     return {
-        "rows": len(shared),
+        "rows": len(gain),
         "difference": float(gain.mean()),
-        "low": low[0],
-        "high": high[0],
+        "low": low,
+        "high": high,
         "only_a_right": int((gain > 0).sum()),
         "only_b_right": int((gain < 0).sum()),
         "mcnemar_p": exact_mcnemar(gain),
