@@ -63,7 +63,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_verdict_follows_from_the_scores() -> None:
     assert best_sentence(scores()).startswith(
-        "lora_minilm (discriminative) is right most often, about 83.0 % of 7,613 tweets"
+        "lora_minilm (discriminative) is right most often, about 83.0 % of 7,613 texts"
     )
     assert "ahead of every other" in best_sentence(scores())
     other = best_sentence(scores(ACCURACY | {"naive_bayes": 0.9}))
@@ -299,7 +299,7 @@ class TestInBrowser:
         assert heading.get_attribute("aria-sort") is None
 
     def test_numbers_are_sorted_as_numbers(self, opened: Opened) -> None:
-        opened.tab.locator("[data-table='ranking'] th button", has_text="ms a tweet").click()
+        opened.tab.locator("[data-table='ranking'] th button", has_text="ms a text").click()
         found = [float(text) for text in opened.column("ranking", 10)]
         assert found == sorted(found)
 

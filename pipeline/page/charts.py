@@ -187,7 +187,7 @@ def reliability(description: str) -> Spec:
             base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
             base.mark_line(strokeWidth=1.5).encode(y=y),
             base.mark_point(filled=True, size=50, opacity=1).encode(
-                y=y, tooltip=shown_on_hover(hover | {"rows:Q,~g": "tweets"})
+                y=y, tooltip=shown_on_hover(hover | {"rows:Q,~g": "texts"})
             ),
         ),
         description,
@@ -203,7 +203,7 @@ def confusion(names: Sequence[str], description: str) -> Spec:
         x=alt.X("predicted:N", sort=list(names), title="Said", axis=said),
         y=alt.Y("actual:N", sort=list(names), title="Is", axis=is_so),
     )
-    hover = {"actual:N": "is", "predicted:N": "said", "rows:Q,~g": "tweets", "share:Q,.1%": "of these"}
+    hover = {"actual:N": "is", "predicted:N": "said", "rows:Q,~g": "texts", "share:Q,.1%": "of these"}
     cells = base.mark_rect(stroke="var(--paper)", strokeWidth=3, color="var(--accent)", cornerRadius=4).encode(
         opacity=alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.06, 0.5]), legend=None),
         tooltip=shown_on_hover(hover),
@@ -215,7 +215,7 @@ def confusion(names: Sequence[str], description: str) -> Spec:
 
 def cascade(description: str) -> Spec:
     """`accuracy` with its band by the `share` passed on."""
-    base = alt.Chart(ROWS).encode(x=By("share", "Share of tweets passed on", form=".0%").axis())
+    base = alt.Chart(ROWS).encode(x=By("share", "Share of texts passed on", form=".0%").axis())
     hover = {"share:Q,.0%": "passed on", "accuracy:Q,.1%": "accuracy", "low:Q,.1%": "from", "high:Q,.1%": "to"}
     y = alt.Y("low:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".1%"))
     colour = "var(--accent)"
@@ -224,7 +224,7 @@ def cascade(description: str) -> Spec:
             base.mark_area(opacity=0.16, color=colour).encode(y=y, y2="high:Q"),
             base.mark_line(strokeWidth=2, color=colour).encode(y="accuracy:Q"),
             base.mark_point(filled=True, size=40, opacity=1, color=colour).encode(
-                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_tweet:Q,.3~g": "ms a tweet"})
+                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_tweet:Q,.3~g": "ms a text"})
             ),
         ),
         description,

@@ -11,7 +11,7 @@ from pipeline.verdict.table import p_value
 
 DRAWN = 0.12
 """Accuracies this far below the best interval's end are drawn in the table: with those that guess, none would be seen."""
-COSTS = {"predict_ms_per_tweet": "Predicting, ms a tweet", "fit_seconds": "Fitting, seconds"}
+COSTS = {"predict_ms_per_tweet": "Predicting, ms a text", "fit_seconds": "Fitting, seconds"}
 
 
 def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
@@ -30,7 +30,7 @@ def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
         of_number("ECE", "ece", 3),
         of_number("Rows", "rows"),
         (Column("Fit, s", numeric=True), lambda row: short(row["fit_seconds"])),
-        (Column("ms a tweet", numeric=True), lambda row: short(row["predict_ms_per_tweet"])),
+        (Column("ms a text", numeric=True), lambda row: short(row["predict_ms_per_tweet"])),
     ]
     return table(
         "ranking",
@@ -117,10 +117,10 @@ def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
     """All that was measured of each classifier, in the order of the comparison."""
     titles = {
         "fit_seconds": "Fit, s",
-        "predict_ms_per_tweet": "ms a tweet",
+        "predict_ms_per_tweet": "ms a text",
         "latency_ms_p50": "Latency p50, ms",
         "latency_ms_p95": "Latency p95, ms",
-        "tweets_per_second": "Tweets a second",
+        "tweets_per_second": "Texts a second",
         "peak_memory_mb": "Peak memory, MB",
         "trainable_parameters": "Trained parameters",
         "total_parameters": "All parameters",
@@ -150,5 +150,5 @@ def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
         dearest["predict_ms_per_tweet"] / cheapest["predict_ms_per_tweet"] if cheapest["predict_ms_per_tweet"] else None
     )
     named = f"{dearest['classifier']} {short(times).text} times as long as {cheapest['classifier']}" if times else ""
-    lead = f"A tweet takes {named}." if named else ""
+    lead = f"A text takes {named}." if named else ""
     return Section("costs", "What it costs", lead, [costs_table(found, schools)])

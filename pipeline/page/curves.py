@@ -68,7 +68,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
         panels.append(Panel(specs, rows, title))
     figure = Figure(
         name="learning-curves",
-        caption="By number of labels, on held-out tweets; bands are 95 % intervals over subsets and tweets. Where twins cross in "
+        caption="By number of labels, on held-out texts; bands are 95 % intervals over subsets and texts. Where twins cross in "
         "most draws of the bootstrap, a dashed line says where, in its interval",
         description=" ".join(pair.verdict() for pair in twins) or "Learning curves.",
         panels=panels,
@@ -108,7 +108,7 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
         panels.append(Panel([spec], [records(rows)], title))
     figure = Figure(
         name="noise",
-        caption="Accuracy on held-out tweets whose words are dropped or replaced, with 95 % bands",
+        caption="Accuracy on held-out texts whose words are dropped or replaced, with 95 % bands",
         description=f"Accuracy of {joined(names)} by share of words that are garbled.",
         panels=panels,
         table=table(
@@ -128,7 +128,7 @@ def robustness(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]
         return [Section("robustness", "Noise", lead, [figure])]
     lost = shift[shift["what"] == "lost"].sort_values("value")
     lead = (
-        "Tweets whose keyword training has not seen cost "
+        "Texts whose keyword training has not seen cost "
         + joined([f"{row['classifier']} {100 * row['value']:.1f} points" for _, row in lost.iterrows()])
         + "."
     )
@@ -150,7 +150,7 @@ def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:
     colour = alt.value("var(--generative)")
     as_good = learnt[learnt["high"] >= 0]
     lead = (
-        f"A classifier that learns from generated tweets alone is as good as one that learns from as many real ones for "
+        f"A classifier that learns from generated texts alone is as good as one that learns from as many real ones for "
         f"{len(as_good)} of {len(learnt)} families, as far as the intervals tell."
     )
     rows = [learnt.assign(at="Samples alone")]
@@ -158,24 +158,24 @@ def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:
         few[few["rows"] == size].assign(at=f"{size:,} labels and samples") for size in sorted(few["rows"].unique())
     ]
     rows = [frame for frame in rows if len(frame)]
-    title = "Points against real tweets"
+    title = "Points against real texts"
     spec = charts.dots_with_intervals("family", title, order, colour, "What samples are worth to a classifier.")
     figure = Figure(
         name="samples",
-        caption="What a classifier loses that learns from samples instead of as many real tweets; and, with few labels, what "
+        caption="What a classifier loses that learns from samples instead of as many real texts; and, with few labels, what "
         "samples add to them. 95 % intervals",
         description=lead,
         panels=[Panel([spec], [in_points(frame, "family") for frame in rows])],
         table=table(
             "samples-table",
-            "All that was measured of samples, beside real tweets",
+            "All that was measured of samples, beside real texts",
             metrics,
             [
                 named("Family", "family"),
                 named("Measure", "measure"),
                 of_number("Learnt from", "rows"),
                 of_number("Samples", "generated", 3),
-                of_number("Real tweets", "real", 3),
+                of_number("Real texts", "real", 3),
                 (Column("Difference", numeric=True), lambda row: with_ends(row, "value", "low", "high", "+.3f")),
             ],
         ),
@@ -186,14 +186,14 @@ def generation(tables: dict[str, Any], labels: list[str]) -> list[Section]:
     texts = samples[samples["text"].notna()].groupby(["family", "target"], sort=False).head(3)
     shown = table(
         "sampled-texts",
-        "The first samples of those that write texts, and the training tweet next to each",
+        "The first samples of those that write texts, and the training text next to each",
         texts,
         [
             named("Family", "family"),
             (Column("Meant as"), lambda row: Cell(labels[row["target"]])),
             named("Sample", "text", wide=True),
-            named("Nearest tweet", "nearest_text", wide=True),
+            named("Nearest text", "nearest_text", wide=True),
             (Column("Distance", numeric=True), lambda row: number(row["distance"], 2)),
         ],
     )
-    return [Section("generation", "New tweets", lead, [figure, *([shown] if len(texts) else [])])]
+    return [Section("generation", "New texts", lead, [figure, *([shown] if len(texts) else [])])]

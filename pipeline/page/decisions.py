@@ -31,7 +31,7 @@ def confusion(cells: pd.DataFrame, schools: dict[str, str], labels: list[str]) -
     )
     figure = Figure(
         name="confusion-matrix",
-        caption="What tweets are, and what was said of them: shares of each row, and tweets",
+        caption="What texts are, and what was said of them: shares of each row, and texts",
         description=lead,
         panels=[
             Panel(
@@ -64,7 +64,7 @@ def blend(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
     found, weights = tables["metrics"], tables["weights"]
     side = "above" if found["gain"] >= 0 else "below"
     lead = (
-        f"The blend of all is right about {percent(found['accuracy_blend'])} of tweets, {points(found['gain'])} {side} the best "
+        f"The blend of all is right about {percent(found['accuracy_blend'])} of texts, {points(found['gain'])} {side} the best "
         f"alone, {found['best_single']} {between(found['gain_low'], found['gain_high'])}; it is "
         f"{'used' if found['used'] else 'not used'} for the submission."
     )
@@ -88,7 +88,7 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
         reached.append((enough, alone["second"], alone["first"]))
     least, second, first = min(reached)
     lead = (
-        f"{second} needs to see only {percent(least, 0)} of the tweets, those that {first} is least sure of, to come within half "
+        f"{second} needs to see only {percent(least, 0)} of the texts, those that {first} is least sure of, to come within half "
         "a point of what it reaches alone."
     )
     columns = [
@@ -96,12 +96,12 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
         classifier(schools, "second", "Then"),
         of_number("Passed on, %", "share", 0, 100),
         of_ends("Accuracy", "accuracy"),
-        (Column("ms a tweet", numeric=True), lambda row: short(row["ms_per_tweet"])),
+        (Column("ms a text", numeric=True), lambda row: short(row["ms_per_tweet"])),
         (Column("Money for 1,000", numeric=True), lambda row: short(row["money_per_1000"])),
     ]
     figure = Figure(
         name="cascade-curve",
-        caption="A cheap classifier first, which passes on the tweets that it is least sure of, with 95 % bands",
+        caption="A cheap classifier first, which passes on the texts that it is least sure of, with 95 % bands",
         description=lead,
         panels=[
             Panel([charts.cascade("Accuracy by share passed on.")], [charts.records(rows) for rows in by_pair.values()])

@@ -35,7 +35,7 @@ def calibration(tables: dict[str, Any], schools: dict[str, str], labels: list[st
     lead = f"Calibration across folds lowers the log loss of {helped} of {len(after)} classifiers."
     figure = Figure(
         name="reliability",
-        caption=f"Of tweets with about the same score, how many are {labels[1]}, with 95 % intervals: on the diagonal scores "
+        caption=f"Of texts with about the same score, how many are {labels[1]}, with 95 % intervals: on the diagonal scores "
         "mean what they say",
         description=lead,
         panels=panels,
@@ -49,7 +49,7 @@ def calibration(tables: dict[str, Any], schools: dict[str, str], labels: list[st
                 of_number("Bin", "bin"),
                 of_number("Predicted", "predicted", 3),
                 of_ends("Observed", "observed"),
-                of_number("Tweets", "rows"),
+                of_number("Texts", "rows"),
             ],
         ),
         choice="Classifier",

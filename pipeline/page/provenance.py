@@ -26,13 +26,13 @@ def provenance(params: dict[str, Any], data: dict[str, Any], digest: str) -> lis
     rows, installed = data["rows"], packages()
     tweets = [
         ("source", data["source"]),
-        ("tweets", f"{rows['train']:,} for training, {rows['test']:,} for testing"),
+        ("texts", f"{rows['train']:,} for training, {rows['test']:,} for testing"),
         ("folds", str(len(data["folds"]))),
-        ("SHA-256 of the prepared tweets", digest),
+        ("SHA-256 of the prepared texts", digest),
     ]
     return [
         ("Code", [("commit", commit() or "not in a git repository")]),
-        ("Tweets", tweets),
+        ("Texts", tweets),
         ("Machine that made this page", list(machine().items())),
         ("Packages", [(name, installed[name]) for name in PACKAGES if name in installed]),
         ("Params", flat(params)),

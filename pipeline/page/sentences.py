@@ -29,7 +29,7 @@ def best_sentence(scores: pd.DataFrame) -> str:
     tied = [str(name) for name in scores["classifier"][1:][scores["rank"][1:] == 1]]
     right = (
         f"{best['classifier']} ({best['school']}) is right most often, about {percent(best['accuracy'])} of "
-        f"{best['rows']:,} tweets [{100 * best['accuracy_low']:.1f}, {100 * best['accuracy_high']:.1f}]"
+        f"{best['rows']:,} texts [{100 * best['accuracy_low']:.1f}, {100 * best['accuracy_high']:.1f}]"
     )
     if len(scores) == 1:
         return f"{right}; there is no other to compare it with."

@@ -13,7 +13,7 @@ from pipeline.page.sentences import joined, percent
 from pipeline.verdict.scored import THRESHOLD
 from pipeline.verdict.table import p_value
 
-TWEET: Column_ = (Column("Tweet", wide=True), lambda row: text(row["raw_text"]))
+TWEET: Column_ = (Column("Text", wide=True), lambda row: text(row["raw_text"]))
 KEYWORD: Column_ = (Column("Keyword"), lambda row: text(row["keyword"]))
 SLICES = 25
 """Drawn of each classifier: a chart with more is not read."""
@@ -52,7 +52,7 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
     worse = found[found["worse"]].groupby("classifier", sort=False).size()
     return Figure(
         name="slices-chart",
-        caption=f"Up to {SLICES} slices that differ most from the classifier's other tweets, with 95 % intervals; worse: after "
+        caption=f"Up to {SLICES} slices that differ most from the classifier's other texts, with 95 % intervals; worse: after "
         "Holm's correction for many slices",
         description=f"{int((worse > 0).sum())} of {len(names)} classifiers are worse on some slice.",
         panels=[Panel(specs, rows)],
@@ -63,7 +63,7 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
             [
                 classifier(schools),
                 (Column("Slice"), lambda row: text(row["slice"])),
-                of_number("Tweets", "rows"),
+                of_number("Texts", "rows"),
                 of_ends("Accuracy", "accuracy"),
                 of_ends("− rest, points", "difference", "difference_low", "difference_high", "+.1f", 100),
                 (Column("p, Holm", numeric=True), lambda row: Cell(p_value(row["p_holm"]), order=row["p_holm"])),
@@ -86,7 +86,7 @@ def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
         return Cell("generative" if (row["generative"] > THRESHOLD) == bool(row["target"]) else "discriminative")
 
     columns: list[Column_] = [
-        (Column("Tweet", wide=True), tweet),
+        (Column("Text", wide=True), tweet),
         label_of(labels),
         (Column("Right"), right),
         of_number("Generative", "generative", 2),
@@ -142,7 +142,7 @@ def relabelled(found: pd.DataFrame, schools: dict[str, str]) -> Table:
             Column("Doubtful labels in training"),
             lambda row: Cell({"keep": "kept", "drop": "dropped", "relabel": "changed"}[row["treatment"]]),
         ),
-        (Column("Tweets treated", numeric=True), lambda row: number(row["trained_without"])),
+        (Column("Texts treated", numeric=True), lambda row: number(row["trained_without"])),
         of_ends("Accuracy", "accuracy"),
         of_ends("− kept, points", "difference", "difference_low", "difference_high", "+.2f", 100),
     ]
@@ -164,7 +164,7 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
     if len(apart):
         apart = apart.head(rows)
         generative = ((apart["generative"] > THRESHOLD) == (apart["target"] == 1)).mean()
-        lead = f"Of these {len(apart):,} tweets, the generative school is right about {percent(generative, 0)}."
+        lead = f"Of these {len(apart):,} texts, the generative school is right about {percent(generative, 0)}."
         made.append(Section("disagreements", "Where the schools disagree", lead, [disagreements(apart, labels)]))
     if len(tables["confident_errors"]):
         listed = confident_errors(tables["confident_errors"], schools, labels, rows)
@@ -172,7 +172,7 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
     if len(tables["label_noise"]):
         noisy = tables["label_noise"]
         lead = (
-            f"{len(noisy):,} labels are in doubt; {int(noisy['conflict'].sum()):,} of these tweets have a near-duplicate with "
+            f"{len(noisy):,} labels are in doubt; {int(noisy['conflict'].sum()):,} of these texts have a near-duplicate with "
             "the other label."
         )
         parts: list[Table | Figure] = [label_noise(noisy, labels, rows)]
@@ -213,7 +213,7 @@ def explanations(lines: list[dict[str, Any]], schools: dict[str, str], labels: l
         for line in lines
     ]
     lead = (
-        "What each classifier saw, by a model that was not trained on the tweet: words marked + speak for "
+        "What each classifier saw, by a model that was not trained on the text: words marked + speak for "
         f"{labels[1]}, words marked − against, stronger colours more so. An LLM is shown by its reply."
     )
     return [Section("explanations", "What each saw", lead, explained=explained)] if explained else []

@@ -31,7 +31,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
     latency = (
         ""
         if found.get("latency_ms_p50") is None
-        else f" For a tweet that comes alone their p50 add up to {found['latency_ms_p50']:.1f} ms, their p95 to "
+        else f" For a text that comes alone their p50 add up to {found['latency_ms_p50']:.1f} ms, their p95 to "
         f"{found['latency_ms_p95']:.1f} ms."
     )
     parts = [
@@ -58,7 +58,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
             )
         ),
         (
-            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a tweet, one after the other; those over "
+            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a text, one after the other; those over "
             "the same embeddings could share these." + latency
         ),
         markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),

@@ -65,7 +65,7 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
         f"95 % intervals by bootstrap over groups ({draws:,} draws); rows that could not be read are left out. A temperature "
         "over 1 says that the scores were too sure, an infinite one that they are worse than chance. Calibration error: the "
         "root-mean-square gap between what a classifier says and what happens, over bins of as many rows each, less what noise "
-        "alone would add, within folds, as new tweets would meet it; below 0, no gap can be seen."
+        "alone would add, within folds, as new texts would meet it; below 0, no gap can be seen."
     )
     found = {
         method: {str(row["classifier"]): row for _, row in part.iterrows()} for method, part in scores.groupby("method")

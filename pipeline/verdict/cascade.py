@@ -170,7 +170,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         rows.append([f"{first} → {second}", f"{at['rows'].iloc[0]:,}", *cells, f"{as_good:.0%}"])
     header = ["First → second", "Rows", *(f"{share:.0%}" for share in SHOWN), "As good"]
     intro = (
-        "Accuracy, and in brackets expected ms a tweet, by the share of the tweets that the first classifier is least sure of "
+        "Accuracy, and in brackets expected ms a text, by the share of the texts that the first classifier is least sure of "
         "and passes on to the second; at 100 % the second decides alone. As good: the least share at which the cascade loses "
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
         "groups). Money and all shares are in `cascade/cascade.csv`."

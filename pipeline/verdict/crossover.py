@@ -152,7 +152,7 @@ def labels(pair: Twins) -> str:
 
 def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
     """The page: each metric by number of labels, and each pair's crossing."""
-    lines = [f"On held-out tweets, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
+    lines = [f"On held-out texts, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
     for metric, title in SHOWN.items():
         by_size = {
             name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}

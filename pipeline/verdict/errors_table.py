@@ -36,7 +36,7 @@ def worse_slices(slices: pd.DataFrame) -> str:
                 p_value(lowest["p_holm"]),
             ]
         )
-    header = ["Slice", "Tweets", "Classifiers worse there", "Most so", "Its accuracy", "Minus the rest, points", "p"]
+    header = ["Slice", "Texts", "Classifiers worse there", "Most so", "Its accuracy", "Minus the rest, points", "p"]
     return markdown(header, rows)
 
 
@@ -55,8 +55,8 @@ def render(
     """The tables that main() writes, as sentences and tables."""
     judged = slices["slice"].nunique()
     intro = (
-        f"{classifiers} classifiers that scored each of {rows:,} tweets, out-of-fold, on {judged} slices (`errors/slices.csv`). "
-        "Intervals are by bootstrap over groups; p is Fisher's, a group counted as one tweet, after "
+        f"{classifiers} classifiers that scored each of {rows:,} texts, out-of-fold, on {judged} slices (`errors/slices.csv`). "
+        "Intervals are by bootstrap over groups; p is Fisher's, a group counted as one text, after "
         "Holm's correction over the slices of a classifier."
     )
     parts = [intro]
@@ -65,7 +65,7 @@ def render(
     else:
         parts.append("On no slice is a classifier worse than on the rest.")
     parts.append(
-        f"The {len(disagreements):,} tweets on which generative and discriminative classifiers disagree most are in "
+        f"The {len(disagreements):,} texts on which generative and discriminative classifiers disagree most are in "
         f"`errors/disagreements.csv`, the {len(confident_errors):,} surest errors of all classifiers in "
         "`errors/confident_errors.csv`."
     )

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 MEASURED = (
-    "Memorised or new, and how diverse; in brackets real tweets. Texts are compared by the cosine of TF-IDF, vectors by Euclid "
+    "Memorised or new, and how diverse; in brackets real texts. Texts are compared by the cosine of TF-IDF, vectors by Euclid "
     "in the space of the family, so that distances in one space say nothing of those in another:"
 )
 
@@ -31,7 +31,7 @@ def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
             "Family": scores["family"],
             "Learnt from": scores["rows"].map("{:,}".format),
             "Accuracy after samples": scores["generated"].map("{:.3f}".format),
-            "after real tweets": scores["real"].map("{:.3f}".format),
+            "after real texts": scores["real"].map("{:.3f}".format),
             "Difference, points": scores.apply(difference, axis=1),
         }
     )
@@ -49,8 +49,8 @@ def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
         for family, part in by_family.items()
     )
     parts = [
-        f"Fitted without fold {fold}, which is what real tweets mean below; 95 % intervals.",
-        "A logistic regression learns from samples, or from as many real training tweets (classification accuracy score):",
+        f"Fitted without fold {fold}, which is what real texts mean below; 95 % intervals.",
+        "A logistic regression learns from samples, or from as many real training texts (classification accuracy score):",
         learnt.to_markdown(index=False, disable_numparse=True),
         MEASURED,
         new.to_markdown(index=False),
@@ -62,7 +62,7 @@ def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
             index="family", columns="rows", values="cell", aggfunc="first", sort=False
         )
         parts += [
-            f"Accuracy after n labelled tweets, and what {added:g} samples for each add, in points ({seeds} subsets):",
+            f"Accuracy after n labelled texts, and what {added:g} samples for each add, in points ({seeds} subsets):",
             table.rename(columns=lambda n: f"{n:,} labels").rename_axis("Family").to_markdown(),
         ]
     return "\n\n".join(parts) + "\n"

@@ -130,7 +130,7 @@ def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     cells["noise"] = cells["kind"] + cells["rate"].map(lambda rate: f" {rate:.0%}" if rate else "")
     by_rate = cells.pivot_table(index="classifier", columns="noise", values="cell", aggfunc="first", sort=False)
     page = (
-        "Accuracy on held-out tweets whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
+        "Accuracy on held-out texts whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
         f"{by_rate.to_markdown()}\n\n"
     )
     if shift.empty:
@@ -145,7 +145,7 @@ def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     ).T
     by_shift.columns = ["Keywords seen", "Keywords unseen", "Lost, points"]
     return (
-        f"{page}Accuracy on tweets with keywords that training has not seen, against the same tweets with keywords that it "
+        f"{page}Accuracy on texts with keywords that training has not seen, against the same texts with keywords that it "
         "has:\n\n"
         f"{by_shift.rename_axis('classifier').to_markdown()}\n"
     )

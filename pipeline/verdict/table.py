@@ -15,7 +15,7 @@ NAMES = ("Classifier", "School", "Scoring", "Calibration")
 LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 COSTS = (
     "What it costs. Fitting is that of all folds together, predicting that of one model in batches. Latency is that of one new "
-    "tweet, from its text to its score, through all the models that score it; tweets/s is that of many at once:"
+    "text, from its words to its score, through all the models that score it; texts/s is that of many at once:"
 )
 BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
 
@@ -94,10 +94,10 @@ def render_table(
     ]
     cost_columns = {
         "Fit, s": ("fit_seconds", 1),
-        "Predict, ms/tweet": ("predict_ms_per_tweet", 2),
+        "Predict, ms/text": ("predict_ms_per_tweet", 2),
         "Latency p50, ms": ("latency_ms_p50", 2),
         "p95, ms": ("latency_ms_p95", 2),
-        "Tweets/s": ("tweets_per_second", 0),
+        "Texts/s": ("tweets_per_second", 0),
         "Peak memory, MB": ("peak_memory_mb", 0),
         "Trainable parameters": ("trainable_parameters", 0),
         "Total parameters": ("total_parameters", 0),
