@@ -304,9 +304,13 @@ def test_a_killed_batch_is_found_again_and_not_paid_twice(tmp_path: Path, same: 
         async def killed() -> None:
             store = AnswerStore(tmp_path / "answers.sqlite")
             async with Asker(endpoint_at(server.url), store, params_with(**BATCH), "test") as asker:
-                await asyncio.wait_for(asker.ask([question(text) for text in texts]), 1)
+                asking = asyncio.create_task(asker.ask([question(text) for text in texts]))
+                while not server.batches:
+                    await asyncio.sleep(0.01)
+                asking.cancel()
+                await asking
 
-        with pytest.raises(TimeoutError):
+        with pytest.raises(asyncio.CancelledError):
             asyncio.run(killed())
         assert len(server.batches) == 1
         server.polls_until_done = 0

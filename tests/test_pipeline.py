@@ -41,12 +41,12 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 QUICK: dict[str, object] = {
-    "prompt.train_rows": 20,
+    "prompt.train_rows": 14,
     "prompt.submit": ["few_shot"],
-    "lora.minilm.epochs": 8,
     "counts.ngrams": [1],
     "counts.min_count": [1],
     "vectors.families": ["gaussian", "flow_matching"],
+    "vectors.flow_matching.epochs": 10,
     "learning_curve.sizes": [16, None],
     "learning_curve.classifiers": ["naive_bayes", "logistic"],
     "crossover.draws": 200,
