@@ -346,6 +346,21 @@ def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
     assert one_line_error(done) == f"error: {BY_NUMBER[errno.ENOMEM]}"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory there")
+def test_so_is_memory_in_which_not_even_the_libraries_fit(project: Path) -> None:
+    pytest.importorskip("peft")
+    with started(project, "pipeline.classifiers.lora", "minilm", limit=(resource.RLIMIT_AS, 10**9)) as process:
+        out, error = process.communicate()
+    done = subprocess.CompletedProcess(process.args, process.returncode, out, error)
+    assert one_line_error(done) == f"error: {BY_NUMBER[errno.ENOMEM]}"
+
+
+def test_a_library_that_is_not_installed_is_one_line(project: Path, command: Command, tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
+    done = command("pipeline.classifiers.lora", "minilm", PYTHONPATH=str(tmp_path))
+    assert one_line_error(done) == "error: torch is not installed; run `make install`"
+
+
 # --- an endpoint is down ----------------------------------------------------------------------------------------------
 
 

@@ -28,23 +28,37 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     Neither that line nor a traceback shows what is secret. A second process with the same arguments waits for the first, unless
     there may be `many` at once.
     """
-    sys.excepthook = show_redacted
+    sys.excepthook = show
     try:
         end_with_dvc()
         with nullcontext() if many else alone(stage_name(main)):
             main()
-    except InputError as error:
-        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
-        sys.exit(f"error: {printable(redacted(str(error)))}")
-    except ModuleNotFoundError as error:
-        sys.exit(f"error: {error.name} is not installed; run `make install`")
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if (line := exhausted(error)) is None:
+        if (line := fault(error)) is None:
             raise
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
         sys.exit(f"error: {line}")
     sys.exit(0)
+
+
+def fault(error: BaseException) -> str | None:
+    """One line on what is wrong with the input or the machine; None if the fault is the program's own."""
+    if isinstance(error, InputError):
+        return printable(redacted(str(error)))
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("pipeline"):
+        return f"{error.name} is not installed; run `make install`"
+    return exhausted(error)
+
+
+def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What the interpreter is to show of an error that nobody caught: its one line, or else a traceback without secrets."""
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    line = fault(error)
+    shown = redacted("".join(traceback.format_exception(kind, error, trace))) if line is None else f"error: {line}\n"
+    sys.stderr.write(shown)
 
 
 def redacted(text: str) -> str:
@@ -65,10 +79,6 @@ def without_secrets(text: str) -> str:
     for form in sorted(shown, key=len, reverse=True):  # one may begin another
         text = text.replace(form, "***")
     return text
-
-
-def show_redacted(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
 
 
 def printable(text: str) -> str:
