@@ -17,6 +17,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 from pydantic import BaseModel
 
 from pipeline.contracts import InputError, Model, validated, write_text, written_whole
+from pipeline.loading import as_if_absent
 
 TRUSTED = [
     "pipeline.classifiers.log_count_ratios.NbSvm",
@@ -49,23 +50,27 @@ def reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: not a model's file: {' '.join(str(error).split())[:200]}") from None
 
 
+def loaded_skops() -> Any:
+    """The library: it loads all of scikit-learn to know its estimators, and torch with it if it is let."""
+    with as_if_absent("sklearn.externals.array_api_compat.torch"):
+        import skops.io.exceptions  # noqa: PLC0415
+    return skops
+
+
 def write_estimator(path: Path, estimator: object) -> None:
     """Keep an object of scikit-learn's, or arrays in lists and dictionaries."""
-    import skops.io  # noqa: PLC0415 - it imports all of scikit-learn, which takes seconds
-
+    skops = loaded_skops()
     with written_whole(path) as partial:
         skops.io.dump(estimator, partial, compression=ZIP_DEFLATED, compresslevel=9)
 
 
 def read_estimator(path: Path, kind: type[Kind]) -> Kind:
     """What `write_estimator` kept: of that kind, and made of nothing but the trusted types."""
-    import skops.io  # noqa: PLC0415
-    from skops.io.exceptions import UntrustedTypesFoundException  # noqa: PLC0415
-
+    skops = loaded_skops()
     with reading(path):
         try:
             found = skops.io.load(path, trusted=TRUSTED)
-        except UntrustedTypesFoundException as error:
+        except skops.io.exceptions.UntrustedTypesFoundException as error:
             raise InputError(f"{path}: refused, nothing of it was run: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(found, kind):
         raise InputError(f"{path}: it holds a {type(found).__name__}, not a {kind.__name__}")

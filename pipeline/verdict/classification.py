@@ -1,15 +1,15 @@
-"""The same metrics once more, with scikit-learn through `evaluate`: a test holds those of pipeline.verdict.metrics equal to them.
-
-Apart from those, since to load `evaluate` is to load torch and transformers, which takes seconds.
-"""
+"""The same metrics with scikit-learn, through `evaluate`: a test holds those of pipeline.verdict.metrics equal to them."""
 
 import datasets
 import numpy as np
 from sklearn import metrics
 
-import evaluate
+from pipeline.loading import as_if_absent
 from pipeline.verdict.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins
 from pipeline.verdict.scored import decide
+
+with as_if_absent("transformers"):  # pipelines of models, which could be evaluated too
+    import evaluate
 
 
 class Classification(evaluate.Metric):
