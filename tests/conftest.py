@@ -1,5 +1,6 @@
 """What the tests share: the sample prepared in memory, and copies of the project to run stages in."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -29,6 +30,16 @@ settings.load_profile("repeatable")
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "data" / "sample"
 LABELS = ["not disaster", "disaster"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first, so that no worker is left alone with it at the end."""
+
+    def allowed(item: pytest.Item) -> float:
+        limit = item.get_closest_marker("timeout")
+        return limit.args[0] if limit else 0
+
+    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, -allowed(item)))
 
 
 @pytest.fixture(scope="session")
@@ -98,6 +109,28 @@ def command(project: Path, tmp_path: Path) -> Command:
         )
 
     return run
+
+
+STAGES = """
+import json, runpy, sys
+from pipeline import latency
+latency.TIMED, latency.SECONDS = 8, 0.1
+for name, *arguments in json.loads(sys.argv[1]):
+    sys.argv[1:] = arguments
+    try:
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code, (name, end.code)
+"""
+
+
+def run_stages(stages: list[tuple[str, ...]]) -> None:
+    """Each with its arguments, one after the other in one process, in which their classes are those of `__main__`."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", STAGES, json.dumps(stages)], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def one_line_error(done: subprocess.CompletedProcess[str]) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command
+from conftest import ROOT, run_stages
 from ruamel.yaml import YAML
 from scipy.special import expit
 
@@ -344,8 +344,9 @@ def test_adapters_on_rounded_weights_are_not_released(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tiny", ["gpt2"], indirect=True)
 def test_the_stage_scores_every_row_and_its_curve_is_drawn(
-    project: Path, command: Command, tiny: ClassLmParams
+    project: Path, monkeypatch: pytest.MonkeyPatch, tiny: ClassLmParams
 ) -> None:
     yaml, path = YAML(), project / "params.yaml"
     content = yaml.load(path)
@@ -355,15 +356,14 @@ def test_the_stage_scores_every_row_and_its_curve_is_drawn(
         content["class_lm"][objective] = own.model_dump()
     content["learning_curve"]["sizes"] = [16]
     yaml.dump(content, path)
-    assert command("pipeline.data.prepare").returncode == 0
+    monkeypatch.chdir(project)
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
+    stages = [("pipeline.classifiers.class_lm", objective) for objective in OBJECTIVES]
+    run_stages([("pipeline.data.prepare",), *stages, ("pipeline.verdict.learning_curve", "class_lm_generative")])
     prepared = read_prepared(project / "data/prepared")
     for objective in OBJECTIVES:
-        done = command("pipeline.classifiers.class_lm", objective)
-        assert done.returncode == 0, done.stderr
         found = read_predictions(project / f"predictions/class_lm_{objective}.parquet", prepared)
         assert found.school == objective
         assert found.test_rows == "refit"
         assert (project / f"costs/class_lm_{objective}.json").is_file()
-    done = command("pipeline.verdict.learning_curve", "class_lm_generative")
-    assert done.returncode == 0, done.stderr
     assert set(pd.read_parquet(project / "learning_curve/class_lm_generative.parquet")["size"]) == {16}

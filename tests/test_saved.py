@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import ROOT, prepared_folder
+from conftest import ROOT, prepared_folder, run_stages
 from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
@@ -64,28 +64,6 @@ def in_a_fresh_process(folder: Path) -> pd.DataFrame:
     )
     assert done.returncode == 0, done.stderr
     return pd.read_parquet(folder / "found.parquet")
-
-
-STAGES = """
-import json, runpy, sys
-from pipeline import latency
-latency.TIMED, latency.SECONDS = 8, 0.1
-for name, *arguments in json.loads(sys.argv[1]):
-    sys.argv[1:] = arguments
-    try:
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
-    except SystemExit as end:
-        assert not end.code, (name, end.code)
-"""
-
-
-def run_stages(stages: list[tuple[str, ...]]) -> None:
-    """Each with its arguments, one after the other in one process, in which their classes are those of `__main__`."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", STAGES, json.dumps(stages)], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def on_test(name: str) -> np.ndarray:

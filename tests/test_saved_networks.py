@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, prepared_folder
-from test_saved import in_a_fresh_process, on_test, refused, run_stages
+from conftest import ROOT, prepared_folder, run_stages
+from test_saved import in_a_fresh_process, on_test, refused
 from test_vectors import FAMILIES, SMALL
 
 from pipeline.classifiers.lora_params import LoraParams

@@ -5,12 +5,17 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-WIDTH, HEADS, HEAD, HIDDEN, LAYERS, WINDOW = 32, 2, 16, 64, 6, 32
+WIDTH, HEADS, HEAD, HIDDEN, LAYERS, WINDOW, TOKENS = 32, 2, 16, 64, 6, 32, 3000
 
 
 def write(path: Path, tokenizer: Path) -> None:
-    """Gemma 3's architecture: five of six layers slide. The tokenizer is that of another GGUF file."""
+    """Gemma 3's architecture: five of six layers slide. The tokenizer is that of another GGUF file, its commonest tokens only."""
     fields = gguf.GGUFReader(tokenizer).fields
+    tokens = fields["tokenizer.ggml.tokens"].contents()[:TOKENS]
+    known = set(tokens)
+    merges = [pair for pair in fields["tokenizer.ggml.merges"].contents() if pair.replace(" ", "") in known]
+    kept = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": merges}
+    kept["tokenizer.ggml.token_type"] = fields["tokenizer.ggml.token_type"].contents()[:TOKENS]
     writer = gguf.GGUFWriter(path, "gemma3")
     writer.add_context_length(4096)
     writer.add_embedding_length(WIDTH)
@@ -26,16 +31,15 @@ def write(path: Path, tokenizer: Path) -> None:
     for name, field in fields.items():
         if name.startswith("tokenizer."):
             array = field.types[0] == gguf.GGUFValueType.ARRAY
-            writer.add_array(name, field.contents()) if array else writer.add_key_value(
-                name, field.contents(), field.types[0]
-            )
+            value = kept.get(name, field.contents())
+            writer.add_array(name, value) if array else writer.add_key_value(name, value, field.types[0])
     rng = np.random.default_rng(0)
 
     def add(name: str, *shape: int) -> None:
         values = np.ones(shape) if "norm" in name else rng.normal(0, 0.3, shape)
         writer.add_tensor(f"{name}.weight", values.astype(np.float32))
 
-    add("token_embd", len(fields["tokenizer.ggml.tokens"].data), WIDTH)
+    add("token_embd", len(tokens), WIDTH)
     add("output_norm", WIDTH)
     for n in range(LAYERS):
         for norm in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
