@@ -216,7 +216,7 @@ def test_the_bound_of_a_perfect_denoiser_is_the_density() -> None:
     means = torch.tensor([[0.0, 0.0], [1.0, -1.0]])
 
     def perfect(x_t: torch.Tensor, t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        gamma = (-10 + 20 * t)[:, None]
+        gamma = (-10 + 20 * t)[..., None]
         return torch.sigmoid(gamma).sqrt() * (x_t - torch.sigmoid(-gamma).sqrt() * means[y])
 
     network.denoise = perfect
@@ -238,9 +238,19 @@ def test_a_flow_that_does_not_move_is_its_noise_and_one_that_stretches_is_known(
     assert network.log_density(x)[:, 0].numpy() == pytest.approx(standard_normal(x), abs=1e-5)
     stretch = torch.nn.Linear(6, 3, bias=False)
     stretch.weight.data = torch.cat([0.7 * torch.eye(3), torch.zeros(3, 3)], dim=1)  # dx/dt = 0.7 x: x_1 = e^0.7 x_0
-    network.network = stretch
+    network.network = torch.nn.Sequential(stretch)
     truth = stats.multivariate_normal(np.zeros(3), math.exp(1.4) * np.eye(3)).logpdf(x.numpy())
     assert network.log_density(x)[:, 1].numpy() == pytest.approx(truth, abs=1e-4)
+
+
+def test_the_divergence_is_the_trace_of_the_jacobian() -> None:
+    torch.manual_seed(0)
+    network = flow_matching.FlowMatching(params_of("flow_matching", dimensions=3))
+    x, y = torch.randn(5, 3), torch.tensor([0, 1, 1, 0, 1])
+    v, divergence = network.velocity_and_divergence(x, 0.3, y)
+    assert torch.equal(v, network.velocity(x, torch.full((5,), 0.3), y))
+    jacobian = torch.func.jacrev(lambda x: network.velocity(x, torch.full((5,), 0.3), y).sum(dim=0))(x)
+    assert torch.allclose(divergence, jacobian.diagonal(dim1=0, dim2=2).sum(-1), atol=1e-5)
 
 
 def test_a_trained_flow_integrates_to_one() -> None:

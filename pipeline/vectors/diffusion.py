@@ -39,6 +39,9 @@ from pipeline.vectors.descent import (
 )
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
+ROWS = 4096
+"""Of the network's input at once: many draws of few tweets, or few of many."""
+
 
 class DiffusionParams(DescentParams):
     log_noise_to_signal: tuple[float, float] = Field(strict=False)
@@ -64,7 +67,7 @@ class Diffusion(nn.Module):
         return self.network(torch.cat([x_t, 2 * t[..., None] - 1, one_hot(y)], dim=-1))
 
     def errors(self, x: torch.Tensor, y: torch.Tensor, t: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-        """‖ε - ε̂‖², shape (n,)."""
+        """‖ε - ε̂‖², shape (n,); or for many draws at once, with all shapes (draws, n, …)."""
         return (noise - self.denoise(self.noised(x, t, noise), t, y)).square().sum(dim=-1)
 
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -76,10 +79,14 @@ class Diffusion(nn.Module):
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         """The whole bound, with the terms without y: log p(x | x_0) and the divergence of x_1 from noise."""
         times = ((torch.arange(self.draws) + 0.5) / self.draws).to(x)
+        noises = torch.stack([torch.randn(self.dimensions) for _ in range(self.draws)]).to(x)
         total = torch.zeros(len(x), 2).to(x)
-        for t in times:
-            noise, now = torch.randn(self.dimensions).to(x).expand(x.shape), t.expand(len(x))
-            total += torch.stack([self.errors(x, y, now, noise) for y in both_classes(x)], dim=1)
+        at_once = max(1, ROWS // max(1, len(x)))
+        for t, noise in zip(times.split(at_once), noises.split(at_once), strict=True):
+            shape = (len(t), len(x))
+            now, drawn, here = t[:, None].expand(shape), noise[:, None].expand(*shape, -1), x.expand(*shape, -1)
+            errors = [self.errors(here, y.expand(shape), now, drawn).sum(dim=0) for y in both_classes(x)]
+            total += torch.stack(errors, dim=1)
         shared = self.reconstruction(x) - self.divergence_at_the_end(x)
         return shared[:, None] - (self.last - self.first) / 2 * total / self.draws
 

@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
-from torch.func import jacfwd, vmap
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params, run
@@ -57,14 +56,20 @@ class FlowMatching(nn.Module):
         return (self.velocity(between, t, y) - (x - noise)).square().sum(dim=1)
 
     def velocity_and_divergence(self, x: torch.Tensor, t: float, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """v and div v = tr ∂v/∂x: shapes (n, d) and (n,)."""
+        """v and div v = tr ∂v/∂x: shapes (n, d) and (n,).
 
-        def one(x: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            v = self.network(torch.cat([x, torch.full((1,), t).to(x), label]))
-            return v, v
-
-        jacobian, v = vmap(jacfwd(one, has_aux=True))(x, one_hot(y))
-        return v, jacobian.diagonal(dim1=-2, dim2=-1).sum(-1)
+        The derivative goes through the layers beside the value: for a few tweets that is many times as fast as torch.func's.
+        """
+        value = torch.cat([x, torch.full((len(x), 1), t).to(x), one_hot(y)], dim=1)
+        slope = torch.eye(value.shape[1])[: self.dimensions].to(x)  # ∂value/∂x, a row for each dimension of x
+        for layer in self.network:
+            if isinstance(layer, nn.Linear):
+                slope = slope @ layer.weight.T
+            else:  # SiLU, z σ(z)
+                gate = torch.sigmoid(value)
+                slope = slope * (gate * (1 + value * (1 - gate)))[:, None, :]
+            value = layer(value)
+        return value, slope.diagonal(dim1=-2, dim2=-1).sum(-1)
 
     def log_density_of_class(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """log p(x | y), shape (n,)."""
@@ -82,7 +87,7 @@ class FlowMatching(nn.Module):
 
     @torch.no_grad()
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
-        return torch.stack([self.log_density_of_class(x, y) for y in both_classes(x)], dim=1)
+        return self.log_density_of_class(x.repeat(2, 1), torch.cat(both_classes(x))).view(2, len(x)).T
 
     def sample(self, y: torch.Tensor) -> torch.Tensor:
         """Noise carried along dx/dt = v from t = 0 to 1, in the steps of the density: shape (n, d)."""
