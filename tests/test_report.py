@@ -19,8 +19,10 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 from pipeline.contracts import InputError, Prepared
 from pipeline.environment import commit
 from pipeline.page import comparison
+from pipeline.page.cells import barred
 from pipeline.page.curves import with_variants
 from pipeline.page.page import Page, as_json, render
+from pipeline.page.parts import Bar
 from pipeline.page.provenance import provenance
 from pipeline.page.results import FILES, read_results
 from pipeline.page.sentences import best_sentence, joined, twins_sentence, verdict
@@ -142,6 +144,18 @@ def test_the_page_is_one_small_file_that_loads_nothing(page: Path) -> None:
 
 def test_tweets_that_say_na_are_tweets(page: Path) -> None:
     assert '<td class="wide">NA</td>' in page.read_text(encoding="utf-8")
+
+
+def test_an_interval_is_drawn_as_far_as_the_scale_goes() -> None:
+    def bar(low: float, middle: float, high: float) -> Bar:
+        row = {"accuracy_low": low, "accuracy": middle, "accuracy_high": high}
+        return barred(row, "accuracy", 0.6, 0.8).bar
+
+    assert bar(0.65, 0.7, 0.75) == Bar(25, 50, 75)
+    assert bar(0.5, 0.62, 0.7) == Bar(0, 10, 50)
+    assert bar(0.4, 0.55, 0.65) == Bar(0, None, 25)
+    assert bar(0.4, 0.5, 0.55) == Bar(0, None, 0)
+    assert bar(float("nan"), 0.7, float("nan")) == Bar(0, None, 0)
 
 
 def test_every_number_of_the_ranking_is_evaluates(page: Path, tmp_path: Path) -> None:

@@ -68,12 +68,18 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
         assert '"label"' in found.answers[0][0].replies[0], "the reply was kept to a schema"
 
 
+def fewer_examples(prompt: Path, to: Path) -> Path:
+    """A prompt file with two examples instead of eight: there is less to read."""
+    to.write_text(prompt.read_text().replace("count: 8", "count: 2"))
+    return to
+
+
 def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
     """To the last digit, although other questions came before: what is read before each question is the same."""
     folders = [tmp_path / name for name in ("unbroken", "broken")]
     for folder in folders:
         folder.mkdir()
-    path = PROMPTS / "few_shot.yaml"
+    path = fewer_examples(PROMPTS / "few_shot.yaml", tmp_path / "two_shot.yaml")
     one = {"embedded": {"threads": 1}}  # more would wait for each other where tests share the cores
     unbroken = run(embedded_asker("few_shot", folders[0], **one), path, sample, 8)
     with pytest.raises(InputError, match=r"prompt\.limits\.requests"):

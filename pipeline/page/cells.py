@@ -48,12 +48,13 @@ def interval(row: Row, metric: str, form: str = ".3f", scale: float = 1) -> Cell
 
 
 def barred(row: Row, metric: str, lowest: float, highest: float) -> Cell:
-    """The same in percent, drawn too where it fits between the lowest and the highest value."""
+    """The same in percent, drawn too as far as it lies between the lowest and the highest value."""
     cell = interval(row, metric, ".1f", 100)
     width = (highest - lowest) or 1
-    low, middle, high = ((row[f"{metric}{end}"] - lowest) / width for end in ("_low", "", "_high"))
-    drawn = Bar(*(round(100 * end, 2) for end in (low, middle, high))) if 0 <= low <= high <= 1 else Bar(0, None, 0)
-    return replace(cell, bar=drawn)
+    low, middle, high = (round(100 * (row[f"{metric}{end}"] - lowest) / width, 2) for end in ("_low", "", "_high"))
+    if not (low < 100 and high > 0):  # nothing of it is there, or it has no ends
+        return replace(cell, bar=Bar(0, None, 0))
+    return replace(cell, bar=Bar(max(low, 0), middle if 0 <= middle <= 100 else None, min(high, 100)))
 
 
 Column_ = tuple[Column, Callable[[Row], Cell]]

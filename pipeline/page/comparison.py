@@ -9,8 +9,9 @@ from pipeline.page.parts import Cell, Column, Figure, Panel, Records, Section, T
 from pipeline.page.sentences import Pairs, joined, of_twins
 from pipeline.verdict.table import p_value
 
-DRAWN = 0.12
-"""Accuracies this far below the best interval's end are drawn in the table: with those that guess, none would be seen."""
+DRAWN, WIDTHS = 0.12, 3
+"""Below the best interval's end so much accuracy is drawn, or so many intervals' widths: of all, with those that guess,
+little would be seen."""
 COSTS = {"predict_ms_per_tweet": "Predicting, ms a text", "fit_seconds": "Fitting, seconds"}
 
 
@@ -19,7 +20,8 @@ def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
     frame = scores.merge(costs[["classifier", *COSTS]], on="classifier", how="left")
     everywhere = frame[frame["rows"] == frame["rows"].max()]  # the interval of few rows would set the scale of all
     highest = everywhere["accuracy_high"].max()
-    lowest = max(everywhere["accuracy_low"].min(), highest - DRAWN)
+    window = max(DRAWN, WIDTHS * (everywhere["accuracy_high"] - everywhere["accuracy_low"]).median())
+    lowest = max(everywhere["accuracy_low"].min(), highest - window)
     school = dict(zip(scores["classifier"], scores["school"], strict=True))
     columns = [
         (Column("Rank", numeric=True), lambda row: number(row["rank"])),

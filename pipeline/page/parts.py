@@ -10,7 +10,7 @@ Spec = dict[str, Any]
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn in a table's cell: where it begins, has its middle and ends, in % of the width; no middle: nothing."""
+    """An interval drawn in a table's cell: where it begins, has its middle (if that is there) and ends, in % of the width."""
 
     low: float
     middle: float | None
