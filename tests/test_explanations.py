@@ -122,7 +122,7 @@ def test_only_some_classifiers_can_be_explained(sample: Prepared) -> None:
         ),
         (
             [{"text_logprob": -41.27}, {"text_logprob": -39.0}],
-            "log-probability of the tweet -41.3\nlog-probability of the tweet -39.0",
+            "log-probability of the text -41.3\nlog-probability of the text -39.0",
         ),
         ([{}], ""),
     ],

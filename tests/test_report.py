@@ -18,7 +18,7 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.environment import commit
-from pipeline.page import comparison
+from pipeline.page import comparison, decisions
 from pipeline.page.cells import barred
 from pipeline.page.curves import with_variants
 from pipeline.page.page import Page, as_json, render
@@ -144,6 +144,16 @@ def test_the_page_is_one_small_file_that_loads_nothing(page: Path) -> None:
 
 def test_tweets_that_say_na_are_tweets(page: Path) -> None:
     assert '<td class="wide">NA</td>' in page.read_text(encoding="utf-8")
+
+
+def test_a_cascade_is_recommended_only_where_the_second_adds_something() -> None:
+    def lead(*accuracies: float) -> str:
+        steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_tweet": 1, "money_per_1000": 0})
+        pair = steps.assign(first="naive_bayes", second="lora_minilm", low=steps["accuracy"], high=steps["accuracy"])
+        return decisions.cascade(pair, report_results.SCHOOLS)[0].lead
+
+    assert lead(0.80, 0.82, 0.82).startswith("lora_minilm needs to see only 50 % of the texts")
+    assert lead(0.80, 0.82, 0.804) == "In no pair is the second more than half a point better than the first alone."
 
 
 def test_an_interval_is_drawn_as_far_as_the_scale_goes() -> None:

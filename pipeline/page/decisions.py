@@ -85,12 +85,15 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
     for rows in by_pair.values():
         alone = rows.sort_values("share").iloc[-1]
         enough = rows[rows["accuracy"] >= alone["accuracy"] - 0.005]["share"].min()
-        reached.append((enough, alone["second"], alone["first"]))
-    least, second, first = min(reached)
-    lead = (
-        f"{second} needs to see only {percent(least, 0)} of the texts, those that {first} is least sure of, to come within half "
-        "a point of what it reaches alone."
-    )
+        if enough > 0:  # else the first alone is as good
+            reached.append((enough, alone["second"], alone["first"]))
+    lead = "In no pair is the second more than half a point better than the first alone."
+    if reached:
+        least, second, first = min(reached)
+        lead = (
+            f"{second} needs to see only {percent(least, 0)} of the texts, those that {first} is least sure of, to come within "
+            "half a point of what it reaches alone."
+        )
     columns = [
         classifier(schools, "first", "First"),
         classifier(schools, "second", "Then"),

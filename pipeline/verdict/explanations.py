@@ -102,7 +102,7 @@ def reply(asked: list[dict[str, Any]]) -> str:
         text = " | ".join(answer.get("replies", []))
         tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
         if answer.get("text_logprob") is not None:
-            text += f"log-probability of the tweet {answer['text_logprob']:.1f}"
+            text += f"log-probability of the text {answer['text_logprob']:.1f}"
         lines.append(f"{text} (first token: {', '.join(tokens)})" if tokens else text)
     return "\n".join(lines)
 
