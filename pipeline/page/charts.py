@@ -78,7 +78,7 @@ def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
     """Accuracy with its interval by `cost` on a logarithmic scale, a dot for each `classifier`, some with a `label` `above`."""
     base = alt.Chart(ROWS).encode(x=alt.X("cost:Q", title=title, scale=alt.Scale(type="log"), axis=log_axis()))
     axis = alt.Axis(format=".0%", labelExpr="datum.value > 1 ? '' : datum.label")  # the room above is for names
-    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=axis)
+    accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False, padding=16), axis=axis)
     hover = {"classifier:N": "classifier", "school:N": "school", "accuracy:Q,.1%": "accuracy"}
     hover |= {"low:Q,.1%": "from", "high:Q,.1%": "to", "cost:Q,.3~g": title}
     colour = coloured("school", schools, schools)
