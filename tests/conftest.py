@@ -84,6 +84,12 @@ def project(tmp_path: Path) -> Path:
     return copy_project(tmp_path / "project")
 
 
+def fewer_examples(prompt: Path, to: Path) -> Path:
+    """A prompt file with two examples instead of eight: there is less to read."""
+    to.write_text(prompt.read_text().replace("count: 8", "count: 2"))
+    return to
+
+
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 import tiny_gguf
-from conftest import LABELS, ROOT
+from conftest import LABELS, ROOT, fewer_examples
 from test_endpoint import params_with
 
 from pipeline.contracts import InputError, Prepared
@@ -66,12 +66,6 @@ def test_llama_cpp_can_do_every_mode_of_a_chat(tmp_path: Path, sample: Prepared,
     else:
         assert set(found.scores) <= {0.0, 0.5, 1.0}
         assert '"label"' in found.answers[0][0].replies[0], "the reply was kept to a schema"
-
-
-def fewer_examples(prompt: Path, to: Path) -> Path:
-    """A prompt file with two examples instead of eight: there is less to read."""
-    to.write_text(prompt.read_text().replace("count: 8", "count: 2"))
-    return to
 
 
 def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Prepared) -> None:
