@@ -1,5 +1,6 @@
 """LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,20 @@ def test_any_variant_learns_and_is_saved_whole(
     if variant in scale:
         layer = next(each for each in fitted.network.modules() if isinstance(getattr(each, "scaling", None), dict))
         assert layer.scaling["default"] == scale[variant]
+
+
+def test_peft_warns_nobody_and_asks_no_hub(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
+    rows, _ = ten(sample)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network, tokenizer = adapters.with_adapters(tiny)
+    network.peft_config[
+        "default"
+    ].base_model_name_or_path = "nobody/nothing"  # as that of a GGUF file: no config beside it
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        with pytest.raises(InputError, match="calls all of"):  # it was not trained
+            lora.save(lora.LoraModel(network, tokenizer, tiny), tmp_path, rows)
 
 
 def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:

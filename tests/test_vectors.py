@@ -2,12 +2,15 @@
 
 import importlib
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 from scipy import stats
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
 
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_yaml
 from pipeline.data.embeddings import Embeddings
@@ -170,6 +173,16 @@ def test_a_class_whose_tweets_are_nearly_all_one_can_be_fitted() -> None:
     tweets.loc[np.flatnonzero(labels)[1:], "group"] = 999
     model = gaussian.fit(tweets, labels, params_of("gaussian"))
     assert ((gaussian.predict(model, tweets) > 0.5) == labels).mean() > 0.8
+
+
+def test_a_mixture_of_copies_of_few_tweets_warns_nobody_and_whoever_else_fits_is_warned() -> None:
+    tweets, labels = two_clouds(6)
+    tweets, labels = pd.concat([tweets] * 4, ignore_index=True), np.tile([0, 0, 0, 1, 1, 1], 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        mixture.fit_mixtures(tweets, labels, params_of("mixture", dimensions=2), 8, 0, BayesRule(0.0))
+    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
+        KMeans(8).fit(np.zeros((9, 2)))
 
 
 def test_one_component_of_a_mixture_is_a_gaussian() -> None:
