@@ -134,7 +134,7 @@ def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]
 def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DISASTER_TWEETS_STORE": str(store)}
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, *as_module(*command)],
         cwd=folder,
         env=environment,
         capture_output=True,
