@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conftest import as_module
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
