@@ -47,7 +47,8 @@ def start(arguments: list[str]) -> NoReturn:
 def main_of(module: str) -> Callable[[], None]:
     """The function that is the stage, its libraries loaded."""
     found = importlib.import_module(module) if find_spec(module) else None
-    if not callable(main := getattr(found, "main", None)):
+    main: Callable[[], None] | None = getattr(found, "main", None)
+    if main is None:
         raise InputError(f"{module}: no such stage")
     return main
 

@@ -105,10 +105,9 @@ def main() -> None:
                 print(f"{store.prune(given.model, before):,} answers deleted")
             case "rebuild":
                 held = store.count()
-                for file in given.files or sorted(
-                    [*Path("transcripts").glob("*.jsonl"), *(STUDY / "transcripts").glob("*.jsonl")]
-                ):
-                    for line in list(read_lines(file)):
+                kept = [path for place in (Path(), STUDY) for path in sorted((place / "transcripts").glob("*.jsonl"))]
+                for path in given.files or kept:
+                    for line in list(read_lines(path)):
                         if line.model:
                             store.name(line.identity, line.model)
                         for pair in line.stored():

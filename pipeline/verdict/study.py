@@ -1,6 +1,6 @@
 """The page of the study, and its figures, from what a run found: every number in it is filled in, none is typed.
 
-in:  docs/study.template.md, and of study/: the tables of evaluate/ and crossover/, the pages of crossover/, robustness/, generation/
+in:  docs/study.template.md, and what `make study` has left of evaluate, crossover, robustness and generation
 out: docs/study.md, docs/learning_curves.svg, docs/learning_curves_vectors.svg
 run: make docs   (or python -m pipeline.verdict.study, after a study of the tweets that the page is about)
 
