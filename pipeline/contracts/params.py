@@ -19,7 +19,7 @@ Model = TypeVar("Model", bound=BaseModel)
 class Params(BaseModel):
     """A section of params.yaml: unknown keys and wrong types are errors, never ignored."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False, validate_default=True)
 
 
 def stays(path: str) -> str:

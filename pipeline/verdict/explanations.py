@@ -60,13 +60,13 @@ ON_COUNTS: dict[str, tuple[Callable[[], Trainer], Callable[[Chosen], pd.Series]]
 
 
 class ExplanationsParams(Params):
-    tweets: int = Field(ge=3)
+    tweets: int = Field(20, ge=3)
     """How many are explained."""
-    classifiers: list[str]
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "lora_minilm"])
     """naive_bayes, logistic and lora_<preset>; those that there are no predictions of are passed over."""
-    prompts: bool
+    prompts: bool = True
     """Also what an LLM replied; the tweets are then chosen among those that it was asked about, if they are enough."""
-    steps: int = Field(ge=8)
+    steps: int = Field(64, ge=8)
     """Of the integrated gradients, at least: they are doubled until the sum is right."""
 
 

@@ -34,16 +34,16 @@ OUT = Path("learning_curve")
 class CurveParams(Params):
     family: str
     """Module under `pipeline` with a function `trainer`."""
-    preset: str | None
+    preset: str | None = None
     """What `trainer` is given: an encoder or a preset; null for nothing."""
-    seeds: int = Field(ge=1)
+    seeds: int = Field(10, ge=1)
     """Subsets of each size, the folds held out in turn."""
-    largest: int | None = Field(ge=1)
+    largest: int | None = Field(None, ge=1)
     """No subsets of more labels; null for all."""
 
 
 class LearningCurveParams(Params):
-    sizes: list[int | None] = Field(min_length=1)
+    sizes: list[int | None] = Field([16, 32, 64, 128, 256, 512, 1024, 2048, 4096, None], min_length=1)
     """Numbers of labels; null for as many as the smallest training set has."""
     classifiers: list[str]
     """Whose curves are drawn, each by a stage of its own."""

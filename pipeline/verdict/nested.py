@@ -42,7 +42,7 @@ WAYS = {"best_single": "best single classifier", "cross_fitted": "cross-fitted w
 
 
 class NestedParams(Params):
-    classifiers: list[str] = Field(min_length=2)
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "gaussian_minilm", "logistic_minilm"], min_length=2)
     """Keys of learning_curve.curves."""
 
 

@@ -28,8 +28,8 @@ OUT = Path("report")
 
 
 class ReportParams(Params):
-    title: str = Field(min_length=1)
-    rows: int = Field(ge=1)
+    title: str = Field("Disaster tweets, generative against discriminative", min_length=1)
+    rows: int = Field(50, ge=1)
     """The most rows of a table of tweets, for each classifier where it is of one."""
 
 

@@ -34,13 +34,13 @@ NO_SHIFT = "What unseen keywords cost was not measured: there are too few keywor
 
 
 class RobustnessParams(Params):
-    classifiers: list[str] = Field(min_length=1)
+    classifiers: list[str] = Field(["naive_bayes", "logistic"], min_length=1)
     """Keys of learning_curve.curves."""
-    rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    rates: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.05, 0.1, 0.2, 0.3], min_length=1)
     """Shares of the words that are dropped or replaced."""
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap, for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, seed: int) -> list[str]:
