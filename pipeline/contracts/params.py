@@ -1,10 +1,12 @@
 """Typed params: a section of params.yaml as a model, and the first thing that is wrong with it as one line."""
 
+import difflib
 import os
 import re
 import reprlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -47,15 +49,47 @@ class Shown(reprlib.Repr):
         return super().repr_str(redacted(x), level)
 
 
+def nearest(name: object, known: Iterable[object]) -> str:
+    """A question, after a blank, whether the nearest of the known names is meant; empty if none is near."""
+    near = difflib.get_close_matches(str(name), [str(one) for one in known], n=1)
+    return f" did you mean {near[0]}?" if near else ""
+
+
+def unknown(name: object, known: Iterable[object]) -> str:
+    """What to say of a name that is none of those known: the nearest of them, and all."""
+    names = sorted(map(str, known))
+    return f"unknown;{nearest(name, names)} known here: {', '.join(names) or 'none'}"
+
+
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The models that a field's type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from models_in(part)
+
+
+def known_at(models: list[type[BaseModel]], path: Iterable[int | str]) -> set[str]:
+    """The names that may stand where a path leads to, from models on; what is no field's name leads nowhere else."""
+    for name in path:
+        fields = [model.model_fields[str(name)] for model in models if name in model.model_fields]
+        models = [inner for field in fields for inner in models_in(field.annotation)] or models
+    return {name for model in models for name in model.model_fields}
+
+
 def validated(model: type[Model], values: object, where: str) -> Model:
-    """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`."""
+    """`values` as a `model`; the first thing wrong with them as an `InputError` that begins with `where`.
+
+    A name that is unknown comes first: if it is misspelt, another is missing.
+    """
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         at = ".".join([where, *map(str, first["loc"])])
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{at}: unknown; known here: {', '.join(sorted(model.model_fields))}") from None
+            *path, name = first["loc"]
+            raise InputError(f"{at}: {unknown(name, known_at([model], path))}") from None
         given = "" if first["type"] == "missing" else f" (it is {Shown().repr(first['input']):.60})"
         raise InputError(f"{at}: {first['msg']}{given}") from None
 
@@ -86,6 +120,7 @@ def read_params(section: str, model: type[Model], path: Path = Path("params.yaml
     values = read_yaml(path)
     for key in section.split("."):
         if not isinstance(values, dict) or key not in values:
-            raise InputError(f"{path}: there is no section {section}")
+            near = nearest(key, values if isinstance(values, dict) else ())
+            raise InputError(f"{path}: there is no section {section}{near and ';'}{near}")
         values = values[key]
     return validated(model, values, f"{path}: {section}")
