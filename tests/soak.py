@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from conftest import clean_environment, copy_project
+from conftest import as_module, clean_environment, copy_project
 from tabulate import tabulate
 from test_pipeline import QUICK, git, set_param
 
@@ -279,7 +279,7 @@ def run_stage(folder: Path, stage: str, store: Path, memory: int | None = None) 
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     return subprocess.run(
-        [sys.executable, "-m", *STAGES[stage].split()],
+        [sys.executable, *as_module(*STAGES[stage].split())],
         cwd=folder,
         env=environment(folder) | {"DISASTER_TWEETS_STORE": str(store)},
         capture_output=True,

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import ROOT, Command, clean_environment, one_line_error
+from conftest import ROOT, Command, as_module, clean_environment, one_line_error
 from fake_endpoint import KEY, serving
 from test_pipeline import git, set_param
 
@@ -52,7 +52,7 @@ def started(
             resource.setrlimit(limit[0], (limit[1], limit[1]))
 
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *as_module(*arguments)],
         cwd=folder,
         env=environment(folder.parent, **more),
         stdout=subprocess.PIPE,

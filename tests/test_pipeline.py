@@ -24,10 +24,12 @@ def git(project: Path, *arguments: str) -> None:
 
 
 def set_param(project: Path, section: str, value: object) -> None:
-    """Change one value of params.yaml, named with dots."""
+    """Change one value of params.yaml, or of study/params.yaml, named with dots."""
     yaml, path = YAML(), project / "params.yaml"
+    study = section.removeprefix("study/") != section or section.split(".", maxsplit=1)[0] not in yaml.load(path)
+    path = project / "study/params.yaml" if study else path
     content = yaml.load(path)
-    *parents, key = section.split(".")
+    *parents, key = section.removeprefix("study/").split(".")
     inner = content
     for parent in parents:
         inner = inner[parent]

@@ -72,7 +72,7 @@ def on_test(name: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Iterator[Path]:
-    """A folder in which the stages on counts have run, each as a process would: `__main__` has its classes."""
+    """A folder in which the stages on counts have run."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("trained")
         prepared_folder(folder, patch, sample.train.head(160), sample.test.head(40), **SMALL)

@@ -2,7 +2,7 @@
 
 in:  data/prepared, and the base model of the preset
 out: predictions/lora_<preset>.parquet, costs/lora_<preset>.json, training/lora_<preset>/, models/lora_<preset>/fold-<k>
-run: dvc repro lora@minilm   (or python -m pipeline.classifiers.lora minilm)
+run: dvc repro lora@minilm   (or python -m pipeline.stage classifiers.lora minilm)
 
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
@@ -31,8 +31,9 @@ from pipeline.classifiers.several_seeds import cross_fit_seeds, part_of_seed
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared
 from pipeline.device import choose_device, choose_dtype, or_auto, processes
+from pipeline.places import results
 
 
 @dataclass
@@ -214,10 +215,10 @@ def main() -> None:
     state = processes(params.device)
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
-    folder = Path("models") / name
+    folder = results("models") / name
     if state.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
-    live = Live(f"training/{name}", save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
+    live = Live(str(results("training") / name), save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
     trainings: dict[str, History] = {}
 
     def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
@@ -247,7 +248,3 @@ def main() -> None:
             origin=Origin("classifiers.lora", preset, trainer_of(params, frozen)),
             alone=state.num_processes == 1,
         )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -35,7 +35,7 @@ def read_scores(name: str, path: Path = Path("evaluate/scores.csv")) -> pd.Serie
         raise InputError(f"{path}: no such file; run `dvc repro evaluate` first")
     scores = pd.read_csv(path).set_index("classifier")
     if name not in scores.index:
-        raise InputError(f"{path}: {name} was not evaluated; name its preset in lora.presets and run `dvc repro`")
+        raise InputError(f"{path}: {name} was not evaluated; name its preset in classifiers.lora and run `dvc repro`")
     return pd.Series(scores.loc[name])
 
 

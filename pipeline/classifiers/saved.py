@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pipeline.classifiers.cross_fit import MODELS, Trainer, mean_log_odds
 from pipeline.classifiers.model_files import read_json, write_json
 from pipeline.contracts import InputError, prepared_digest
+from pipeline.places import results
 
 FILE = "classifier.json"
 
@@ -82,11 +83,11 @@ def write_description(
         preset=origin.preset,
         test_rows=test_rows,
         parts=parts,
-        seeds=max(1, len(seeds_in(MODELS / name / parts[0]))),
+        seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
         determined_by=plain(origin.trainer.determined_by),
         prepared=prepared,
     )
-    write_json(MODELS / name / FILE, description)
+    write_json(results(MODELS) / name / FILE, description)
     return description
 
 

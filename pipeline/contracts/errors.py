@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from pipeline.places import results
 from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 
 SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
@@ -31,7 +32,7 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     sys.excepthook = show
     try:
         end_with_dvc()
-        with nullcontext() if many else alone(stage_name(main)):
+        with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):
             main()
     except KeyboardInterrupt:
         sys.exit(130)

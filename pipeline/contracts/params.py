@@ -14,6 +14,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from pipeline.contracts.errors import InputError, reason, redacted
+from pipeline.places import STUDY
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -115,9 +116,21 @@ def read_yaml(path: Path) -> object:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
 
 
-def read_params(section: str, model: type[Model], path: Path = Path("params.yaml")) -> Model:
-    """The section (dots descend into it) of the params file, validated."""
-    values = read_yaml(path)
+PARAMS = Path("params.yaml")
+
+
+def read_params(section: str, model: type[Model], path: Path | None = None) -> Model:
+    """The section (dots descend into it) of the params file, validated; of the study's, if the main job's has none of it."""
+    values = read_yaml(path or PARAMS)
+    if (
+        path is None
+        and isinstance(values, dict)
+        and section.split(".", maxsplit=1)[0] not in values
+        and (STUDY / PARAMS).is_file()
+    ):
+        path = STUDY / PARAMS
+        values = read_yaml(path)
+    path = path or PARAMS
     for key in section.split("."):
         if not isinstance(values, dict) or key not in values:
             near = nearest(key, values if isinstance(values, dict) else ())

@@ -2,7 +2,7 @@
 
 in:  data/prepared, and the encoder
 out: data/embed/<encoder>.safetensors, costs/embed_<encoder>.json
-run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
+run: dvc repro embed@minilm   (or python -m pipeline.stage data.embed minilm)
 """
 
 import argparse
@@ -23,7 +23,6 @@ from pipeline.contracts import (
     plain_name,
     read_params,
     read_prepared,
-    run,
     write_costs,
     written_whole,
 )
@@ -93,7 +92,3 @@ def main() -> None:
     latency, _ = timed(lambda part: embed(part["text"].tolist(), params), tweets)
     write_costs(f"embed_{encoder}", with_latency(costs, latency))
     print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
-
-
-if __name__ == "__main__":
-    run(main)

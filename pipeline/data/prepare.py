@@ -2,7 +2,7 @@
 
 in:  data.source (train.csv, test.csv)
 out: data/prepared/{train,test}.parquet, report.json and report.md
-run: dvc repro prepare   (or python -m pipeline.data.prepare)
+run: dvc repro prepare   (or python -m pipeline.stage data.prepare)
 """
 
 import json
@@ -18,7 +18,6 @@ from pipeline.contracts import (
     Params,
     near_duplicates,
     read_params,
-    run,
     write_text,
     written_whole,
 )
@@ -156,7 +155,3 @@ def main() -> None:
     print(
         f"prepare: {len(train)} train and {len(test)} test tweets, {report['near_duplicates']['groups']} distinct in train"
     )
-
-
-if __name__ == "__main__":
-    run(main)

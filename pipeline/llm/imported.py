@@ -2,7 +2,7 @@
 
 in:  data/prepared, imports/<name>/*.jsonl
 out: predictions/imported_<name>.parquet (and predictions/uncalibrated/...), costs/imported_<name>.json
-run: dvc repro imported@gpt   (or python -m pipeline.llm.imported gpt)
+run: dvc repro imported@gpt   (or python -m pipeline.stage llm.imported gpt)
 
 A line is about one tweet; all lines of a folder are of one kind:
 
@@ -39,7 +39,6 @@ from pipeline.contracts import (
     predictions_frame,
     read_params,
     read_prepared,
-    run,
     write_costs,
     write_predictions,
 )
@@ -183,7 +182,3 @@ def main() -> None:
         f"{name}: {train.sum():,} train and {(~train).sum():,} test tweets, {unparsed:.1%} unparsed"
         + (f"; left out: {left_out}" if left_out else "")
     )
-
-
-if __name__ == "__main__":
-    run(main)

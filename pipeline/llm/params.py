@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.contracts import Params, ProjectPath
 from pipeline.llm.answers import Answer
@@ -67,8 +67,6 @@ Calibration = Literal["none", "contextual", "batch", "platt"]
 
 
 class PromptParams(Params):
-    prompts: list[str]
-    """The prompt files to run, each as a stage of its own."""
     encoder: str
     """A key of embed: whose embeddings say which tweets are similar, for prompts with retrieved examples."""
     base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
@@ -97,13 +95,6 @@ class PromptParams(Params):
     batch: BatchParams = BatchParams()
     price_per_million_tokens: Prices = Prices()
     embedded: EmbeddedParams = EmbeddedParams()
-
-    @field_validator("submit")
-    @classmethod
-    def only_prompts_that_run(cls, submit: list[str], info: ValidationInfo) -> list[str]:
-        if unknown := set(submit) - set(info.data.get("prompts", submit)):
-            raise ValueError(f"{', '.join(sorted(unknown))} is not among prompt.prompts")
-        return submit
 
     @model_validator(mode="after")
     def batches_need_an_endpoint(self) -> Self:

@@ -11,7 +11,7 @@ https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
 
 in:  data/prepared, data/embed
 out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json, models/diffusion_<encoder>
-run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
+run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.stage vectors.diffusion minilm)
 """
 
 import itertools
@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import (
     DescentParams,
     Fitted,
@@ -143,7 +143,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("diffusion", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -9,7 +9,7 @@ numbers.
 
 in:  data/prepared, data/embed
 out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
-run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.vectors.gaussian minilm)
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
 """
 
 from typing import Annotated, Literal
@@ -23,7 +23,7 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import Params, read_params, run
+from pipeline.contracts import Params, read_params
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
@@ -85,7 +85,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("gaussian", "generative", trainer, count)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,7 +4,7 @@
 
 in:  data/prepared, data/embed
 out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
-run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
+run: dvc repro vectors@mixture-minilm   (or python -m pipeline.stage vectors.mixture minilm)
 """
 
 import copy
@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import Trainer, inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
@@ -132,7 +132,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("mixture", "generative", trainer, count)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -7,7 +7,7 @@ classifier may not be: so they are also compared as they would be submitted, eac
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: blend/: blend.parquet (the predictions contract), weights.csv, metrics.json, table.md
-run: dvc repro blend   (or python -m pipeline.verdict.blend)
+run: dvc repro blend   (or python -m pipeline.stage verdict.blend)
 """
 
 import json
@@ -27,7 +27,6 @@ from pipeline.contracts import (
     read_costs,
     read_params,
     read_prepared,
-    run,
     write_predictions,
     write_text,
     written_whole,
@@ -162,7 +161,3 @@ def main() -> None:
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,12 +6,11 @@ before all. No label has a say in which, so nothing needs to be cross-fitted. A 
 Times are those of `costs/`: on one machine, in batches.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
-out: cascade/: cascade.csv, table.md
-run: dvc repro cascade   (or python -m pipeline.verdict.cascade)
+out: study/cascade/: cascade.csv, table.md
+run: make study   (or python -m pipeline.stage --study verdict.cascade)
 """
 
 import itertools
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -26,15 +25,15 @@ from pipeline.contracts import (
     read_costs,
     read_params,
     read_prepared,
-    run,
     write_text,
     written_whole,
 )
+from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import THRESHOLD, decided_rightly, read_all, scored_rows
 from pipeline.verdict.table import markdown
 
-OUT = Path("cascade")
+OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """The shares of the page; the steps are multiples of 20, so that all have them."""
 AS_GOOD = 0.01
@@ -199,7 +198,3 @@ def main() -> None:
     with written_whole(OUT / "cascade.csv") as partial:
         cascades.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(cascades, left_out))
-
-
-if __name__ == "__main__":
-    run(main)

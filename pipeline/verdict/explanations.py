@@ -9,7 +9,7 @@ log-odds of the score: together with the `base` they sum to it.
 
 in:  data/prepared, predictions/*.parquet, models/lora_<preset>, transcripts/*.jsonl
 out: explanations/explanations.jsonl, a line a tweet
-run: dvc repro explanations   (or python -m pipeline.verdict.explanations)
+run: dvc repro explanations   (or python -m pipeline.stage verdict.explanations)
 
 The tweets are untrusted text, as they were written: whoever shows them must escape them.
 """
@@ -37,7 +37,6 @@ from pipeline.contracts import (
     read_params,
     read_prepared,
     reason,
-    run,
     write_text,
 )
 from pipeline.verdict.opinions import opinions
@@ -179,7 +178,3 @@ def main() -> None:
         for number in ids
     ]
     write_text(OUT / "explanations.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-
-if __name__ == "__main__":
-    run(main)

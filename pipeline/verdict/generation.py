@@ -12,14 +12,13 @@ Families over texts generate words (keywords and the order of a bag tell nothing
 in their own space, shown by the training tweet next to them.
 
 in:  data/prepared, data/embed
-out: generation/: samples.jsonl (every sample, with its nearest training tweet), metrics.csv, table.md
-run: dvc repro generation   (or python -m pipeline.verdict.generation)
+out: study/generation/: samples.jsonl (every sample, with its nearest training tweet), metrics.csv, table.md
+run: make study   (or python -m pipeline.stage --study verdict.generation)
 """
 
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,8 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.places import STUDY
 from pipeline.vectors.space import vectors
 from pipeline.verdict.generation_table import render
 from pipeline.verdict.sample_quality import (
@@ -44,7 +44,7 @@ from pipeline.verdict.sample_quality import (
     right_after,
 )
 
-OUT = Path("generation")
+OUT = STUDY / "generation"
 
 
 class AugmentationParams(Params):
@@ -204,7 +204,3 @@ def main() -> None:
     with written_whole(OUT / "metrics.csv") as partial:
         metrics.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(metrics, params.fold, params.augmentation.added, params.augmentation.seeds))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,8 +4,8 @@ For each seed a fold is held out, the folds in turn, and the training rows of th
 share: the subset of n labels is the first n of them, so subsets are nested; hyperparameters are tuned within a subset.
 
 in:  data/prepared, data/embed, and what the classifier needs
-out: learning_curve/<classifier>.parquet: size, seed, fold, id, score
-run: dvc repro learning_curve@naive_bayes   (or python -m pipeline.verdict.learning_curve naive_bayes)
+out: study/learning_curve/<classifier>.parquet: size, seed, fold, id, score
+run: make study   (or python -m pipeline.stage --study verdict.learning_curve naive_bayes)
 
 Every point is kept in the store under all that determines it: an interrupted curve goes on where it was.
 """
@@ -25,10 +25,11 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Params, Prepared, plain_name, read_params, read_prepared, run, written_whole
+from pipeline.contracts import InputError, Params, Prepared, plain_name, read_params, read_prepared, written_whole
+from pipeline.places import STUDY
 from pipeline.store import store_folder
 
-OUT = Path("learning_curve")
+OUT = STUDY / "learning_curve"
 
 
 class CurveParams(Params):
@@ -69,13 +70,13 @@ def score_point(trainer: Trainer, prepared: Prepared, fold: int, size: int, seed
     return trainer.predict(trainer.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
 
 
-def load_trainer(params: CurveParams) -> Trainer:
+def load_trainer(family: str, preset: str | None) -> Trainer:
     """The family's, with its params."""
     try:
-        module = importlib.import_module(f"pipeline.{params.family}")
-        trainer: Trainer = module.trainer(*([params.preset] if params.preset else []))
+        module = importlib.import_module(f"pipeline.{family}")
+        trainer: Trainer = module.trainer(*([preset] if preset else []))
     except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"learning_curve: family {params.family}, preset {params.preset}: {error}") from None
+        raise InputError(f"family {family}, preset {preset}: {error}") from None
     return trainer
 
 
@@ -111,13 +112,13 @@ def stored_point(trainer: Trainer, prepared: Prepared, code: str, fold: int, siz
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in params.yaml")
+    parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in study/params.yaml")
     name = parser.parse_args().classifier
     params = read_params("learning_curve", LearningCurveParams)
     if name not in params.curves:
         raise InputError(f"learning_curve.curves: no {name}; known here: {', '.join(params.curves)}")
     curve = params.curves[name]
-    trainer = load_trainer(curve)
+    trainer = load_trainer(curve.family, curve.preset)
     prepared = trainer.with_inputs(read_prepared())
     code, folds = code_digest(), sorted(prepared.train["fold"].unique().tolist())
     # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
@@ -132,7 +133,3 @@ def main() -> None:
     frame.attrs = {"name": name, "prepared": prepared.digest}
     with written_whole(OUT / f"{name}.parquet") as partial:
         frame.to_parquet(partial, index=False)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -11,8 +11,8 @@ Nested weights are fitted on models that learnt from one fold less, so they lose
 difference is a bound.
 
 in:  data/prepared, data/embed, and what the classifiers need
-out: nested/: nested.csv, metrics.json, table.md
-run: dvc repro nested   (or python -m pipeline.verdict.nested)
+out: study/nested/: nested.csv, metrics.json, table.md
+run: make study   (or python -m pipeline.stage --study verdict.nested)
 
 All scores are kept in the store, as those of learning curves are.
 """
@@ -20,7 +20,6 @@ All scores are kept in the store, as those of learning curves are.
 import itertools
 import json
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,14 +29,15 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.places import STUDY
 from pipeline.verdict.blend import gain_of, measured
 from pipeline.verdict.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
 from pipeline.verdict.learning_curve import LearningCurveParams, code_digest, load_trainer, stored
 from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.table import markdown, with_interval
 
-OUT = Path("nested")
+OUT = STUDY / "nested"
 WAYS = {"best_single": "best single classifier", "cross_fitted": "cross-fitted weights", "nested": "nested weights"}
 
 
@@ -143,7 +143,7 @@ def main() -> None:
     count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
-    trainers = [load_trainer(curves[name]) for name in params.classifiers]
+    trainers = [load_trainer(curves[name].family, curves[name].preset) for name in params.classifiers]
     code = code_digest()
     with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
         scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]
@@ -153,7 +153,3 @@ def main() -> None:
         table.round(5).to_csv(unfinished)
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     write_text(OUT / "table.md", render(table, found, params.classifiers))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -5,7 +5,7 @@ A stage that did not run has no section, and is named at the end of the page. No
 in:  data/prepared, evaluate/, and what there is of blend/, calibration/, cascade/, crossover/, errors/, explanations/,
      generation/ and robustness/
 out: report/: index.html, summary.md
-run: dvc repro report   (or python -m pipeline.verdict.report)
+run: dvc repro report   (or python -m pipeline.stage verdict.report)
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
-from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, run, write_text
+from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
 from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
@@ -22,9 +22,10 @@ from pipeline.page.provenance import provenance
 from pipeline.page.results import Tables, read_results
 from pipeline.page.sentences import verdict
 from pipeline.page.summary import summary
+from pipeline.places import STUDY, in_study, results
 from pipeline.verdict.scored import TwinsParams
 
-OUT = Path("report")
+NAME = "report"
 
 
 class ReportParams(Params):
@@ -64,10 +65,11 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
 
 
 def main() -> None:
-    params, twins = read_params("report", ReportParams), read_params("twins", TwinsParams).pairs
+    out = results(NAME)
+    params, twins = read_params(NAME, ReportParams), read_params("twins", TwinsParams).pairs
     data, prepare = read_params("data", Shown).root, read_params("prepare", Shown).root
     chosen = {"data": data, "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
-    found, missing = read_results()
+    found, missing = read_results(*([STUDY] if in_study() else []), Path())
     scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
     sentences = verdict(scores, paired, twins)
     prepared = read_json(PREPARED / "report.json")
@@ -81,10 +83,6 @@ def main() -> None:
         provenance=provenance(chosen, prepared, read_prepared().digest),
         missing=missing,
     )
-    write_text(OUT / "index.html", render(page))
-    write_text(OUT / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
+    write_text(out / "index.html", render(page))
+    write_text(out / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
     print("\n".join(sentences))
-
-
-if __name__ == "__main__":
-    run(main)

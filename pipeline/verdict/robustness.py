@@ -7,12 +7,11 @@
   of its keywords, and compared with what a model of other folds says of the same tweets; not measured without keywords
 
 in:  data/prepared, and what the classifiers need
-out: robustness/: table.md, noise.csv, shift.csv
-run: dvc repro robustness   (or python -m pipeline.verdict.robustness)
+out: study/robustness/: table.md, noise.csv, shift.csv
+run: make study   (or python -m pipeline.stage --study verdict.robustness)
 """
 
 import itertools
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,11 +20,12 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
 
-OUT = Path("robustness")
+OUT = STUDY / "robustness"
 
 Noise = Literal["drop", "substitute"]
 KINDS: tuple[Noise, ...] = ("drop", "substitute")
@@ -161,7 +161,7 @@ def main() -> None:
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
         if name not in curves:
             raise InputError(f"robustness.classifiers: {name} is no key of learning_curve.curves")
-        trainer = load_trainer(curves[name])
+        trainer = load_trainer(curves[name].family, curves[name].preset)
         prepared = trainer.with_inputs(tweets)
         right = under_noise(trainer, prepared, params)
         for condition in right.columns:
@@ -177,7 +177,3 @@ def main() -> None:
         with written_whole(OUT / f"{name}.csv") as partial:
             table.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(**tables))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,7 +4,7 @@ Its columns are named as those of the source: `id,target` for Kaggle's tweets.
 
 in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/metrics.json if they are there
 out: submission/submission.csv, submission/choice.json
-run: dvc repro submission   (or python -m pipeline.verdict.submission)
+run: dvc repro submission   (or python -m pipeline.stage verdict.submission)
 """
 
 import hashlib
@@ -25,7 +25,6 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    run,
     write_text,
 )
 from pipeline.data.source import DataParams
@@ -164,7 +163,3 @@ def main() -> None:
         f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
         f"{len(targets)} rows, {share:.1%} positive ({why})"
     )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conftest import as_module
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
@@ -134,7 +135,7 @@ def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]
 def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DISASTER_TWEETS_STORE": str(store)}
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, *as_module(*command)],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -1,0 +1,47 @@
+"""Start a stage: all that must be set before its libraries load is set here, and its module is imported, never `__main__`.
+
+run: python -m pipeline.stage classifiers.naive_bayes
+     python -m pipeline.stage --study vectors.mixture minilm   (results below study/)
+"""
+
+import importlib
+import os
+import re
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+try:
+    from pipeline.contracts.errors import InputError, run, show
+except ModuleNotFoundError as missing:
+    sys.exit(
+        f"error: {missing.name} is not installed in {sys.prefix}; activate the project's environment "
+        "(. .venv/bin/activate), or make it (`make install`)"
+    )
+from pipeline import places
+
+USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as classifiers.naive_bayes"
+
+
+def prepare_process() -> None:
+    """What libraries read when they load: a progress bar is for a terminal."""
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def start(arguments: list[str]) -> NoReturn:
+    """Run the stage's main, with the rest of the arguments as those of its command line, and exit."""
+    sys.excepthook = show
+    study = arguments[:1] == ["--study"]
+    places.work_in(places.STUDY if study else Path())
+    name, *rest = arguments[study:] or [""]
+    if not re.fullmatch(r"\w+(\.\w+)+", name):
+        raise InputError(USAGE)
+    prepare_process()
+    module = importlib.import_module(f"pipeline.{name}")
+    sys.argv = [f"pipeline.stage {name}", *rest]
+    run(module.main)
+
+
+if __name__ == "__main__":
+    start(sys.argv[1:])

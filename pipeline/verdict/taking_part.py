@@ -1,0 +1,86 @@
+"""Which classifiers take part: those that the lists of params.yaml name, and in the study those of study/params.yaml too.
+
+The lists are a dependency of every stage that reads predictions: DVC leaves the files of a name that was taken out in place.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from pipeline.contracts import InputError, Params, read_params
+from pipeline.contracts.params import PARAMS
+from pipeline.places import STUDY, in_study
+
+SECTION = "classifiers"
+
+
+class Family(NamedTuple):
+    """What makes a classifier: a module under `pipeline` with a function `trainer`, and what that is given (None: nothing)."""
+
+    module: str
+    preset: str | None
+
+
+class ClassifiersParams(Params):
+    counts: list[str] = Field(default_factory=list)
+    """Families on counts: modules of pipeline/classifiers."""
+    encoders: list[str] = Field(default_factory=list)
+    """Keys of embed, whose embeddings the vectors' families classify."""
+    vectors: list[str] = Field(default_factory=list)
+    """Families over embeddings: modules of pipeline/vectors, each on those of every encoder."""
+    lora: list[str] = Field(default_factory=list)
+    """Keys of lora."""
+    class_lm: list[str] = Field(default_factory=list)
+    """Keys of class_lm; only the study runs them."""
+    prompts: list[str] = Field(default_factory=list)
+    """Files of prompts/."""
+    imported: list[str] = Field(default_factory=list)
+    """Keys of imported."""
+
+    def trained(self) -> dict[str, Family]:
+        """By the name of its predictions, what makes each classifier that is fitted."""
+        found = {name: Family(f"classifiers.{name}", None) for name in self.counts}
+        for encoder in self.encoders:
+            found |= {f"{family}_{encoder}": Family(f"vectors.{family}", encoder) for family in self.vectors}
+        for kind in ("lora", "class_lm"):
+            found |= {f"{kind}_{preset}": Family(f"classifiers.{kind}", preset) for preset in getattr(self, kind)}
+        return found
+
+    def names(self) -> list[str]:
+        """Of all predictions, those of prompts and imported answers too."""
+        asked = [f"prompt_{name}" for name in self.prompts] + [f"imported_{name}" for name in self.imported]
+        return [*self.trained(), *asked]
+
+
+def read_lists() -> list[ClassifiersParams]:
+    """The main job's, and for a stage of the study its own."""
+    lists = [read_params(SECTION, ClassifiersParams)]
+    if in_study():
+        lists.append(read_params(SECTION, ClassifiersParams, STUDY / PARAMS))
+        if twice := set(lists[0].names()) & set(lists[1].names()):
+            raise InputError(
+                f"{STUDY / PARAMS}: {SECTION}: {min(twice)} runs in the main job, by {PARAMS}: take it out of one of the two"
+            )
+    return lists
+
+
+def taking_part() -> list[str]:
+    """The names of all predictions that are compared."""
+    return [name for each in read_lists() for name in each.names()]
+
+
+def family_of(name: str, where: str) -> Family:
+    """What makes a classifier that takes part; `where` begins the message if none of that name is fitted."""
+    trained = {key: family for each in read_lists() for key, family in each.trained().items()}
+    if name not in trained:
+        raise InputError(
+            f"{where}: {name}: no classifier of that name is trained here; known here: {', '.join(trained)}"
+        )
+    return trained[name]
+
+
+def predictions_of(name: str, folder: Path) -> Path:
+    """Where the predictions of a classifier that takes part lie: with those of the list that names it."""
+    study = in_study() and name not in read_lists()[0].names()
+    return STUDY / folder / f"{name}.parquet" if study else folder / f"{name}.parquet"
