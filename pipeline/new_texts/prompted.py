@@ -33,6 +33,7 @@ from pipeline.llm.classify import NO_FOLD, classify, open_asker
 from pipeline.llm.params import Calibration, PromptParams
 from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.new_texts.scorers import Scorer
+from pipeline.places import anywhere
 from pipeline.store import store_folder
 
 
@@ -42,7 +43,7 @@ def asked_before(
     """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
     again = f"run `dvc repro {name.replace('_', '@', 1)}`, or set prompt.calibration to none"
     try:
-        found = read_predictions(UNCALIBRATED / f"{name}.parquet", prepared)
+        found = read_predictions(anywhere(UNCALIBRATED / f"{name}.parquet"), prepared)
         costs = read_costs(name).llm
     except InputError as error:
         raise InputError(
