@@ -8,8 +8,10 @@ from pipeline.contracts.errors import InputError, first_fault, printable, reason
 from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
 from pipeline.contracts.params import (
     Model,
+    Name,
     Params,
     ProjectPath,
+    named,
     plain_name,
     read_params,
     read_yaml,
@@ -39,6 +41,7 @@ __all__ = [
     "InputError",
     "LlmCosts",
     "Model",
+    "Name",
     "Params",
     "Predictions",
     "Prepared",
@@ -48,6 +51,7 @@ __all__ = [
     "check_predictions",
     "first_fault",
     "first_row",
+    "named",
     "near_duplicates",
     "peak_memory_mb",
     "plain_name",

@@ -4,11 +4,11 @@ import difflib
 import os
 import re
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.reader import ReaderError
@@ -17,6 +17,8 @@ from pipeline.contracts.errors import InputError, reason, redacted
 from pipeline.places import STUDY
 
 Model = TypeVar("Model", bound=BaseModel)
+Meant = TypeVar("Meant")
+PLAIN = "[A-Za-z0-9_-]+"
 
 
 class Params(BaseModel):
@@ -36,9 +38,13 @@ ProjectPath = Annotated[str, AfterValidator(stays)]
 """A file or folder that params name: inside of the project, or an absolute path."""
 
 
+Name = Annotated[str, Field(pattern=f"^{PLAIN}$")]
+"""What `plain_name` allows, of a list that dvc.yaml makes commands of."""
+
+
 def plain_name(name: str) -> str:
     """A name of params that becomes part of a command and of file names, unless there is more in it than a name has."""
-    if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+    if not re.fullmatch(PLAIN, name):
         raise InputError(f"{name!r:.60}: not a name; names are made of letters, digits, _ and -")
     return name
 
@@ -60,6 +66,13 @@ def unknown(name: object, known: Iterable[object]) -> str:
     """What to say of a name that is none of those known: the nearest of them, and all."""
     names = sorted(map(str, known))
     return f"unknown;{nearest(name, names)} known here: {', '.join(names) or 'none'}"
+
+
+def named(name: str, among: Mapping[str, Meant], where: str) -> Meant:
+    """What a name stands for; if for nothing, an `InputError` that begins with `where`."""
+    if name not in among:
+        raise InputError(f"{where}: {name}: {unknown(name, among)}")
+    return among[name]
 
 
 def models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -37,6 +37,7 @@ from pipeline.contracts import (
     read_params,
     read_prepared,
     reason,
+    unknown,
     write_text,
 )
 from pipeline.verdict.opinions import opinions
@@ -91,7 +92,7 @@ def load_explainer(name: str, prepared: Prepared, steps: int) -> Explainer:
         attributions = importlib.import_module("pipeline.verdict.attributions")  # and torch, which is not always there
         explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
         return explainer
-    raise InputError(f"explanations.classifiers: {name}: known here: {', '.join(ON_COUNTS)} and lora_<preset>")
+    raise InputError(f"explanations.classifiers: {name}: {unknown(name, [*ON_COUNTS, 'lora_<preset>'])}")
 
 
 def reply(asked: list[dict[str, Any]]) -> str:

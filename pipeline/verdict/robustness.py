@@ -20,7 +20,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
 from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
@@ -159,9 +159,8 @@ def main() -> None:
     dealt = can_be_dealt(tweets.train, params.seed)
     noise, shift = [], []
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
-        if name not in curves:
-            raise InputError(f"robustness.classifiers: {name} is no key of learning_curve.curves")
-        trainer = load_trainer(curves[name].family, curves[name].preset)
+        curve = named(name, curves, "robustness.classifiers")
+        trainer = load_trainer(curve.family, curve.preset)
         prepared = trainer.with_inputs(tweets)
         right = under_noise(trainer, prepared, params)
         for condition in right.columns:
