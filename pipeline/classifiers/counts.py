@@ -27,11 +27,11 @@ WORD = r"\w+(?:'\w+)*"
 class CountsParams(Params):
     """What is counted; like the classifiers' own hyperparameters it is chosen inside the training folds."""
 
-    ngrams: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    ngrams: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Longest runs of words to try."""
-    min_count: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    min_count: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Least numbers of training tweets that a word or run must occur in, to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
     """Folds, by group, that hyperparameters are compared on inside the training rows."""
 
 

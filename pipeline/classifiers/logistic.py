@@ -22,7 +22,7 @@ NAME = "logistic"
 
 
 class LogisticParams(Params):
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.1, 0.2, 0.5, 1.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
 
 

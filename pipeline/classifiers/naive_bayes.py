@@ -24,9 +24,11 @@ EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complem
 
 
 class NaiveBayesParams(Params):
-    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(min_length=1)
+    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(
+        ["multinomial", "bernoulli"], min_length=1
+    )
     """To try."""
-    alpha: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    alpha: list[Annotated[float, Field(gt=0)]] = Field([0.5, 1.0, 2.0], min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
 
 

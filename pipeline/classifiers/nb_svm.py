@@ -28,9 +28,9 @@ NAME = "nb_svm"
 
 
 class NbSvmParams(Params):
-    alpha: float = Field(gt=0)
+    alpha: float = Field(1.0, gt=0)
     """Pseudo-counts of the ratios."""
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.03, 0.1, 0.3, 1.0], min_length=1)
     """Inverse strengths of the L2 penalty on v to try."""
 
 

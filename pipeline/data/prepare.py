@@ -30,11 +30,11 @@ Conflicts = Literal["keep", "majority", "drop"]
 
 
 class PrepareParams(Params):
-    folds: int = Field(ge=2)
-    seed: int = Field(ge=0, lt=2**32)
-    near_duplicate: float = Field(gt=0, le=1)
+    folds: int = Field(5, ge=2)
+    seed: int = Field(0, ge=0, lt=2**32)
+    near_duplicate: float = Field(0.5, gt=0, le=1)
     """Least overlap (Jaccard of words and word pairs) of two tweets that must not be split between folds."""
-    conflicts: Conflicts
+    conflicts: Conflicts = "keep"
     """What training does with near-duplicates that carry both labels; every row is scored against its own label."""
 
 

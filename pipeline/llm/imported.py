@@ -51,11 +51,11 @@ FOLDER = Path("imports")
 
 
 class ImportedParams(Params):
-    label_words: list[str] = Field(min_length=2, max_length=2)
+    label_words: list[str] = Field(["No", "Yes"], min_length=2, max_length=2)
     """The replies that stand for target 0 and for target 1."""
-    calibration: Literal["none", "batch", "platt"]
+    calibration: Literal["none", "batch", "platt"] = "none"
     """As for prompts: by the mean score of the rows, or by labels of other folds."""
-    max_unparsed: float = Field(ge=0, le=1)
+    max_unparsed: float = Field(0.1, ge=0, le=1)
     """The largest share of replies that may be unreadable."""
 
 

@@ -27,7 +27,7 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class AutoencoderParams(DescentParams):
-    bottleneck: int = Field(ge=1)
+    bottleneck: int = Field(8, ge=1)
     """Numbers that a tweet is squeezed into."""
 
 

@@ -44,9 +44,9 @@ ROWS = 4096
 
 
 class DiffusionParams(DescentParams):
-    log_noise_to_signal: tuple[float, float] = Field(strict=False)
+    log_noise_to_signal: tuple[float, float] = Field((-5.0, 5.0), strict=False)
     """γ_0 and γ_1, at the ends of time: the smaller the first and the larger the second, the smaller the gap of the bound."""
-    draws: int = Field(ge=1)
+    draws: int = Field(128, ge=1)
     """Pairs of a time and a noise that the expectation is taken over."""
 
 

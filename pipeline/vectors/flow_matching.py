@@ -36,7 +36,7 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class FlowMatchingParams(DescentParams):
-    steps: int = Field(ge=1)
+    steps: int = Field(10, ge=1)
     """Of the integration, each by the classical Runge-Kutta method."""
 
 

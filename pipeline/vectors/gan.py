@@ -31,9 +31,9 @@ POOL = 20
 
 
 class GanParams(DescentParams):
-    latent: int = Field(ge=1)
+    latent: int = Field(16, ge=1)
     """Numbers that the generator makes a tweet of."""
-    dropout: float = Field(ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     """Of what the discriminator sees."""
 
 

@@ -30,11 +30,11 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class GaussianParams(Params):
-    covariance: list[Literal["shared", "separate"]] = Field(min_length=1)
+    covariance: list[Literal["shared", "separate"]] = Field(["shared", "separate"], min_length=1)
     """To try."""
-    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.03, 0.1, 0.3, 0.6], min_length=1)
     """Shares of the identity in the covariance to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:

@@ -22,9 +22,9 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class LogisticParams(Params):
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams) -> Chosen:

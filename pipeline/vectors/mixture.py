@@ -27,12 +27,12 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class MixtureParams(SpaceParams):
-    components: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    components: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8], min_length=1)
     """Gaussians a class, to try; the number that makes held-out tweets of their class most probable is taken."""
-    covariance: Literal["full", "tied", "diag", "spherical"]
-    regularisation: float = Field(ge=0)
+    covariance: Literal["full", "tied", "diag", "spherical"] = "full"
+    regularisation: float = Field(0.05, ge=0)
     """Added to the diagonal of each covariance; the space has variance 1."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 @dataclass(frozen=True)

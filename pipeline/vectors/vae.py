@@ -37,9 +37,9 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class VaeParams(DescentParams):
-    latent: int = Field(ge=1)
+    latent: int = Field(8, ge=1)
     """Dimensions of z."""
-    importance_draws: int = Field(ge=1)
+    importance_draws: int = Field(64, ge=1)
     """K."""
 
 

@@ -32,9 +32,9 @@ NAME = "calibration"
 
 
 class CalibrationParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def read_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:

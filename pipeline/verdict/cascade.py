@@ -43,15 +43,15 @@ Pair = tuple[str, str]
 
 
 class CascadeParams(Params):
-    pairs: list[Annotated[Pair, Field(strict=False)]] | None
+    pairs: list[Annotated[Pair, Field(strict=False)]] | None = None
     """The first and the second classifier of each cascade; null for all that are worth their cost."""
-    gain: float = Field(ge=0)
+    gain: float = Field(0.001, ge=0)
     """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
-    steps: int = Field(ge=20, multiple_of=20)
+    steps: int = Field(20, ge=20, multiple_of=20)
     """Into which the share of the rows passed on is cut."""
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 class Price(NamedTuple):

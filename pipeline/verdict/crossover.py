@@ -40,9 +40,9 @@ SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration err
 
 
 class CrossoverParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws of whole curves, over seeds and groups."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:

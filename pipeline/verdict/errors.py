@@ -41,15 +41,15 @@ OUT = Path("errors")
 
 
 class ErrorsParams(Params):
-    min_rows: int = Field(ge=5)
+    min_rows: int = Field(20, ge=5)
     """Least number of tweets in a slice, near-duplicates counted once."""
-    show: int = Field(ge=1)
+    show: int = Field(50, ge=1)
     """Most disagreements, and confident errors of each classifier, that are listed."""
-    relabel: list[str]
+    relabel: list[str] = Field(["naive_bayes", "logistic"])
     """Classifiers that take part, trained without the labels that are suspected."""
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap, for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def compare_with_keep(

@@ -43,9 +43,9 @@ PLOTS = ("confusion", "roc", "precision_recall", "calibration")
 
 
 class EvaluateParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(2000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:

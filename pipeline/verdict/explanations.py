@@ -37,6 +37,7 @@ from pipeline.contracts import (
     read_params,
     read_prepared,
     reason,
+    unknown,
     write_text,
 )
 from pipeline.verdict.opinions import opinions
@@ -59,13 +60,13 @@ ON_COUNTS: dict[str, tuple[Callable[[], Trainer], Callable[[Chosen], pd.Series]]
 
 
 class ExplanationsParams(Params):
-    tweets: int = Field(ge=3)
+    tweets: int = Field(20, ge=3)
     """How many are explained."""
-    classifiers: list[str]
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "lora_minilm"])
     """naive_bayes, logistic and lora_<preset>; those that there are no predictions of are passed over."""
-    prompts: bool
+    prompts: bool = True
     """Also what an LLM replied; the tweets are then chosen among those that it was asked about, if they are enough."""
-    steps: int = Field(ge=8)
+    steps: int = Field(64, ge=8)
     """Of the integrated gradients, at least: they are doubled until the sum is right."""
 
 
@@ -91,7 +92,7 @@ def load_explainer(name: str, prepared: Prepared, steps: int) -> Explainer:
         attributions = importlib.import_module("pipeline.verdict.attributions")  # and torch, which is not always there
         explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
         return explainer
-    raise InputError(f"explanations.classifiers: {name}: known here: {', '.join(ON_COUNTS)} and lora_<preset>")
+    raise InputError(f"explanations.classifiers: {name}: {unknown(name, [*ON_COUNTS, 'lora_<preset>'])}")
 
 
 def reply(asked: list[dict[str, Any]]) -> str:

@@ -48,11 +48,11 @@ OUT = STUDY / "generation"
 
 
 class AugmentationParams(Params):
-    sizes: list[Annotated[int, Field(ge=8)]]
+    sizes: list[Annotated[int, Field(ge=8)]] = Field([32, 128, 512])
     """Numbers of labelled tweets that a family is fitted to."""
-    added: float = Field(gt=0)
+    added: float = Field(4.0, gt=0)
     """Samples for each of them."""
-    seeds: int = Field(ge=2)
+    seeds: int = Field(5, ge=2)
     """Subsets of each size, the folds held out in turn."""
 
 
@@ -61,16 +61,16 @@ class GenerationParams(Params):
     """Modules under `pipeline` with functions `trainer` and `sample`."""
     encoder: str
     """Whose embeddings those under `vectors` are fitted to."""
-    fold: int = Field(ge=0)
+    fold: int = Field(0, ge=0)
     """Held out."""
-    per_class: int = Field(ge=10)
+    per_class: int = Field(500, ge=10)
     """Samples of each class, and real tweets that they are compared to; no more than the rarer class has for training."""
-    C: float = Field(gt=0)
+    C: float = Field(1.0, gt=0)
     """Inverse strength of the L2 penalty of the logistic regression that learns from them."""
-    augmentation: AugmentationParams
-    draws: int = Field(ge=100)
+    augmentation: AugmentationParams = AugmentationParams()
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap of the held-out tweets."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 class Family(NamedTuple):

@@ -25,7 +25,17 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Params, Prepared, plain_name, read_params, read_prepared, written_whole
+from pipeline.contracts import (
+    InputError,
+    Name,
+    Params,
+    Prepared,
+    named,
+    plain_name,
+    read_params,
+    read_prepared,
+    written_whole,
+)
 from pipeline.places import STUDY
 from pipeline.store import store_folder
 
@@ -35,18 +45,18 @@ OUT = STUDY / "learning_curve"
 class CurveParams(Params):
     family: str
     """Module under `pipeline` with a function `trainer`."""
-    preset: str | None
+    preset: str | None = None
     """What `trainer` is given: an encoder or a preset; null for nothing."""
-    seeds: int = Field(ge=1)
+    seeds: int = Field(10, ge=1)
     """Subsets of each size, the folds held out in turn."""
-    largest: int | None = Field(ge=1)
+    largest: int | None = Field(None, ge=1)
     """No subsets of more labels; null for all."""
 
 
 class LearningCurveParams(Params):
-    sizes: list[int | None] = Field(min_length=1)
+    sizes: list[int | None] = Field([16, 32, 64, 128, 256, 512, 1024, 2048, 4096, None], min_length=1)
     """Numbers of labels; null for as many as the smallest training set has."""
-    classifiers: list[str]
+    classifiers: list[Name]
     """Whose curves are drawn, each by a stage of its own."""
     curves: dict[str, CurveParams]
     """By classifier."""
@@ -115,9 +125,7 @@ def main() -> None:
     parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in study/params.yaml")
     name = parser.parse_args().classifier
     params = read_params("learning_curve", LearningCurveParams)
-    if name not in params.curves:
-        raise InputError(f"learning_curve.curves: no {name}; known here: {', '.join(params.curves)}")
-    curve = params.curves[name]
+    curve = named(name, params.curves, "learning_curve.classifiers")
     trainer = load_trainer(curve.family, curve.preset)
     prepared = trainer.with_inputs(read_prepared())
     code, folds = code_digest(), sorted(prepared.train["fold"].unique().tolist())

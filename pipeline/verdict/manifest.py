@@ -15,6 +15,8 @@ import re
 from pathlib import Path, PurePath
 from typing import Any
 
+from pydantic import Field
+
 from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, write_text
 from pipeline.contracts.params import PARAMS
 from pipeline.data.source import DataParams
@@ -27,7 +29,9 @@ STAGE = "manifest"
 
 
 class ManifestParams(Params):
-    folders: list[ProjectPath]
+    folders: list[ProjectPath] = Field(
+        ["data/prepared", "data/embed", "predictions", "blend", "submission", "study/predictions"]
+    )
     """Those whose files are listed, each with its SHA-256."""
 
 

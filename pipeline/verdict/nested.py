@@ -29,7 +29,16 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    named,
+    read_params,
+    read_prepared,
+    write_text,
+    written_whole,
+)
 from pipeline.places import STUDY
 from pipeline.verdict.blend import gain_of, measured
 from pipeline.verdict.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
@@ -42,7 +51,7 @@ WAYS = {"best_single": "best single classifier", "cross_fitted": "cross-fitted w
 
 
 class NestedParams(Params):
-    classifiers: list[str] = Field(min_length=2)
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "gaussian_minilm", "logistic_minilm"], min_length=2)
     """Keys of learning_curve.curves."""
 
 
@@ -137,13 +146,12 @@ def render(table: pd.DataFrame, leak: dict[str, float], classifiers: list[str]) 
 
 def main() -> None:
     params, blending = read_params("nested", NestedParams), read_params("blend", BlendParams)
-    curves, tweets = read_params("learning_curve", LearningCurveParams).curves, read_prepared()
-    if unknown := [name for name in params.classifiers if name not in curves]:
-        raise InputError(f"nested.classifiers: {unknown[0]} is no key of learning_curve.curves")
+    known, tweets = read_params("learning_curve", LearningCurveParams).curves, read_prepared()
+    curves = [named(name, known, "nested.classifiers") for name in params.classifiers]
     count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
-    trainers = [load_trainer(curves[name].family, curves[name].preset) for name in params.classifiers]
+    trainers = [load_trainer(curve.family, curve.preset) for curve in curves]
     code = code_digest()
     with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
         scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]

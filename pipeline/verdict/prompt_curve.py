@@ -21,6 +21,7 @@ from pipeline.contracts import (
     PREDICTIONS,
     UNCALIBRATED,
     InputError,
+    Name,
     Params,
     Predictions,
     Prepared,
@@ -38,9 +39,9 @@ CLIP = 1e-6  # votes and hard replies can be 0 or 1
 
 
 class PromptCurveParams(Params):
-    prompts: list[str]
+    prompts: list[Name]
     """Prompts without examples, each a stage of its own."""
-    seeds: int = Field(ge=1)
+    seeds: int = Field(10, ge=1)
     """Subsets of each size, the folds held out in turn."""
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
+from pipeline.data.source import DataParams
 from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
@@ -29,8 +30,8 @@ NAME = "report"
 
 
 class ReportParams(Params):
-    title: str = Field(min_length=1)
-    rows: int = Field(ge=1)
+    title: str = Field("Disaster tweets, generative against discriminative", min_length=1)
+    rows: int = Field(50, ge=1)
     """The most rows of a table of tweets, for each classifier where it is of one."""
 
 
@@ -67,8 +68,8 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
 def main() -> None:
     out = results(NAME)
     params, twins = read_params(NAME, ReportParams), read_params("twins", TwinsParams).pairs
-    data, prepare = read_params("data", Shown).root, read_params("prepare", Shown).root
-    chosen = {"data": data, "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
+    data, prepare = read_params("data", DataParams), read_params("prepare", Shown).root
+    chosen = {"data": data.model_dump(), "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
     found, missing = read_results(*([STUDY] if in_study() else []), Path())
     scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
     sentences = verdict(scores, paired, twins)
@@ -79,7 +80,7 @@ def main() -> None:
         ranking=comparison.ranking(scores, costs),
         figure=comparison.cost_figure(scores, costs),
         twins=comparison.twins_table(paired, twins),
-        sections=sections(found, data["labels"], params.rows),
+        sections=sections(found, data.labels, params.rows),
         provenance=provenance(chosen, prepared, read_prepared().digest),
         missing=missing,
     )

@@ -38,12 +38,12 @@ BLEND = "blend"
 
 
 class SubmissionParams(Params):
-    classifier: str | None
+    classifier: str | None = None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
-    draws: int = Field(ge=100)
+    draws: int = Field(2000, ge=100)
     """Of the bootstrap of groups, for the interval of its accuracy."""
-    seed: int = Field(ge=0)
-    targets: Literal["numbers", "names"]
+    seed: int = Field(0, ge=0)
+    targets: Literal["numbers", "names"] = "numbers"
     """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
 
 

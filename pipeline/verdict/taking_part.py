@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
-from pipeline.contracts import InputError, Params, read_params
+from pipeline.contracts import InputError, Name, Params, named, read_params
 from pipeline.contracts.params import PARAMS
 from pipeline.places import STUDY, in_study
 
@@ -23,19 +23,19 @@ class Family(NamedTuple):
 
 
 class ClassifiersParams(Params):
-    counts: list[str] = Field(default_factory=list)
+    counts: list[Name] = Field(default_factory=list)
     """Families on counts: modules of pipeline/classifiers."""
-    encoders: list[str] = Field(default_factory=list)
+    encoders: list[Name] = Field(default_factory=list)
     """Keys of embed, whose embeddings the vectors' families classify."""
-    vectors: list[str] = Field(default_factory=list)
+    vectors: list[Name] = Field(default_factory=list)
     """Families over embeddings: modules of pipeline/vectors, each on those of every encoder."""
-    lora: list[str] = Field(default_factory=list)
+    lora: list[Name] = Field(default_factory=list)
     """Keys of lora."""
-    class_lm: list[str] = Field(default_factory=list)
+    class_lm: list[Name] = Field(default_factory=list)
     """Keys of class_lm; only the study runs them."""
-    prompts: list[str] = Field(default_factory=list)
+    prompts: list[Name] = Field(default_factory=list)
     """Files of prompts/."""
-    imported: list[str] = Field(default_factory=list)
+    imported: list[Name] = Field(default_factory=list)
     """Keys of imported."""
 
     def trained(self) -> dict[str, Family]:
@@ -73,11 +73,7 @@ def taking_part() -> list[str]:
 def family_of(name: str, where: str) -> Family:
     """What makes a classifier that takes part; `where` begins the message if none of that name is fitted."""
     trained = {key: family for each in read_lists() for key, family in each.trained().items()}
-    if name not in trained:
-        raise InputError(
-            f"{where}: {name}: no classifier of that name is trained here; known here: {', '.join(trained)}"
-        )
-    return trained[name]
+    return named(name, trained, where)
 
 
 def predictions_of(name: str, folder: Path) -> Path:
