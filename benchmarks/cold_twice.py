@@ -30,18 +30,16 @@ COMPARED = (
     "predictions/**/*.parquet",
     "blend/*.parquet",
     "submission/*.csv",
+    "study/predictions/**/*.parquet",
 )
 MEASURED = (
     "costs/",
     "evaluate/costs.csv",
     "evaluate/table.md",
-    "blend/metrics.json",
-    "blend/table.md",
-    "cascade/",
     "models/",
     "report/",
     "transcripts/",
-    "manifest/",
+    "study/",
 )
 """What holds times (also those at which an archive was written), or hashes of such: of the other outputs these may differ."""
 NOBODY = {

@@ -24,12 +24,6 @@ def results(name: Path | str) -> Path:
     return _here[0] / name
 
 
-def found(path: Path | str) -> Path:
-    """The result of this name: for a stage of the study its own if there is one, and else that of the main job."""
-    own = _here[0] / path
-    return own if own.exists() else Path(path)
-
-
 def anywhere(path: Path | str) -> Path:
-    """The result of this name that there is, the main job's before the study's; the main job's if there is none."""
-    return next((each / path for each in (Path(), STUDY) if (each / path).exists()), Path(path))
+    """The result of this name that there is: that of this process's place before another's; the main job's if there is none."""
+    return next((each / path for each in (_here[0], Path(), STUDY) if (each / path).exists()), Path(path))

@@ -8,6 +8,8 @@ import importlib
 import os
 import re
 import sys
+from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,9 +40,17 @@ def start(arguments: list[str]) -> NoReturn:
     if not re.fullmatch(r"\w+(\.\w+)+", name):
         raise InputError(USAGE)
     prepare_process()
-    module = importlib.import_module(f"pipeline.{name}")
     sys.argv = [f"pipeline.stage {name}", *rest]
-    run(module.main)
+    run(main_of(f"pipeline.{name}"))
+
+
+def main_of(module: str) -> Callable[[], None]:
+    """The function that is the stage, its libraries loaded."""
+    found = importlib.import_module(module) if find_spec(module) else None
+    main: Callable[[], None] | None = getattr(found, "main", None)
+    if main is None:
+        raise InputError(f"{module}: no such stage")
+    return main
 
 
 if __name__ == "__main__":

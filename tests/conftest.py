@@ -109,7 +109,7 @@ STUDY_ALONE = {
 def as_module(name: str, *arguments: str) -> list[str]:
     """What Python is told to run a module: a stage, which has no start of its own, by the launcher."""
     source = ROOT / (name.replace(".", "/") + ".py")
-    if not name.startswith("pipeline.") or "__main__" in source.read_text():
+    if not name.startswith("pipeline.") or '"__main__"' in source.read_text():
         return ["-m", name, *arguments]
     study = ["--study"] if name.rsplit(".", maxsplit=1)[-1] in STUDY_ALONE else []
     return ["-m", "pipeline.stage", *study, name.removeprefix("pipeline."), *arguments]
@@ -189,6 +189,8 @@ def prepared_folder(
     for section, values in sections.items():
         params[section] |= values
     yaml.dump(params, folder / "params.yaml")
+    (folder / "study").mkdir(exist_ok=True)
+    shutil.copy(ROOT / "study/params.yaml", folder / "study/params.yaml")
     monkeypatch.chdir(folder)
     Path("data/prepared").mkdir(parents=True)
     for name, frame in (("train", train), ("test", test)):

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pipeline.classifiers.cross_fit import MODELS, Trainer, mean_log_odds
 from pipeline.classifiers.model_files import read_json, write_json
 from pipeline.contracts import InputError, prepared_digest
-from pipeline.places import results
+from pipeline.places import anywhere, results
 
 FILE = "classifier.json"
 
@@ -128,7 +128,7 @@ def read_classifier(
     They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
     are any; `again` says of a name what to run if they are not.
     """
-    own = folder / name
+    own = anywhere(folder / name)
     if not re.fullmatch(r"\w[\w-]*", name):
         raise InputError(f"{name}: not a classifier's name")
     if not (own / FILE).is_file():

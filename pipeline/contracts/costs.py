@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts.errors import InputError, first_fault
 from pipeline.contracts.files import write_text
-from pipeline.places import found, results
+from pipeline.places import anywhere, results
 
 
 class LlmCosts(BaseModel):
@@ -69,7 +69,7 @@ def write_costs(name: str, costs: Costs) -> None:
 
 
 def read_costs(name: str) -> Costs:
-    path = found(f"costs/{name}.json")
+    path = anywhere(f"costs/{name}.json")
     try:
         return Costs.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

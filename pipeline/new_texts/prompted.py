@@ -33,6 +33,7 @@ from pipeline.llm.classify import NO_FOLD, classify, open_asker
 from pipeline.llm.params import Calibration, PromptParams
 from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.new_texts.scorers import Scorer, train_anew
+from pipeline.places import anywhere
 from pipeline.store import store_folder
 
 
@@ -45,7 +46,7 @@ def asked_before(
         return f"{train_anew(name)}, or set prompt.calibration to none"
 
     try:
-        found = read_predictions(UNCALIBRATED / f"{name}.parquet", prepared)
+        found = read_predictions(anywhere(UNCALIBRATED / f"{name}.parquet"), prepared)
         costs = read_costs(name).llm
     except InputError as error:
         raise InputError(
