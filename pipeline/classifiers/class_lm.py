@@ -248,6 +248,7 @@ def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
         save=save,
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 

@@ -201,6 +201,7 @@ def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
         save=lambda model, folder: model.network.save_pretrained(folder),
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.classifiers.points import load_trainer
 from pipeline.contracts import (
     InputError,
     Params,
@@ -32,7 +33,7 @@ from pipeline.spreadsheet import write_tweets
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
-from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
+from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.opinions import confident_errors, disagreements
 from pipeline.verdict.scored import decide, decided_rightly, read_all, scored_rows
 from pipeline.verdict.slices import judge_slices, slices_of
@@ -85,7 +86,7 @@ def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
         )
     rows = []
     for name in params.relabel:
-        trainer = load_trainer(curves[name])
+        trainer = load_trainer(curves[name].family, curves[name].preset)
         with tqdm(total=fits(folds), desc=f"errors {name}", unit="model") as progress:
             treated = compare_treatments(trainer, trainer.with_inputs(prepared), progress)
         rows += compare_with_keep(name, treated, prepared.train, params)

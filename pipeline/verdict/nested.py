@@ -19,7 +19,6 @@ All scores are kept in the store, as those of learning curves are.
 
 import itertools
 import json
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,12 @@ from pydantic import Field
 from scipy.special import expit
 from tqdm import tqdm
 
-from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.points import load_trainer, made_by, stored_without
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
 from pipeline.verdict.blend import gain_of, measured
 from pipeline.verdict.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
-from pipeline.verdict.learning_curve import LearningCurveParams, code_digest, load_trainer, stored
+from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.table import markdown, with_interval
 
@@ -46,18 +46,10 @@ class NestedParams(Params):
     """Keys of learning_curve.curves."""
 
 
-def score_without(trainer: Trainer, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
-    """Scores of the rows of the folds `out`, in their order, by a model of the rows of the other folds."""
-    train = prepared.train
-    held_out = train["fold"].isin(out)
-    tweets, labels = training_rows(train[~held_out], out[0])
-    return trainer.predict(trainer.fit(tweets, labels, 0), train[held_out])
-
-
-def scores_by_fold_out(trainer: Trainer, prepared: Prepared, code: str, progress: "tqdm[Any]") -> np.ndarray:
+def scores_by_fold_out(trainer: Trainer, prepared: Prepared, made: str, progress: "tqdm[Any]") -> np.ndarray:
     """Scores of shape (n, folds): of each row by a model that has seen neither its own fold nor that of the column.
 
-    Where the two are the same these are the ordinary out-of-fold scores.
+    Where the two are the same these are the ordinary out-of-fold scores; `made` is what `made_by` says.
     """
     fold_of_row = prepared.train["fold"].to_numpy()
     folds = np.unique(fold_of_row).tolist()
@@ -65,9 +57,7 @@ def scores_by_fold_out(trainer: Trainer, prepared: Prepared, code: str, progress
     for a, b in itertools.combinations_with_replacement(folds, 2):
         out = tuple(sorted({a, b}))
         found = np.empty(len(fold_of_row))
-        found[np.isin(fold_of_row, out)] = stored(
-            trainer, prepared, code, ["without", *out], partial(score_without, trainer, prepared, out)
-        )
+        found[np.isin(fold_of_row, out)] = stored_without(trainer, prepared, made, out)
         for rows, column in ((a, b), (b, a)):
             scores[fold_of_row == rows, folds.index(column)] = found[fold_of_row == rows]
         progress.update()
@@ -143,10 +133,13 @@ def main() -> None:
     count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
-    trainers = [load_trainer(curves[name]) for name in params.classifiers]
-    code = code_digest()
+    families = [curves[name].family for name in params.classifiers]
+    trainers = [load_trainer(curves[name].family, curves[name].preset) for name in params.classifiers]
     with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
-        scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]
+        scores = [
+            scores_by_fold_out(one, one.with_inputs(tweets), made_by(family, one), progress)
+            for family, one in zip(families, trainers, strict=True)
+        ]
     ways = scored_in_each_way(to_log_odds(np.stack(scores, axis=1)), tweets.train, blending)
     table, found = compare(ways, blending)
     with written_whole(OUT / "nested.csv") as unfinished:

@@ -21,9 +21,10 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
+from pipeline.classifiers.points import load_trainer
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
 from pipeline.verdict.bootstrap import bootstrap_means
-from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
+from pipeline.verdict.learning_curve import LearningCurveParams
 
 OUT = Path("robustness")
 
@@ -161,7 +162,7 @@ def main() -> None:
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
         if name not in curves:
             raise InputError(f"robustness.classifiers: {name} is no key of learning_curve.curves")
-        trainer = load_trainer(curves[name])
+        trainer = load_trainer(curves[name].family, curves[name].preset)
         prepared = trainer.with_inputs(tweets)
         right = under_noise(trainer, prepared, params)
         for condition in right.columns:
