@@ -223,6 +223,7 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
     for number in range(2 if params.adapters == "per_class" else 1):
         network, tokenizer = with_adapters(params)
         adapters.restore(network, file_of(folder, number))
+        network.merge_adapter()
         networks.append(network.to(choose_device(or_auto(params.device))))
     return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
 
