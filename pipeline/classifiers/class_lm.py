@@ -223,6 +223,7 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
     for number in range(2 if params.adapters == "per_class" else 1):
         network, tokenizer = with_adapters(params)
         adapters.restore(network, file_of(folder, number))
+        network.merge_adapter()
         networks.append(network.to(choose_device(or_auto(params.device))))
     return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
 
@@ -248,6 +249,7 @@ def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
         save=save,
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 

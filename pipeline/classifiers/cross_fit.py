@@ -45,6 +45,8 @@ class Trainer(NamedTuple):
     """The model that `save` wrote; what is wrong with its files is an `InputError`."""
     forget: Callable[[], None] = lambda: None
     """Lets go of what `predict` remembers of tweets that it has read."""
+    here: Callable[[], dict[str, str]] = dict
+    """What determines a model too, as it is on this machine: a base model's files, the device."""
 
     def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""

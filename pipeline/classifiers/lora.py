@@ -144,12 +144,8 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
         adapters.in_order(model.network).save_pretrained(folder)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
-    base, _, _ = encoder.load(model.params.base_model)
-    try:
-        network = PeftModel.from_pretrained(base, folder).to(model.network.device)
-    except KeyError as error:
-        raise InputError(f"{folder}: {error} was not saved") from None
-    reloaded = LoraModel(network, model.tokenizer, model.params, model.frozen, model.history)
+    network, _ = adapters.read(folder, model.params)
+    reloaded = LoraModel(network.to(model.network.device), model.tokenizer, model.params, model.frozen, model.history)
     before, after = predict(model, probe), predict(reloaded, probe)
     if not np.isfinite(before).all():
         raise InputError(f"{folder}: training diverged: a score is not a number; lower learning_rate")
@@ -165,14 +161,14 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
             f"short; change learning_rate ({model.params.learning_rate:g}) or epochs ({model.params.epochs})"
         )
     network.merge_adapter()
-    adapters.store_in(network.requires_grad_(False), model.dtype)
+    adapters.store_in(network, model.dtype)
     return reloaded
 
 
 def load(folder: Path, params: LoraParams, frozen: FrozenLayers | None = None) -> LoraModel:
-    """What `save` wrote, as it was returned there. All but the weights is made by the params, whatever PEFT noted beside them."""
-    network, tokenizer = adapters.with_adapters(params)
-    adapters.restore(network, folder / "adapter_model.safetensors")
+    """What `save` wrote, as it was returned there."""
+    network, tokenizer = adapters.read(folder, params)
+    network.merge_adapter()
     model = LoraModel(network.to(choose_device(or_auto(params.device))), tokenizer, params, frozen)
     adapters.store_in(network, model.dtype)
     return model
@@ -202,6 +198,7 @@ def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
         save=lambda model, folder: model.network.save_pretrained(folder),
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 

@@ -170,7 +170,7 @@ def seeds_in(folder: Path) -> list[Path]:
 def load_part(trainer: Trainer, folder: Path, seeds: int) -> list[Any]:
     """The model of one part, or one of each seed."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, although {FILE} names it; run `dvc repro` to train it anew")
+        raise InputError(f"{folder}: no such folder; run `dvc repro` to train it anew")
     paths = seeds_in(folder) or [folder]
     if len(paths) != seeds:
         raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")

@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.classifiers.points import load_trainer
 from pipeline.contracts import (
     InputError,
     Params,
@@ -31,7 +32,6 @@ from pipeline.spreadsheet import write_tweets
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
-from pipeline.verdict.learning_curve import load_trainer
 from pipeline.verdict.opinions import confident_errors, disagreements
 from pipeline.verdict.scored import decide, decided_rightly, read_all, scored_rows
 from pipeline.verdict.slices import judge_slices, slices_of

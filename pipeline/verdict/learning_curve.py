@@ -7,26 +7,18 @@ in:  data/prepared, data/embed, and what the classifier needs
 out: study/learning_curve/<classifier>.parquet: size, seed, fold, id, score
 run: make study   (or python -m pipeline.stage --study verdict.learning_curve naive_bayes)
 
-Every point is kept in the store under all that determines it: an interrupted curve goes on where it was.
+Every point is kept in the store: an interrupted curve goes on where it was.
 """
 
 import argparse
-import hashlib
-import importlib
-import json
-import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.classifiers.subsets import nested_order
+from pipeline.classifiers.cross_fit import training_rows
+from pipeline.classifiers.points import load_trainer, made_by, stored_point
 from pipeline.contracts import (
-    InputError,
     Name,
     Params,
     Prepared,
@@ -37,7 +29,6 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.places import STUDY
-from pipeline.store import store_folder
 
 OUT = STUDY / "learning_curve"
 
@@ -69,57 +60,6 @@ def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | Non
     return sorted({size or most for size in params.sizes if (size or most) <= limit})
 
 
-def score_point(trainer: Trainer, prepared: Prepared, fold: int, size: int, seed: int) -> np.ndarray:
-    """Scores of the fold's rows, shape (rows,), by a model that was given `size` labels of the other folds."""
-    tweets, labels = training_rows(prepared.train, fold)
-    known = nested_order(tweets, labels, seed)[:size]
-    if trainer.semi_supervised:
-        labels = np.where(np.isin(np.arange(len(labels)), known), labels, -1)
-    else:
-        tweets, labels = tweets.iloc[known], labels[known]
-    return trainer.predict(trainer.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
-
-
-def load_trainer(family: str, preset: str | None) -> Trainer:
-    """The family's, with its params."""
-    try:
-        module = importlib.import_module(f"pipeline.{family}")
-        trainer: Trainer = module.trainer(*([preset] if preset else []))
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"family {family}, preset {preset}: {error}") from None
-    return trainer
-
-
-def code_digest() -> str:
-    """Hash of all of the pipeline's code that has been loaded, but for the verdict's."""
-    files = {
-        Path(str(module.__file__))
-        for name, module in sys.modules.items()
-        if name.startswith("pipeline.") and not name.startswith("pipeline.verdict.")
-    }
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sorted(files))).hexdigest()
-
-
-def stored(
-    trainer: Trainer, prepared: Prepared, code: str, at: Sequence[int | str], compute: Callable[[], np.ndarray]
-) -> np.ndarray:
-    """The scores that `compute` finds, from the store if they are there; `at` is what they depend on beside the rest."""
-    point = {"by": trainer.determined_by, "prepared": prepared.digest, "code": code, "at": list(at)}
-    key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
-    path = store_folder() / "learning_curve" / f"{key}.npy"
-    if not path.exists():
-        scores = compute()
-        with written_whole(path) as partial, partial.open("wb") as file:
-            np.save(file, scores, allow_pickle=False)
-    return np.asarray(np.load(path, allow_pickle=False))
-
-
-def stored_point(trainer: Trainer, prepared: Prepared, code: str, fold: int, size: int, seed: int) -> np.ndarray:
-    """The scores of a point, from the store if it is there."""
-    at = [fold, size, seed]
-    return stored(trainer, prepared, code, at, lambda: score_point(trainer, prepared, fold, size, seed))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in study/params.yaml")
@@ -128,13 +68,13 @@ def main() -> None:
     curve = named(name, params.curves, "learning_curve.classifiers")
     trainer = load_trainer(curve.family, curve.preset)
     prepared = trainer.with_inputs(read_prepared())
-    code, folds = code_digest(), sorted(prepared.train["fold"].unique().tolist())
+    made, folds = made_by(curve.family, trainer), sorted(prepared.train["fold"].unique().tolist())
     # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
     points = [(seed, size) for seed in range(curve.seeds) for size in sizes_of(prepared, params, curve.largest)]
     found = []
     for seed, size in tqdm(points, desc=f"learning_curve {name}", unit="point"):
         fold = folds[seed % len(folds)]
-        scores = stored_point(trainer, prepared, code, fold, size, seed)
+        scores = stored_point(trainer, prepared, made, fold, size, seed)
         ids = prepared.train.loc[prepared.train["fold"] == fold, "id"].to_numpy()
         found.append(pd.DataFrame({"size": size, "seed": seed, "fold": fold, "id": ids, "score": scores}))
     frame = pd.concat(found, ignore_index=True)

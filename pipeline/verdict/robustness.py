@@ -20,10 +20,11 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
+from pipeline.classifiers.points import load_trainer
 from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
 from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
-from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
+from pipeline.verdict.learning_curve import LearningCurveParams
 
 OUT = STUDY / "robustness"
 
