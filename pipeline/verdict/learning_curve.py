@@ -17,10 +17,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
@@ -60,6 +61,12 @@ class LearningCurveParams(Params):
     """Whose curves are drawn, each by a stage of its own."""
     curves: dict[str, CurveParams]
     """By classifier."""
+
+    @model_validator(mode="after")
+    def curves_are_there(self) -> Self:
+        for name in self.classifiers:
+            named(name, self.curves, "learning_curve.classifiers")
+        return self
 
 
 def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | None) -> list[int]:
