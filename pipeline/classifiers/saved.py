@@ -120,41 +120,28 @@ def load_trainer(description: Description, where: str) -> Trainer:
     return trainer
 
 
-def stage_of(name: str) -> str:
-    """The stage that trains the classifier of this name, as DVC calls it: `gaussian_minilm` is vectors@gaussian-minilm."""
-    if find_spec(f"pipeline.classifiers.{name}"):
-        return name
-    for place in (match.start() for match in re.finditer("_", name)):
-        family, preset = name[:place], name[place + 1 :]
-        if find_spec(f"pipeline.vectors.{family}"):
-            return f"vectors@{family}-{preset}"
-        if find_spec(f"pipeline.classifiers.{family}"):
-            return f"{family}@{preset}"
-    return name
-
-
-def read_classifier(name: str, folder: Path = MODELS) -> Classifier:
+def read_classifier(
+    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
+) -> Classifier:
     """The classifier whose predictions are called `name`, its models loaded once.
 
     They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
-    are any.
+    are any; `again` says of a name what to run if they are not.
     """
     own = anywhere(folder / name)
     if not re.fullmatch(r"\w[\w-]*", name):
         raise InputError(f"{name}: not a classifier's name")
     if not (own / FILE).is_file():
         known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
-        raise InputError(f"{own}: no such model (there: {known}); run `dvc repro {stage_of(name)}`")
+        raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
     description = read_json(own / FILE, Description)
     trainer = load_trainer(description, str(own / FILE))
     here, there = (params_of(each) for each in (plain(trainer.determined_by), description.determined_by))
     if here != there:
         changed = ", ".join(sorted(key for key in {*here, *there} if here.get(key) != there.get(key)))
-        raise InputError(
-            f"{own}: trained with other params than params.yaml has now ({changed}); run `dvc repro {stage_of(name)}`"
-        )
+        raise InputError(f"{own}: trained with other params than params.yaml has now ({changed}); {again(name)}")
     if (digest := prepared_digest()) and description.prepared != digest:
-        raise InputError(f"{own}: trained on other tweets than data/prepared has now; run `dvc repro {stage_of(name)}`")
+        raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
     return opened(name, own, trainer, description.parts, description.seeds)
 
 

@@ -10,7 +10,7 @@ from pandera.errors import SchemaError
 from pydantic import Field
 
 from pipeline.contracts import InputError, Params, ProjectPath, first_row, reason
-from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
+from pipeline.data.csv_file import check_rows, decode, not_there, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location", "group")
 
@@ -47,7 +47,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
         else:
             raise InputError(f"{source}: neither a folder nor a zip file, or one that was cut off; set data.source")
     except FileNotFoundError:
-        raise InputError(f"{where}: no such file; {HOLDS}") from None
+        raise InputError(not_there(str(source), name)) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     return decode(raw, where), where

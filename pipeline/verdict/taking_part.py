@@ -47,10 +47,17 @@ class ClassifiersParams(Params):
             found |= {f"{kind}_{preset}": Family(f"classifiers.{kind}", preset) for preset in getattr(self, kind)}
         return found
 
+    def stages(self) -> dict[str, str]:
+        """By the name of its predictions, what DVC calls the stage that makes each; those of prompts and imported answers too."""
+        found = {name: f"counts@{name}" for name in self.counts}
+        for encoder in self.encoders:
+            found |= {f"{family}_{encoder}": f"vectors@{family}-{encoder}" for family in self.vectors}
+        presets = {"lora": self.lora, "class_lm": self.class_lm, "prompt": self.prompts, "imported": self.imported}
+        return found | {f"{kind}_{one}": f"{kind}@{one}" for kind, ones in presets.items() for one in ones}
+
     def names(self) -> list[str]:
-        """Of all predictions, those of prompts and imported answers too."""
-        asked = [f"prompt_{name}" for name in self.prompts] + [f"imported_{name}" for name in self.imported]
-        return [*self.trained(), *asked]
+        """Of all predictions."""
+        return [*self.stages()]
 
 
 def read_lists() -> list[ClassifiersParams]:
@@ -63,6 +70,13 @@ def read_lists() -> list[ClassifiersParams]:
                 f"{STUDY / PARAMS}: {SECTION}: {min(twice)} runs in the main job, by {PARAMS}: take it out of one of the two"
             )
     return lists
+
+
+def all_stages() -> dict[str, str]:
+    """By the name of its predictions, the target of `dvc repro` that makes each, in the main job or else in the study."""
+    study = read_params(SECTION, ClassifiersParams, STUDY / PARAMS).stages() if (STUDY / PARAMS).is_file() else {}
+    theirs = {name: f"{STUDY}/dvc.yaml:{stage}" for name, stage in study.items()}
+    return theirs | read_params(SECTION, ClassifiersParams).stages()
 
 
 def taking_part() -> list[str]:
