@@ -105,8 +105,8 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
     if not isinstance(wanted, dict):
         raise InputError(f"{'.'.join(names)} is a section, with names and values")
     model = None if inside else class_of(names)
-    for key, value in wanted.items():
-        name = ".".join((*names, str(key)))
+    for key, given in wanted.items():
+        name, value = ".".join((*names, str(key))), at_home(given)
         if isinstance(section.get(key), dict):
             yield from put(section[key], value, (*names, str(key)), inside=inside or model is not None)
         elif key not in section and not (inside or model):
@@ -117,7 +117,7 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
             yield f"{name}: {shown(section[key]) if key in section else 'its default'} → {shown(value)}"
             if key not in section:  # before the last one: an empty line that follows it stays where it is
                 section.insert(max(len(section) - 1, 0), key, None)
-            section[key] = at_home(value)
+            section[key] = value
     if model:
         validated(model, section, ".".join(names))
 

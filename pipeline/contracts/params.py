@@ -63,9 +63,10 @@ def nearest(name: object, known: Iterable[object]) -> str:
 
 
 def unknown(name: object, known: Iterable[object]) -> str:
-    """What to say of a name that is none of those known: the nearest of them, and all."""
+    """What to say of a name that is none of those known: the nearest of them, and all if there are not many."""
     names = sorted(map(str, known))
-    return f"unknown;{nearest(name, names)} known here: {', '.join(names) or 'none'}"
+    near = nearest(name, names)
+    return f"unknown;{near}" if near and len(names) > 20 else f"unknown;{near} known here: {', '.join(names) or 'none'}"
 
 
 def named(name: str, among: Mapping[str, Meant], where: str) -> Meant:

@@ -11,9 +11,10 @@ Every point is kept in the store: an interrupted curve goes on where it was.
 """
 
 import argparse
+from typing import Self
 
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import training_rows
@@ -51,6 +52,12 @@ class LearningCurveParams(Params):
     """Whose curves are drawn, each by a stage of its own."""
     curves: dict[str, CurveParams]
     """By classifier."""
+
+    @model_validator(mode="after")
+    def curves_are_there(self) -> Self:
+        for name in self.classifiers:
+            named(name, self.curves, "learning_curve.classifiers")
+        return self
 
 
 def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | None) -> list[int]:
