@@ -135,17 +135,14 @@ PARAMS = Path("params.yaml")
 
 def read_params(section: str, model: type[Model], path: Path | None = None) -> Model:
     """The section (dots descend into it) of the params file, validated; of the study's, if the main job's has none of it."""
+    keys, study = section.split("."), STUDY / PARAMS
     values = read_yaml(path or PARAMS)
-    if (
-        path is None
-        and isinstance(values, dict)
-        and section.split(".", maxsplit=1)[0] not in values
-        and (STUDY / PARAMS).is_file()
-    ):
-        path = STUDY / PARAMS
-        values = read_yaml(path)
+    if path is None and isinstance(values, dict) and keys[0] not in values and study.is_file():
+        others = read_yaml(study)
+        if isinstance(others, dict) and keys[0] in others:
+            path, values = study, others
     path = path or PARAMS
-    for key in section.split("."):
+    for key in keys:
         if not isinstance(values, dict) or key not in values:
             near = nearest(key, values if isinstance(values, dict) else ())
             raise InputError(f"{path}: there is no section {section}{near and ';'}{near}")
