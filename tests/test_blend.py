@@ -325,10 +325,10 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
 def test_the_params_name_what_is_submitted(results: Prepared) -> None:
     params = Path("params.yaml")
     text = params.read_text()
-    params.write_text(text.replace("  classifier: null", "  classifier: second"))
+    params.write_text(text.replace("  classifier: #", "  classifier: second #"))
     chosen, _ = submitted()
     assert (chosen["classifier"], chosen["why"]) == ("second", "params.yaml names it")
-    params.write_text(text.replace("  classifier: null", "  classifier: blend"))
+    params.write_text(text.replace("  classifier: #", "  classifier: blend #"))
     with pytest.raises(InputError, match=r"submission\.classifier: left out blend/blend\.parquet: no such file"):
         submission.main()
 
