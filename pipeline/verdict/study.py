@@ -2,7 +2,7 @@
 
 in:  docs/study.template.md, the tables of evaluate/ and crossover/, the pages of crossover/, robustness/ and generation/
 out: docs/study.md, docs/learning_curves.svg, docs/learning_curves_vectors.svg
-run: make study   (or python -m pipeline.verdict.study, after a run on the tweets that the page is about)
+run: make docs   (or python -m pipeline.verdict.study, after a run on the tweets that the page is about)
 
 In the template `{scores[naive_bayes].accuracy}` stands for a number with its interval; what is not there is an error.
 """
