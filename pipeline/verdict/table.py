@@ -17,7 +17,7 @@ COSTS = (
     "What it costs. Fitting is that of all folds together, predicting that of one model in batches. Latency is that of one new "
     "text, from its words to its score, through all the models that score it; texts/s is that of many at once:"
 )
-BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
+BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- comparison: end -->"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
