@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.contracts import InputError, run, write_text
+from pipeline.places import STUDY
 
 DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
 PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
@@ -178,6 +179,8 @@ def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataF
 def main() -> None:
     """Put the table of the last run between the README's markers."""
     readme, table = Path("README.md"), Path("evaluate/table.md")
+    if (STUDY / table).is_file():  # which has the main job's classifiers, too
+        table = STUDY / table
     text = readme.read_text(encoding="utf-8")
     if not table.is_file():
         raise InputError(f"{table}: no such file; run `make repro` first")
