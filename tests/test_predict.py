@@ -415,7 +415,7 @@ def test_make_predict(folder: Path, tmp_path: Path) -> None:
             (tmp_path / name).symlink_to(folder / name)
     done = subprocess.run(
         [
-            *("make", "-o", "install", "predict", f"VENV={venv}"),
+            *("make", "-o", "light", "predict", f"VENV={venv}"),
             *(f"INPUT={folder / 'new.csv'}", "OUTPUT=out.csv", "CLASSIFIER=naive_bayes"),
         ],
         cwd=tmp_path,

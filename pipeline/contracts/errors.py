@@ -49,7 +49,7 @@ def fault(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return printable(redacted(str(error)))
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("pipeline"):
-        return f"{error.name} is not installed; run `make install`"
+        return f"{error.name} is not installed; run `make {'dev' if str(error.name).startswith('onnx') else 'install'}`"
     return exhausted(error)
 
 
