@@ -35,8 +35,6 @@ MEASURED = (
     "costs/",
     "evaluate/costs.csv",
     "evaluate/table.md",
-    "blend/metrics.json",
-    "blend/table.md",
     "cascade/",
     "models/",
     "report/",

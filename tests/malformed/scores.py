@@ -143,7 +143,7 @@ def as_prompted(project: Path) -> None:
 
 
 def blended(metrics: str) -> Spoil:
-    return both(whole("blend/metrics.json", metrics), replaced(PARAMS, "classifier: null", "classifier: blend"))
+    return both(whole("blend/comparison.json", metrics), replaced(PARAMS, "classifier: null", "classifier: blend"))
 
 
 STAGES = [
@@ -187,13 +187,13 @@ STAGES = [
     Case(
         "A blend's verdict without a key",
         blended('{"best_single": "some"}'),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .* writes: gain: Field required",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .* writes: gain: Field required",
         SUBMIT,
     ),
     Case(
         "A blend's verdict that is no JSON",
         blended(""),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .*: Invalid JSON: .*",
         SUBMIT,
     ),
     Case("No embeddings", removed(EMBEDDINGS), AT + "no such file; run .*", GAUSSIAN),
