@@ -1,6 +1,5 @@
 """The README's example of a classifier of one's own does what the README says, as it stands there."""
 
-import json
 import re
 import shlex
 from dataclasses import dataclass
@@ -64,7 +63,7 @@ def test_it_is_in_the_comparison(with_example: Path, command: Command, example: 
         assert done.returncode == 0, done.stderr
     table = (with_example / "evaluate/table.md").read_text(encoding="utf-8")
     assert re.search(r"^\| +1 \| linear_svm +\| discriminative \| +90 \|", table, re.MULTILINE), table
-    metrics = json.loads((with_example / "evaluate/metrics.json").read_text())["linear_svm"]
+    metrics = pd.read_csv(with_example / "evaluate/scores.csv").set_index("classifier").loc["linear_svm"]
     train = pd.read_parquet(with_example / "data/prepared/train.parquet")
     assert metrics["accuracy"] > max(train["target"].mean(), 1 - train["target"].mean())
     assert metrics["log_loss"] < 0.693, "better than one half for every tweet: margins have become probabilities"

@@ -93,15 +93,14 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     submitted = {*CLASSIFIERS, "blend"} - {"prompt_zero_shot", "prompt_few_shot_retrieved"}
     assert {rule["classifier"] for rule in choice["candidates"]} == submitted
     assert "Twins: the generative one's lead" in (repository / "crossover/table.md").read_text()
-    blended = json.loads((repository / "blend/metrics.json").read_text())
+    blended = json.loads((repository / "blend/comparison.json").read_text())
     assert (choice["chosen"]["classifier"] == "blend") is blended["used"]
     assert (repository / "nested/nested.csv").is_file()
     assert (repository / "cascade/cascade.csv").is_file()
     page = (repository / "report/index.html").read_text(encoding="utf-8")
     assert all(name in page for name in [*CLASSIFIERS, "blend"])
     assert {"threshold", "accuracy_at_threshold"} <= {*pd.read_csv(repository / "evaluate/scores.csv")}
-    metrics = json.loads((repository / "evaluate/metrics.json").read_text())
-    assert sorted(metrics) == CLASSIFIERS
+    assert sorted(pd.read_csv(repository / "evaluate/scores.csv")["classifier"]) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
     assert costs["cached_tokens"] > costs["prompt_tokens"] / 3, (
         "the examples are a prefix that the server has read before"
@@ -145,7 +144,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
 def test_a_first_look_needs_no_blend(repository: Path, command: Command) -> None:
     """A clone holds the blend's last figures and not its scores: the best of the classifiers that ran is submitted."""
     (repository / "blend").mkdir()
-    (repository / "blend/metrics.json").write_text('{"used": true}')
+    (repository / "blend/metrics.json").write_text('{"accuracy": 1.0}')
     assert command("dvc", "repro", "naive_bayes").returncode == 0
     done = command("dvc", "repro", "--single-item", "evaluate", "submission")
     assert done.returncode == 0, done.stderr
@@ -154,7 +153,7 @@ def test_a_first_look_needs_no_blend(repository: Path, command: Command) -> None
 
     # Nor does a blend of one classifier stand in the way.
     assert command("dvc", "repro", "--single-item", "blend", "submission").returncode == 0
-    assert not json.loads((repository / "blend/metrics.json").read_text())["used"]
+    assert not json.loads((repository / "blend/comparison.json").read_text())["used"]
     assert json.loads((repository / "submission/choice.json").read_text())["chosen"]["classifier"] == "naive_bayes"
 
 

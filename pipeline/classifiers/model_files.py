@@ -47,7 +47,9 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro` to make the model anew") from None
     except UNREADABLE as error:
-        raise InputError(f"{path}: not a model's file: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(
+            f"{path}: not a model's file: {' '.join(str(error).split())[:200]}; run `dvc repro` to make the model anew"
+        ) from None
 
 
 def loaded_skops() -> Any:

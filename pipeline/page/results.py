@@ -13,7 +13,7 @@ FILES = {
     "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
     "crossover": ("curves.csv", "twins.csv"),
     "calibration": ("scores.csv", "reliability.csv"),
-    "blend": ("metrics.json", "weights.csv"),
+    "blend": ("comparison.json", "weights.csv"),
     "cascade": ("cascade.csv",),
     "errors": ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv"),
     "explanations": ("explanations.jsonl",),

