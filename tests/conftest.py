@@ -58,6 +58,7 @@ def copy_project(folder: Path) -> Path:
     """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
     for name in (
         "pipeline",
+        "tools",
         "prompts",
         ".dvc/config",
         ".dvc/.gitignore",

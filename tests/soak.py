@@ -32,7 +32,12 @@ from conftest import as_module, clean_environment, copy_project
 from tabulate import tabulate
 from test_pipeline import QUICK, git, set_param
 
-QUICK_TARGETS = ["logistic", "vectors@gaussian-minilm", "prompt@few_shot", "learning_curve@naive_bayes"]
+QUICK_TARGETS = [
+    "counts@logistic",
+    "vectors@gaussian-minilm",
+    "prompt@few_shot",
+    "study/dvc.yaml:learning_curve@naive_bayes",
+]
 """What a quick soak reproduces, and what that needs."""
 
 WHO = ("dvc", "all", "stage")
@@ -57,7 +62,7 @@ def new_project(folder: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """A hash of all predictions and of what was made of them."""
-    paths = [*folder.glob("predictions/**/*.parquet"), *folder.glob("learning_curve/*.parquet")]
+    paths = [*folder.glob("predictions/**/*.parquet"), *folder.glob("study/**/*.parquet")]
     paths += [folder / "blend/blend.parquet", folder / "submission/submission.csv"]
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()

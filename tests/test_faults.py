@@ -373,7 +373,7 @@ def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(proje
     assert command("pipeline.data.prepare").returncode == 0
     (project / "data/embed").mkdir()
     (project / "data/embed/minilm.safetensors").touch()  # a dependency of all prompts, which only few-shot ones read
-    stages = ["prompt@zero_shot", "naive_bayes", "logistic"]
+    stages = ["prompt@zero_shot", "counts@naive_bayes", "counts@logistic"]
     done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]

@@ -7,7 +7,6 @@ run: python -m tools.deps   (or make deps; a commit hook runs it too)
 
 import ast
 import re
-import sys
 import textwrap
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -229,7 +228,7 @@ def main() -> None:
     for path, text in list(files()):
         path.write_text(text, encoding="utf-8")
     if changed:
-        sys.exit(f"written anew: {', '.join(path.relative_to(ROOT).as_posix() for path in changed)}")
+        print(f"written anew: {', '.join(path.relative_to(ROOT).as_posix() for path in changed)}")
 
 
 if __name__ == "__main__":
