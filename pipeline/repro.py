@@ -20,10 +20,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
-from pipeline.contracts import InputError, read_json, read_yaml, run, write_text
+from pydantic import BaseModel
+
+from pipeline.contracts import InputError, read_json, read_params, run, write_text
 from pipeline.data.csv_file import not_there
 from pipeline.places import STUDY
 from pipeline.process import DRIVER, LOCKS
@@ -72,25 +74,29 @@ def spoken(seconds: float) -> str:
 
 @dataclass
 class Progress:
-    """Follows what DVC says: which stages there are, which have run, and how long they took."""
+    """Follows what DVC says: which stages have run, and how long they took."""
 
     plan: Callable[[], set[str]]
-    """The stages that DVC will look at; asked for when the first one runs."""
+    """The stages that DVC will look at; asked for when one runs."""
     remembered: Mapping[str, float]
     clock: Callable[[], float] = time.monotonic
     took: dict[str, float] = field(default_factory=dict)
     unchanged: set[str] = field(default_factory=set)
     unfinished: list[str] = field(default_factory=list)
     """Begun, and not (yet) written into dvc.lock."""
-    planned: set[str] | None = None
-    running: tuple[str, float] | None = None
-    """The stage, and when it began."""
+    running: str = ""
+    last: str = ""
+    """The stage before and its seconds, until they are shown."""
+
+    def __post_init__(self) -> None:
+        self.start = self.since = self.clock()
 
     def shown(self, said: Iterable[str]) -> Iterator[str]:
         """Of DVC's lines those to show: one for each stage that begins, and what stages print; none of its hints."""
         before = ""
         for line in (line.rstrip("\n") for line in said):
             if found := BEGUN.fullmatch(line):
+                self.end()
                 yield self.begin(found[1])
             elif found := UNCHANGED.fullmatch(line):
                 self.end()
@@ -104,36 +110,32 @@ class Progress:
 
     def begin(self, stage: str) -> str:
         """The line of a stage that begins."""
-        before = self.running and self.running[0]
-        self.end()
-        self.running = stage, self.clock()
+        last, self.last = self.last, ""
+        self.running, self.since = stage, self.clock()
         self.unfinished.append(stage)
-        if self.planned is None:
-            self.planned = self.plan()
-        number = f"stage {len(self.took) + len(self.unchanged) + 1}"
-        last = f" ({before}: {self.took[before]:.0f} s)" if before else ""
-        if stage not in self.planned:
+        number, names = f"stage {len(self.took) + len(self.unchanged) + 1}", self.plan()
+        if stage not in names:
             return f"{number}: {stage}{last}"
-        left = seconds_left(self.planned - self.unchanged - self.took.keys(), self.took, self.remembered)
-        return f"{number} of {len(self.planned)}: {stage}, about {spoken(left)} left{last}"
+        left = seconds_left(names - self.unchanged - self.took.keys(), self.took, self.remembered)
+        return f"{number} of {len(names)}: {stage}, about {spoken(left)} left{last}"
 
     def end(self) -> None:
         if self.running:
-            stage, since = self.running
-            self.took[stage] = self.clock() - since
-            self.running = None
+            self.took[self.running] = self.clock() - self.since
+            self.last = f" ({self.running.rpartition(':')[2]}: {self.took[self.running]:.0f} s)"
+            self.running = ""
 
     def seconds(self) -> dict[str, float]:
         """What to remember: not what failed, nor what a dry run did not do."""
-        new = {stage: round(seconds, 1) for stage, seconds in self.took.items() if seconds >= 0.5}
-        return {**self.remembered, **{stage: value for stage, value in new.items() if stage not in self.unfinished}}
+        done = {stage: round(seconds, 1) for stage, seconds in self.took.items() if stage not in self.unfinished}
+        return {**self.remembered, **{stage: seconds for stage, seconds in done.items() if seconds >= 0.5}}
 
     def __str__(self) -> str:
         """One line on what was done."""
-        ran = f"{len(self.took)} stage{'s' * (len(self.took) != 1)} in {spoken(sum(self.took.values()))}"
-        return ", ".join(
-            [ran if self.took else "nothing to do", *([f"{len(self.unchanged)} unchanged"] * bool(self.unchanged))]
-        )
+        stages, seconds = len(self.took) + len(self.unchanged), self.clock() - self.start
+        if not self.took:
+            return f"nothing to do: {stages} stages are up to date"
+        return f"{len(self.took)} of {stages} stages ran in {seconds:.0f} s{self.last}"
 
 
 # --- DVC itself -------------------------------------------------------------------------------------------------------
@@ -173,13 +175,13 @@ def reproduce(arguments: list[str], progress: Progress) -> int:
         end(process)
 
 
-def end(process: subprocess.Popen[str], grace: float = 10) -> None:
+def end(process: subprocess.Popen[str], grace: float = 5) -> None:
     """Wait for DVC to end: after Ctrl-C it and its stage do so by themselves, since the terminal tells them too."""
-    try:
-        process.communicate(timeout=grace)
-    except subprocess.TimeoutExpired:
+    for _ in range(2):
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=grace)
+            return
         process.terminate()  # and its stage follows, see pipeline/process.py
-        process.wait()
 
 
 # --- what is in DVC's way ---------------------------------------------------------------------------------------------
@@ -213,14 +215,17 @@ def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 def mend_rwlock(path: Path = Path(".dvc/tmp/rwlock")) -> str | None:
     """Remove DVC's note of who runs what if a kill left a part of it; a line on it."""
-    try:
-        json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        path.unlink()
-        return f"{path} was half written: removed"
-    return None
+    for _ in range(3):  # a DVC that runs may be writing it
+        try:
+            json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            time.sleep(0.2)
+        else:
+            return None
+    path.unlink()
+    return f"{path} was half written: removed"
 
 
 def mend_locks(complaint: str) -> list[str]:
@@ -239,31 +244,20 @@ def mend_locks(complaint: str) -> list[str]:
     return done
 
 
+class Data(BaseModel):
+    """The part of the section data that says where the tweets are."""
+
+    source: str
+
+
 def check_source() -> None:
     """`InputError` if data.source is not there, which DVC would call an errno."""
-    values = read_yaml(Path("params.yaml"))
-    data = values.get("data") if isinstance(values, dict) else None
-    source = data.get("source") if isinstance(data, dict) else None
-    if isinstance(source, str) and not Path(source).exists():
+    source = read_params("data", Data).source
+    if not Path(source).exists():
         raise InputError(f"params.yaml: data.source: {not_there(source)}")
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
-
-
-def remembered() -> dict[str, float]:
-    with suppress(InputError):
-        found = read_json(SECONDS)
-        if isinstance(found, dict) and all(isinstance(value, int | float) for value in found.values()):
-            return found
-    return {}
-
-
-def failed(progress: Progress, code: int) -> NoReturn:
-    """Say which stages failed, and exit as DVC did."""
-    which = f"stage {', '.join(progress.unfinished)} failed" if progress.unfinished else "dvc stopped"
-    print(f"error: {which}, see above; the next run goes on from there", file=sys.stderr)
-    sys.exit(code if code > 0 else 128 - code)
 
 
 def main() -> None:
@@ -277,21 +271,24 @@ def main() -> None:
     for line in filter(None, (work_without_git(), distrust(), mend_rwlock())):
         print(line, flush=True)
     check_source()
-    asking = ThreadPoolExecutor()
-    progress = Progress(asking.submit(stages, arguments).result, remembered())
+    asked = ThreadPoolExecutor().submit(stages, arguments)
+    progress = Progress(asked.result, read_json(SECONDS) if SECONDS.is_file() else {})
     try:
         code = reproduce(arguments, progress)
         while code and not progress.took and (mended := mend_locks(dvc("dag", "--dot").stderr)):
             print(*mended, sep="\n", flush=True)
-            progress.plan = asking.submit(stages, arguments).result
+            progress.plan = partial(stages, arguments)
             code = reproduce(arguments, progress)
     except KeyboardInterrupt:
         print("interrupted; the next run goes on from there", file=sys.stderr)
         raise
     finally:
-        write_text(SECONDS, json.dumps(progress.seconds(), indent=2) + "\n")
+        with suppress(InputError):  # a full disk has been told of
+            write_text(SECONDS, json.dumps(progress.seconds(), indent=2) + "\n")
     if code:
-        failed(progress, code)
+        which = f"stage {', '.join(progress.unfinished)} failed" if progress.unfinished else "dvc stopped"
+        print(f"error: {which}, see above; the next run goes on from there", file=sys.stderr)
+        sys.exit(code if code > 0 else 128 - code)
     print(progress)
     if not targets or targets == [OF_THE_STUDY]:
         print(*results_in_words(STUDY if targets else Path()), sep="\n")

@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.contracts import read_json, read_yaml
+from pipeline.data.csv_file import KAGGLE
 
 ROWS = 6
 NAME = 30
 """Characters of a classifier's name."""
-PAGES = {"report/index.html": "all of it, with pictures", "evaluate/table.md": "the tables as text"}
+PAGES = ("report/index.html", "evaluate/table.md")
 SAMPLE = "data/sample"
-AFTER_THE_SAMPLE = [
-    "The sample's tweets are invented: a demonstration. For Kaggle's real ones accept",
-    "kaggle.com/c/nlp-getting-started/rules, then: python -m pipeline.kaggle.download",
-]
-NEXT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
+PREDICT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
+NEXT = {
+    SAMPLE: [
+        "The sample's tweets are invented: a demonstration. For Kaggle's real ones accept",
+        "kaggle.com/c/nlp-getting-started/rules, then: python -m pipeline.kaggle.download",
+    ],
+    KAGGLE: [PREDICT, "or, to send the submission: python -m pipeline.kaggle.submit"],
+}
+"""By data.source; for others it is PREDICT."""
 
 Row = Mapping[str, str]
 
@@ -39,12 +44,14 @@ def ranking(scores: Sequence[Row]) -> list[str]:
 
 
 def summary(scores: Sequence[Row], chosen: Mapping[str, Any] | None, pages: Sequence[str], source: str) -> list[str]:
-    """At most eleven lines of at most 80 columns: of evaluate/scores.csv, the `chosen` of choice.json, and the pages there."""
+    """At most eleven lines of at most 80 columns, from evaluate/scores.csv, the `chosen` of choice.json, and paths of pages."""
     lines = ranking(scores) if scores else []
     if chosen:
         what = f"{chosen['classifier']:.{NAME}}, {100 * chosen['accuracy']:.1f} % out of fold"
         lines.append(f"submission/submission.csv: {what}")
-    return [*lines, *pages, *(AFTER_THE_SAMPLE if os.path.normpath(source) == SAMPLE else [NEXT])]
+    if pages:
+        lines.append(f"To look at: {', '.join(pages)}")
+    return [*lines, *NEXT.get(os.path.normpath(source), [PREDICT])]
 
 
 def results_in_words(folder: Path) -> list[str]:
@@ -52,6 +59,6 @@ def results_in_words(folder: Path) -> list[str]:
     table, choice = folder / "evaluate/scores.csv", folder / "submission/choice.json"
     scores: list[Row] = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
     chosen = read_json(choice)["chosen"] if choice.is_file() else None
-    pages = [f"{folder / page}: {what}" for page, what in PAGES.items() if (folder / page).is_file()]
+    pages = [str(folder / page) for page in PAGES if (folder / page).is_file()]
     params: Any = read_yaml(Path("params.yaml"))
-    return summary(scores, chosen, pages[: 1 if chosen else 2], str(params["data"]["source"]))
+    return summary(scores, chosen, pages, str(params["data"]["source"]))

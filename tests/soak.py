@@ -200,7 +200,9 @@ def broken(folder: Path, kills: list[Kill], targets: list[str]) -> tuple[list[di
             "unable to read|validation failed|corrupted|RWLock", text, re.IGNORECASE
         ):
             raise SystemExit(f"FAILED: `dvc repro` after {len(rows)} kills:\n{text[-3000:]}")
-        subprocess.run([sys.executable, "-m", "pipeline.mend"], cwd=folder, env=environment(folder), check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.repro", "prepare"], cwd=folder, env=environment(folder), check=True
+        )
         mended += 1
 
 

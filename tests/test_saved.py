@@ -20,7 +20,7 @@ from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator
-from pipeline.classifiers.saved import Classifier, Description, read_classifier, stage_of
+from pipeline.classifiers.saved import Classifier, Description, read_classifier
 from pipeline.classifiers.written import timed_saved
 from pipeline.contracts import (
     Costs,
@@ -208,7 +208,7 @@ def test_what_is_missing_is_named(copied: Path) -> None:
     Path("models/logistic/fold-0/rule.json").unlink()
     assert "rule.json: no such file" in refused("logistic")
     assert "models/lora_minilm: no such model (there: logistic, naive_bayes" in (message := refused("lora_minilm"))
-    assert "run `dvc repro lora@minilm`" in message
+    assert "run `dvc repro`" in message
     for name in ("../models/logistic", "/etc", "..", "", "a/b"):
         assert "not a classifier's name" in refused(name)
 
@@ -272,21 +272,6 @@ def test_scores_that_are_no_probabilities_are_refused(copied: Path) -> None:
     write_estimator(path, classifier)
     with pytest.raises(InputError, match=r"no probabilities|cannot score"):
         read_classifier("logistic")(read_prepared().test)
-
-
-@pytest.mark.parametrize(
-    ("name", "stage"),
-    [
-        ("naive_bayes", "naive_bayes"),
-        ("lora_minilm", "lora@minilm"),
-        ("class_lm_generative", "class_lm@generative"),
-        ("flow_matching_my_encoder", "vectors@flow_matching-my_encoder"),
-        ("logistic_minilm", "vectors@logistic-minilm"),
-        ("mine", "mine"),
-    ],
-)
-def test_what_is_missing_is_made_by_its_stage(name: str, stage: str) -> None:
-    assert stage_of(name) == stage
 
 
 # --- latency --------------------------------------------------------------------------------------------------------------
