@@ -184,14 +184,14 @@ def prepared_folder(
 ) -> Prepared:
     """Go to a folder with these prepared tweets, and params with these sections changed under which fits on counts are quick."""
     yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    files = {name: yaml.load(ROOT / name) for name in ("params.yaml", "study/params.yaml")}
     sections["counts"] = {"ngrams": [1], "min_count": [1], "inner_folds": 2}
     sections["naive_bayes"] = {"event_model": ["multinomial"], "alpha": [1.0]}
     for section, values in sections.items():
-        params[section] |= values
-    yaml.dump(params, folder / "params.yaml")
+        next(params for params in files.values() if section in params)[section] |= values
     (folder / "study").mkdir(exist_ok=True)
-    shutil.copy(ROOT / "study/params.yaml", folder / "study/params.yaml")
+    for name, params in files.items():
+        yaml.dump(params, folder / name)
     monkeypatch.chdir(folder)
     Path("data/prepared").mkdir(parents=True)
     for name, frame in (("train", train), ("test", test)):

@@ -33,7 +33,7 @@ from pipeline.vectors.space import vectors  # noqa: E402
 def params() -> GenerationParams:
     """Those of the project, at fewer samples and labels."""
     few = AugmentationParams(sizes=[32], added=1, seeds=2)
-    found = read_params("generation", GenerationParams, ROOT / "params.yaml")
+    found = read_params("generation", GenerationParams, ROOT / "study/params.yaml")
     return found.model_copy(update={"per_class": 60, "augmentation": few, "draws": 100})
 
 

@@ -37,7 +37,7 @@ def test_sizes_are_those_that_every_fold_has_rows_for(sample: Prepared) -> None:
 
 
 def test_every_curve_of_the_params_has_a_trainer() -> None:
-    params = read_params("learning_curve", LearningCurveParams, ROOT / "params.yaml")
+    params = read_params("learning_curve", LearningCurveParams, ROOT / "study/params.yaml")
     assert set(params.classifiers) <= set(params.curves)
     for curve in params.curves.values():
         source = (ROOT / "pipeline" / f"{curve.family.replace('.', '/')}.py").read_text()

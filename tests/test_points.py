@@ -169,7 +169,7 @@ NO_NUMBERS = {"accelerate", "datasets", "dvclive", "joblib", "pipeline", "pydant
 
 
 def test_the_version_of_every_library_that_computes_is_known() -> None:
-    curves = read_yaml(ROOT / "params.yaml")["learning_curve"]["curves"].values()
+    curves = read_yaml(ROOT / "study/params.yaml")["learning_curve"]["curves"].values()
     for family in {curve["family"] for curve in curves}:
         for module in computing(f"pipeline.{family}", "pipeline.classifiers.points"):
             path = ROOT / f"{module.replace('.', '/')}.py"
