@@ -14,7 +14,7 @@ ASIDE = {
     f"pipeline.{name}"
     for name in (
         "classifiers.model_files", "classifiers.saved", "classifiers.tensor_files", "classifiers.written", "data.csv_file",
-        "data.embed", "data.source", "latency", "loading", "packaged", "places", "process", "stage", "store", "waiting",
+        "data.embed", "data.source", "latency", "packaged", "places", "process", "stage", "store", "waiting",
     )
 }  # fmt: skip
 """Beside the contracts, modules that decide about no score: how a process lives, how files are found, written, read and timed."""

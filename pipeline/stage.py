@@ -5,7 +5,6 @@ run: python -m pipeline.stage classifiers.naive_bayes
 """
 
 import importlib
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -14,21 +13,17 @@ from pathlib import Path
 from typing import NoReturn
 
 try:
+    from pipeline import places, waiting
+
+    LOADING = waiting.snapshot()
     from pipeline.contracts.errors import InputError, run, show
 except ModuleNotFoundError as missing:
     sys.exit(
         f"error: {missing.name} is not installed in {sys.prefix}; activate the project's environment "
         "(. .venv/bin/activate), or make it (`make install`)"
     )
-from pipeline import places
 
 USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as classifiers.naive_bayes"
-
-
-def prepare_process() -> None:
-    """What libraries read when they load: a progress bar is for a terminal."""
-    if not sys.stderr.isatty():
-        os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def start(arguments: list[str]) -> NoReturn:
@@ -39,7 +34,8 @@ def start(arguments: list[str]) -> NoReturn:
     name, *rest = arguments[study:] or [""]
     if not re.fullmatch(r"\w+(\.\w+)+", name):
         raise InputError(USAGE)
-    prepare_process()
+    waiting.quiet()
+    waiting.choose(LOADING)
     sys.argv = [f"pipeline.stage {name}", *rest]
     run(main_of(f"pipeline.{name}"))
 

@@ -1,6 +1,7 @@
 """Put low-rank adapters on the layers of any transformer: which modules get one, which are trained whole, at which rate."""
 
 import re
+import warnings
 from pathlib import Path
 
 import torch
@@ -34,7 +35,10 @@ def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBas
 
 def put_on(model: PreTrainedModel, params: TuningParams, task: TaskType, whole: list[str]) -> PeftModel:
     """The model with fresh adapters; the modules named in `whole` are trained too."""
-    return get_peft_model(model, adapter_config(params, target_modules(model, params), task, whole))
+    config = adapter_config(params, target_modules(model, params), task, whole)
+    with warnings.catch_warnings():  # peft still reads a name that transformers has deprecated
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(model, config)
 
 
 def adapter_config(params: TuningParams, targets: list[str], task: TaskType, whole: list[str]) -> PeftConfig:

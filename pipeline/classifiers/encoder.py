@@ -6,7 +6,6 @@ A GGUF file, as llama.cpp reads it, is a base model too: transformers turns its 
 import hashlib
 import inspect
 import struct
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
-import transformers
 from safetensors import SafetensorError
 from torch import nn
 from transformers import (
@@ -34,14 +32,6 @@ from transformers.utils import cached_file
 
 from pipeline.contracts import InputError
 from pipeline.packaged import locate, unloadable
-
-# Their bars and reports would bury the stage's own; peft still reads a name that transformers has deprecated, and looks for a
-# config beside a GGUF file.
-datasets.disable_progress_bars()
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
-warnings.filterwarnings("ignore", message="Could not find a config file", category=UserWarning, module="peft")
 
 
 def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:

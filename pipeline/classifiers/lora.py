@@ -141,7 +141,7 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     both classes that it has learnt from. A model that calls all of them the same has learnt nothing, and is refused.
     """
     if processes().is_main_process:
-        adapters.in_order(model.network).save_pretrained(folder)
+        adapters.in_order(model.network).save_pretrained(folder, save_embedding_layers=False)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
     network, _ = adapters.read(folder, model.params)
@@ -195,7 +195,7 @@ def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
         lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
         predict,
         determined_by,
-        save=lambda model, folder: model.network.save_pretrained(folder),
+        save=lambda model, folder: model.network.save_pretrained(folder, save_embedding_layers=False),
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
         here=lambda: checkpoints.here(params),

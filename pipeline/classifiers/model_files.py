@@ -17,7 +17,6 @@ from zipfile import ZIP_DEFLATED, BadZipFile
 from pydantic import BaseModel
 
 from pipeline.contracts import InputError, Model, validated, write_text, written_whole
-from pipeline.loading import as_if_absent
 
 TRUSTED = [
     "pipeline.classifiers.log_count_ratios.NbSvm",
@@ -52,23 +51,18 @@ def reading(path: Path) -> Iterator[None]:
         ) from None
 
 
-def loaded_skops() -> Any:
-    """The library: it loads all of scikit-learn to know its estimators, and torch with it if it is let."""
-    with as_if_absent("sklearn.externals.array_api_compat.torch"):
-        import skops.io.exceptions  # noqa: PLC0415
-    return skops
-
-
 def write_estimator(path: Path, estimator: object) -> None:
     """Keep an object of scikit-learn's, or arrays in lists and dictionaries."""
-    skops = loaded_skops()
+    import skops.io  # noqa: PLC0415 - it loads all of scikit-learn to know its estimators, and torch if that is installed
+
     with written_whole(path) as partial:
         skops.io.dump(estimator, partial, compression=ZIP_DEFLATED, compresslevel=9)
 
 
 def read_estimator(path: Path, kind: type[Kind]) -> Kind:
     """What `write_estimator` kept: of that kind, and made of nothing but the trusted types."""
-    skops = loaded_skops()
+    import skops.io.exceptions  # noqa: PLC0415 - as above
+
     with reading(path):
         try:
             found = skops.io.load(path, trusted=TRUSTED)

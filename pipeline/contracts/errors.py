@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pipeline.places import results
 from pipeline.process import alone, end_with_dvc, exhausted, stage_name
+from pipeline.waiting import quiet
 
 SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
 
@@ -30,6 +31,7 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     there may be `many` at once.
     """
     sys.excepthook = show
+    quiet()
     try:
         end_with_dvc()
         with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):

@@ -6,6 +6,7 @@ run: dvc repro embed@minilm   (or python -m pipeline.stage data.embed minilm)
 """
 
 import argparse
+import os
 import time
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
@@ -63,7 +64,8 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
         texts,
         batch_size=params.batch_size,
         normalize_embeddings=True,
-        show_progress_bar=len(texts) > params.batch_size,
+        # the bar itself does not heed what the environment says
+        show_progress_bar=len(texts) > params.batch_size and "TQDM_DISABLE" not in os.environ,
         convert_to_numpy=True,
     )
     return found

@@ -15,6 +15,7 @@ from pipeline.contracts import InputError
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.params import EmbeddedParams, PromptParams
 from pipeline.packaged import locate
+from pipeline.waiting import asleep
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,8 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
         settings.n_ctx = params.slots * params.context
         settings.n_threads_http = params.slots + 1
         settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = params.threads or os.cpu_count() or 1
+        if asleep():  # read where llama.cpp has threads of its own (macOS); those of OpenMP read the environment
+            settings.cpuparams.poll = settings.cpuparams_batch.poll = 0
         settings.ui = settings.endpoint_slots = settings.warmup = False
         # What the last request of a slot had in common with the next is not read again; models with sliding-window
         # attention keep the whole window for it.

@@ -8,6 +8,7 @@ run: dvc repro vectors@mixture-minilm   (or python -m pipeline.stage vectors.mix
 """
 
 import copy
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +16,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
@@ -52,15 +54,17 @@ def fit_mixtures(
 ) -> Mixture:
     space = fit_space(vectors(tweets), labels, fitting(params, len(labels)))
     x = space.transform(vectors(tweets))
-    found = [
-        GaussianMixture(
-            min(components, int((labels == label).sum())),
-            covariance_type=params.covariance,
-            reg_covar=params.regularisation,
-            random_state=seed,
-        ).fit(x[labels == label])
-        for label in (0, 1)
-    ]
+    with warnings.catch_warnings():  # tweets that are copies of each other have fewer kinds than components are tried
+        warnings.filterwarnings("ignore", message="Number of distinct clusters", category=ConvergenceWarning)
+        found = [
+            GaussianMixture(
+                min(components, int((labels == label).sum())),
+                covariance_type=params.covariance,
+                reg_covar=params.regularisation,
+                random_state=seed,
+            ).fit(x[labels == label])
+            for label in (0, 1)
+        ]
     return Mixture(space, found, rule)
 
 

@@ -4,12 +4,9 @@ import datasets
 import numpy as np
 from sklearn import metrics
 
-from pipeline.loading import as_if_absent
+import evaluate
 from pipeline.verdict.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins
 from pipeline.verdict.scored import decide
-
-with as_if_absent("transformers"):  # pipelines of models, which could be evaluated too
-    import evaluate
 
 
 class Classification(evaluate.Metric):

@@ -1,0 +1,90 @@
+"""What libraries read in the environment as they load: how their threads wait for each other, and what they show.
+
+Threads that compute together wait for the slowest of them. Those that spin as they wait begin again at once, which is fastest
+where each has a core of its own; where it has not, they take the core from the one that they wait for. So the launcher measures
+how busy other processes keep the machine while it loads what it needs anyway, and chooses. The number of threads is never
+touched: results depend on it to the last digit, and must not depend on the load.
+
+OpenMP's runtimes read this: libgomp (torch, scikit-learn and llama.cpp on Linux), and the libomp and libiomp of other platforms.
+numpy's OpenBLAS has threads of its own, which wait in one way only.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import psutil
+
+GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
+"""Who sets one of these has chosen."""
+BUSY = 0.5
+"""Cores that others keep busy, from which on threads sleep. Less is what a desktop does, or the error of a short measurement."""
+ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
+SPINNING = {"GOMP_SPINCOUNT": "10000"}
+"""Microseconds, for libgomp's milliseconds: as fast alone, and a job that comes later finds less in its way."""
+
+
+class Snapshot(NamedTuple):
+    """Seconds that were counted up to a moment."""
+
+    clock: float
+    idle: float
+    """In which a core that this process may use had nothing to do, summed over these cores."""
+    own: float
+    """In which this process computed."""
+
+
+def cores() -> set[int]:
+    """The numbers of the cores that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def snapshot() -> Snapshot:
+    """The counters now; `choose` wants those of 0.3 s ago or more."""
+    usable = cores()
+    times = [each for number, each in enumerate(psutil.cpu_times(percpu=True)) if number in usable]
+    return Snapshot(
+        time.monotonic(), sum(each.idle + getattr(each, "iowait", 0) for each in times), time.process_time()
+    )
+
+
+def busy_elsewhere(before: Snapshot, after: Snapshot, count: int) -> float:
+    """How many of `count` cores were busy with other processes between two snapshots, or taken by another virtual machine."""
+    seconds = after.clock - before.clock
+    return max(0.0, count - (after.idle - before.idle + after.own - before.own) / seconds) if seconds > 0 else 0.0
+
+
+def settings(others: float, environment: Mapping[str, str]) -> dict[str, str]:
+    """What to set where others keep so many cores busy: nothing, if the environment says already how threads wait."""
+    if any(name in environment for name in GIVEN):
+        return {}
+    return ASLEEP if others >= BUSY else SPINNING
+
+
+def choose(before: Snapshot) -> str:
+    """Choose how threads wait, by how busy others were since `before`; called before the libraries load. What was chosen."""
+    count = len(cores())
+    others = busy_elsewhere(before, snapshot(), count)
+    os.environ.update(settings(others, os.environ))
+    said = " ".join(f"{name}={os.environ[name]}" for name in GIVEN if name in os.environ)
+    return f"{said} (others keep {others:.1f} of {count} cores busy)"
+
+
+def asleep() -> bool:
+    """Whether threads are to sleep while they wait."""
+    return os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+
+
+def quiet() -> None:
+    """Let the libraries show neither bars nor reports of their own, and no bar at all where nobody watches."""
+    shown = {
+        "TRANSFORMERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
+    if not sys.stderr.isatty():
+        shown["TQDM_DISABLE"] = "1"
+    for name, value in shown.items():
+        os.environ.setdefault(name, value)
