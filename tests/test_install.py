@@ -187,11 +187,11 @@ def make(tmp_path: Path) -> Make:
         "PIP_EXTRA_INDEX_URL": second.as_uri(),
     }
 
-    def run(*targets: str, succeeds: bool = True) -> str:
+    def run(*targets: str, succeeds: bool = True, **more: str) -> str:
         done = subprocess.run(
             ["make", f"PYTHON={sys.executable}", *targets],
             cwd=project,
-            env=environment,
+            env=environment | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -242,7 +242,10 @@ def test_uv_installs_where_it_can_be_had(make: Make, tmp_path: Path) -> None:
     project = tmp_path / "project"
     [version] = pinned("uv")["uv"]
     (project / "requirements/uv.txt").write_text(wheel(tmp_path / "first", "uv", version, binary))
-    assert "pip installs" not in make("install")
+    assert "pip installs" not in make("light")
+    assert not [*project.rglob("a_.*.pyc")], "Python does it for what it imports"
+    assert "pip installs" not in make("install", PYTHONDONTWRITEBYTECODE="1")
+    assert [*project.rglob("b_.*.pyc")], "which Python is not to do"
     assert packages(project).keys() == {"a-1.0", "b-1.0"}
     assert {path.read_text() for path in project.rglob("[ab]-1.0.dist-info/INSTALLER")} == {"uv"}
 

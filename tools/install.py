@@ -130,8 +130,9 @@ def install(requirements: Path) -> None:
         wanted = Path(folder) / requirements.name
         wanted.write_text("\n".join(entries), encoding="utf-8")
         strictly = ("--require-hashes", "--no-deps", "-r", wanted)
-        # uv would read the settings of pyproject.toml, which are for --lock
-        if not uv("install", "--no-config", "--python", sys.executable, *strictly, names=INDEX | BESIDE):
+        # Of pyproject.toml uv would read what is for --lock. Where Python writes no bytecode, each process would compile anew.
+        how = ["--no-config", *(["--compile-bytecode"] if sys.dont_write_bytecode else [])]
+        if not uv("install", *how, "--python", sys.executable, *strictly, names=INDEX | BESIDE):
             print("uv cannot be had, or failed: pip installs", file=sys.stderr)
             succeeds(*PIP, "install", *strictly)
     if left := missing(text, installed()):
