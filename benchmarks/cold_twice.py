@@ -36,12 +36,11 @@ MEASURED = (
     "evaluate/costs.csv",
     "evaluate/table.md",
     "cascade/",
-    "models/",
     "report/",
     "transcripts/",
     "manifest/",
 )
-"""What holds times (also those at which an archive was written), or hashes of such: of the other outputs these may differ."""
+"""What holds times, or hashes of such: of the other outputs these may differ."""
 NOBODY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
