@@ -36,12 +36,11 @@ MEASURED = (
     "costs/",
     "evaluate/costs.csv",
     "evaluate/table.md",
-    "models/",
     "report/",
     "transcripts/",
     "study/",
 )
-"""What holds times (also those at which an archive was written), or hashes of such: of the other outputs these may differ."""
+"""What holds times, or hashes of such: of the other outputs these may differ."""
 NOBODY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")

@@ -4,8 +4,8 @@ Both are found in the imports, and not among what is loaded: which stages ran be
 """
 
 import ast
-import sys
-from importlib.metadata import PackageNotFoundError, version
+import platform
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +26,7 @@ LIBRARIES = {
     "scipy": ["scipy"],
     "sklearn": ["scikit-learn", "scipy"],
     "torch": ["torch"],
-    "transformers": ["transformers", "tokenizers", "gguf"],
+    "transformers": ["transformers", "tokenizers"],
 }
 """By the name that computing modules import, the packages whose versions may change a score."""
 
@@ -47,6 +47,10 @@ def read(path: Path) -> tuple[str, frozenset[str]]:
     return ast.dump(tree), frozenset(names)
 
 
+def aside(module: str) -> bool:
+    return module in ASIDE or module.startswith("pipeline.contracts")
+
+
 def computing(*modules: str) -> dict[str, str]:
     """The code of these modules, and of all of the project's that they import, directly or not, by name; and the versions.
 
@@ -62,21 +66,8 @@ def computing(*modules: str) -> dict[str, str]:
             continue
         found[name], names = read(path)
         libraries |= {each.split(".")[0] for each in names}
-        todo += [each for each in names if each.startswith("pipeline.") and not decides_nothing(each)]
-    packages = sorted({package for each in libraries for package in LIBRARIES.get(each, [])})
-    return found | {"python": f"{sys.version_info.major}.{sys.version_info.minor}"} | versions(packages)
-
-
-def decides_nothing(module: str) -> bool:
-    return module in ASIDE or module.startswith("pipeline.contracts")
-
-
-def versions(packages: list[str]) -> dict[str, str]:
-    """Of those that are installed."""
-    found = {}
-    for package in packages:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+        todo += [each for each in names if each.startswith("pipeline.") and not aside(each)]
+    packages = {package for each in libraries for package in LIBRARIES.get(each, [])}
+    return (
+        found | {"python": ".".join(platform.python_version_tuple()[:2])} | {each: version(each) for each in packages}
+    )

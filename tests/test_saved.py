@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import skops.io
 from conftest import ROOT, prepared_folder, run_stages
+from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
 from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
@@ -172,6 +173,19 @@ def test_a_module_in_a_tampered_file_is_not_even_imported(copied: Path) -> None:
         assert "evil.Evil" in refused()
     assert not Path("harmed").exists()
     assert "evil" not in sys.modules
+
+
+def test_the_same_model_is_the_same_file(tmp_path: Path) -> None:
+    """Wherever in memory it lay, and whenever it was written: a stage that says the same makes nobody run again."""
+    x, labels = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    models = [LogisticRegression().fit(x, labels) for _ in range(2)]
+    for number, model in enumerate(models):
+        write_estimator(tmp_path / f"{number}.skops", model)
+    first, second = (tmp_path / f"{number}.skops" for number in (0, 1))
+    assert first.read_bytes() == second.read_bytes()
+    assert {each.date_time[0] for each in zipfile.ZipFile(first).infolist()} == {1980}
+    again = read_estimator(second, LogisticRegression)
+    assert (again.predict_proba(x) == models[1].predict_proba(x)).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
