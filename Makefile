@@ -1,84 +1,85 @@
-# make repro | test | check | help
+# make repro | predict | test | help
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DVC    := $(BIN)/dvc
 export DVC_NO_ANALYTICS := 1
 
-# requirements/full.txt or requirements/light.txt (no torch, no openai)
-REQUIREMENTS ?= requirements/full.txt
-INSTALLED    := $(VENV)/installed-$(notdir $(REQUIREMENTS))
-
 .DEFAULT_GOAL := help
-.PHONY: help install repro pull predict study notebooks test soak check audit keys format readme lock clean
+.PHONY: help light install dev repro study pull predict docs notebooks test soak check audit keys deps format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-install: $(INSTALLED) ## the environment, from hash-pinned requirements
+# Each holds what the one before it does, and each target asks for the smallest that suffices it.
+light: $(BIN)/python ## an environment for classifiers on counts: no torch, no openai
+	@$(BIN)/python -m tools.install requirements/light.txt
 
-$(INSTALLED): $(REQUIREMENTS)
+install: $(BIN)/python ## the environment for all but tests and tools
+	@$(BIN)/python -m tools.install requirements/full.txt
+
+dev: $(BIN)/python ## the environment for all
+	@$(BIN)/python -m tools.install requirements/dev.txt
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip --disable-pip-version-check install --require-hashes --no-deps -r $(REQUIREMENTS)
-	@touch $@
+	$(PYTHON) -m venv $(VENV)
 
-repro: install ## raw tweets to submission/submission.csv and the comparison table
-	$(BIN)/python -m pipeline.mend
-	PATH="$(abspath $(BIN)):$$PATH" $(DVC) --wait-for-lock repro
-	@cat evaluate/table.md
+repro: install ## raw tweets to submission/submission.csv, a comparison and report/index.html
+	@$(BIN)/python -m pipeline.repro
 
-pull: install ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
-	$(DVC) pull $$(sed -n 's/^  \([A-Za-z0-9_@-]*\):$$/\1/p' dvc.lock | grep -Fx "$$($(DVC) stage list --name-only)")
+study: install ## the study: every classifier, and what a single run does not show
+	@$(BIN)/python -m pipeline.repro study
+
+pull: light ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
+	$(DVC) pull --allow-missing
 	$(BIN)/python -m pipeline.llm.answer_store rebuild
 
 INPUT  ?= -
 OUTPUT ?= -
 
-predict: install ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
+predict: light ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
 		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
-readme: install ## put the last comparison into README.md
+docs: light ## put the last comparison into README.md, and write docs/study.md from the last run
 	$(BIN)/python -m pipeline.verdict.table
-
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
-
-study: install ## write docs/study.md from the last run
 	$(BIN)/python -m pipeline.verdict.study
 
 notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 	$(BIN)/python -m pipeline.notebooks.pages
 
-test: install ## all tests
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+test: dev ## all tests
 	$(PYTEST)
 
-soak: install ## kill -9, full disks and little memory, over the whole pipeline (OPTIONS=--quick: a part of it)
+soak: dev ## kill -9, full disks and little memory, over the whole pipeline (OPTIONS=--quick: a part of it)
 	PYTHONPATH=. PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
 
-check: install ## lint, format, types, tests
+check: dev ## lint, format, types, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(PYTEST)
 
-audit: install ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off --requirement $(REQUIREMENTS)
+audit: dev ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
+		--requirement requirements/dev.txt --requirement requirements/uv.txt
 
-keys: install ## look for keys in all that git knows
+keys: dev ## look for keys in all that git knows
 	$(BIN)/pre-commit run keys --all-files
 
-format: install ## let ruff mend what it can
+deps: light ## write what each stage depends on of the code into dvc.yaml
+	$(BIN)/python -m tools.deps
+
+format: dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-COMPILE := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
-           --no-header --no-annotate --quiet
+lock: $(BIN)/python ## pin anew what pyproject.toml asks for
+	$(BIN)/python -m tools.install --lock
 
-lock: ## pin anew what pyproject.toml asks for (needs uv)
-	$(COMPILE) --output-file requirements/light.txt >/dev/null
-	$(COMPILE) --all-extras --constraint requirements/light.txt --output-file requirements/full.txt >/dev/null
-
-clean: ## all that dvc repro made
-	rm -rf data/embed data/prepared predictions costs models training release transcripts learning_curve notebooks/html
-	rm -rf crossover robustness generation evaluate calibration blend/* nested cascade errors explanations submission report manifest
+clean: ## all that make repro, study and notebooks made
+	rm -rf data/embed data/prepared predictions costs models training release transcripts notebooks/html
+	rm -rf evaluate calibration blend errors explanations submission report study/*/

@@ -30,20 +30,17 @@ COMPARED = (
     "predictions/**/*.parquet",
     "blend/*.parquet",
     "submission/*.csv",
+    "study/predictions/**/*.parquet",
 )
 MEASURED = (
     "costs/",
     "evaluate/costs.csv",
     "evaluate/table.md",
-    "blend/metrics.json",
-    "blend/table.md",
-    "cascade/",
-    "models/",
     "report/",
     "transcripts/",
-    "manifest/",
+    "study/",
 )
-"""What holds times (also those at which an archive was written), or hashes of such: of the other outputs these may differ."""
+"""What holds times, or hashes of such: of the other outputs these may differ."""
 NOBODY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")

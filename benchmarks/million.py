@@ -31,10 +31,10 @@ from pipeline.data.source import Columns, DataParams, read_source
 
 ROOT = Path(__file__).parents[1]
 STAGES = {
-    "prepare": "pipeline.data.prepare",
-    "naive_bayes": "pipeline.classifiers.naive_bayes",
-    "logistic": "pipeline.classifiers.logistic",
-    "evaluate": "pipeline.verdict.evaluate",
+    "prepare": "data.prepare",
+    "naive_bayes": "classifiers.naive_bayes",
+    "logistic": "classifiers.logistic",
+    "evaluate": "verdict.evaluate",
 }
 FIXED: dict[str, dict[str, object]] = {
     "counts": {"ngrams": [1], "min_count": [2]},
@@ -124,7 +124,9 @@ def measure(module: str, folder: Path) -> dict[str, float]:
     before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
     with (folder / "log.txt").open("w+", encoding="utf-8") as log:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        stage = psutil.Popen([sys.executable, "-m", module], cwd=folder, env=environment, stdout=log, stderr=log)
+        stage = psutil.Popen(
+            [sys.executable, "-m", "pipeline.stage", module], cwd=folder, env=environment, stdout=log, stderr=log
+        )
         while stage.poll() is None:
             peak = max(peak, resident(stage))
             time.sleep(0.1)

@@ -1,105 +1,178 @@
-"""Change params.yaml as a file says that holds only what differs; all else in it, comments too, stays as it is.
+"""Change values of params.yaml and study/params.yaml; all else in them, comments too, stays as it is.
 
-in:  params.yaml, a file such as examples/spam.yaml
-out: params.yaml
-run: python -m pipeline.apply examples/spam.yaml   (`git diff` shows what changed, `git checkout params.yaml` goes back)
+A VALUE is a number, true, false, null, a [list, of, values], or else a text just as it stands; `~/` is the home folder. A FILE is
+YAML that holds only what differs. What is named under `study` is in study/params.yaml.
+
+in:  params.yaml, study/params.yaml
+out: the same, in the form that `dvc exp run -S` writes, too
+run: python -m pipeline.apply data.source=data/kaggle 'classifiers.lora=[minilm, mpnet]'
+     python -m pipeline.apply examples/spam.yaml   (`git diff` shows what changed, `git checkout params.yaml study` goes back)
 """
 
 import argparse
-import copy
+import importlib
 import io
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from pipeline.contracts import InputError, read_yaml, run, write_text
+from pipeline.contracts import InputError, Params, read_yaml, run, unknown, validated, write_text
+from pipeline.contracts.params import PARAMS
+from pipeline.places import STUDY
 
-PARAMS = Path("params.yaml")
+OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
+"""Sections of sections, each of which is read by itself."""
 
-Values = dict[str, Any]
+
+def value_of(text: str) -> Any:
+    """A value as a command line gives it: numbers, true, false, null and what begins with a bracket or a quote is YAML."""
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except (YAMLError, ValueError):
+        return text
+    return value if value is None or isinstance(value, bool | int | float) or text[0] in "[{\"'" else text
 
 
-def changed(
-    params: Values, wanted: Any, where: str, names: tuple[str, ...] = ()
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The names, outermost first, and the new value of each value that differs; a name that params lack is an `InputError`."""
+def at_home(value: Any) -> Any:
+    """With `~/` as a shell would put it, which leaves it alone behind `=`."""
+    if isinstance(value, list):
+        return [at_home(one) for one in value]
+    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
+
+
+def sections(path: Path) -> dict[str, Any]:
+    """The content of a file of params."""
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: it must be sections, with names and values")
+    return values
+
+
+def wanted_by(argument: str) -> dict[str, Any]:
+    """The values, nested, that NAME=VALUE or a file asks for; no file may say what is run as a command."""
+    names, equals, text = argument.partition("=")
+    if equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", names):
+        *outer, last = names.split(".")
+        values = {last: value_of(text.strip())}
+        for name in reversed(outer):
+            values = {name: values}
+        return values
+    values = sections(Path(argument))
+    if "launch" in (values.get("lora") or ()):
+        raise InputError(
+            f"{argument}: lora.launch: it is run as a command, so no file may set it; if you mean it, do it yourself"
+        )
+    return values
+
+
+def merged(first: Any, second: Any) -> Any:
+    """Nested values: those of the second, and of the first what the second does not name."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return second
+    return first | {key: merged(first.get(key), value) for key, value in second.items()}
+
+
+def class_of(names: tuple[str, ...]) -> type[Params] | None:
+    """The class that a section is read as, found by its name; None if it is no such section, or libraries of its are missing."""
+    top, *entry = names[names[:1] == (str(STUDY),) :] or ("",)
+    if not top or len(entry) != (top in OF_ENTRIES):
+        return None
+    name = (entry[0] if top == "vectors" else top).title().replace("_", "") + "Params"
+    home = Path(__file__).parent
+    for path in sorted(home.rglob("*.py")):
+        if (path.parent.name == "vectors") == (top == "vectors") and f"class {name}(" in path.read_text(
+            encoding="utf-8"
+        ):
+            module = ".".join(path.relative_to(home.parent).with_suffix("").parts)
+            try:
+                found: type[Params] = getattr(importlib.import_module(module), name)
+            except ModuleNotFoundError:
+                break
+            return found
+    return None
+
+
+def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool = False) -> Iterator[str]:
+    """Set the wanted values in a section, and a line for each that changed.
+
+    A name that it lacks has a default, if it is read as a class (or is `inside` of such a section) that knows it.
+    """
     if not isinstance(wanted, dict):
-        raise InputError(f"{where}: {'.'.join(names) or 'it'} must be a section, with names and values")
-    for key, value in wanted.items():
-        if key not in params:
+        raise InputError(f"{'.'.join(names)} is a section, with names and values")
+    model = None if inside else class_of(names)
+    for key, given in wanted.items():
+        name, value = ".".join((*names, str(key))), at_home(given)
+        if isinstance(section.get(key), dict):
+            yield from put(section[key], value, (*names, str(key)), inside=inside or model is not None)
+        elif key not in section and not (inside or model):
             raise InputError(
-                f"{where}: {'.'.join((*names, str(key)))}: unknown; known here: {', '.join(map(str, params))}"
+                f"{name}: {unknown(key, [*section, *(f'{STUDY}.{one}' for one in section.get(str(STUDY), ()))])}"
             )
-        if isinstance(params[key], dict):
-            yield from changed(params[key], value, where, (*names, key))
-        elif params[key] != value:
-            yield (*names, key), value
+        elif key not in section or section[key] != value:
+            yield f"{name}: {shown(section[key]) if key in section else 'its default'} → {shown(value)}"
+            if key not in section:  # before the last one: an empty line that follows it stays where it is
+                section.insert(max(len(section) - 1, 0), key, None)
+            section[key] = value
+    if model:
+        validated(model, section, ".".join(names))
 
 
-def end(node: Node) -> int:
-    """Where a value ends in the text; a list of lines ends with its last item, not with the comments below it."""
-    if isinstance(node, SequenceNode) and not node.flow_style and node.value:
-        return end(node.value[-1])
-    return int(node.end_mark.index)
+def shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def place(root: Node, names: tuple[str, ...]) -> tuple[int, int] | None:
-    """Where a value stands in the text, from and to; None if it is not written there, but taken over from elsewhere."""
-    node = root
-    for name in names:
-        inner = node.value if isinstance(node, MappingNode) else []
-        found = [(key, value) for key, value in inner if key.value == name]
-        if not found or found[0][1].start_mark.index < found[0][0].end_mark.index:
-            return None
-        node = found[0][1]
-    return int(node.start_mark.index), end(node)
+def check_lists(params: dict[str, Any], study: dict[str, Any]) -> None:
+    """What takes part has a section, in that of its kind, or a file."""
+    known = params | study
+    places = {
+        "counts": known,
+        "encoders": known["embed"],
+        "prompts": {path.stem for path in Path("prompts").glob("*.yaml")},
+    }
+    for where, values in (("", params), (f"{STUDY}.", study)):
+        for kind, names in values.get("classifiers", {}).items():
+            for name in names:
+                if name not in (place := places.get(kind, known.get(kind, {}))):
+                    raise InputError(f"{where}classifiers.{kind}: {name}: {unknown(name, place)}")
 
 
-def as_text(value: Any) -> str:
-    """A value on one line of YAML."""
-    yaml, written = YAML(typ="safe", pure=True), io.StringIO()
-    yaml.default_flow_style, yaml.width = True, 10_000
-    yaml.dump([value], written)
-    return written.getvalue().strip()[1:-1]
+def apply(params: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Set the wanted values in the params, which hold those of the study under its name; a line for each that changed."""
+    told = list(put(params, wanted))
+    check_lists(params, params[str(STUDY)])
+    source = Path(params["data"]["source"])
+    if "source" in wanted.get("data", {}) and not source.exists():  # DVC would stop before any stage could say it
+        hint = "; `python -m pipeline.kaggle.download` fetches it" if source == Path("data/kaggle") else ""
+        raise InputError(f"data.source: {source}: no such file or folder{hint}")
+    return told
 
 
-def with_value(values: Values, names: tuple[str, ...], value: Any) -> Values:
-    """The values with one of them changed."""
-    new = copy.copy(values)
-    first, *others = names
-    new[first] = with_value(values[first], tuple(others), value) if others else value
-    return new
-
-
-def apply(text: str, wanted: Any, where: str) -> tuple[str, list[str]]:
-    """The text of params.yaml with the wanted values in it, and a line for each that changed."""
-    told, values = [], YAML(typ="safe").load(text)
-    for names, value in list(changed(values, wanted, where)):
-        name, values = ".".join(names), with_value(values, names, value)
-        if (at := place(YAML().compose(text), names)) is not None:
-            told.append(f"{name}: {text[slice(*at)]} → {as_text(value)}")
-            text = text[: at[0]] + as_text(value) + text[at[1] :]
-        if at is None or YAML(typ="safe").load(text) != values:
-            raise InputError(f"{where}: {name}: other values hang together with it; change it in {PARAMS} itself")
-    return text, told
+def written(values: Any) -> str:
+    """As DVC writes params, so that the next `dvc exp run -S` changes no other line."""
+    yaml, text = YAML(), io.StringIO()
+    yaml.default_flow_style = False
+    yaml.dump(values, text)
+    return text.getvalue()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", help="a YAML file with some of the names of params.yaml")
-    file = Path(parser.parse_args().file)
-    wanted = read_yaml(file)
-    read_yaml(PARAMS)  # or it says what is wrong with it
-    try:
-        text, told = apply(PARAMS.read_text(encoding="utf-8"), wanted, str(file))
-    except YAMLError as error:  # an anchor that is gone, for example
-        raise InputError(f"{file}: {PARAMS} would not be YAML any more: {' '.join(str(error).split())}") from None
-    write_text(PARAMS, text)
-    print("\n".join(told) or f"{PARAMS}: it is as {file} says already")
+    parser.add_argument("wanted", nargs="+", help="NAME=VALUE, or a YAML file with some of the names of params.yaml")
+    wanted: dict[str, Any] = {}
+    for argument in parser.parse_args().wanted:
+        wanted = merged(wanted, wanted_by(argument))
+    files = {path: YAML().load(path) for path in (PARAMS, STUDY / PARAMS) if sections(path)}
+    before = {path: written(values) for path, values in files.items()}
+    told = apply({**files[PARAMS], str(STUDY): files[STUDY / PARAMS]}, wanted)
+    for path, values in files.items():
+        if (text := written(values)) != before[path]:
+            write_text(path, text)
+    print("\n".join(told) or "it is so already")
 
 
 if __name__ == "__main__":

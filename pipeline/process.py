@@ -20,6 +20,9 @@ from filelock import FileLock, Timeout
 LOCKS = Path(".dvc/tmp/stages")
 """In the project's folder, as the outputs are, and known to git and DVC as nothing of theirs."""
 
+DRIVER = "DISASTER_TWEETS_DRIVER"
+"""The environment variable with the number of the process that started DVC, if that is ours (`pipeline.repro`)."""
+
 # --- the process that started it --------------------------------------------------------------------------------------
 
 
@@ -66,12 +69,17 @@ def alive(process: psutil.Process) -> bool:
 def end_with_dvc(every: float = 0.25) -> None:
     """See to it that this process ends within `every` seconds when the DVC that started it does, even by kill -9.
 
-    It would go on writing otherwise while the next `dvc repro` runs. Started by hand it is left alone.
+    It would go on writing otherwise while the next `dvc repro` runs. The same if who started that DVC ends: it would go on
+    unseen. Started by hand it is left alone.
     """
     above = started_by()
     if not above:
         return
     if not is_dvc(above[-1]):  # it was killed while this process was still loading
+        end_at_once()
+    try:
+        above += [psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else []
+    except psutil.NoSuchProcess:
         end_at_once()
 
     def watch() -> None:

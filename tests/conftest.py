@@ -58,6 +58,7 @@ def copy_project(folder: Path) -> Path:
     """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
     for name in (
         "pipeline",
+        "tools",
         "prompts",
         ".dvc/config",
         ".dvc/.gitignore",
@@ -65,6 +66,8 @@ def copy_project(folder: Path) -> Path:
         ".dvcignore",
         "dvc.yaml",
         "params.yaml",
+        "study/dvc.yaml",
+        "study/params.yaml",
         ".gitignore",
     ):
         source, target = ROOT / name, folder / name
@@ -92,6 +95,26 @@ def fewer_examples(prompt: Path, to: Path) -> Path:
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
+STUDY_ALONE = {
+    "learning_curve",
+    "prompt_curve",
+    "crossover",
+    "robustness",
+    "generation",
+    "nested",
+    "cascade",
+    "manifest",
+}
+
+
+def as_module(name: str, *arguments: str) -> list[str]:
+    """What Python is told to run a module: a stage, which has no start of its own, by the launcher."""
+    source = ROOT / (name.replace(".", "/") + ".py")
+    if not name.startswith("pipeline.") or '"__main__"' in source.read_text():
+        return ["-m", name, *arguments]
+    study = ["--study"] if name.rsplit(".", maxsplit=1)[-1] in STUDY_ALONE else []
+    return ["-m", "pipeline.stage", *study, name.removeprefix("pipeline."), *arguments]
+
 
 def clean_environment(store: Path, **more: str) -> dict[str, str]:
     """This process's environment for another one: its Python first, a store of its own, and nobody's tokens or settings."""
@@ -106,7 +129,7 @@ def command(project: Path, tmp_path: Path) -> Command:
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", *arguments],
+            [sys.executable, *as_module(*arguments)],
             cwd=project,
             env=clean_environment(tmp_path / "store", HOME=str(tmp_path)) | environment,
             capture_output=True,
@@ -118,23 +141,27 @@ def command(project: Path, tmp_path: Path) -> Command:
 
 
 STAGES = """
-import json, runpy, sys
+import json, sys
 from pipeline import latency
+from pipeline.stage import start
 latency.TIMED, latency.SECONDS = 8, 0.1
-for name, *arguments in json.loads(sys.argv[1]):
-    sys.argv[1:] = arguments
+for _, _, *stage in json.loads(sys.argv[1]):
     try:
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        start(stage)
     except SystemExit as end:
-        assert not end.code, (name, end.code)
+        assert not end.code, (stage, end.code)
 """
 
 
 def run_stages(stages: list[tuple[str, ...]]) -> None:
-    """Each with its arguments, one after the other in one process, in which their classes are those of `__main__`."""
+    """Each with its arguments, one after the other in one process."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", STAGES, json.dumps(stages)], env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", STAGES, json.dumps([as_module(*stage) for stage in stages])],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -157,12 +184,14 @@ def prepared_folder(
 ) -> Prepared:
     """Go to a folder with these prepared tweets, and params with these sections changed under which fits on counts are quick."""
     yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
+    files = {name: yaml.load(ROOT / name) for name in ("params.yaml", "study/params.yaml")}
     sections["counts"] = {"ngrams": [1], "min_count": [1], "inner_folds": 2}
     sections["naive_bayes"] = {"event_model": ["multinomial"], "alpha": [1.0]}
     for section, values in sections.items():
-        params[section] |= values
-    yaml.dump(params, folder / "params.yaml")
+        next(params for params in files.values() if section in params)[section] |= values
+    (folder / "study").mkdir(exist_ok=True)
+    for name, params in files.items():
+        yaml.dump(params, folder / name)
     monkeypatch.chdir(folder)
     Path("data/prepared").mkdir(parents=True)
     for name, frame in (("train", train), ("test", test)):

@@ -249,7 +249,7 @@ def write_results(root: Path, *, only: tuple[str, ...] | None = None) -> None:
         for target in (0, 1)
     ]
     texts = {
-        "blend/metrics.json": json.dumps(blended),
+        "blend/comparison.json": json.dumps(blended),
         "explanations/explanations.jsonl": "".join(json.dumps(line) + "\n" for line in explained),
         "generation/samples.jsonl": "".join(json.dumps(line) + "\n" for line in samples),
     }

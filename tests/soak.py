@@ -28,11 +28,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from conftest import clean_environment, copy_project
+from conftest import as_module, clean_environment, copy_project
 from tabulate import tabulate
 from test_pipeline import QUICK, git, set_param
 
-QUICK_TARGETS = ["logistic", "vectors@gaussian-minilm", "prompt@few_shot", "learning_curve@naive_bayes"]
+QUICK_TARGETS = [
+    "counts@logistic",
+    "vectors@gaussian-minilm",
+    "prompt@few_shot",
+    "study/dvc.yaml:learning_curve@naive_bayes",
+]
 """What a quick soak reproduces, and what that needs."""
 
 WHO = ("dvc", "all", "stage")
@@ -57,7 +62,7 @@ def new_project(folder: Path) -> Path:
 
 def digests(folder: Path) -> dict[str, str]:
     """A hash of all predictions and of what was made of them."""
-    paths = [*folder.glob("predictions/**/*.parquet"), *folder.glob("learning_curve/*.parquet")]
+    paths = [*folder.glob("predictions/**/*.parquet"), *folder.glob("study/**/*.parquet")]
     paths += [folder / "blend/blend.parquet", folder / "submission/submission.csv"]
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -195,7 +200,9 @@ def broken(folder: Path, kills: list[Kill], targets: list[str]) -> tuple[list[di
             "unable to read|validation failed|corrupted|RWLock", text, re.IGNORECASE
         ):
             raise SystemExit(f"FAILED: `dvc repro` after {len(rows)} kills:\n{text[-3000:]}")
-        subprocess.run([sys.executable, "-m", "pipeline.mend"], cwd=folder, env=environment(folder), check=True)
+        subprocess.run(
+            [sys.executable, "-m", "pipeline.repro", "prepare"], cwd=folder, env=environment(folder), check=True
+        )
         mended += 1
 
 
@@ -279,7 +286,7 @@ def run_stage(folder: Path, stage: str, store: Path, memory: int | None = None) 
             resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     return subprocess.run(
-        [sys.executable, "-m", *STAGES[stage].split()],
+        [sys.executable, *as_module(*STAGES[stage].split())],
         cwd=folder,
         env=environment(folder) | {"DISASTER_TWEETS_STORE": str(store)},
         capture_output=True,

@@ -12,7 +12,6 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import (
-    Costs,
     InputError,
     Predictions,
     Prepared,
@@ -20,7 +19,7 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    write_costs,
+    read_yaml,
     write_predictions,
 )
 from pipeline.verdict import blend, submission
@@ -258,7 +257,7 @@ def test_no_label_of_a_fold_reaches_its_nested_scores(
 
 @pytest.fixture
 def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
-    """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows."""
+    """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows; no costs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data/prepared").mkdir(parents=True)
@@ -274,13 +273,14 @@ def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
             predictions_frame(prepared.test, "test", expit(rng.normal(0, 2, len(prepared.test)))),
         ]
         write_predictions(name, scored, prepared, "prompted" if name == "part" else "discriminative", "refit")
-        write_costs(name, Costs(fit_seconds=1, predict_ms_per_tweet=2.5, peak_memory_mb=1))
     return prepared
 
 
 def submitted() -> tuple[dict[str, object], np.ndarray]:
     submission.main()
     choice = json.loads(Path("submission/choice.json").read_text())
+    metrics = json.loads(Path("submission/metrics.json").read_text())
+    assert metrics == {"accuracy": round(choice["chosen"]["accuracy"], 6)}
     return choice["chosen"], pd.read_csv("submission/submission.csv")["target"].to_numpy()
 
 
@@ -294,11 +294,12 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
 
     blend.main()
     blended = read_predictions(Path("blend/blend.parquet"), results)
-    found = json.loads(Path("blend/metrics.json").read_text())
+    found = json.loads(Path("blend/comparison.json").read_text())
     assert (blended.name, blended.school, found["classifiers"]) == ("blend", "blend", 2)
     assert found["used"]
     assert found["gain"] > 0.03
-    assert found["ms_per_tweet"] == 5
+    metrics = json.loads(Path("blend/metrics.json").read_text())
+    assert metrics == {key: round(found[f"{key}_blend"], 6) for key in ("accuracy", "log_loss")}
     weights = pd.read_csv("blend/weights.csv")
     assert sorted(weights["fold"].unique()) == [-1, 0, 1, 2, 3, 4]
     assert set(weights["classifier"]) == {"first", "second"}
@@ -311,7 +312,7 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
     assert "| blend " in Path("blend/table.md").read_text()
 
     # It does not help, says its stage; or it was made from other tweets; or the params name another.
-    Path("blend/metrics.json").write_text(json.dumps(found | {"used": False}))
+    Path("blend/comparison.json").write_text(json.dumps(found | {"used": False}))
     chosen, _ = submitted()
     assert chosen["classifier"] != "blend"
     assert "it is not used" in str(chosen["why"])
@@ -322,13 +323,20 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
     assert "made from other prepared tweets" in str(chosen["why"])
 
 
+def test_no_times_come_between_scores_and_submission() -> None:
+    """A classifier that runs again and says the same leaves other times in costs/."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    for stage in ("blend", "submission"):
+        assert not [dep for dep in stages[stage]["deps"] if dep.startswith(("costs", "evaluate"))]
+
+
 def test_the_params_name_what_is_submitted(results: Prepared) -> None:
     params = Path("params.yaml")
     text = params.read_text()
-    params.write_text(text.replace("  classifier: null", "  classifier: second"))
+    params.write_text(text.replace("  classifier: #", "  classifier: second #"))
     chosen, _ = submitted()
     assert (chosen["classifier"], chosen["why"]) == ("second", "params.yaml names it")
-    params.write_text(text.replace("  classifier: null", "  classifier: blend"))
+    params.write_text(text.replace("  classifier: #", "  classifier: blend #"))
     with pytest.raises(InputError, match=r"submission\.classifier: left out blend/blend\.parquet: no such file"):
         submission.main()
 

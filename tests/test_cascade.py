@@ -11,7 +11,7 @@ from pipeline.contracts import Costs, LlmCosts, Predictions, Prepared, predictio
 from pipeline.verdict.cascade import CascadeParams, Price, curve_of, price_of, render, right_by_share, worthwhile
 from pipeline.verdict.scored import decided_rightly
 
-PARAMS = read_params("cascade", CascadeParams, ROOT / "params.yaml").model_copy(update={"draws": 200})
+PARAMS = read_params("cascade", CascadeParams, ROOT / "study/params.yaml").model_copy(update={"draws": 200})
 ROWS = 1000
 
 

@@ -42,7 +42,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         "batch_size": 10,
         "hidden_dropout": 0.0,
     }
-    own = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml")
+    own = read_params("class_lm.generative", ClassLmParams, ROOT / "study/params.yaml")
     return own.model_copy(update={**changes, "base_model": made.base_model, "device": "cpu", "precision": "fp32"})
 
 
@@ -296,7 +296,7 @@ def test_the_twins_learn_from_the_same_nested_rows(
 def test_the_twins_of_the_params_have_the_same_budget() -> None:
     head = read_params("lora.smollm2", LoraParams, ROOT / "params.yaml").model_dump()
     for preset in OBJECTIVES:
-        own = read_params(f"class_lm.{preset}", ClassLmParams, ROOT / "params.yaml").model_dump()
+        own = read_params(f"class_lm.{preset}", ClassLmParams, ROOT / "study/params.yaml").model_dump()
         assert own["objective"] == preset
         assert {name for name in own.keys() & head.keys() if own[name] != head[name]} <= {
             "learning_rate",
@@ -328,7 +328,7 @@ def test_a_gguf_file_is_a_base_model_of_both_twins(sample: Prepared, tmp_path: P
     base, _, _ = encoder.load(str(path))
     again = lora.PeftModel.from_pretrained(base, tmp_path / "adapters")
     assert lora.predict(lora.LoraModel(again, model.tokenizer, model.params), rows) == pytest.approx(scores, abs=1e-4)
-    own = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml").model_copy(update=changes)
+    own = read_params("class_lm.generative", ClassLmParams, ROOT / "study/params.yaml").model_copy(update=changes)
     fitted = class_lm.fit(rows, labels, own)
     assert np.isfinite(class_lm.predict(fitted, rows)).all()
     assert fitted.objective().prefixes[0][0] == fitted.tokenizer.bos_token_id

@@ -77,8 +77,8 @@ def test_two_cold_runs_give_the_same_bytes(project: Path, command: Command, tmp_
     git(project, "init", "-q")
     (project / "predictions").mkdir()
     (project / "predictions/left.parquet").write_bytes(b"what an earlier run left")
-    quick = ["-S", "counts.ngrams=[1]", "-S", "vectors.vae.epochs=3", "-S", "vectors.families=[vae]"]
-    stages = ["naive_bayes", "logistic", "vectors@vae-minilm"]
+    quick = ["-S", "counts.ngrams=[1]", "-S", "vectors.vae.epochs=3", "-S", "classifiers.vectors=[vae]"]
+    stages = ["counts@naive_bayes", "counts@logistic", "vectors@vae-minilm"]
     runs = tmp_path / "runs"
     runs.mkdir()
     done = command("benchmarks.cold_twice", *stages, *quick, "--keep", str(runs), PYTHONPATH=str(ROOT))

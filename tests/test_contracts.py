@@ -20,9 +20,15 @@ from pipeline.contracts import (
 )
 
 
+class Inner(Params):
+    width: int = 3
+
+
 class Example(Params):
     rate: float = Field(gt=0)
     names: list[str]
+    inner: Inner = Inner()
+    by_name: dict[str, Inner] | None = None
 
 
 @pytest.fixture
@@ -41,12 +47,21 @@ def test_yaml_numbers_and_words_mean_what_they_look_like(params_file: Path) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("stage: {rat: 1, names: []}", r"stage\.(rate|rat)"),
-        ("stage: {rate: 1, names: [], nmae: 2}", r"stage\.nmae: unknown; known here: names, rate"),
+        (
+            "stage: {rat: 1, names: []}",
+            r"stage\.rat: unknown; did you mean rate\? known here: by_name, inner, names, rate",
+        ),
+        ("stage: {rate: 1, names: [], xyz: 2}", r"stage\.xyz: unknown; known here: by_name, inner, names, rate"),
+        ("stage: {rate: -1, inner: {wdth: 1}}", r"stage\.inner\.wdth: unknown; did you mean width\? known here: width"),
+        (
+            "stage: {by_name: {any: {wdth: 1}}}",
+            r"stage\.by_name\.any\.wdth: unknown; did you mean width\? known here: width",
+        ),
         ("stage: {rate: '1', names: []}", r"stage\.rate: .*number.*'1'"),
         ("stage: {rate: -1, names: []}", r"stage\.rate: .*greater than 0"),
         ("stage: {rate: 1, names: [1]}", r"stage\.names\.0: .*string"),
-        ("other: {}", "there is no section stage"),
+        ("other: {}", r"there is no section stage\Z"),
+        ("stages: {}", r"there is no section stage; did you mean stages\?"),
         ("stage: [", "not YAML"),
         ("stage: {rate: 1, rate: 2}", "not YAML"),
     ],

@@ -48,6 +48,7 @@ def test_the_files_arrive_once_with_checksums(download: Ran, kaggle: Kaggle) -> 
     recorded = json.loads(Path("data/kaggle/checksums.json").read_text())
     assert recorded["files"]["train.csv"]["bytes"] == len(TRAIN)
     assert recorded["files"]["train.csv"]["sha256"] in said
+    assert said.splitlines()[-1] == "next: python -m pipeline.apply data.source=data/kaggle; make repro"
 
     kaggle.requests.clear()
     assert "unchanged since it was fetched" in download()

@@ -1,6 +1,7 @@
 """Words sum to what a classifier said; the model that explains a tweet has not seen it; tweets stay as they were written."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 from conftest import prepared_folder
 from scipy.special import expit, logit
 
-from pipeline.classifiers import logistic, naive_bayes
+from pipeline.classifiers import counts, logistic, naive_bayes
+from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.counts import CountsParams, predict
-from pipeline.classifiers.cross_fit import CrossFit, Trainer, cross_fit
+from pipeline.classifiers.cross_fit import CrossFit, Trainer, cross_fit, training_rows
 from pipeline.classifiers.logistic import LogisticParams
 from pipeline.classifiers.naive_bayes import NaiveBayesParams
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
@@ -72,24 +74,49 @@ def test_a_word_of_disasters_speaks_for_one() -> None:
 # --- who explains -----------------------------------------------------------------------------------------------------
 
 
-def test_a_tweet_is_explained_by_a_model_that_has_not_seen_its_group(
-    sample: Prepared, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "fit", "weights_of"),
+    [
+        (
+            "naive_bayes",
+            lambda *rows: naive_bayes.fit(*rows, NaiveBayesParams(event_model=["bernoulli"], alpha=[1.0]), COUNTS),
+            naive_bayes.log_likelihood_ratios,
+        ),
+        ("logistic", lambda *rows: logistic.fit(*rows, LogisticParams(C=[1.0]), COUNTS), logistic.log_odds_weights),
+    ],
+)
+def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
+    name: str,
+    fit: Callable[..., Chosen],
+    weights_of: Callable[[Chosen], pd.Series],
+    sample: Prepared,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    learnt: list[set[int]] = []
+    """Digit for digit as by the model itself, and each is read once."""
+    monkeypatch.chdir(tmp_path)
+    models = {fold: fit(*training_rows(sample.train, fold)) for fold in (0, 3)}
+    for fold, model in models.items():
+        counts.save(model, Path(f"models/{name}/fold-{fold}"))
+    read: list[Path] = []
 
-    def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> object:
-        learnt.append(set(tweets["group"]))
-        return naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), COUNTS)
+    def load(folder: Path) -> Chosen:
+        read.append(folder)
+        return counts.load(folder)
 
-    entry = (lambda: Trainer(fit, predict, {}), naive_bayes.log_likelihood_ratios)
-    monkeypatch.setitem(explanations.ON_COUNTS, "naive_bayes", entry)
-    explain = count_explainer("naive_bayes", sample)
-    first, second = (sample.train[sample.train["fold"] == fold].head(1) for fold in (0, 3))
-    for tweet in (first, second, first):
-        explain(tweet)
-    assert len(learnt) == 2, "a fold's model is fitted once"
-    for tweet, groups in zip((first, second), learnt, strict=True):
-        assert not groups & set(tweet["group"])
+    def nothing_to_fit(*_: object) -> Chosen:
+        raise AssertionError
+
+    monkeypatch.setitem(
+        explanations.ON_COUNTS, name, (lambda: Trainer(nothing_to_fit, predict, {}, load=load), weights_of)
+    )
+    explain = count_explainer(name)
+    for fold in (0, 3, 0):
+        tweet = sample.train[sample.train["fold"] == fold].head(1)
+        assert explain(tweet) == explain_counts(models[fold], weights_of(models[fold]), tweet)
+    assert [folder.name for folder in read] == ["fold-0", "fold-3"]
+    with pytest.raises(InputError, match=f"models/{name}/fold-1: no such folder; run `dvc repro`"):
+        explain(sample.train[sample.train["fold"] == 1].head(1))
 
 
 def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Prepared) -> None:
@@ -103,9 +130,9 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
         explained(lambda _: Explained(0.0, []), one, train, ids)
 
 
-def test_only_some_classifiers_can_be_explained(sample: Prepared) -> None:
+def test_only_some_classifiers_can_be_explained() -> None:
     with pytest.raises(InputError, match="known here: naive_bayes, logistic and lora_<preset>"):
-        load_explainer("gan_minilm", sample, 8)
+        load_explainer("gan_minilm", 8)
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------
@@ -188,7 +215,9 @@ def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) ->
     train = sample.train.assign(raw_text=raw)
     prepared = prepared_folder(tmp_path, monkeypatch, train, sample.test, explanations={"tweets": 6})
     trainer = naive_bayes.trainer()
-    fitted: CrossFit[None] = cross_fit("a", prepared, trainer.fit_fold, trainer.predict, lambda _: None)
+    fitted: CrossFit[None] = cross_fit(
+        "naive_bayes", prepared, trainer.fit_fold, trainer.predict, lambda _: None, save=trainer.save
+    )
     for name, school, scores in (
         ("naive_bayes", "generative", fitted.train),
         ("other", "discriminative", 1 - fitted.train),

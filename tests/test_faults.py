@@ -5,7 +5,6 @@
 
 import errno
 import hashlib
-import json
 import os
 import random
 import re
@@ -18,9 +17,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Command, clean_environment, one_line_error
+from conftest import ROOT, Command, as_module, clean_environment, one_line_error
 from fake_endpoint import KEY, serving
 from test_pipeline import git, set_param
 
@@ -52,7 +52,7 @@ def started(
             resource.setrlimit(limit[0], (limit[1], limit[1]))
 
     process = subprocess.Popen(
-        [sys.executable, "-m", *arguments],
+        [sys.executable, *as_module(*arguments)],
         cwd=folder,
         env=environment(folder.parent, **more),
         stdout=subprocess.PIPE,
@@ -169,6 +169,7 @@ def small(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "stage.py").write_text(STAGE)
     (folder / "given.txt").write_text("tweets")
+    (folder / "params.yaml").write_text("data: { source: given.txt }")
     stages = "stages:\n  one:\n    cmd: python -m stage\n    deps: [given.txt]\n    outs: [made.txt]\n"
     (folder / "dvc.yaml").write_text(stages)
     git(folder, "init", "-q")
@@ -255,25 +256,51 @@ def test_of_two_processes_of_one_stage_the_second_waits_until_the_first_has_ende
 
 
 @pytest.mark.slow
-def test_files_of_dvc_that_a_kill_left_half_written_are_mended(small: Path) -> None:
-    def dvc(*arguments: str) -> tuple[int, str]:
-        with started(small, *arguments) as process:
-            out, error = process.communicate()
-        return process.returncode, out + error
+@pytest.mark.parametrize("mark", ["begun", "loading"])
+def test_dvc_and_its_stage_end_with_the_driver_that_is_killed_and_the_next_run_goes_on(small: Path, mark: str) -> None:
+    with started(small, "pipeline.repro", LOADING="2", SECONDS="60") as driver:
+        eventually((small / mark).exists)
+        eventually((small / mark).read_text)
+        (dvc,) = (child for child in psutil.Process(driver.pid).children() if "repro" in child.cmdline())
+        driver.kill()
+        driver.wait()
+        psutil.wait_procs([dvc], timeout=20)
+        assert not dvc.is_running()
+        assert gone(small, mark)
+        with started(small, "pipeline.repro") as again:
+            out, error = again.communicate()
+    assert again.returncode == 0, error
+    assert out.startswith("stage 1 of 1: one, ")
+    assert (small / "made.txt").read_text() == "TWEETS"
 
-    assert dvc("dvc", "repro")[0] == 0
-    lock = (small / "dvc.lock").read_bytes()
-    (small / "dvc.lock").write_bytes(lock[: lock.index(b"path:") + 3])
-    (small / ".dvc/tmp/rwlock").write_text("")
-    assert dvc("dvc", "repro")[0] != 0
-    code, said = dvc("pipeline.mend")
-    assert code == 0, said
-    assert said.count("mended: ") == 2
-    code, said = dvc("dvc", "repro")
-    assert code == 0, said
-    assert "is cached - skipping run" in said
-    assert (small / "dvc.lock").read_bytes() == lock
-    assert dvc("pipeline.mend") == (0, "")
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", ["all", "the driver alone"], ids=str.split)
+def test_ctrl_c_ends_dvc_and_says_so_in_a_line(small: Path, told: str) -> None:
+    with started(small, "pipeline.repro", SECONDS="60") as driver:
+        eventually((small / "begun").exists)
+        eventually((small / "begun").read_text)
+        (os.killpg if told == "all" else os.kill)(driver.pid, signal.SIGINT)
+        _, error = driver.communicate()
+    assert driver.returncode == 130
+    assert error.splitlines()[-1] == "interrupted; the next run goes on from there"
+    assert "Traceback" not in error
+    assert gone(small, "begun")
+    assert not (small / "made.txt").exists()
+
+
+@pytest.mark.slow
+def test_dvc_ends_with_its_driver_though_its_stage_is_none_of_ours(small: Path) -> None:
+    stages = "stages:\n  one:\n    cmd: touch begun; sleep 3\n  two:\n    cmd: touch made.txt\n    deps: [begun]\n"
+    (small / "dvc.yaml").write_text(stages.replace("sleep 3\n", "sleep 3\n    outs: [begun]\n"))
+    with started(small, "pipeline.repro") as driver:
+        eventually((small / "begun").exists)
+        (dvc,) = (child for child in psutil.Process(driver.pid).children() if "repro" in child.cmdline())
+        driver.kill()
+        driver.wait()
+        psutil.wait_procs([dvc], timeout=20)
+        assert not dvc.is_running()
+    assert not (small / "made.txt").exists()
 
 
 # --- what the machine runs out of -------------------------------------------------------------------------------------
@@ -373,7 +400,7 @@ def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(proje
     assert command("pipeline.data.prepare").returncode == 0
     (project / "data/embed").mkdir()
     (project / "data/embed/minilm.safetensors").touch()  # a dependency of all prompts, which only few-shot ones read
-    stages = ["prompt@zero_shot", "naive_bayes", "logistic"]
+    stages = ["prompt@zero_shot", "counts@naive_bayes", "counts@logistic"]
     done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
@@ -382,7 +409,7 @@ def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(proje
     assert {path.stem for path in (project / "predictions").glob("*.parquet")} == {"naive_bayes", "logistic"}
     done = command("dvc", "repro", "--single-item", "evaluate")
     assert done.returncode == 0, done.stderr
-    assert {*json.loads((project / "evaluate/metrics.json").read_text())} == {"naive_bayes", "logistic"}
+    assert {*pd.read_csv(project / "evaluate/scores.csv")["classifier"]} == {"naive_bayes", "logistic"}
     (missing,) = [line for line in done.stdout.splitlines() if line.startswith("not compared")]
     assert "prompt_zero_shot" in missing
     assert "naive_bayes," not in missing.replace("transductive_naive_bayes", "")

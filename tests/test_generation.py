@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, Command, one_line_error
+from test_pipeline import set_param
 from test_vectors import SMALL, params_of, silenced, two_clouds
 
 from pipeline.classifiers import naive_bayes, ngram_lm
@@ -32,7 +33,7 @@ from pipeline.vectors.space import vectors  # noqa: E402
 def params() -> GenerationParams:
     """Those of the project, at fewer samples and labels."""
     few = AugmentationParams(sizes=[32], added=1, seeds=2)
-    found = read_params("generation", GenerationParams, ROOT / "params.yaml")
+    found = read_params("generation", GenerationParams, ROOT / "study/params.yaml")
     return found.model_copy(update={"per_class": 60, "augmentation": few, "draws": 100})
 
 
@@ -322,26 +323,21 @@ def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationPa
 
 
 def test_the_stage_writes_what_it_says(project: Path, command: Command) -> None:
-    text = (project / "params.yaml").read_text()
-    listed = text[text.index("    - classifiers.naive_bayes") : text.index("  encoder: minilm # of embed\n")]
-    (project / "params.yaml").write_text(
-        text.replace(listed, "    - classifiers.ngram_lm\n").replace("[32, 128, 512]", "[32]")
-    )
+    set_param(project, "generation.families", ["classifiers.ngram_lm"])
+    set_param(project, "generation.augmentation", {"sizes": [32]})
     assert command("pipeline.data.prepare").returncode == 0
     done = command("pipeline.verdict.generation")
     assert done.returncode == 0, done.stderr
-    metrics = pd.read_csv(project / "generation/metrics.csv")
+    metrics = pd.read_csv(project / "study/generation/metrics.csv")
     assert set(metrics["measure"]) == {
         *("accuracy score", "few labels", "nearest distance", "closer than 1 % of real", "copies"),
         *("self-similarity", "distinct-1", "distinct-2"),
     }
-    samples = [json.loads(line) for line in (project / "generation/samples.jsonl").read_text().splitlines()]
+    samples = [json.loads(line) for line in (project / "study/generation/samples.jsonl").read_text().splitlines()]
     assert {line["family"] for line in samples} == {"ngram_lm"}
     assert len(samples) == 2 * metrics.loc[metrics["measure"] == "accuracy score", "rows"].item() / 2
-    table = (project / "generation/table.md").read_text()
+    table = (project / "study/generation/table.md").read_text()
     assert "| ngram_lm |" in table
     assert "nan" not in table
-    (project / "params.yaml").write_text(
-        (project / "params.yaml").read_text().replace("fold: 0 # held", "fold: 9 # held")
-    )
+    set_param(project, "generation.fold", 9)
     assert "generation.fold: there is no fold 9" in one_line_error(command("pipeline.verdict.generation"))

@@ -274,7 +274,7 @@ def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> No
         json.dumps({"id": int(i), "score": 0.2 + 0.6 * int(t)}) + "\n" for i, t in train[["id", "target"]].to_numpy()
     )
     (project / "imports/gpt/answers.jsonl").write_text(lines)
-    set_param(project, "imported.names", ["gpt"])
+    set_param(project, "classifiers.imported", ["gpt"])
     git(project, "init", "-q")
     done = command("dvc", "repro", "--single-item", "imported@gpt")
     assert done.returncode == 0, done.stderr

@@ -1,17 +1,16 @@
-"""Learning curves: everyone gets the same nested subsets; a curve goes on where it was; crossings are found, or not."""
-
-from pathlib import Path
+"""Learning curves: everyone gets the same nested subsets; crossings are found, or not."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
 
-from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.cross_fit import training_rows
+from pipeline.classifiers.points import load_trainer
 from pipeline.classifiers.subsets import nested_order
 from pipeline.contracts import InputError, Prepared, read_params, validated
-from pipeline.verdict import crossover, learning_curve, prompt_curve
-from pipeline.verdict.learning_curve import CurveParams, LearningCurveParams, sizes_of, stored_point
+from pipeline.verdict import crossover, prompt_curve
+from pipeline.verdict.learning_curve import LearningCurveParams, sizes_of
 from pipeline.verdict.scored import TwinsParams
 
 
@@ -37,49 +36,14 @@ def test_sizes_are_those_that_every_fold_has_rows_for(sample: Prepared) -> None:
     assert sizes_of(sample, params, 64) == [16, 64]
 
 
-def counting(calls: list[tuple[int, int]], *, semi_supervised: bool = False) -> Trainer:
-    """A classifier that says how often label 1 was among those it got."""
-
-    def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> float:
-        calls.append((len(tweets), int((labels >= 0).sum())))
-        return float(labels[labels >= 0].mean() + 1e-3 * seed)
-
-    return Trainer(fit, lambda share, tweets: np.full(len(tweets), share), {"a": 1}, semi_supervised=semi_supervised)
-
-
-def test_a_point_is_computed_once(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
-    calls: list[tuple[int, int]] = []
-    trainer = counting(calls)
-    first = stored_point(trainer, sample, "code", 0, 32, 0)
-    assert calls == [(32, 32)]
-    assert (stored_point(trainer, sample, "code", 0, 32, 0) == first).all()
-    assert len(calls) == 1
-    others = [("other code", 0, 32, 0), ("code", 1, 32, 0), ("code", 0, 16, 0), ("code", 0, 32, 1)]
-    for n, other in enumerate(others, start=2):
-        stored_point(trainer, sample, *other)
-        assert len(calls) == n
-    stored_point(trainer._replace(determined_by={"a": 2}), sample, "code", 0, 32, 0)
-    assert len(calls) == len(others) + 2
-
-
-def test_one_that_learns_without_labels_gets_the_other_tweets_too(
-    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
-    calls: list[tuple[int, int]] = []
-    stored_point(counting(calls, semi_supervised=True), sample, "code", 2, 32, 0)
-    assert calls == [(len(training_rows(sample.train, 2)[0]), 32)]
-
-
 def test_every_curve_of_the_params_has_a_trainer() -> None:
-    params = read_params("learning_curve", LearningCurveParams, ROOT / "params.yaml")
+    params = read_params("learning_curve", LearningCurveParams, ROOT / "study/params.yaml")
     assert set(params.classifiers) <= set(params.curves)
     for curve in params.curves.values():
         source = (ROOT / "pipeline" / f"{curve.family.replace('.', '/')}.py").read_text()
         assert ("def trainer()" if curve.preset is None else "def trainer(") in source
     with pytest.raises(InputError, match=r"family classifiers\.none"):
-        learning_curve.load_trainer(CurveParams(family="classifiers.none", preset=None, seeds=1, largest=None))
+        load_trainer("classifiers.none", None)
 
 
 # --- where curves cross -------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
-import warnings
+import re
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +66,12 @@ def test_any_variant_learns_and_is_saved_whole(
     before = lora.predict(fitted, rows)
     assert ((before > 0.5) == labels).mean() >= 0.9
     assert lora.predict(lora.save(fitted, tmp_path, rows), rows) == pytest.approx(before, abs=1e-4)
+    of_peft = PeftModel.from_pretrained(encoder.load(params.base_model)[0], tmp_path)
+    by_either = [
+        lora.predict(lora.LoraModel(network, fitted.tokenizer, params), rows)
+        for network in (of_peft, adapters.read(tmp_path, params)[0])
+    ]
+    assert (by_either[0] == by_either[1]).all(), "read by our loader it is what PEFT reads"
     names = "".join(adapters.trained(fitted.network))
     marks = {"dora": "lora_magnitude_vector", "loha": "hada_w1_a", "lokr": "lokr_w"}
     assert marks.get(variant, "lora_A") in names
@@ -120,8 +126,17 @@ def test_a_head_that_was_not_saved_is_noticed(
         )
 
     monkeypatch.setattr(fitted.network, "save_pretrained", forgetful)
-    with pytest.raises(InputError, match=r"was(?: not)? saved|not all of the model"):
+    with pytest.raises(InputError, match=r"classifier\S* has shape None"):
         lora.save(fitted, tmp_path, sample.test)
+
+
+def test_a_folder_of_adapters_is_read_in_one_way() -> None:
+    readers = [
+        path.name
+        for path in (ROOT / "pipeline").rglob("*.py")
+        if re.search(r"PeftModel\.from_pretrained|adapter_model\.safetensors", path.read_text())
+    ]
+    assert readers == ["adapters.py"]
 
 
 def test_a_model_that_calls_everything_the_same_is_refused(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, one_line_error
+from conftest import ROOT, Command, as_module, one_line_error
 from ruamel.yaml import YAML
 
 from pipeline.contracts import InputError, Prepared, read_params
@@ -57,7 +57,7 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     whole = predictions(project)
 
     launch = ["accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
-    shared = command(*launch, "--dynamo_backend=no", "-m", *stage, DISASTER_TWEETS_STORE=str(tmp_path / "shared"))
+    shared = command(*launch, "--dynamo_backend=no", *as_module(*stage), DISASTER_TWEETS_STORE=str(tmp_path / "shared"))
     assert shared.returncode == 0, shared.stderr
     # The order of a sum differs, and a fast training makes more of that in a few rows.
     assert np.abs(predictions(project) - whole).mean() < 1e-3
@@ -66,7 +66,7 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     store, dice = tmp_path / "killed", random.Random(0)
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", *stage],
+            [sys.executable, *as_module(*stage)],
             cwd=project,
             env=os.environ | {"DISASTER_TWEETS_STORE": str(store)},
             stderr=log,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from malformed import CASES, Case
-from malformed.project import agree, in_process, make, meet
+from malformed.project import agree, in_process, make, meet, take_part
 from ruamel.yaml import YAML
 
 from pipeline.contracts import read_prepared
@@ -62,6 +62,7 @@ def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> 
     assert prepared.train["raw_text"].tolist() == rows["text"].tolist()
     for name, school, score in (("one", "generative", 0.9), ("two", "discriminative", 0.1)):
         agree(name, school, score, project)
+    take_part(project, counts=["one", "two"])
     status, said = in_process(["pipeline.verdict.errors"], project, tmp_path)
     assert status == 0, said
     found = {}

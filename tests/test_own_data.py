@@ -15,8 +15,9 @@ import pytest
 import report_results
 from conftest import LABELS, ROOT, Command, one_line_error, run_stages
 from fake_endpoint import KEY, completion, serving
+from ruamel.yaml import YAML
+from test_pipeline import set_param
 
-from pipeline.apply import apply
 from pipeline.classifiers.counts import CountsParams
 from pipeline.classifiers.counts import predict as counts_predict
 from pipeline.classifiers.cross_fit import inner_splits
@@ -39,7 +40,7 @@ from pipeline.verdict.words import explain_counts
 
 SPAM = ROOT / "data/spam"
 EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
-PROMPTS = EXAMPLE["prompt"]["prompts"]
+PROMPTS = [*EXAMPLE["classifiers"]["prompts"], *EXAMPLE["study"]["classifiers"]["prompts"]]
 COUNTS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 
 
@@ -186,8 +187,7 @@ def test_a_question_about_disasters_is_not_asked_about_spam(path: Path) -> None:
 
 
 def test_the_stage_refuses_it_before_anything_is_sent(project: Path, command: Command) -> None:
-    text, _ = apply((project / "params.yaml").read_text(), {"data": {"labels": ["ham", "spam"]}}, "")
-    (project / "params.yaml").write_text(text)
+    set_param(project, "data.labels", ["ham", "spam"])
     said = one_line_error(command("pipeline.llm.prompt", "zero_shot"))
     assert "prompts/zero_shot.yaml: labels: it asks about" in said
 
@@ -266,6 +266,7 @@ def test_decisions_are_written_as_the_source_writes_them(spam_params: DataParams
 # --- from messages to a submission --------------------------------------------------------------------------------------------
 
 QUICK: dict[str, Any] = {
+    "classifiers": {"vectors": ["gaussian"], "lora": [], "prompts": ["any_zero_shot"]},
     "prepare": {"folds": 3},
     "counts": {"ngrams": [1], "min_count": [1], "inner_folds": 2},
     "naive_bayes": {"event_model": ["multinomial"], "alpha": [1.0]},
@@ -273,30 +274,32 @@ QUICK: dict[str, Any] = {
     "nb_svm": {"C": [0.3]},
     "transductive_naive_bayes": {"weights": [0.1], "rounds": 3},
     "ngram_lm": {"order": [1], "discount": [0.75]},
-    "vectors": {"families": ["gaussian"], "gaussian": {"covariance": ["shared"], "shrinkage": [0.3]}},
-    "lora": {"presets": []},
-    "prompt": {"prompts": ["any_zero_shot"], "train_rows": 40, "submit": ["any_zero_shot"]},
-    "learning_curve": {
-        "sizes": [32, None],
-        "classifiers": ["naive_bayes", "logistic"],
-        "curves": {"naive_bayes": {"seeds": 2}, "logistic": {"seeds": 2}},
-    },
-    "prompt_curve": {"seeds": 2},
-    "robustness": {"classifiers": ["naive_bayes"], "rates": [0.2], "draws": 100},
-    "crossover": {"draws": 100},
-    "generation": {
-        "families": ["classifiers.naive_bayes", "vectors.gaussian"],
-        "per_class": 50,
-        "augmentation": {"sizes": [32], "seeds": 2},
-        "draws": 100,
-    },
+    "vectors": {"gaussian": {"covariance": ["shared"], "shrinkage": [0.3]}},
+    "prompt": {"train_rows": 40, "submit": ["any_zero_shot"]},
     "evaluate": {"draws": 200},
     "calibration": {"draws": 100},
     "blend": {"few": [10.0], "equal": [100.0], "greedy": [10], "inner_folds": 2, "draws": 200},
-    "nested": {"classifiers": ["naive_bayes", "logistic"]},
-    "cascade": {"draws": 100},
     "errors": {"min_rows": 10, "relabel": ["naive_bayes"], "draws": 100},
     "explanations": {"tweets": 6},
+    "study": {
+        "classifiers": {"vectors": [], "prompts": []},
+        "learning_curve": {
+            "sizes": [32, None],
+            "classifiers": ["naive_bayes", "logistic"],
+            "curves": {"naive_bayes": {"seeds": 2}, "logistic": {"seeds": 2}},
+        },
+        "prompt_curve": {"seeds": 2},
+        "robustness": {"classifiers": ["naive_bayes"], "rates": [0.2], "draws": 100},
+        "crossover": {"draws": 100},
+        "generation": {
+            "families": ["classifiers.naive_bayes", "vectors.gaussian"],
+            "per_class": 50,
+            "augmentation": {"sizes": [32], "seeds": 2},
+            "draws": 100,
+        },
+        "nested": {"classifiers": ["naive_bayes", "logistic"]},
+        "cascade": {"draws": 100},
+    },
 }
 
 
@@ -307,13 +310,12 @@ def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
 
 
 def in_order() -> list[tuple[str, ...]]:
-    """The modules that DVC would run here, with their arguments, in its order."""
+    """The stages that DVC would run here, as the launcher is told of them, in its order."""
     import networkx
     from dvc.repo import Repo
 
     commands = [shlex.split(stage.cmd) for stage in networkx.dfs_postorder_nodes(Repo().index.graph) if stage.cmd]
-    assert all(command[:2] == ["python", "-m"] for command in commands)
-    return [tuple(command[2:]) for command in commands]
+    return [tuple(command[command.index("pipeline.stage") :]) for command in commands]
 
 
 @pytest.mark.slow
@@ -325,14 +327,13 @@ def test_from_messages_to_a_submission(project: Path, command: Command, monkeypa
     for name in ("data/spam", "examples"):
         shutil.copytree(ROOT / name, project / name)
     done = command("pipeline.apply", "examples/spam.yaml")
-    assert "data.labels: [not disaster, disaster] → [ham, spam]" in done.stdout
+    assert 'data.labels: ["not disaster", "disaster"] → ["ham", "spam"]' in done.stdout
     monkeypatch.chdir(project)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serving(knows_links) as server:
-        wanted = QUICK | {"prompt": QUICK["prompt"] | {"base_url": server.url}}
-        text, _ = apply((project / "params.yaml").read_text(), wanted, "quick")
-        (project / "params.yaml").write_text(text)
+        YAML().dump(QUICK, Path("quick.yaml"))
+        assert command("pipeline.apply", "quick.yaml", f"prompt.base_url={server.url}").returncode == 0
         command("dvc", "init", "--no-scm", "--quiet", "--force")
         run_stages(in_order())
 
@@ -347,7 +348,7 @@ def test_from_messages_to_a_submission(project: Path, command: Command, monkeypa
         "better than always ham, and not as if a word settled it"
     )
     assert "by near-duplicate group and sender" in (project / "evaluate/table.md").read_text()
-    assert robustness.NO_SHIFT in (project / "robustness/table.md").read_text()
+    assert robustness.NO_SHIFT in (project / "study/robustness/table.md").read_text()
     assert "of them spam by their label" in (project / "errors/table.md").read_text()
     explained = [json.loads(line) for line in (project / "explanations/explanations.jsonl").read_text().splitlines()]
     assert not [

@@ -415,7 +415,7 @@ def test_make_predict(folder: Path, tmp_path: Path) -> None:
             (tmp_path / name).symlink_to(folder / name)
     done = subprocess.run(
         [
-            *("make", "-o", "install", "predict", f"VENV={venv}"),
+            *("make", "-o", "light", "predict", f"VENV={venv}"),
             *(f"INPUT={folder / 'new.csv'}", "OUTPUT=out.csv", "CLASSIFIER=naive_bayes"),
         ],
         cwd=tmp_path,
@@ -540,6 +540,31 @@ def test_replies_that_cannot_be_read(prompting: Callable[..., None], monkeypatch
         with pytest.raises(InputError, match=r"1 of 3 replies could not be read, more than prompt\.max_unparsed"):
             call(monkeypatch, *arguments)
         assert not Path("out.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("naive_bayes", "run `dvc repro counts@naive_bayes`"),
+        ("gaussian_minilm", "run `dvc repro vectors@gaussian-minilm`"),
+        ("lora_minilm", "run `dvc repro lora@minilm`"),
+        ("flow_matching_minilm", "run `dvc repro study/dvc.yaml:vectors@flow_matching-minilm`"),
+        ("nb_svm", "run `dvc repro study/dvc.yaml:counts@nb_svm`"),
+        ("naive_bays", "no stage makes it: see `classifiers` in params.yaml, or did you mean naive_bayes?"),
+        ("gaussian_mpnet", "no stage makes it: see `classifiers` in params.yaml, or did you mean gaussian_minilm?"),
+        ("bert", "no stage makes it: see `classifiers` in params.yaml"),
+    ],
+)
+def test_a_command_is_advised_only_if_there_is_such_a_stage(
+    name: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "study").mkdir()
+    for file in ("params.yaml", "study/params.yaml"):
+        shutil.copy(ROOT / file, tmp_path / file)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as error, open_scorer(name):
+        pass
+    assert str(error.value) == f"models/{name}: no such model (there: none); {words}"
 
 
 def test_a_calibration_that_learns_from_the_stage_needs_that_stage(

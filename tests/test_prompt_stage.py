@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SAMPLE, Command, one_line_error
+from conftest import SAMPLE, Command, as_module, one_line_error
 from fake_endpoint import KEY, Fake, completion, serving
 from test_pipeline import set_param
 
@@ -41,7 +41,7 @@ def scores(project: Path) -> pd.DataFrame:
 @pytest.mark.slow
 def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
     """Killed twice at random, the run ends with the scores of an unbroken one, and sends again only what was under way."""
-    stage = [sys.executable, "-m", "pipeline.llm.prompt", "zero_shot"]
+    stage = [sys.executable, *as_module("pipeline.llm.prompt", "zero_shot")]
     with serving() as whole:
         point_at(asking, whole)
         done = command(

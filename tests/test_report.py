@@ -230,6 +230,16 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     assert "not in a git repository" in text
 
 
+def test_what_the_blend_takes_is_added_up_from_the_costs_of_those_that_it_asks(tmp_path: Path) -> None:
+    """The blend itself knows no times."""
+    write_results(tmp_path)
+    tables, _ = read_results(tmp_path)
+    costs = tables["evaluate"]["costs"].set_index("classifier")["predict_ms_per_tweet"]
+    weights = tables["blend"]["weights"].query("fold == -1 and weight > 0")
+    (section,) = decisions.blend(tables["blend"], tables["evaluate"]["costs"], report_results.SCHOOLS)
+    assert f"take {costs[weights['classifier']].sum():.3g} ms a text" in section.lead
+
+
 def test_the_commit_is_named() -> None:
     found = commit()
     if not (ROOT / ".git").exists():

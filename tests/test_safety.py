@@ -235,19 +235,20 @@ def test_names_are_no_commands_and_no_paths() -> None:
             plain_name(name)
 
 
-def test_what_reaches_a_shell_is_a_plain_name() -> None:
+@pytest.mark.parametrize("folder", [ROOT, ROOT / "study"], ids=["main", "study"])
+def test_what_reaches_a_shell_is_a_plain_name(folder: Path) -> None:
     """DVC puts what params list into commands before any stage could refuse it: params.yaml is trusted, and kept plain."""
-    params, stages = read_yaml(ROOT / "params.yaml"), read_yaml(ROOT / "dvc.yaml")["stages"]
+    params, stages = read_yaml(folder / "params.yaml"), read_yaml(folder / "dvc.yaml")["stages"]
     lists = set(re.findall(r"\$\{([a-z_.]+)\}", " ".join(
         str(part) for stage in stages.values() for part in (stage.get("foreach"), *stage.get("matrix", {}).values()) if part
     )))  # fmt: skip
-    assert {"prompt.prompts", "lora.presets", "embed.encoders", "vectors.families"} <= lists
+    assert {"classifiers.counts", "classifiers.lora", "classifiers.prompts", "classifiers.vectors"} <= lists
     for name in lists:
         section, key = name.split(".")
         assert [plain_name(item) for item in params[section][key]] == params[section][key]
     commands = [str(stage.get("do", stage)["cmd"]) for stage in stages.values()]
     filled_in = {found for cmd in commands for found in re.findall(r"\$\{([^}]+)\}", cmd)}
-    assert filled_in <= {"item", "item.family", "item.encoder", "lora.launch"}
+    assert filled_in <= {"stage", "item", "item.family", "item.encoder", "lora.launch"}
 
 
 def test_a_zip_cannot_write_anywhere(tmp_path: Path, data_params: DataParams) -> None:

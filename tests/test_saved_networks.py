@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from conftest import ROOT, prepared_folder, run_stages
 from test_saved import in_a_fresh_process, on_test, refused
-from test_vectors import FAMILIES, SMALL
+from test_vectors import FAMILIES, SMALL, params_of
 
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.saved import read_classifier
-from pipeline.contracts import Prepared, read_costs, read_params, read_prepared, read_yaml
+from pipeline.contracts import Prepared, read_costs, read_params, read_prepared
 
 torch = pytest.importorskip("torch")
 
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Itera
     default = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
     tiny = {name: make_tiny(name, tmp_path_factory.mktemp(name), default) for name in ("bert", "gpt2")}
     lora = tiny["bert"].model_copy(update={"layers": 1, "precision": "bf16", "seeds": [0, 1], "epochs": 10})
-    class_lm = read_params("class_lm.generative", ClassLmParams, ROOT / "params.yaml").model_dump()
+    class_lm = read_params("class_lm.generative", ClassLmParams, ROOT / "study/params.yaml").model_dump()
     class_lm |= {"base_model": tiny["gpt2"].base_model, "layers": 1, "epochs": 1, "train_rows": 32, "device": "cpu"}
     own = small_vectors()
     with pytest.MonkeyPatch.context() as patch:
@@ -58,9 +58,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Itera
 
 def small_vectors() -> dict[str, object]:
     """Those of each family, smaller where they say how large it is or how long it is trained."""
-    params = read_yaml(ROOT / "params.yaml")["vectors"]
     quick = {**SMALL, "epochs": 2, "inner_folds": 2, "components": [2], "importance_draws": 4, "steps": 2, "draws": 4}
-    return {family: {name: quick.get(name, value) for name, value in params[family].items()} for family in FAMILIES}
+    return {family: params_of(family, **quick).model_dump(mode="json") for family in FAMILIES}
 
 
 @pytest.mark.slow
@@ -127,7 +126,6 @@ def test_adapters_come_back_whatever_peft_noted_beside_them(tmp_path: Path) -> N
     network.save_pretrained(tmp_path / "saved")
     (tmp_path / "saved" / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING", "megatron_core": "evil"}')
     torch.manual_seed(2)
-    fresh, _ = adapters.with_adapters(params)
-    adapters.restore(fresh, tmp_path / "saved" / "adapter_model.safetensors")
+    fresh, _ = adapters.read(tmp_path / "saved", params)
     for name, tensor in adapters.kept(network).items():
         assert torch.equal(tensor, adapters.kept(fresh)[name]), name

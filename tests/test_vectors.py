@@ -22,7 +22,7 @@ from pipeline.classifiers.subsets import split_by_group  # noqa: E402
 from pipeline.vectors import autoencoder, diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
 from pipeline.vectors.descent import fit_density  # noqa: E402
 
-FAMILIES = read_yaml(ROOT / "params.yaml")["vectors"]["families"]
+FAMILIES = list(read_yaml(ROOT / "params.yaml")["vectors"])
 
 
 def params_of(family: str, **changes: object) -> Params:

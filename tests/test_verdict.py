@@ -10,7 +10,7 @@ from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
 from pipeline.verdict import bootstrap
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.classification import score
-from pipeline.verdict.evaluate import EvaluateParams, flat_costs, plot_points, score_classifier
+from pipeline.verdict.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.submission import candidates
@@ -106,6 +106,15 @@ def test_pairs_are_compared_on_the_rows_they_share() -> None:
 def test_a_classifier_ties_with_itself() -> None:
     found = compare_pair(rows(SCORES), rows(SCORES), 300, 0)
     assert (found["difference"], found["low"], found["high"], found["mcnemar_p"]) == (0, 0, 0, 1)
+
+
+def test_the_metrics_are_those_of_the_best_that_scored_all_rows() -> None:
+    table = pd.DataFrame(
+        {"rows": [60, 100, 100, 100], "unparsed": [0, 1, 0, 0], "accuracy": [0.9, 0.8, 0.7, 0.6], "f1": 0.5},
+        index=["asked about a part", "not always read", "whole", "worse"],
+    ).assign(log_loss=0.1234567, ece=0.1)
+    assert metrics_of_best(table, 100) == {"accuracy": 0.7, "f1": 0.5, "log_loss": 0.123457}
+    assert metrics_of_best(table, 200)["accuracy"] == 0.9
 
 
 def test_plot_points() -> None:

@@ -136,9 +136,20 @@ def kept(network: PeftModel) -> dict[str, torch.Tensor]:
 
 
 def restore(network: PeftModel, path: Path) -> None:
-    """Put adapters that were `kept` in a file in the place of fresh ones, and merge them: from here on it only predicts."""
+    """Put adapters that were `kept` in a file in the place of fresh ones: from here on it only predicts."""
     set_peft_model_state_dict(network, read_tensors(path, kept(network)))
-    network.eval().requires_grad_(False).merge_adapter()
+    network.eval().requires_grad_(False)
+
+
+def read(folder: Path, params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """The network whose adapters and head PEFT saved in a folder, in float32 on the CPU, not merged yet; and its tokenizer.
+
+    All but the weights is made by the params, whatever PEFT noted beside them.
+    """
+    model, tokenizer, whole = load(params.base_model)
+    network = put_on(model, params, TaskType.SEQ_CLS, whole)
+    restore(network, folder / "adapter_model.safetensors")
+    return network, tokenizer
 
 
 def in_order(network: PeftModel) -> PeftModel:

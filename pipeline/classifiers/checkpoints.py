@@ -15,10 +15,17 @@ from peft import PeftModel
 from pipeline import device
 from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, merged_products, training
 from pipeline.classifiers.lora_params import TuningParams
-from pipeline.device import processes
+from pipeline.device import choose_device, choose_dtype, processes
 from pipeline.store import store_folder
 
 CODE = (adapters, device, dropout, encoder, frozen_layers, merged_products, training)
+
+
+def here(params: TuningParams) -> dict[str, str]:
+    """What determines a training beside its params, tweets and code: the base model's files, and what it is computed on."""
+    device = choose_device(params.device)
+    dtype = choose_dtype(params.precision, device)
+    return {"base_model": encoder.files_digest(params.base_model), "device": device.type, "dtype": str(dtype)}
 
 
 def checkpoint_path(

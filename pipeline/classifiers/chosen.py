@@ -1,6 +1,7 @@
 """The most accurate of a few scikit-learn classifiers, and the temperature of its probabilities, on inner folds by group."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
+from threadpoolctl import threadpool_limits
 
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
+
+WORTH_PROCESSES = 2000
+"""Rows: with fewer, processes take longer to start (3 s) than all the fits together."""
 
 Features = np.ndarray | pd.DataFrame
 """Or a sparse matrix of shape (n, features): scipy has no type for one."""
@@ -75,9 +80,11 @@ def compare(
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
     splits = inner_splits(labels, groups, inner_folds)
-    found = Parallel(n_jobs=-1)(
-        delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
-    )
+    small = len(labels) < WORTH_PROCESSES
+    with threadpool_limits(1) if small else nullcontext():  # as in a process of several: bytes do not depend on it
+        found = Parallel(n_jobs=1 if small else -1)(
+            delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
+        )
     out_of_fold = np.zeros((len(features) * len(classifiers), len(labels)))
     for i, scores in enumerate(found):
         first = i // inner_folds * len(classifiers)

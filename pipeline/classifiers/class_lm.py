@@ -11,7 +11,7 @@ classifiers of Yogatama et al. 2017 (https://arxiv.org/abs/1703.01898) and the n
 
 in:  data/prepared, and the base model of the preset
 out: predictions/class_lm_<preset>.parquet, costs/class_lm_<preset>.json, models/class_lm_<preset>
-run: dvc repro class_lm@generative   (or python -m pipeline.classifiers.class_lm generative)
+run: dvc repro class_lm@generative   (or python -m pipeline.stage classifiers.class_lm generative)
 
 Training multiplies matrices in `precision`. Scores are computed in float32: each is a small difference between two large sums, to
 which bf16 adds an error of half a nat.
@@ -43,7 +43,7 @@ from pipeline.classifiers.subsets import first_rows, split_by_group
 from pipeline.classifiers.tensor_files import write_tensors
 from pipeline.classifiers.training import History, Network, training_seed
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import plain_name, read_params, read_prepared, run
+from pipeline.contracts import plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype, or_auto
 
@@ -223,6 +223,7 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
     for number in range(2 if params.adapters == "per_class" else 1):
         network, tokenizer = with_adapters(params)
         adapters.restore(network, file_of(folder, number))
+        network.merge_adapter()
         networks.append(network.to(choose_device(or_auto(params.device))))
     return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
 
@@ -248,6 +249,7 @@ def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
         save=save,
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 
@@ -271,7 +273,3 @@ def main() -> None:
     fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params, save=save)
     origin = Origin("classifiers.class_lm", preset, trainer_of(params, frozen))
     write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total, origin=origin)
-
-
-if __name__ == "__main__":
-    run(main)

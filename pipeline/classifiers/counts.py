@@ -18,6 +18,7 @@ from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, compare, fit_chosen
 from pipeline.classifiers.model_files import read_json, reading, write_json
 from pipeline.contracts import InputError, Params, written_whole
+from pipeline.places import results
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
 WORD = r"\w+(?:'\w+)*"
@@ -26,11 +27,11 @@ WORD = r"\w+(?:'\w+)*"
 class CountsParams(Params):
     """What is counted; like the classifiers' own hyperparameters it is chosen inside the training folds."""
 
-    ngrams: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    ngrams: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Longest runs of words to try."""
-    min_count: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    min_count: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Least numbers of training tweets that a word or run must occur in, to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
     """Folds, by group, that hyperparameters are compared on inside the training rows."""
 
 
@@ -166,5 +167,5 @@ def write_words(name: str, weights: list[pd.Series]) -> None:
     table = pd.concat(weights).groupby(level=0).agg(weight="mean", folds="size").rename_axis("term").reset_index()
     table[["kind", "term"]] = table["term"].str.split("__", n=1, expand=True)
     table = table.sort_values(["weight", "term"], ascending=[False, True])[["kind", "term", "weight", "folds"]]
-    with written_whole(Path("models") / name / "words.csv") as partial:
+    with written_whole(results("models") / name / "words.csv") as partial:
         table.to_csv(partial, index=False)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError, Prepared, TestRows
 from pipeline.data.folds import stratified_group_folds
+from pipeline.places import results
 
 Fitted = TypeVar("Fitted")
 Kept = TypeVar("Kept")
@@ -44,6 +45,8 @@ class Trainer(NamedTuple):
     """The model that `save` wrote; what is wrong with its files is an `InputError`."""
     forget: Callable[[], None] = lambda: None
     """Lets go of what `predict` remembers of tweets that it has read."""
+    here: Callable[[], dict[str, str]] = dict
+    """What determines a model too, as it is on this machine: a base model's files, the device."""
 
     def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""
@@ -115,7 +118,7 @@ def cross_fit(
     the test rows are written by `save` into `models/<name>/`, which is emptied before.
     """
     if save:
-        shutil.rmtree(MODELS / name, ignore_errors=True)
+        shutil.rmtree(results(MODELS) / name, ignore_errors=True)
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
     out_of_fold, on_test = np.full(len(train), np.nan), []
@@ -131,7 +134,7 @@ def cross_fit(
             on_test.append(predict(model, test))
         predicting += time.perf_counter() - fitted
         if save and (fold == REFIT or not refit):
-            save(model, MODELS / name / part(fold))
+            save(model, results(MODELS) / name / part(fold))
         kept.append(keep(model))
     scored = len(train) + len(on_test) * len(test)
     return CrossFit(

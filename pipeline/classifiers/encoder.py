@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import struct
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import datasets
@@ -27,6 +28,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.trainer_pt_utils import LengthGroupedSampler
+from transformers.utils import cached_file
 
 from pipeline.contracts import InputError
 from pipeline.packaged import locate, unloadable
@@ -92,6 +94,21 @@ def pretrained(
         )
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
     return model, tokenizer
+
+
+def files_digest(base_model: str) -> str:
+    """Hash of the files that a base model is read from: others may take their place. On the hub a commit stands for them."""
+    path, found = Path(locate(base_model)), hashlib.sha256()
+    try:
+        if not path.exists():
+            return Path(str(cached_file(base_model, "config.json"))).parent.name
+        for file in [path] if path.is_file() else sorted(path.glob("[!.]*")):
+            if file.is_file():
+                with file.open("rb") as content:
+                    found.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}\n".encode())
+    except (OSError, ValueError) as error:
+        raise unloadable(f"base_model {base_model}", error) from None
+    return found.hexdigest()
 
 
 def is_gguf(base_model: str) -> bool:

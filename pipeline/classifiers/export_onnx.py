@@ -19,11 +19,11 @@ import onnxruntime
 import pandas as pd
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from peft import PeftModel
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.classifiers import encoder
+from pipeline.classifiers import adapters, encoder
+from pipeline.classifiers.cross_fit import part
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, run, written_whole
 
@@ -91,8 +91,8 @@ def main() -> None:
     seconds = 0.0
     with tempfile.TemporaryDirectory() as folder:
         for fold in range(given.folds):
-            base, tokenizer, _ = encoder.load(params.base_model)
-            model = PeftModel.from_pretrained(base, Path("models") / name / f"fold-{fold}").merge_and_unload()
+            network, tokenizer = adapters.read(Path("models") / name / part(fold), params)
+            model = network.merge_and_unload()
             path = Path(folder) / f"{fold}.onnx"
             export(model, tokenizer, params, path)
             held_out = (prepared.train["fold"] == fold).to_numpy()

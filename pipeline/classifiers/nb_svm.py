@@ -8,7 +8,7 @@ here with the logistic in place of the hinge loss, so that it has probabilities.
 
 in:  data/prepared
 out: predictions/nb_svm.parquet, costs/nb_svm.json, models/nb_svm/words.csv
-run: dvc repro nb_svm   (or python -m pipeline.classifiers.nb_svm)
+run: dvc repro nb_svm   (or python -m pipeline.stage classifiers.nb_svm)
 """
 
 from typing import Annotated
@@ -22,15 +22,15 @@ from pipeline.classifiers.counts import CountsParams, choose_on_counts, predict,
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.log_count_ratios import NbSvm
 from pipeline.classifiers.on_counts import classify_counts, on_counts
-from pipeline.contracts import Params, read_params, run
+from pipeline.contracts import Params, read_params
 
 NAME = "nb_svm"
 
 
 class NbSvmParams(Params):
-    alpha: float = Field(gt=0)
+    alpha: float = Field(1.0, gt=0)
     """Pseudo-counts of the ratios."""
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.03, 0.1, 0.3, 1.0], min_length=1)
     """Inverse strengths of the L2 penalty on v to try."""
 
 
@@ -56,7 +56,3 @@ def trainer() -> Trainer:
 
 def main() -> None:
     classify_counts(NAME, "discriminative", trainer(), count, log_odds_weights)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -10,7 +10,7 @@ are those that make held-out tweets of their class most probable, as a language 
 
 in:  data/prepared
 out: predictions/ngram_lm.parquet, costs/ngram_lm.json, models/ngram_lm/words.csv
-run: dvc repro ngram_lm   (or python -m pipeline.classifiers.ngram_lm)
+run: dvc repro ngram_lm   (or python -m pipeline.stage classifiers.ngram_lm)
 """
 
 from collections import Counter
@@ -31,7 +31,7 @@ from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
 from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator, write_json
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import InputError, Params, read_params, read_prepared, run
+from pipeline.contracts import InputError, Params, read_params, read_prepared
 
 NAME = "ngram_lm"
 
@@ -45,11 +45,11 @@ History = tuple[str, ...]
 
 
 class NgramLmParams(Params):
-    order: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    order: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 3], min_length=1)
     """Longest runs of words to try, the word that is told included."""
-    discount: list[Annotated[float, Field(gt=0, lt=1)]] = Field(min_length=1)
+    discount: list[Annotated[float, Field(gt=0, lt=1)]] = Field([0.5, 0.75, 0.9], min_length=1)
     """D, to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,3 @@ def main() -> None:
     write_words(NAME, list(ratios))
     origin, size = Origin(f"classifiers.{NAME}", None, family), max(sizes)
     write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
-
-
-if __name__ == "__main__":
-    run(main)

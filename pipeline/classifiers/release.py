@@ -14,11 +14,10 @@ import numpy as np
 import pandas as pd
 import transformers
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
-from peft import PeftModel
 from transformers import AutoTokenizer
 
 from pipeline.classifiers import encoder, lora
-from pipeline.classifiers.adapters import in_order
+from pipeline.classifiers.adapters import in_order, read
 from pipeline.classifiers.cross_fit import REFIT, training_rows
 from pipeline.classifiers.lora_params import LoraParams
 from pipeline.classifiers.training import training_seed
@@ -35,7 +34,7 @@ def read_scores(name: str, path: Path = Path("evaluate/scores.csv")) -> pd.Serie
         raise InputError(f"{path}: no such file; run `dvc repro evaluate` first")
     scores = pd.read_csv(path).set_index("classifier")
     if name not in scores.index:
-        raise InputError(f"{path}: {name} was not evaluated; name its preset in lora.presets and run `dvc repro`")
+        raise InputError(f"{path}: {name} was not evaluated; name its preset in classifiers.lora and run `dvc repro`")
     return pd.Series(scores.loc[name])
 
 
@@ -155,8 +154,7 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
     # without False it asks the hub whether the embeddings changed
     in_order(model.network).save_pretrained(adapter, save_embedding_layers=False)
     (adapter / "README.md").unlink()  # peft's own card names the folder that the base model was read from
-    fresh, tokenizer, _ = encoder.load(model.params.base_model)
-    network = PeftModel.from_pretrained(fresh, adapter)
+    network, tokenizer = read(adapter, model.params)
     whole = network.merge_and_unload()
     whole.config.id2label = dict(enumerate(labels))
     whole.config.label2id = {label: number for number, label in enumerate(labels)}

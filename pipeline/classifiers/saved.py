@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pipeline.classifiers.cross_fit import MODELS, Trainer, mean_log_odds
 from pipeline.classifiers.model_files import read_json, write_json
 from pipeline.contracts import InputError, prepared_digest
+from pipeline.places import anywhere, results
 
 FILE = "classifier.json"
 
@@ -82,11 +83,11 @@ def write_description(
         preset=origin.preset,
         test_rows=test_rows,
         parts=parts,
-        seeds=max(1, len(seeds_in(MODELS / name / parts[0]))),
+        seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
         determined_by=plain(origin.trainer.determined_by),
         prepared=prepared,
     )
-    write_json(MODELS / name / FILE, description)
+    write_json(results(MODELS) / name / FILE, description)
     return description
 
 
@@ -119,41 +120,28 @@ def load_trainer(description: Description, where: str) -> Trainer:
     return trainer
 
 
-def stage_of(name: str) -> str:
-    """The stage that trains the classifier of this name, as DVC calls it: `gaussian_minilm` is vectors@gaussian-minilm."""
-    if find_spec(f"pipeline.classifiers.{name}"):
-        return name
-    for place in (match.start() for match in re.finditer("_", name)):
-        family, preset = name[:place], name[place + 1 :]
-        if find_spec(f"pipeline.vectors.{family}"):
-            return f"vectors@{family}-{preset}"
-        if find_spec(f"pipeline.classifiers.{family}"):
-            return f"{family}@{preset}"
-    return name
-
-
-def read_classifier(name: str, folder: Path = MODELS) -> Classifier:
+def read_classifier(
+    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
+) -> Classifier:
     """The classifier whose predictions are called `name`, its models loaded once.
 
     They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
-    are any.
+    are any; `again` says of a name what to run if they are not.
     """
-    own = folder / name
+    own = anywhere(folder / name)
     if not re.fullmatch(r"\w[\w-]*", name):
         raise InputError(f"{name}: not a classifier's name")
     if not (own / FILE).is_file():
         known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
-        raise InputError(f"{own}: no such model (there: {known}); run `dvc repro {stage_of(name)}`")
+        raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
     description = read_json(own / FILE, Description)
     trainer = load_trainer(description, str(own / FILE))
     here, there = (params_of(each) for each in (plain(trainer.determined_by), description.determined_by))
     if here != there:
         changed = ", ".join(sorted(key for key in {*here, *there} if here.get(key) != there.get(key)))
-        raise InputError(
-            f"{own}: trained with other params than params.yaml has now ({changed}); run `dvc repro {stage_of(name)}`"
-        )
+        raise InputError(f"{own}: trained with other params than params.yaml has now ({changed}); {again(name)}")
     if (digest := prepared_digest()) and description.prepared != digest:
-        raise InputError(f"{own}: trained on other tweets than data/prepared has now; run `dvc repro {stage_of(name)}`")
+        raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
     return opened(name, own, trainer, description.parts, description.seeds)
 
 
@@ -182,7 +170,7 @@ def seeds_in(folder: Path) -> list[Path]:
 def load_part(trainer: Trainer, folder: Path, seeds: int) -> list[Any]:
     """The model of one part, or one of each seed."""
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder, although {FILE} names it; run `dvc repro` to train it anew")
+        raise InputError(f"{folder}: no such folder; run `dvc repro` to train it anew")
     paths = seeds_in(folder) or [folder]
     if len(paths) != seeds:
         raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")

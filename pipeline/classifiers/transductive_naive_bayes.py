@@ -9,7 +9,7 @@ unlabelled tweets are the test tweets, without near-duplicates of the scored fol
 
 in:  data/prepared
 out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
-run: dvc repro transductive_naive_bayes   (or python -m pipeline.classifiers.transductive_naive_bayes)
+run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage classifiers.transductive_naive_bayes)
 """
 
 from typing import Annotated
@@ -27,17 +27,17 @@ from pipeline.classifiers.counts import CountsParams, features, have_keywords, l
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, inner_splits
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import Params, Prepared, read_params, read_prepared, run
+from pipeline.contracts import Params, Prepared, read_params, read_prepared
 
 NAME = "transductive_naive_bayes"
 
 
 class TransductiveNaiveBayesParams(Params):
-    alpha: float = Field(gt=0)
+    alpha: float = Field(1.0, gt=0)
     """Pseudo-counts."""
-    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 1.0], min_length=1)
     """How much an unlabelled tweet counts, to try; 0 is naive Bayes as it is."""
-    rounds: int = Field(ge=1)
+    rounds: int = Field(20, ge=1)
     """At most so many of expectation and maximisation."""
 
 
@@ -125,7 +125,3 @@ def main() -> None:
     )
     origin, size = Origin(f"classifiers.{NAME}", None, family), max(fitted.kept)
     write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
-
-
-if __name__ == "__main__":
-    run(main)

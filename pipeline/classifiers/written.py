@@ -16,6 +16,7 @@ from pipeline.contracts import (
     write_predictions,
 )
 from pipeline.latency import Latency, timed, with_latency
+from pipeline.places import results
 
 TOLERANCE = 0.05
 """Of a saved model's scores: rounded weights and other batches differ by less, a part that was not saved by more."""
@@ -69,6 +70,6 @@ def write_cross_fit(
         parts = list(map(part, folds))
         description = write_description(name, origin, fitted.test_rows, parts, prepared.digest)
         if alone and len(prepared.test):
-            saved = opened(name, MODELS / name, origin.trainer, parts, description.seeds)
+            saved = opened(name, results(MODELS) / name, origin.trainer, parts, description.seeds)
             costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test), to_read)
     write_costs(name, costs)

@@ -6,7 +6,19 @@ Every stage depends on this folder, so it stays small and free of torch and open
 from pipeline.contracts.costs import Costs, LlmCosts, peak_memory_mb, read_costs, write_costs
 from pipeline.contracts.errors import InputError, first_fault, printable, reason, redacted, run, without_secrets
 from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
-from pipeline.contracts.params import Model, Params, ProjectPath, plain_name, read_params, read_yaml, stays, validated
+from pipeline.contracts.params import (
+    Model,
+    Name,
+    Params,
+    ProjectPath,
+    named,
+    plain_name,
+    read_params,
+    read_yaml,
+    stays,
+    unknown,
+    validated,
+)
 from pipeline.contracts.predictions import (
     PREDICTIONS,
     UNCALIBRATED,
@@ -29,6 +41,7 @@ __all__ = [
     "InputError",
     "LlmCosts",
     "Model",
+    "Name",
     "Params",
     "Predictions",
     "Prepared",
@@ -38,6 +51,7 @@ __all__ = [
     "check_predictions",
     "first_fault",
     "first_row",
+    "named",
     "near_duplicates",
     "peak_memory_mb",
     "plain_name",
@@ -55,6 +69,7 @@ __all__ = [
     "redacted",
     "run",
     "stays",
+    "unknown",
     "validated",
     "without_secrets",
     "write_costs",

@@ -2,13 +2,13 @@
 
 import resource
 import sys
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts.errors import InputError, first_fault
 from pipeline.contracts.files import write_text
+from pipeline.places import anywhere, results
 
 
 class LlmCosts(BaseModel):
@@ -65,11 +65,11 @@ def peak_memory_mb() -> float:
 
 
 def write_costs(name: str, costs: Costs) -> None:
-    write_text(Path("costs") / f"{name}.json", costs.model_dump_json(indent=2, exclude_none=True) + "\n")
+    write_text(results("costs") / f"{name}.json", costs.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
 def read_costs(name: str) -> Costs:
-    path = Path("costs") / f"{name}.json"
+    path = anywhere(f"costs/{name}.json")
     try:
         return Costs.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:

@@ -13,7 +13,9 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
+from pipeline.places import results
 from pipeline.process import alone, end_with_dvc, exhausted, stage_name
+from pipeline.waiting import quiet
 
 SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
 
@@ -29,9 +31,10 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     there may be `many` at once.
     """
     sys.excepthook = show
+    quiet()
     try:
         end_with_dvc()
-        with nullcontext() if many else alone(stage_name(main)):
+        with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):
             main()
     except KeyboardInterrupt:
         sys.exit(130)
@@ -48,7 +51,7 @@ def fault(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return printable(redacted(str(error)))
     if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("pipeline"):
-        return f"{error.name} is not installed; run `make install`"
+        return f"{error.name} is not installed; run `make {'dev' if str(error.name).startswith('onnx') else 'install'}`"
     return exhausted(error)
 
 

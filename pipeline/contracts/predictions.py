@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pipeline.contracts.errors import InputError, first_fault
 from pipeline.contracts.files import read_parquet, written_whole
 from pipeline.contracts.prepared import Prepared
+from pipeline.places import results
 
 PREDICTIONS = Path("predictions")
 UNCALIBRATED = PREDICTIONS / "uncalibrated"
@@ -130,9 +131,9 @@ def write_predictions(
     test_rows: TestRows,
     folder: Path = PREDICTIONS,
 ) -> None:
-    """Check and write `<folder>/<name>.parquet` from frames made by `predictions_frame`."""
+    """Check and write `<folder>/<name>.parquet`, in the study below it, from frames made by `predictions_frame`."""
     frame = pd.concat(scored, ignore_index=True)
-    path = folder / f"{name}.parquet"
+    path = results(folder) / f"{name}.parquet"
     check_predictions(frame, prepared, school, str(path))
     frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest}
     with written_whole(path) as partial:

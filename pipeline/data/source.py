@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pandera.pandas as pa
 from pandera.errors import SchemaError
+from pydantic import Field
 
 from pipeline.contracts import InputError, Params, ProjectPath, first_row, reason
-from pipeline.data.csv_file import HOLDS, check_rows, decode, read_file, read_zipped
+from pipeline.data.csv_file import check_rows, decode, not_there, read_file, read_zipped
 
 OPTIONAL = ("keyword", "location", "group")
 
@@ -17,12 +18,12 @@ OPTIONAL = ("keyword", "location", "group")
 class Columns(Params):
     """What the csv files call their columns; null for a `keyword`, `location` or `group` that they lack."""
 
-    id: str
-    keyword: str | None
-    location: str | None
-    text: str
-    target: str
-    group: str | None
+    id: str = "id"
+    keyword: str | None = "keyword"
+    location: str | None = "location"
+    text: str = "text"
+    target: str = "target"
+    group: str | None = None
     """Rows that share a value here are never split between folds: an author, a conversation, an event."""
 
 
@@ -30,8 +31,8 @@ class DataParams(Params):
     """Where the tweets come from and what their columns and labels are called."""
 
     source: ProjectPath
-    columns: Columns
-    labels: list[str]
+    columns: Columns = Columns()
+    labels: list[str] = Field(["not disaster", "disaster"])
     """Names of target 0 and target 1; the csv may hold the numbers or the names."""
 
 
@@ -46,7 +47,7 @@ def read_member(source: Path, name: str) -> tuple[str, str]:
         else:
             raise InputError(f"{source}: neither a folder nor a zip file, or one that was cut off; set data.source")
     except FileNotFoundError:
-        raise InputError(f"{where}: no such file; {HOLDS}") from None
+        raise InputError(not_there(str(source), name)) from None
     except (OSError, ValueError) as error:
         raise InputError(f"{where}: cannot be read: {reason(error)}") from None
     return decode(raw, where), where

@@ -64,7 +64,7 @@ def competition_ids(test: pd.DataFrame, path: Path = TEST) -> list[int]:
     if ids != there if there else len(ids) != TEST_ROWS:
         raise InputError(
             f"data/prepared: {len(ids):,} test tweets that are not the {len(there) if there else TEST_ROWS:,} of the "
-            "competition; run `dvc exp run -S data.source=data/kaggle` first"
+            "competition; run `python -m pipeline.apply data.source=data/kaggle`, then `make repro`"
         )
     return ids
 

@@ -1,7 +1,7 @@
 """Download the competition's files from Kaggle into data/kaggle, once: what is there unchanged is not fetched again.
 
 Needs a token (KAGGLE_API_TOKEN, or KAGGLE_USERNAME and KAGGLE_KEY, or ~/.kaggle/) and the competition's rules accepted
-in a browser. Then: dvc repro with data.source: data/kaggle.
+in a browser. Then: python -m pipeline.apply data.source=data/kaggle; make repro.
 
 out: data/kaggle/train.csv, data/kaggle/test.csv, data/kaggle/checksums.json (of both; DVC does not see it)
 run: python -m pipeline.kaggle.download   (--force fetches anew)
@@ -128,6 +128,7 @@ def main() -> None:
         write_text(CHECKSUMS, record.model_dump_json(indent=2) + "\n")
     for name, file in files.items():
         print(f"{OUT / name}: {file.bytes:,} bytes, sha256 {file.sha256}")
+    print(f"next: python -m pipeline.apply data.source={OUT}; make repro")
 
 
 if __name__ == "__main__":

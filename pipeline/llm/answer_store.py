@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from pipeline.contracts import InputError, read_params, run, written_whole
 from pipeline.llm.answers import AnswerStore, Line, Stored
 from pipeline.llm.params import Prices
+from pipeline.places import STUDY
 from pipeline.store import store_folder
 
 
@@ -104,8 +105,9 @@ def main() -> None:
                 print(f"{store.prune(given.model, before):,} answers deleted")
             case "rebuild":
                 held = store.count()
-                for file in given.files or sorted(Path("transcripts").glob("*.jsonl")):
-                    for line in list(read_lines(file)):
+                kept = [path for place in (Path(), STUDY) for path in sorted((place / "transcripts").glob("*.jsonl"))]
+                for path in given.files or kept:
+                    for line in list(read_lines(path)):
                         if line.model:
                             store.name(line.identity, line.model)
                         for pair in line.stored():

@@ -2,7 +2,7 @@
 
 in:  data/prepared, imports/<name>/*.jsonl
 out: predictions/imported_<name>.parquet (and predictions/uncalibrated/...), costs/imported_<name>.json
-run: dvc repro imported@gpt   (or python -m pipeline.llm.imported gpt)
+run: dvc repro imported@gpt   (or python -m pipeline.stage llm.imported gpt)
 
 A line is about one tweet; all lines of a folder are of one kind:
 
@@ -39,7 +39,6 @@ from pipeline.contracts import (
     predictions_frame,
     read_params,
     read_prepared,
-    run,
     write_costs,
     write_predictions,
 )
@@ -52,11 +51,11 @@ FOLDER = Path("imports")
 
 
 class ImportedParams(Params):
-    label_words: list[str] = Field(min_length=2, max_length=2)
+    label_words: list[str] = Field(["No", "Yes"], min_length=2, max_length=2)
     """The replies that stand for target 0 and for target 1."""
-    calibration: Literal["none", "batch", "platt"]
+    calibration: Literal["none", "batch", "platt"] = "none"
     """As for prompts: by the mean score of the rows, or by labels of other folds."""
-    max_unparsed: float = Field(ge=0, le=1)
+    max_unparsed: float = Field(0.1, ge=0, le=1)
     """The largest share of replies that may be unreadable."""
 
 
@@ -183,7 +182,3 @@ def main() -> None:
         f"{name}: {train.sum():,} train and {(~train).sum():,} test tweets, {unparsed:.1%} unparsed"
         + (f"; left out: {left_out}" if left_out else "")
     )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -3,7 +3,7 @@
 in:  data/prepared, data/embed, prompts/<prompt>.yaml, and an endpoint or a GGUF file
 out: predictions/prompt_<prompt>.parquet (and predictions/uncalibrated/...), costs/prompt_<prompt>.json,
      transcripts/prompt_<prompt>.jsonl
-run: dvc repro prompt@zero_shot   (or python -m pipeline.llm.prompt zero_shot)
+run: dvc repro prompt@zero_shot   (or python -m pipeline.stage llm.prompt zero_shot)
 """
 
 import argparse
@@ -27,7 +27,6 @@ from pipeline.contracts import (
     predictions_frame,
     read_params,
     read_prepared,
-    run,
     write_costs,
     write_predictions,
     write_text,
@@ -38,6 +37,7 @@ from pipeline.llm.ask import Asker
 from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
 from pipeline.llm.params import PromptParams
 from pipeline.llm.prompt_file import PromptFile, read_prompt
+from pipeline.places import results
 from pipeline.store import store_folder
 
 
@@ -125,7 +125,7 @@ def main() -> None:
                 return asker, await classify(prompt, path, rows, prepared, asker, params)
 
     asker, found = asyncio.run(ask())
-    transcripts = Path("transcripts") / f"{name}.jsonl"
+    transcripts = results("transcripts") / f"{name}.jsonl"
     write_text(transcripts, "".join(transcript(rows, asker, found)))
     unparsed = float(np.isnan(found.scores).mean())
     if unparsed > params.max_unparsed:
@@ -143,7 +143,3 @@ def main() -> None:
     costs = costs_of(prompt, asker, found)
     write_costs(name, costs)
     print(f"{name}: {len(rows)} tweets by {found.mode}, {asker.sent} new requests, {unparsed:.1%} unparsed")
-
-
-if __name__ == "__main__":
-    run(main)

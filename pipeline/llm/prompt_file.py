@@ -120,7 +120,7 @@ def check_labels(prompt: PromptFile, labels: list[str], path: Path) -> None:
     if prompt.labels is not None and prompt.labels != labels:
         raise InputError(
             f"{path}: labels: it asks about {' / '.join(prompt.labels)}, and data.labels in params.yaml are "
-            f"{' / '.join(labels)}; name a prompt for these in prompt.prompts, such as any_zero_shot"
+            f"{' / '.join(labels)}; name a prompt for these in classifiers.prompts, such as any_zero_shot"
         )
 
 

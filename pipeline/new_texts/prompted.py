@@ -32,7 +32,8 @@ from pipeline.llm.calibration import CLIP, against, fit_platt
 from pipeline.llm.classify import NO_FOLD, classify, open_asker
 from pipeline.llm.params import Calibration, PromptParams
 from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
-from pipeline.new_texts.scorers import Scorer
+from pipeline.new_texts.scorers import Scorer, train_anew
+from pipeline.places import anywhere
 from pipeline.store import store_folder
 
 
@@ -40,18 +41,21 @@ def asked_before(
     name: str, prompt: PromptFile, model: str, params: PromptParams, prepared: Prepared
 ) -> tuple[pd.DataFrame, str]:
     """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
-    again = f"run `dvc repro {name.replace('_', '@', 1)}`, or set prompt.calibration to none"
+
+    def again() -> str:
+        return f"{train_anew(name)}, or set prompt.calibration to none"
+
     try:
-        found = read_predictions(UNCALIBRATED / f"{name}.parquet", prepared)
+        found = read_predictions(anywhere(UNCALIBRATED / f"{name}.parquet"), prepared)
         costs = read_costs(name).llm
     except InputError as error:
         raise InputError(
-            f"calibration: {params.calibration} learns from what was asked before: {error}; {again}"
+            f"calibration: {params.calibration} learns from what was asked before: {error}; {again()}"
         ) from None
     if costs is None or (costs.model, costs.prompt_version) != (model, prompt.version):
         raise InputError(
             f"calibration: {params.calibration} learns from what was asked before, and costs/{name}.json says that this was "
-            f"another model or wording; {again}"
+            f"another model or wording; {again()}"
         )
     labels = prepared.train.set_index("id")["train_target"]
     rows = pd.concat([found.train, found.test], ignore_index=True)

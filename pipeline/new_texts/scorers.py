@@ -1,5 +1,6 @@
 """Who scores new texts, and what decides: a trained classifier, the blend, or a prompt, at the threshold of the submission."""
 
+import difflib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from pipeline.verdict.blending import ALL_ROWS, Weights, to_log_odds
 from pipeline.verdict.scored import THRESHOLD
 from pipeline.verdict.submission import BLEND
 from pipeline.verdict.submission import OUT as SUBMISSION
+from pipeline.verdict.taking_part import all_stages
 
 Scorer = Callable[[pd.DataFrame], np.ndarray]
 """From tweets (`text` cleaned, `keyword`, `location`, `raw_text`) to P(target = 1), shape (n,); NaN for a reply not read."""
@@ -84,6 +86,15 @@ def check_labels(path: Path = PREPARED / "report.json") -> None:
         )
 
 
+def train_anew(name: str) -> str:
+    """What makes a classifier of this name, for an error that misses it: a command if there is one, or else like names."""
+    stages = all_stages()
+    if name in stages:
+        return f"run `dvc repro {stages[name]}`"
+    near = " or ".join(difflib.get_close_matches(name, stages))
+    return "no stage makes it: see `classifiers` in params.yaml" + (f", or did you mean {near}?" if near else "")
+
+
 @contextmanager
 def open_scorer(name: str) -> Iterator[Scorer]:
     """A classifier by the name of its predictions, loaded once, to be asked any number of times within the block."""
@@ -99,4 +110,4 @@ def open_scorer(name: str) -> Iterator[Scorer]:
     elif name.startswith("imported_"):
         raise InputError(f"{name}: imported answers say nothing of new texts; take another with --classifier")
     else:
-        yield read_classifier(name)
+        yield read_classifier(name, again=train_anew)

@@ -60,8 +60,8 @@ def confusion(cells: pd.DataFrame, schools: dict[str, str], labels: list[str]) -
     return [Section("confusion", "Misses and false alarms", lead, [figure])]
 
 
-def blend(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
-    found, weights = tables["metrics"], tables["weights"]
+def blend(tables: dict[str, Any], costs: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
+    found, weights = tables["comparison"], tables["weights"]
     side = "above" if found["gain"] >= 0 else "below"
     lead = (
         f"The blend of all is right about {percent(found['accuracy_blend'])} of texts, {points(found['gain'])} {side} the best "
@@ -69,6 +69,8 @@ def blend(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
         f"{'used' if found['used'] else 'not used'} for the submission."
     )
     whole = weights[(weights["fold"] == -1) & (weights["weight"] > 0)].sort_values("weight", ascending=False)
+    ms = costs.loc[costs["classifier"].isin(whole["classifier"]), "predict_ms_per_tweet"].sum()
+    lead += f" Those that have a weight take {short(ms).text} ms a text, one after the other."
     caption = "Weights of the classifiers' log-odds, fitted on all rows; those not listed have none"
     listed = table("blend-weights", caption, whole, [classifier(schools), of_number("Weight", "weight", 3)])
     return [Section("blend", "All together", lead, [listed])]

@@ -13,7 +13,7 @@ FILES = {
     "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
     "crossover": ("curves.csv", "twins.csv"),
     "calibration": ("scores.csv", "reliability.csv"),
-    "blend": ("metrics.json", "weights.csv"),
+    "blend": ("comparison.json", "weights.csv"),
     "cascade": ("cascade.csv",),
     "errors": ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv"),
     "explanations": ("explanations.jsonl",),
@@ -52,14 +52,15 @@ def read_file(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
-def read_results(root: Path = Path()) -> tuple[dict[str, Tables], list[str]]:
+def read_results(*roots: Path) -> tuple[dict[str, Tables], list[str]]:
     """The tables of each stage that ran, and the names of those that did not; without evaluate there is no report.
 
-    A stage ran if one of its files is there; then all must be.
+    A stage ran if one of its files is in one of the folders, of which the first counts; then all must be.
     """
     found, missing = {}, []
     for stage, files in FILES.items():
-        paths = [root / stage / file for file in files]
+        of_each = [[root / stage / file for file in files] for root in roots]
+        paths = next((paths for paths in of_each if any(path.is_file() for path in paths)), of_each[0])
         if stage == "evaluate" or any(path.is_file() for path in paths):
             found[stage] = {path.stem: read_file(path) for path in paths}
         else:

@@ -11,7 +11,7 @@ held-out rows, makes probabilities of the difference. (Hinton & Salakhutdinov 20
 
 in:  data/prepared, data/embed
 out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json, models/autoencoder_<encoder>
-run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.vectors.autoencoder minilm)
+run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.stage vectors.autoencoder minilm)
 """
 
 import numpy as np
@@ -21,13 +21,13 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, load, mlp, predict, save
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class AutoencoderParams(DescentParams):
-    bottleneck: int = Field(ge=1)
+    bottleneck: int = Field(8, ge=1)
     """Numbers that a tweet is squeezed into."""
 
 
@@ -72,7 +72,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("autoencoder", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -25,17 +25,17 @@ from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fittin
 
 
 class DescentParams(SpaceParams):
-    width: int = Field(ge=1)
+    width: int = Field(128, ge=1)
     """Of each hidden layer."""
-    depth: int = Field(ge=1)
+    depth: int = Field(2, ge=1)
     """Hidden layers."""
-    epochs: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    weight_decay: float = Field(ge=0)
-    validation: float = Field(gt=0, lt=0.5)
+    epochs: int = Field(40, ge=1)
+    batch_size: int = Field(128, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    validation: float = Field(0.1, gt=0, lt=0.5)
     """Share of the training rows, by group, on which the best epoch and the temperature of Bayes' rule are chosen."""
-    device: Device
+    device: Device = "cpu"
 
 
 class Density(Protocol):

@@ -11,7 +11,7 @@ https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
 
 in:  data/prepared, data/embed
 out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json, models/diffusion_<encoder>
-run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.vectors.diffusion minilm)
+run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.stage vectors.diffusion minilm)
 """
 
 import itertools
@@ -24,7 +24,7 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import (
     DescentParams,
     Fitted,
@@ -44,9 +44,9 @@ ROWS = 4096
 
 
 class DiffusionParams(DescentParams):
-    log_noise_to_signal: tuple[float, float] = Field(strict=False)
+    log_noise_to_signal: tuple[float, float] = Field((-5.0, 5.0), strict=False)
     """γ_0 and γ_1, at the ends of time: the smaller the first and the larger the second, the smaller the gap of the bound."""
-    draws: int = Field(ge=1)
+    draws: int = Field(128, ge=1)
     """Pairs of a time and a noise that the expectation is taken over."""
 
 
@@ -143,7 +143,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("diffusion", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -9,7 +9,7 @@ learnt this is the density itself and no bound, but for the steps of the integra
 
 in:  data/prepared, data/embed
 out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json, models/flow_matching_<encoder>
-run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.vectors.flow_matching minilm)
+run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.stage vectors.flow_matching minilm)
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import (
     DescentParams,
     Fitted,
@@ -36,7 +36,7 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class FlowMatchingParams(DescentParams):
-    steps: int = Field(ge=1)
+    steps: int = Field(10, ge=1)
     """Of the integration, each by the classical Runge-Kutta method."""
 
 
@@ -126,7 +126,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("flow_matching", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -11,7 +11,7 @@ real ones are those of their logits.
 
 in:  data/prepared, data/embed
 out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<encoder>
-run: dvc repro vectors@gan-minilm   (or python -m pipeline.vectors.gan minilm)
+run: dvc repro vectors@gan-minilm   (or python -m pipeline.stage vectors.gan minilm)
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, load, mlp, predict, save
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
@@ -31,9 +31,9 @@ POOL = 20
 
 
 class GanParams(DescentParams):
-    latent: int = Field(ge=1)
+    latent: int = Field(16, ge=1)
     """Numbers that the generator makes a tweet of."""
-    dropout: float = Field(ge=0, lt=1)
+    dropout: float = Field(0.3, ge=0, lt=1)
     """Of what the discriminator sees."""
 
 
@@ -126,7 +126,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("gan", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

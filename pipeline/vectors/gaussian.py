@@ -9,7 +9,7 @@ numbers.
 
 in:  data/prepared, data/embed
 out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
-run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.vectors.gaussian minilm)
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
 """
 
 from typing import Annotated, Literal
@@ -23,18 +23,18 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import Params, read_params, run
+from pipeline.contracts import Params, read_params
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class GaussianParams(Params):
-    covariance: list[Literal["shared", "separate"]] = Field(min_length=1)
+    covariance: list[Literal["shared", "separate"]] = Field(["shared", "separate"], min_length=1)
     """To try."""
-    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field(min_length=1)
+    shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.03, 0.1, 0.3, 0.6], min_length=1)
     """Shares of the identity in the covariance to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:
@@ -85,7 +85,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("gaussian", "generative", trainer, count)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -2,7 +2,7 @@
 
 in:  data/prepared, data/embed
 out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json, models/logistic_<encoder>
-run: dvc repro vectors@logistic-minilm   (or python -m pipeline.vectors.logistic minilm)
+run: dvc repro vectors@logistic-minilm   (or python -m pipeline.stage vectors.logistic minilm)
 """
 
 from typing import Annotated
@@ -16,15 +16,15 @@ from sklearn.preprocessing import FunctionTransformer
 from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import Params, read_params, run
+from pipeline.contracts import Params, read_params
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class LogisticParams(Params):
-    C: list[Annotated[float, Field(gt=0)]] = Field(min_length=1)
+    C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams) -> Chosen:
@@ -57,7 +57,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("logistic", "discriminative", trainer, count)
-
-
-if __name__ == "__main__":
-    run(main)

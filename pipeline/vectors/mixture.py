@@ -4,7 +4,7 @@
 
 in:  data/prepared, data/embed
 out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
-run: dvc repro vectors@mixture-minilm   (or python -m pipeline.vectors.mixture minilm)
+run: dvc repro vectors@mixture-minilm   (or python -m pipeline.stage vectors.mixture minilm)
 """
 
 import copy
@@ -23,18 +23,18 @@ from sklearn.pipeline import Pipeline
 from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.classifiers.cross_fit import Trainer, inner_splits
 from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class MixtureParams(SpaceParams):
-    components: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    components: list[Annotated[int, Field(ge=1)]] = Field([1, 2, 4, 8], min_length=1)
     """Gaussians a class, to try; the number that makes held-out tweets of their class most probable is taken."""
-    covariance: Literal["full", "tied", "diag", "spherical"]
-    regularisation: float = Field(ge=0)
+    covariance: Literal["full", "tied", "diag", "spherical"] = "full"
+    regularisation: float = Field(0.05, ge=0)
     """Added to the diagonal of each covariance; the space has variance 1."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(3, ge=2)
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("mixture", "generative", trainer, count)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -16,9 +16,9 @@ from pipeline.data.embeddings import Embeddings
 
 
 class SpaceParams(Params):
-    projection: Literal["pca", "pls"]
+    projection: Literal["pca", "pls"] = "pca"
     """pca: the directions of largest variance. pls: those of largest covariance with the label (partial least squares)."""
-    dimensions: int = Field(ge=1, le=64)
+    dimensions: int = Field(16, ge=1, le=64)
 
 
 Chosen = TypeVar("Chosen", bound=SpaceParams)

@@ -8,7 +8,7 @@ KL(q(z | x, y) ‖ p(z | x, y)), that of the other falls with K. https://arxiv.o
 
 in:  data/prepared, data/embed
 out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json, models/vae_<encoder>
-run: dvc repro vectors@vae-minilm   (or python -m pipeline.vectors.vae minilm)
+run: dvc repro vectors@vae-minilm   (or python -m pipeline.stage vectors.vae minilm)
 """
 
 import math
@@ -20,7 +20,7 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.classifiers.cross_fit import Trainer
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.vectors.descent import (
     DescentParams,
     Fitted,
@@ -37,9 +37,9 @@ from pipeline.vectors.stage import classify_vectors, on_vectors
 
 
 class VaeParams(DescentParams):
-    latent: int = Field(ge=1)
+    latent: int = Field(8, ge=1)
     """Dimensions of z."""
-    importance_draws: int = Field(ge=1)
+    importance_draws: int = Field(64, ge=1)
     """K."""
 
 
@@ -118,7 +118,3 @@ def trainer(encoder: str) -> Trainer:
 
 def main() -> None:
     classify_vectors("vae", "generative", trainer, Fitted.parameters)
-
-
-if __name__ == "__main__":
-    run(main)

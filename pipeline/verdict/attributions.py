@@ -11,13 +11,12 @@ import numpy as np
 import pandas as pd
 import torch
 from captum.attr import LayerIntegratedGradients
-from peft import PeftModel
-from safetensors import SafetensorError
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.classifiers import encoder
+from pipeline.classifiers import adapters, encoder
 from pipeline.classifiers.lora_params import LoraParams
-from pipeline.contracts import InputError, read_params, reason
+from pipeline.classifiers.saved import seeds_in
+from pipeline.contracts import InputError, read_params
 from pipeline.verdict.words import Explained, credited
 
 TOLERANCE = 0.02
@@ -29,19 +28,11 @@ BATCH = 32
 def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
     """The models that the stage lora saved for a fold, one a seed, with adapters merged, in float32 on the CPU."""
     models = []
-    for path in sorted(folder.glob("seed-*")) or [folder]:
-        if not (path / "adapter_config.json").is_file():
-            raise InputError(f"{path}: no model there; run `dvc repro lora` to make it anew")
-        base, tokenizer, _ = encoder.load(params.base_model)
-        try:
-            network = PeftModel.from_pretrained(base, path)
-        except (OSError, ValueError, RuntimeError, LookupError, TypeError, SafetensorError) as error:
-            raise InputError(
-                f"{path}: cannot be loaded: {reason(error)}; run `dvc repro lora` to make it anew"
-            ) from None
+    for path in seeds_in(folder) or [folder]:
+        network, tokenizer = adapters.read(path, params)
         if params.variant not in {"loha", "lokr"}:  # peft cannot merge these beside a trained head
             network = network.merge_and_unload()
-        models.append((network.eval().requires_grad_(False), tokenizer))
+        models.append((network, tokenizer))
     return models
 
 

@@ -5,9 +5,9 @@ single classifier is chosen on the very rows that the two are compared on, which
 best on the other folds, which is chosen as the weights are. Both decide at one half, where a blend is calibrated and a single
 classifier may not be: so they are also compared as they would be submitted, each with a threshold of its own if that pays.
 
-in:  data/prepared, predictions/*.parquet, costs/*.json
-out: blend/: blend.parquet (the predictions contract), weights.csv, metrics.json, table.md
-run: dvc repro blend   (or python -m pipeline.verdict.blend)
+in:  data/prepared, predictions/*.parquet
+out: blend/: blend.parquet (the predictions contract), weights.csv, comparison.json, metrics.json, table.md
+run: dvc repro blend   (or python -m pipeline.stage verdict.blend)
 """
 
 import json
@@ -20,14 +20,11 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.contracts import (
-    Costs,
     InputError,
     Predictions,
     predictions_frame,
-    read_costs,
     read_params,
     read_prepared,
-    run,
     write_predictions,
     write_text,
     written_whole,
@@ -86,7 +83,7 @@ def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray) -> tuple[str,
 def compare(
     blended: pd.DataFrame, singles: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams
 ) -> dict[str, Any]:
-    """The blend against the best single classifier, as in `metrics.json`; all frames are those of `scored_rows`."""
+    """The blend against the best single classifier, as in `comparison.json`; all frames are those of `scored_rows`."""
     best = max(singles, key=lambda name: float(decided_rightly(singles[name]).mean()))
     found: dict[str, Any] = {"classifiers": len(singles), "best_single": best}
     for which, rows in (("best_single", singles[best]), (NAME, blended)):
@@ -120,18 +117,6 @@ def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame
     )
 
 
-def costs_of(members: list[Costs]) -> dict[str, float | None]:
-    """What a tweet costs that goes through all of these one after the other: their costs added up.
-
-    A latency is None where one of them was not measured; a sum of percentiles is about the percentile of the sum.
-    """
-    found: dict[str, float | None] = {"ms_per_tweet": sum(one.predict_ms_per_tweet or 0.0 for one in members)}
-    for name in ("latency_ms_p50", "latency_ms_p95"):
-        known = [ms for one in members if (ms := getattr(one, name)) is not None]
-        found[name] = sum(known) if len(known) == len(members) else None
-    return found
-
-
 def main() -> None:
     params, prepared = read_params("blend", BlendParams), read_prepared()
     classifiers, left_out = read_all(prepared)
@@ -150,8 +135,6 @@ def main() -> None:
         found = compare(rows, singles, folds, params)
         progress.update()
     table = weights_table(list(singles), weights)
-    asked = [name for name, weight in zip(singles, weights[ALL_ROWS].weights, strict=True) if weight > 0]
-    found |= costs_of([read_costs(name) for name in asked])
     frames = [
         predictions_frame(prepared.train, "train", expit(blended)),
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
@@ -159,10 +142,8 @@ def main() -> None:
     write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
     with written_whole(OUT / "weights.csv") as partial:
         table.to_csv(partial, index=False)  # to the last digit: new tweets are blended by them
-    write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
+    metrics = {metric: round(found[f"{metric}_{NAME}"], 6) for metric in ("accuracy", "log_loss")}
+    write_text(OUT / "comparison.json", json.dumps(found, indent=2) + "\n")
+    write_text(OUT / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -28,12 +28,6 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
         ["blend", blend, f"{found['f1_blend']:.3f}", f"{found['log_loss_blend']:.3f}"],
         [found["best_single"], single, f"{found['f1_best_single']:.3f}", f"{found['log_loss_best_single']:.3f}"],
     ]
-    latency = (
-        ""
-        if found.get("latency_ms_p50") is None
-        else f" For a text that comes alone their p50 add up to {found['latency_ms_p50']:.1f} ms, their p95 to "
-        f"{found['latency_ms_p95']:.1f} ms."
-    )
     parts = [
         (
             f"The log-odds of {found['classifiers']} classifiers, added up by weights that were fitted on the other folds; in "
@@ -56,10 +50,6 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
                 if found["used"]
                 else "The blend is not submitted: its gain at one half is too small or too uncertain."
             )
-        ),
-        (
-            f"The classifiers that have a weight take {found['ms_per_tweet']:.1f} ms a text, one after the other; those over "
-            "the same embeddings could share these." + latency
         ),
         markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),
         (

@@ -32,19 +32,19 @@ ALL_ROWS = -1
 
 
 class BlendParams(Params):
-    few: list[Annotated[float, Field(gt=0)]]
+    few: list[Annotated[float, Field(gt=0)]] = Field([1.0, 10.0, 100.0])
     """Penalties on the sum of the weights to try, in nats of all rows' log loss."""
-    equal: list[Annotated[float, Field(gt=0)]]
+    equal: list[Annotated[float, Field(gt=0)]] = Field([100.0, 1000.0])
     """Penalties on half the squared distances of the weights to equal ones to try, likewise."""
-    greedy: list[Annotated[int, Field(ge=1)]]
+    greedy: list[Annotated[int, Field(ge=1)]] = Field([20])
     """Sizes of the bag to try."""
-    inner_folds: int = Field(ge=2)
+    inner_folds: int = Field(4, ge=2)
     """Folds by group, inside the rows that the weights are fitted on, that these are compared on."""
-    margin: float = Field(ge=0)
+    margin: float = Field(0.003, ge=0)
     """The accuracy that the blend may lose, by the low end of the interval, and still be submitted if it gains on average."""
-    draws: int = Field(ge=100)
+    draws: int = Field(2000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,8 @@ A prompted classifier's are those it competes with, after its own calibration (`
 
 in:  data/prepared, predictions/*.parquet
 out: calibration/: table.md, scores.csv (measures with intervals), reliability.csv (the points of reliability diagrams)
-run: dvc repro calibration   (or python -m pipeline.verdict.calibration)
+run: dvc repro calibration   (or python -m pipeline.stage verdict.calibration)
 """
-
-from pathlib import Path
 
 import pandas as pd
 from pydantic import Field
@@ -21,22 +19,22 @@ from pipeline.contracts import (
     Prepared,
     read_params,
     read_prepared,
-    run,
     write_text,
     written_whole,
 )
+from pipeline.places import results
 from pipeline.verdict.recalibrated import METHODS, recalibrated
 from pipeline.verdict.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
 from pipeline.verdict.scored import decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import markdown, number, with_interval
 
-OUT = Path("calibration")
+NAME = "calibration"
 
 
 class CalibrationParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def read_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
@@ -97,7 +95,7 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
 
 
 def main() -> None:
-    params = read_params("calibration", CalibrationParams)
+    params, out = read_params(NAME, CalibrationParams), results(NAME)
     prepared = read_prepared()
     classifiers, left_out = read_all(prepared)
     order = rank({one.name: decided_rightly(scored_rows(prepared, one)) for one in classifiers})
@@ -119,12 +117,8 @@ def main() -> None:
     }
     tables = {"scores": pd.concat(scores), "reliability": pd.concat(points)}
     for name, table in tables.items():
-        with written_whole(OUT / f"{name}.csv") as partial:
+        with written_whole(out / f"{name}.csv") as partial:
             table[columns[name]].round(6).to_csv(partial, index=False)
-    write_text(OUT / "table.md", render(tables["scores"], params.draws, left_out))
+    write_text(out / "table.md", render(tables["scores"], params.draws, left_out))
     for line in left_out:
         print(line)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -6,12 +6,11 @@ before all. No label has a say in which, so nothing needs to be cross-fitted. A 
 Times are those of `costs/`: on one machine, in batches.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
-out: cascade/: cascade.csv, table.md
-run: dvc repro cascade   (or python -m pipeline.verdict.cascade)
+out: study/cascade/: cascade.csv, table.md
+run: make study   (or python -m pipeline.stage --study verdict.cascade)
 """
 
 import itertools
-from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import numpy as np
@@ -26,15 +25,15 @@ from pipeline.contracts import (
     read_costs,
     read_params,
     read_prepared,
-    run,
     write_text,
     written_whole,
 )
+from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import THRESHOLD, decided_rightly, read_all, scored_rows
 from pipeline.verdict.table import markdown
 
-OUT = Path("cascade")
+OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """The shares of the page; the steps are multiples of 20, so that all have them."""
 AS_GOOD = 0.01
@@ -44,15 +43,15 @@ Pair = tuple[str, str]
 
 
 class CascadeParams(Params):
-    pairs: list[Annotated[Pair, Field(strict=False)]] | None
+    pairs: list[Annotated[Pair, Field(strict=False)]] | None = None
     """The first and the second classifier of each cascade; null for all that are worth their cost."""
-    gain: float = Field(ge=0)
+    gain: float = Field(0.001, ge=0)
     """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
-    steps: int = Field(ge=20, multiple_of=20)
+    steps: int = Field(20, ge=20, multiple_of=20)
     """Into which the share of the rows passed on is cut."""
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 class Price(NamedTuple):
@@ -199,7 +198,3 @@ def main() -> None:
     with written_whole(OUT / "cascade.csv") as partial:
         cascades.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(cascades, left_out))
-
-
-if __name__ == "__main__":
-    run(main)

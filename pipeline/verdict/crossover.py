@@ -3,9 +3,9 @@
 Ng & Jordan (2001, https://papers.nips.cc/paper/2020-on-discriminative-vs-generative-classifiers) expect one crossing: the
 generative twin ahead while labels are few, the discriminative one in the end.
 
-in:  data/prepared, learning_curve/*.parquet
-out: crossover/: table.md, metrics.json, curves.csv (accuracy, log loss and calibration error by number of labels), twins.csv
-run: dvc repro crossover   (or python -m pipeline.verdict.crossover)
+in:  data/prepared, study/learning_curve/*.parquet
+out: study/crossover/: table.md, metrics.json, curves.csv (accuracy, log loss, calibration error by number of labels), twins.csv
+run: make study   (or python -m pipeline.stage --study verdict.crossover)
 """
 
 import json
@@ -24,23 +24,25 @@ from pipeline.contracts import (
     read_params,
     read_parquet,
     read_prepared,
-    run,
     write_text,
     written_whole,
 )
+from pipeline.places import STUDY
+from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.metrics import METRICS, weighted
+from pipeline.verdict.prompt_curve import PromptCurveParams
 from pipeline.verdict.scored import TwinsParams, decide
 from pipeline.verdict.table import with_interval
 from pipeline.verdict.twins import Twins
 
-OUT = Path("crossover")
+OUT = STUDY / "crossover"
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
 
 
 class CrossoverParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Bootstrap draws of whole curves, over seeds and groups."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
@@ -185,12 +187,19 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
     return "\n".join(lines) + "\n"
 
 
+def curve_names() -> list[str]:
+    """The curves that params name: what others have left in the folder is not drawn."""
+    prompts = [f"prompt_{name}" for name in read_params("prompt_curve", PromptCurveParams).prompts]
+    fitted = read_params("learning_curve", LearningCurveParams).classifiers
+    return sorted([*fitted, *prompts, *(f"{name}_platt" for name in prompts)])
+
+
 def main() -> None:
     params, pairs = read_params("crossover", CrossoverParams), read_params("twins", TwinsParams).pairs
     prepared = read_prepared()
-    paths = sorted(Path("learning_curve").glob("*.parquet"))
+    paths = [path for name in curve_names() if (path := STUDY / f"learning_curve/{name}.parquet").is_file()]
     if not paths:
-        raise InputError("learning_curve: no curves; run `dvc repro learning_curve`")
+        raise InputError("learning_curve: no curves; run `make study`")
     scored = {path.stem: read_curve(path, prepared) for path in paths}
     curves = {
         name: curve_of(curve, params.draws, params.seed)
@@ -210,7 +219,3 @@ def main() -> None:
         name: {metric: round(float(curve[metric].iloc[-1]), 4) for metric in SHOWN} for name, curve in curves.items()
     }
     write_text(OUT / "metrics.json", json.dumps(last, indent=2) + "\n")
-
-
-if __name__ == "__main__":
-    run(main)

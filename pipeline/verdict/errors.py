@@ -8,7 +8,7 @@
 
 in:  data/prepared, predictions/*.parquet, and what the classifiers of errors.relabel need
 out: errors/: table.md, slices.csv, disagreements.csv, confident_errors.csv, label_noise.csv, relabelled.csv
-run: dvc repro errors   (or python -m pipeline.verdict.errors)
+run: dvc repro errors   (or python -m pipeline.stage verdict.errors)
 """
 
 from pathlib import Path
@@ -18,13 +18,13 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.classifiers.points import load_trainer
 from pipeline.contracts import (
     InputError,
     Params,
     Prepared,
     read_params,
     read_prepared,
-    run,
     write_text,
 )
 from pipeline.data.source import DataParams
@@ -32,24 +32,24 @@ from pipeline.spreadsheet import write_tweets
 from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
-from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
 from pipeline.verdict.opinions import confident_errors, disagreements
 from pipeline.verdict.scored import decide, decided_rightly, read_all, scored_rows
 from pipeline.verdict.slices import judge_slices, slices_of
+from pipeline.verdict.taking_part import family_of
 
 OUT = Path("errors")
 
 
 class ErrorsParams(Params):
-    min_rows: int = Field(ge=5)
+    min_rows: int = Field(20, ge=5)
     """Least number of tweets in a slice, near-duplicates counted once."""
-    show: int = Field(ge=1)
+    show: int = Field(50, ge=1)
     """Most disagreements, and confident errors of each classifier, that are listed."""
-    relabel: list[str]
-    """Keys of learning_curve.curves, trained without the labels that are suspected."""
-    draws: int = Field(ge=100)
+    relabel: list[str] = Field(["naive_bayes", "logistic"])
+    """Classifiers that take part, trained without the labels that are suspected."""
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap, for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def compare_with_keep(
@@ -75,17 +75,15 @@ def compare_with_keep(
 
 def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
     """What each treatment of suspected labels is worth to each classifier of `params.relabel`."""
-    curves = read_params("learning_curve", LearningCurveParams).curves
-    if unknown := [name for name in params.relabel if name not in curves]:
-        raise InputError(f"errors.relabel: {unknown[0]} is no key of learning_curve.curves")
+    families = {name: family_of(name, "params.yaml: errors.relabel") for name in params.relabel}
     folds = prepared.train["fold"].nunique()
     if params.relabel and folds < 3:
         raise InputError(
             "errors.relabel: labels are judged by models that two folds are kept from; set prepare.folds to 3"
         )
     rows = []
-    for name in params.relabel:
-        trainer = load_trainer(curves[name])
+    for name, family in families.items():
+        trainer = load_trainer(*family)
         with tqdm(total=fits(folds), desc=f"errors {name}", unit="model") as progress:
             treated = compare_treatments(trainer, trainer.with_inputs(prepared), progress)
         rows += compare_with_keep(name, treated, prepared.train, params)
@@ -124,7 +122,3 @@ def main() -> None:
         OUT / "table.md",
         render(**tables, classifiers=len(everywhere), rows=len(train), labels=labels, left_out=left_out),
     )
-
-
-if __name__ == "__main__":
-    run(main)

@@ -2,10 +2,11 @@
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: evaluate/: table.md, metrics.json, scores.csv, uncalibrated.csv, paired.csv, costs.csv and the points of the plots
-run: dvc repro evaluate   (or python -m pipeline.verdict.evaluate)
+run: dvc repro evaluate   (or python -m pipeline.stage verdict.evaluate)
 """
 
 import itertools
+import json
 from functools import reduce
 from pathlib import Path
 
@@ -25,26 +26,27 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    run,
     write_text,
     written_whole,
 )
+from pipeline.places import results
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.classification import score
-from pipeline.verdict.metrics import METRICS, equal_mass_bins, weighted
+from pipeline.verdict.metrics import equal_mass_bins, weighted
 from pipeline.verdict.paired import ALPHA, compare_pairs, tied_ranks, with_verdicts
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
+from pipeline.verdict.taking_part import predictions_of
 from pipeline.verdict.threshold import fit_rule
 
-OUT = Path("evaluate")
+NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
 
 
 class EvaluateParams(Params):
-    draws: int = Field(ge=100)
+    draws: int = Field(2000, ge=100)
     """Bootstrap draws for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
@@ -59,6 +61,13 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
         found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
     right = decided_rightly(rows.loc[shared])
     return found | {"shared_rows": len(shared), "shared_accuracy": float(right.mean()) if len(shared) else float("nan")}
+
+
+def metrics_of_best(table: pd.DataFrame, rows: int) -> dict[str, float]:
+    """The content of metrics.json: of the best of those that scored all train rows, or the best of all if none did."""
+    whole = table[(table["rows"] == rows) & (table["unparsed"] == 0)]
+    best = (whole if len(whole) else table).iloc[0]
+    return {metric: round(float(best[metric]), 6) for metric in ("accuracy", "f1", "log_loss")}
 
 
 def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -94,7 +103,8 @@ def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
 
 
 def main() -> None:
-    params, twins = read_params("evaluate", EvaluateParams), read_params("twins", TwinsParams).pairs
+    out = results(NAME)
+    params, twins = read_params(NAME, EvaluateParams), read_params("twins", TwinsParams).pairs
     prepared, report = read_prepared(), read_json(PREPARED / "report.json")
     classifiers, left_out = read_all(prepared)
     costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
@@ -117,23 +127,23 @@ def main() -> None:
     uncalibrated = {
         one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
         for one in classifiers
-        if (path := UNCALIBRATED / f"{one.name}.parquet").is_file()
+        if (path := predictions_of(one.name, UNCALIBRATED)).is_file()
     }
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
     table = table.loc[rank({name: decided_rightly(one) for name, one in rows.items()})]
     paired_table = with_verdicts(pd.DataFrame(paired))
     table.insert(0, "rank", tied_ranks(list(map(str, table.index)), paired_table))
     costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
-    write_csv(OUT / "scores.csv", table, index=True)
+    write_csv(out / "scores.csv", table, index=True)
     uncalibrated_table = pd.DataFrame.from_dict(uncalibrated, orient="index").rename_axis("classifier")
-    write_csv(OUT / "uncalibrated.csv", uncalibrated_table, index=True)
-    write_csv(OUT / "paired.csv", paired_table)
-    write_csv(OUT / "costs.csv", costs_table.rename_axis("classifier"), index=True)
-    write_text(OUT / "metrics.json", table[list(METRICS)].round(4).to_json(orient="index", indent=2) + "\n")
+    write_csv(out / "uncalibrated.csv", uncalibrated_table, index=True)
+    write_csv(out / "paired.csv", paired_table)
+    write_csv(out / "costs.csv", costs_table.rename_axis("classifier"), index=True)
+    write_text(out / "metrics.json", json.dumps(metrics_of_best(table, len(prepared.train)), indent=2) + "\n")
     points = {name: plot_points(one) for name, one in rows.items()}
     for plot in PLOTS:
         series = [points[name][plot].assign(series=name) for name in table.index]
-        write_csv(OUT / "plots" / f"{plot}.csv", pd.concat(series).round(5))
+        write_csv(out / "plots" / f"{plot}.csv", pd.concat(series).round(5))
     page = render_table(
         table,
         paired=paired_table,
@@ -145,7 +155,7 @@ def main() -> None:
         alpha=ALPHA,
         left_out=left_out,
     )
-    write_text(OUT / "table.md", page)
+    write_text(out / "table.md", page)
     for line in left_out:
         print(line)
 
@@ -154,7 +164,3 @@ def flat_costs(costs: Costs) -> dict[str, object]:
     """One row of the cost table: an LLM's costs beside the others."""
     values = costs.model_dump()
     return {key: value for key, value in values.items() if key != "llm"} | (values["llm"] or {})
-
-
-if __name__ == "__main__":
-    run(main)

@@ -4,12 +4,12 @@
 - lora_<preset>: integrated gradients over the word embeddings
 - prompt_<prompt>: the reply, where the LLM was asked about the tweet
 
-A tweet is explained by the model that scored it, which has not seen it or its near-duplicates in training. All weights are in
-log-odds of the score: together with the `base` they sum to it.
+A tweet is explained by the saved model that scored it, which has not seen it or its near-duplicates in training. All weights
+are in log-odds of the score: together with the `base` they sum to it.
 
-in:  data/prepared, predictions/*.parquet, models/lora_<preset>, transcripts/*.jsonl
+in:  data/prepared, predictions/*.parquet, models/, transcripts/*.jsonl
 out: explanations/explanations.jsonl, a line a tweet
-run: dvc repro explanations   (or python -m pipeline.verdict.explanations)
+run: dvc repro explanations   (or python -m pipeline.stage verdict.explanations)
 
 The tweets are untrusted text, as they were written: whoever shows them must escape them.
 """
@@ -28,16 +28,16 @@ from tqdm import tqdm
 
 from pipeline.classifiers import logistic, naive_bayes
 from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.cross_fit import MODELS, Trainer, part
+from pipeline.classifiers.saved import load_part
 from pipeline.contracts import (
     InputError,
     Params,
     Predictions,
-    Prepared,
     read_params,
     read_prepared,
     reason,
-    run,
+    unknown,
     write_text,
 )
 from pipeline.verdict.opinions import opinions
@@ -60,18 +60,18 @@ ON_COUNTS: dict[str, tuple[Callable[[], Trainer], Callable[[Chosen], pd.Series]]
 
 
 class ExplanationsParams(Params):
-    tweets: int = Field(ge=3)
+    tweets: int = Field(20, ge=3)
     """How many are explained."""
-    classifiers: list[str]
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "lora_minilm"])
     """naive_bayes, logistic and lora_<preset>; those that there are no predictions of are passed over."""
-    prompts: bool
+    prompts: bool = True
     """Also what an LLM replied; the tweets are then chosen among those that it was asked about, if they are enough."""
-    steps: int = Field(ge=8)
+    steps: int = Field(64, ge=8)
     """Of the integrated gradients, at least: they are doubled until the sum is right."""
 
 
-def count_explainer(name: str, prepared: Prepared) -> Explainer:
-    """Refits each fold's model when it is first asked for: fitting is repeatable, and no model of it is stored."""
+def count_explainer(name: str) -> Explainer:
+    """By the models of the folds, each read when it is first asked for."""
     make_trainer, weights_of = ON_COUNTS[name]
     trainer = make_trainer()
     models: dict[int, Chosen] = {}
@@ -79,20 +79,20 @@ def count_explainer(name: str, prepared: Prepared) -> Explainer:
     def explain(tweet: pd.DataFrame) -> Explained:
         fold = int(tweet["fold"].iloc[0])
         if fold not in models:
-            models[fold] = trainer.fit_fold(fold, *training_rows(prepared.train, fold))
+            (models[fold],) = load_part(trainer, MODELS / name / part(fold), seeds=1)
         return explain_counts(models[fold], weights_of(models[fold]), tweet)
 
     return explain
 
 
-def load_explainer(name: str, prepared: Prepared, steps: int) -> Explainer:
+def load_explainer(name: str, steps: int) -> Explainer:
     if name in ON_COUNTS:
-        return count_explainer(name, prepared)
+        return count_explainer(name)
     if name.startswith("lora_"):
         attributions = importlib.import_module("pipeline.verdict.attributions")  # and torch, which is not always there
         explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
         return explainer
-    raise InputError(f"explanations.classifiers: {name}: known here: {', '.join(ON_COUNTS)} and lora_<preset>")
+    raise InputError(f"explanations.classifiers: {name}: {unknown(name, [*ON_COUNTS, 'lora_<preset>'])}")
 
 
 def reply(asked: list[dict[str, Any]]) -> str:
@@ -164,7 +164,7 @@ def main() -> None:
         if name not in by_name:
             print(f"explanations: passed over {name}, there are no predictions of it")
             continue
-        explainer = load_explainer(name, prepared, params.steps)
+        explainer = load_explainer(name, params.steps)
         for number, what in zip(ids, explained(explainer, by_name[name], train, ids), strict=True):
             seen[number].append(what)
     for name, said in replies.items():
@@ -179,7 +179,3 @@ def main() -> None:
         for number in ids
     ]
     write_text(OUT / "explanations.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -12,14 +12,13 @@ Families over texts generate words (keywords and the order of a bag tell nothing
 in their own space, shown by the training tweet next to them.
 
 in:  data/prepared, data/embed
-out: generation/: samples.jsonl (every sample, with its nearest training tweet), metrics.csv, table.md
-run: dvc repro generation   (or python -m pipeline.verdict.generation)
+out: study/generation/: samples.jsonl (every sample, with its nearest training tweet), metrics.csv, table.md
+run: make study   (or python -m pipeline.stage --study verdict.generation)
 """
 
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
@@ -29,7 +28,8 @@ from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.classifiers.subsets import nested_order
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.places import STUDY
 from pipeline.vectors.space import vectors
 from pipeline.verdict.generation_table import render
 from pipeline.verdict.sample_quality import (
@@ -44,15 +44,15 @@ from pipeline.verdict.sample_quality import (
     right_after,
 )
 
-OUT = Path("generation")
+OUT = STUDY / "generation"
 
 
 class AugmentationParams(Params):
-    sizes: list[Annotated[int, Field(ge=8)]]
+    sizes: list[Annotated[int, Field(ge=8)]] = Field([32, 128, 512])
     """Numbers of labelled tweets that a family is fitted to."""
-    added: float = Field(gt=0)
+    added: float = Field(4.0, gt=0)
     """Samples for each of them."""
-    seeds: int = Field(ge=2)
+    seeds: int = Field(5, ge=2)
     """Subsets of each size, the folds held out in turn."""
 
 
@@ -61,16 +61,16 @@ class GenerationParams(Params):
     """Modules under `pipeline` with functions `trainer` and `sample`."""
     encoder: str
     """Whose embeddings those under `vectors` are fitted to."""
-    fold: int = Field(ge=0)
+    fold: int = Field(0, ge=0)
     """Held out."""
-    per_class: int = Field(ge=10)
+    per_class: int = Field(500, ge=10)
     """Samples of each class, and real tweets that they are compared to; no more than the rarer class has for training."""
-    C: float = Field(gt=0)
+    C: float = Field(1.0, gt=0)
     """Inverse strength of the L2 penalty of the logistic regression that learns from them."""
-    augmentation: AugmentationParams
-    draws: int = Field(ge=100)
+    augmentation: AugmentationParams = AugmentationParams()
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap of the held-out tweets."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 class Family(NamedTuple):
@@ -204,7 +204,3 @@ def main() -> None:
     with written_whole(OUT / "metrics.csv") as partial:
         metrics.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(metrics, params.fold, params.augmentation.added, params.augmentation.seeds))
-
-
-if __name__ == "__main__":
-    run(main)

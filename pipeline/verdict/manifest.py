@@ -5,8 +5,8 @@ hashes of dvc.lock and of the blend's metrics and table alone, which know of mea
 without absolute paths and without the hosts of addresses.
 
 in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
-out: manifest/manifest.json
-run: dvc repro manifest   (or python -m pipeline.verdict.manifest)
+out: study/manifest/manifest.json
+run: make study   (or python -m pipeline.stage --study verdict.manifest)
 """
 
 import hashlib
@@ -15,17 +15,23 @@ import re
 from pathlib import Path, PurePath
 from typing import Any
 
-from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, run, write_text
+from pydantic import Field
+
+from pipeline.contracts import Params, ProjectPath, read_params, read_yaml, redacted, write_text
+from pipeline.contracts.params import PARAMS
 from pipeline.data.source import DataParams
 from pipeline.environment import head, machine, packages
+from pipeline.places import STUDY
 
-OUT = Path("manifest/manifest.json")
-LOCK = Path("dvc.lock")
+OUT = STUDY / "manifest/manifest.json"
+LOCKS = (Path("dvc.lock"), STUDY / "dvc.lock")
 STAGE = "manifest"
 
 
 class ManifestParams(Params):
-    folders: list[ProjectPath]
+    folders: list[ProjectPath] = Field(
+        ["data/prepared", "data/embed", "predictions", "blend", "submission", "study/predictions"]
+    )
     """Those whose files are listed, each with its SHA-256."""
 
 
@@ -97,8 +103,9 @@ def manifest(params: dict[str, Any], lock: dict[str, Any], files: dict[str, str]
 
 def main() -> None:
     chosen = read_params("manifest", ManifestParams)
-    params: Any = read_yaml(Path("params.yaml"))
-    lock: Any = (read_yaml(LOCK) if LOCK.is_file() else None) or {}
+    params: Any = {str(path): read_yaml(path) for path in (PARAMS, STUDY / PARAMS)}
+    locks: list[Any] = [read_yaml(path) or {} for path in LOCKS if path.is_file()]
+    lock = {"stages": {name: stage for each in locks for name, stage in each.get("stages", {}).items()}}
     source = Path(read_params("data", DataParams).source)
     files = hashes(source, without_places(source.as_posix()))
     for folder in chosen.folders:
@@ -108,7 +115,3 @@ def main() -> None:
     print(
         f"{OUT}: {len(found['files'])} files, {len(found['seeds'])} stages with seeds, {len(found['packages'])} packages"
     )
-
-
-if __name__ == "__main__":
-    run(main)

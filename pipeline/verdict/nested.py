@@ -11,16 +11,14 @@ Nested weights are fitted on models that learnt from one fold less, so they lose
 difference is a bound.
 
 in:  data/prepared, data/embed, and what the classifiers need
-out: nested/: nested.csv, metrics.json, table.md
-run: dvc repro nested   (or python -m pipeline.verdict.nested)
+out: study/nested/: nested.csv, metrics.json, table.md
+run: make study   (or python -m pipeline.stage --study verdict.nested)
 
 All scores are kept in the store, as those of learning curves are.
 """
 
 import itertools
 import json
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,35 +27,38 @@ from pydantic import Field
 from scipy.special import expit
 from tqdm import tqdm
 
-from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.points import load_trainer, made_by, stored_without
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    named,
+    read_params,
+    read_prepared,
+    write_text,
+    written_whole,
+)
+from pipeline.places import STUDY
 from pipeline.verdict.blend import gain_of, measured
 from pipeline.verdict.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
-from pipeline.verdict.learning_curve import LearningCurveParams, code_digest, load_trainer, stored
+from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.paired import compare_pair
 from pipeline.verdict.table import markdown, with_interval
 
-OUT = Path("nested")
+OUT = STUDY / "nested"
 WAYS = {"best_single": "best single classifier", "cross_fitted": "cross-fitted weights", "nested": "nested weights"}
 
 
 class NestedParams(Params):
-    classifiers: list[str] = Field(min_length=2)
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "gaussian_minilm", "logistic_minilm"], min_length=2)
     """Keys of learning_curve.curves."""
 
 
-def score_without(trainer: Trainer, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
-    """Scores of the rows of the folds `out`, in their order, by a model of the rows of the other folds."""
-    train = prepared.train
-    held_out = train["fold"].isin(out)
-    tweets, labels = training_rows(train[~held_out], out[0])
-    return trainer.predict(trainer.fit(tweets, labels, 0), train[held_out])
-
-
-def scores_by_fold_out(trainer: Trainer, prepared: Prepared, code: str, progress: "tqdm[Any]") -> np.ndarray:
+def scores_by_fold_out(trainer: Trainer, prepared: Prepared, made: str, progress: "tqdm[Any]") -> np.ndarray:
     """Scores of shape (n, folds): of each row by a model that has seen neither its own fold nor that of the column.
 
-    Where the two are the same these are the ordinary out-of-fold scores.
+    Where the two are the same these are the ordinary out-of-fold scores; `made` is what `made_by` says.
     """
     fold_of_row = prepared.train["fold"].to_numpy()
     folds = np.unique(fold_of_row).tolist()
@@ -65,9 +66,7 @@ def scores_by_fold_out(trainer: Trainer, prepared: Prepared, code: str, progress
     for a, b in itertools.combinations_with_replacement(folds, 2):
         out = tuple(sorted({a, b}))
         found = np.empty(len(fold_of_row))
-        found[np.isin(fold_of_row, out)] = stored(
-            trainer, prepared, code, ["without", *out], partial(score_without, trainer, prepared, out)
-        )
+        found[np.isin(fold_of_row, out)] = stored_without(trainer, prepared, made, out)
         for rows, column in ((a, b), (b, a)):
             scores[fold_of_row == rows, folds.index(column)] = found[fold_of_row == rows]
         progress.update()
@@ -137,23 +136,20 @@ def render(table: pd.DataFrame, leak: dict[str, float], classifiers: list[str]) 
 
 def main() -> None:
     params, blending = read_params("nested", NestedParams), read_params("blend", BlendParams)
-    curves, tweets = read_params("learning_curve", LearningCurveParams).curves, read_prepared()
-    if unknown := [name for name in params.classifiers if name not in curves]:
-        raise InputError(f"nested.classifiers: {unknown[0]} is no key of learning_curve.curves")
+    known, tweets = read_params("learning_curve", LearningCurveParams).curves, read_prepared()
+    curves = [named(name, known, "nested.classifiers") for name in params.classifiers]
     count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
-    trainers = [load_trainer(curves[name]) for name in params.classifiers]
-    code = code_digest()
+    trainers = [load_trainer(curve.family, curve.preset) for curve in curves]
     with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
-        scores = [scores_by_fold_out(one, one.with_inputs(tweets), code, progress) for one in trainers]
+        scores = [
+            scores_by_fold_out(one, one.with_inputs(tweets), made_by(curve.family, one), progress)
+            for curve, one in zip(curves, trainers, strict=True)
+        ]
     ways = scored_in_each_way(to_log_odds(np.stack(scores, axis=1)), tweets.train, blending)
     table, found = compare(ways, blending)
     with written_whole(OUT / "nested.csv") as unfinished:
         table.round(5).to_csv(unfinished)
     write_text(OUT / "metrics.json", json.dumps(found, indent=2) + "\n")
     write_text(OUT / "table.md", render(table, found, params.classifiers))
-
-
-if __name__ == "__main__":
-    run(main)

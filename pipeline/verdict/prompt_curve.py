@@ -4,8 +4,8 @@ Platt scaling (Platt 1999) is a logistic regression on the LLM's log-odds: two n
 tweets that the LLM was asked about, drawn as for all curves.
 
 in:  data/prepared, predictions/prompt_<prompt>.parquet, predictions/uncalibrated/…, costs/prompt_<prompt>.json
-out: learning_curve/prompt_<prompt>.parquet, learning_curve/prompt_<prompt>_platt.parquet: size, seed, fold, id, score
-run: dvc repro prompt_curve@zero_shot   (or python -m pipeline.verdict.prompt_curve zero_shot)
+out: study/learning_curve/prompt_<prompt>.parquet, study/learning_curve/prompt_<prompt>_platt.parquet: size, seed, fold, id, score
+run: make study   (or python -m pipeline.stage --study verdict.prompt_curve zero_shot)
 """
 
 import argparse
@@ -21,6 +21,7 @@ from pipeline.contracts import (
     PREDICTIONS,
     UNCALIBRATED,
     InputError,
+    Name,
     Params,
     Predictions,
     Prepared,
@@ -29,18 +30,18 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    run,
     written_whole,
 )
 from pipeline.verdict.learning_curve import OUT, LearningCurveParams, sizes_of
+from pipeline.verdict.taking_part import predictions_of
 
 CLIP = 1e-6  # votes and hard replies can be 0 or 1
 
 
 class PromptCurveParams(Params):
-    prompts: list[str]
+    prompts: list[Name]
     """Prompts without examples, each a stage of its own."""
-    seeds: int = Field(ge=1)
+    seeds: int = Field(10, ge=1)
     """Subsets of each size, the folds held out in turn."""
 
 
@@ -83,7 +84,7 @@ def platt(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompt", type=plain_name, help="one of prompt.prompts in params.yaml, without examples")
+    parser.add_argument("prompt", type=plain_name, help="one of classifiers.prompts, without examples")
     name = f"prompt_{parser.parse_args().prompt}"
     params, sizes = read_params("prompt_curve", PromptCurveParams), read_params("learning_curve", LearningCurveParams)
     prepared = read_prepared()
@@ -94,7 +95,7 @@ def main() -> None:
         )
     seeds = range(params.seeds)
     as_it_is, raw = (
-        asked(prepared, read_predictions(folder / f"{name}.parquet", prepared))
+        asked(prepared, read_predictions(predictions_of(name, folder), prepared))
         for folder in (PREDICTIONS, UNCALIBRATED)
     )
     few = Prepared(raw.dropna(subset="score"), prepared.test, prepared.digest)
@@ -106,7 +107,3 @@ def main() -> None:
         frame.attrs = {"name": file, "prepared": prepared.digest}
         with written_whole(OUT / f"{file}.parquet") as partial:
             frame[["size", "seed", "fold", "id", "score"]].to_parquet(partial, index=False)
-
-
-if __name__ == "__main__":
-    run(main)

@@ -5,7 +5,7 @@ A stage that did not run has no section, and is named at the end of the page. No
 in:  data/prepared, evaluate/, and what there is of blend/, calibration/, cascade/, crossover/, errors/, explanations/,
      generation/ and robustness/
 out: report/: index.html, summary.md
-run: dvc repro report   (or python -m pipeline.verdict.report)
+run: dvc repro report   (or python -m pipeline.stage verdict.report)
 """
 
 from pathlib import Path
@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import Field, RootModel
 
-from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, run, write_text
+from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
+from pipeline.data.source import DataParams
 from pipeline.environment import commit
 from pipeline.page import comparison, curves, decisions, probabilities, tweets
 from pipeline.page.page import Page, render
@@ -22,14 +23,15 @@ from pipeline.page.provenance import provenance
 from pipeline.page.results import Tables, read_results
 from pipeline.page.sentences import verdict
 from pipeline.page.summary import summary
+from pipeline.places import STUDY, in_study, results
 from pipeline.verdict.scored import TwinsParams
 
-OUT = Path("report")
+NAME = "report"
 
 
 class ReportParams(Params):
-    title: str = Field(min_length=1)
-    rows: int = Field(ge=1)
+    title: str = Field("Disaster tweets, generative against discriminative", min_length=1)
+    rows: int = Field(50, ge=1)
     """The most rows of a table of tweets, for each classifier where it is of one."""
 
 
@@ -49,7 +51,7 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
     if len(evaluated["confusion"]):
         made += decisions.confusion(evaluated["confusion"], schools, labels)
     if "blend" in found:
-        made += decisions.blend(found["blend"], schools)
+        made += decisions.blend(found["blend"], evaluated["costs"], schools)
     if "cascade" in found:
         made += decisions.cascade(found["cascade"]["cascade"], schools)
     if "errors" in found:
@@ -64,10 +66,11 @@ def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Sec
 
 
 def main() -> None:
-    params, twins = read_params("report", ReportParams), read_params("twins", TwinsParams).pairs
-    data, prepare = read_params("data", Shown).root, read_params("prepare", Shown).root
-    chosen = {"data": data, "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
-    found, missing = read_results()
+    out = results(NAME)
+    params, twins = read_params(NAME, ReportParams), read_params("twins", TwinsParams).pairs
+    data, prepare = read_params("data", DataParams), read_params("prepare", Shown).root
+    chosen = {"data": data.model_dump(), "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
+    found, missing = read_results(*([STUDY] if in_study() else []), Path())
     scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
     sentences = verdict(scores, paired, twins)
     prepared = read_json(PREPARED / "report.json")
@@ -77,14 +80,10 @@ def main() -> None:
         ranking=comparison.ranking(scores, costs),
         figure=comparison.cost_figure(scores, costs),
         twins=comparison.twins_table(paired, twins),
-        sections=sections(found, data["labels"], params.rows),
+        sections=sections(found, data.labels, params.rows),
         provenance=provenance(chosen, prepared, read_prepared().digest),
         missing=missing,
     )
-    write_text(OUT / "index.html", render(page))
-    write_text(OUT / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
+    write_text(out / "index.html", render(page))
+    write_text(out / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
     print("\n".join(sentences))
-
-
-if __name__ == "__main__":
-    run(main)

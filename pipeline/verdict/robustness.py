@@ -7,12 +7,11 @@
   of its keywords, and compared with what a model of other folds says of the same tweets; not measured without keywords
 
 in:  data/prepared, and what the classifiers need
-out: robustness/: table.md, noise.csv, shift.csv
-run: dvc repro robustness   (or python -m pipeline.verdict.robustness)
+out: study/robustness/: table.md, noise.csv, shift.csv
+run: make study   (or python -m pipeline.stage --study verdict.robustness)
 """
 
 import itertools
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -21,11 +20,13 @@ from pydantic import Field
 from tqdm import tqdm
 
 from pipeline.classifiers.cross_fit import REFIT, Trainer, training_rows
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, run, write_text, written_whole
+from pipeline.classifiers.points import load_trainer
+from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
+from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
-from pipeline.verdict.learning_curve import LearningCurveParams, load_trainer
+from pipeline.verdict.learning_curve import LearningCurveParams
 
-OUT = Path("robustness")
+OUT = STUDY / "robustness"
 
 Noise = Literal["drop", "substitute"]
 KINDS: tuple[Noise, ...] = ("drop", "substitute")
@@ -34,13 +35,13 @@ NO_SHIFT = "What unseen keywords cost was not measured: there are too few keywor
 
 
 class RobustnessParams(Params):
-    classifiers: list[str] = Field(min_length=1)
+    classifiers: list[str] = Field(["naive_bayes", "logistic"], min_length=1)
     """Keys of learning_curve.curves."""
-    rates: list[Annotated[float, Field(gt=0, le=1)]] = Field(min_length=1)
+    rates: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.05, 0.1, 0.2, 0.3], min_length=1)
     """Shares of the words that are dropped or replaced."""
-    draws: int = Field(ge=100)
+    draws: int = Field(1000, ge=100)
     """Of the bootstrap, for each interval."""
-    seed: int = Field(ge=0)
+    seed: int = Field(0, ge=0)
 
 
 def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, seed: int) -> list[str]:
@@ -159,9 +160,8 @@ def main() -> None:
     dealt = can_be_dealt(tweets.train, params.seed)
     noise, shift = [], []
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
-        if name not in curves:
-            raise InputError(f"robustness.classifiers: {name} is no key of learning_curve.curves")
-        trainer = load_trainer(curves[name])
+        curve = named(name, curves, "robustness.classifiers")
+        trainer = load_trainer(curve.family, curve.preset)
         prepared = trainer.with_inputs(tweets)
         right = under_noise(trainer, prepared, params)
         for condition in right.columns:
@@ -177,7 +177,3 @@ def main() -> None:
         with written_whole(OUT / f"{name}.csv") as partial:
             table.round(5).to_csv(partial, index=False)
     write_text(OUT / "table.md", render(**tables))
-
-
-if __name__ == "__main__":
-    run(main)

@@ -5,12 +5,10 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from dvc.exceptions import NotDvcRepoError
-from dvc.repo import Repo
-from dvc.scm import SCMError
 from pydantic import Field
 
-from pipeline.contracts import InputError, Params, Predictions, Prepared, read_predictions
+from pipeline.contracts import PREDICTIONS, InputError, Params, Predictions, Prepared, read_predictions
+from pipeline.verdict.taking_part import predictions_of, taking_part
 
 THRESHOLD = 0.5
 
@@ -60,30 +58,24 @@ def rank(right: dict[str, pd.Series]) -> list[str]:
     return sorted(right, key=lead, reverse=True)
 
 
-def declared_outputs() -> set[Path] | None:
-    """All that the stages of dvc.yaml write, as absolute paths; None outside of a repository of DVC and git."""
-    try:
-        return {Path(out.fs_path) for out in Repo().index.outs}
-    except (NotDvcRepoError, SCMError):
-        return None
+def read_all(prepared: Prepared, folder: Path = PREDICTIONS) -> tuple[list[Predictions], list[str]]:
+    """The predictions of all that take part, made from these prepared tweets, and lines on what was left out or is not there.
 
-
-def read_all(prepared: Prepared, folder: Path = Path("predictions")) -> tuple[list[Predictions], list[str]]:
-    """All declared predictions made from these prepared tweets, and lines on the files that were left out or are not there.
-
-    DVC leaves the outputs of entries that were taken out of a list where they are: those do not compete.
+    What lies in the folder without a name in the lists does not compete.
     """
-    declared = declared_outputs()
-    found, left_out = [], []
-    for path in sorted(folder.glob("*.parquet")):
+    found, left_out, missing = [], [], []
+    paths = {name: predictions_of(name, folder) for name in sorted(taking_part())}
+    strangers = sorted({*folder.glob("*.parquet")} - {*paths.values()})
+    left_out += [f"left out {path}: params.yaml names no such classifier (any more)" for path in strangers]
+    for name, path in paths.items():
         try:
-            if declared is not None and path.absolute() not in declared:
-                raise InputError(f"{path}: no stage of dvc.yaml writes it any more")
-            found.append(read_predictions(path, prepared))
+            if path.exists():
+                found.append(read_predictions(path, prepared))
+            else:
+                missing.append(name)
         except InputError as error:
             left_out.append(f"left out {error}")
-    expected = {path for path in declared or () if path.parent == folder.absolute() and path.suffix == ".parquet"}
-    if missing := sorted(path.stem for path in expected if not path.exists()):
+    if missing:
         left_out.append(f"not compared, for want of predictions: {', '.join(missing)} (failed or not run; `dvc repro`)")
     if not found:
         raise InputError(f"{folder}: no predictions to compare; {'; '.join(left_out) or 'run `dvc repro` first'}")

@@ -1,8 +1,8 @@
 """The page of the study, and its figures, from what a run found: every number in it is filled in, none is typed.
 
-in:  docs/study.template.md, the tables of evaluate/ and crossover/, the pages of crossover/, robustness/ and generation/
+in:  docs/study.template.md, and what `make study` has left of evaluate, crossover, robustness and generation
 out: docs/study.md, docs/learning_curves.svg, docs/learning_curves_vectors.svg
-run: make study   (or python -m pipeline.verdict.study, after a run on the tweets that the page is about)
+run: make docs   (or python -m pipeline.verdict.study, after a study of the tweets that the page is about)
 
 In the template `{scores[naive_bayes].accuracy}` stands for a number with its interval; what is not there is an error.
 """
@@ -18,6 +18,7 @@ import vl_convert
 
 from pipeline.classifiers.class_lm_params import ClassLmParams
 from pipeline.contracts import InputError, read_params, run, write_text
+from pipeline.places import STUDY
 from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.scored import TwinsParams
 from pipeline.verdict.table import markdown, number, pairs_table, with_interval
@@ -29,16 +30,16 @@ SCHOOLS = ("generative", "discriminative", "prompted")
 
 def read_csv(path: str) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(STUDY / path)
     except (OSError, pd.errors.EmptyDataError):
-        raise InputError(f"{path}: no such table; run `dvc repro` first") from None
+        raise InputError(f"{STUDY / path}: no such table; run `make study` first") from None
 
 
 def read_page(stage: str) -> str:
     """The page that a stage has written."""
-    path = Path(stage) / "table.md"
+    path = STUDY / stage / "table.md"
     if not path.is_file():
-        raise InputError(f"{path}: no such page; run `dvc repro {stage}` first")
+        raise InputError(f"{path}: no such page; run `make study` first")
     return path.read_text(encoding="utf-8").strip()
 
 

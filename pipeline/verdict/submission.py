@@ -2,9 +2,9 @@
 
 Its columns are named as those of the source: `id,target` for Kaggle's tweets.
 
-in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/metrics.json if they are there
-out: submission/submission.csv, submission/choice.json
-run: dvc repro submission   (or python -m pipeline.verdict.submission)
+in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/comparison.json if they are there
+out: submission/submission.csv, submission/choice.json, submission/metrics.json
+run: dvc repro submission   (or python -m pipeline.stage verdict.submission)
 """
 
 import hashlib
@@ -25,7 +25,6 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    run,
     write_text,
 )
 from pipeline.data.source import DataParams
@@ -39,17 +38,17 @@ BLEND = "blend"
 
 
 class SubmissionParams(Params):
-    classifier: str | None
+    classifier: str | None = None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
-    draws: int = Field(ge=100)
+    draws: int = Field(2000, ge=100)
     """Of the bootstrap of groups, for the interval of its accuracy."""
-    seed: int = Field(ge=0)
-    targets: Literal["numbers", "names"]
+    seed: int = Field(0, ge=0)
+    targets: Literal["numbers", "names"] = "numbers"
     """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
 
 
 class Verdict(BaseModel):
-    """What the stage blend says of its blend: the part of blend/metrics.json that is needed here."""
+    """What the stage blend says of its blend: the part of blend/comparison.json that is needed here."""
 
     best_single: str
     gain: float
@@ -70,7 +69,7 @@ class Verdict(BaseModel):
 
 def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, Verdict]:
     """The blend's scores, and what its own stage says of them; `InputError` if it has not been made from these tweets."""
-    scores, verdict = folder / f"{BLEND}.parquet", folder / "metrics.json"
+    scores, verdict = folder / f"{BLEND}.parquet", folder / "comparison.json"
     if not scores.is_file():
         raise InputError(f"{scores}: no such file; `dvc repro blend` makes it")
     try:
@@ -160,11 +159,8 @@ def main() -> None:
     }
     write_text(OUT / "submission.csv", text)
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
+    write_text(OUT / "metrics.json", json.dumps({"accuracy": round(rule.report()["accuracy"], 6)}, indent=2) + "\n")
     print(
         f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
         f"{len(targets)} rows, {share:.1%} positive ({why})"
     )
-
-
-if __name__ == "__main__":
-    run(main)

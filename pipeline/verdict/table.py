@@ -8,6 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from pipeline.contracts import InputError, run, write_text
+from pipeline.places import STUDY
 
 DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
 PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
@@ -17,7 +18,7 @@ COSTS = (
     "What it costs. Fitting is that of all folds together, predicting that of one model in batches. Latency is that of one new "
     "text, from its words to its score, through all the models that score it; texts/s is that of many at once:"
 )
-BEGIN, END = "<!-- comparison: begin (written by `make readme`) -->", "<!-- comparison: end -->"
+BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- comparison: end -->"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -178,6 +179,8 @@ def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataF
 def main() -> None:
     """Put the table of the last run between the README's markers."""
     readme, table = Path("README.md"), Path("evaluate/table.md")
+    if (STUDY / table).is_file():  # which has the main job's classifiers, too
+        table = STUDY / table
     text = readme.read_text(encoding="utf-8")
     if not table.is_file():
         raise InputError(f"{table}: no such file; run `make repro` first")

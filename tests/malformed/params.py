@@ -5,13 +5,15 @@ from pathlib import Path
 from .case import PARAMS, Case, instead, loop, recoded, removed, replaced, whole
 
 WHERE = r"params\.yaml: "
+LABELS = "labels: # names of target 0 and target 1\n  - not disaster\n  - disaster\n"
+ALPHA = "alpha: # to try\n  - 0.5\n  - 1.0\n  - 2.0\n"
 
 
 def laughs(project: Path) -> None:
     """A list that is 10^9 long when it is written out."""
     lists = ["lol0: &lol0 [ha]"] + [f"lol{n}: &lol{n} [{', '.join([f'*lol{n - 1}'] * 10)}]" for n in range(1, 10)]
     path = project / PARAMS
-    text = path.read_text().replace("labels: [not disaster, disaster]", "labels: *lol9").replace("*labels", "*lol0")
+    text = path.read_text().replace(LABELS, "labels: *lol9\n")
     path.write_text("\n".join([*lists, text]))
 
 
@@ -27,7 +29,7 @@ CASES = [
     Case("Params that are a symlink to itself", instead(PARAMS, loop), WHERE + "cannot be read: Too many levels of .*"),
     Case(
         "A bracket that is not closed",
-        param("[not disaster, disaster]", "[not disaster"),
+        param(LABELS, "labels: [not disaster\n"),
         WHERE + r"not YAML: line \d+, column \d+: .*",
     ),
     Case(
@@ -52,12 +54,12 @@ CASES = [
     ),
     Case(
         "Latin-1 in params",
-        recoded(PARAMS, lambda raw: raw.replace(b"[not disaster", b"[n\xf6t disaster")),
+        recoded(PARAMS, lambda raw: raw.replace(b"not disaster", b"n\xf6t disaster")),
         WHERE + "not YAML: .*",
     ),
     Case(
         "NUL in params",
-        recoded(PARAMS, lambda raw: raw.replace(b"[not disaster", b"[n\0t disaster")),
+        recoded(PARAMS, lambda raw: raw.replace(b"not disaster", b"n\0t disaster")),
         WHERE + "not YAML: .*",
     ),
     Case("UTF-16 params", recoded(PARAMS, lambda raw: raw.decode().encode("utf-16")[:-1]), WHERE + "not YAML: .*"),
@@ -66,14 +68,18 @@ CASES = [
     Case("A billion laughs", laughs, WHERE + r"data\.labels\.0: Input should be a valid string \(it is .{,70}\)"),
     Case(
         "A list within itself",
-        param("labels: [not disaster, disaster]", "labels: &labels [*labels, disaster]"),
+        param(LABELS, "labels: &labels [*labels, disaster]\n"),
         WHERE + r"data\.labels\.0: .*",
     ),
-    Case("A section that is missing", param("prepare:", "prepared:"), WHERE + "there is no section prepare"),
+    Case(
+        "A section that is misspelt",
+        param("prepare:", "prepared:"),
+        WHERE + r"there is no section prepare; did you mean prepared\?",
+    ),
     Case(
         "A key that is unknown",
         param("  folds: 5", "  folds: 5\n  fold: 5"),
-        WHERE + r"prepare\.fold: unknown; known here: conflicts, folds, near_duplicate, seed",
+        WHERE + r"prepare\.fold: unknown; did you mean folds\? known here: conflicts, folds, near_duplicate, seed",
     ),
     Case(
         "A word for a number",
@@ -82,7 +88,7 @@ CASES = [
     ),
     Case(
         "A number for a list",
-        param("[not disaster, disaster]", "2"),
+        param(LABELS, "labels: 2\n"),
         WHERE + r"data\.labels: Input should be a valid list \(it is 2\)",
     ),
     Case(
@@ -92,19 +98,19 @@ CASES = [
     ),
     Case(
         "An infinite number",
-        param("alpha: [0.5, 1.0, 2.0]", "alpha: [.inf]"),
+        param(ALPHA, "alpha: [.inf]\n"),
         WHERE + r"naive_bayes\.alpha\.0: Input should be a finite number \(it is inf\)",
         "pipeline.classifiers.naive_bayes",
     ),
     Case(
         "A negative number",
-        param("alpha: [0.5, 1.0, 2.0]", "alpha: [-1]"),
+        param(ALPHA, "alpha: [-1]\n"),
         WHERE + r"naive_bayes\.alpha\.0: .* \(it is -1(\.0)?\)",
         "pipeline.classifiers.naive_bayes",
     ),
     Case(
         "No values to try",
-        param("alpha: [0.5, 1.0, 2.0]", "alpha: []"),
+        param(ALPHA, "alpha: []\n"),
         WHERE + r"naive_bayes\.alpha: .*",
         "pipeline.classifiers.naive_bayes",
     ),
@@ -141,12 +147,12 @@ CASES = [
     ),
     Case(
         "One label's name for both",
-        param("[not disaster, disaster]", "[disaster, disaster]"),
+        param(LABELS, "labels: [disaster, disaster]\n"),
         WHERE + r"data\.labels: must be two different names, .*",
     ),
     Case(
         "A classifier to submit that is not there",
-        param("classifier: null", "classifier: best"),
+        param("classifier: #", "classifier: best #"),
         WHERE + r"submission\.classifier: best did not score every test row; some did",
         "pipeline.verdict.submission",
     ),

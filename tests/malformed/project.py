@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conftest import as_module
+from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
@@ -50,12 +52,22 @@ def agree(name: str, school: School, score: float, folder: Path) -> None:
     write_predictions(name, [train, test], prepared, school, "refit", folder / "predictions")
 
 
+def take_part(folder: Path, **lists: list[str]) -> None:
+    """In a project: what these lists name alone is compared."""
+    yaml = YAML()
+    params = yaml.load(folder / "params.yaml")
+    params["classifiers"] = lists
+    yaml.dump(params, folder / "params.yaml")
+
+
 def make(folder: Path) -> None:
     """A project as `dvc repro` leaves it: 40 train and 8 test tweets, prepared, with embeddings and two classifiers' scores."""
     (folder / "data/sample").mkdir(parents=True)
-    for name in ("params.yaml", "prompts"):
+    (folder / "study").mkdir()
+    for name in ("params.yaml", "study/params.yaml", "prompts"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
+    take_part(folder, counts=["some"])
     tweets(1, 40).to_csv(folder / "data/sample/train.csv", index=False)
     tweets(101, 8).drop(columns="target").to_csv(folder / "data/sample/test.csv", index=False)
     rng = np.random.default_rng(SEED)
@@ -134,7 +146,7 @@ def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]
 def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "DISASTER_TWEETS_STORE": str(store)}
     done = subprocess.run(
-        [sys.executable, "-m", *command],
+        [sys.executable, *as_module(*command)],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from pipeline.contracts import predictions_frame, read_prepared, write_predictions
 
 from .case import PARAMS, Case, Spoil, both, instead, recoded, removed, replaced, whole
+from .project import take_part
 
 SOME, TRAIN, EMBEDDINGS = "predictions/some.parquet", "data/prepared/train.parquet", "data/embed/minilm.safetensors"
 EVALUATE, SUBMIT = "pipeline.verdict.evaluate", "pipeline.verdict.submission"
@@ -137,13 +138,14 @@ def as_prompted(project: Path) -> None:
     """The scores of `some`, as those of a prompt with a transcript."""
     prepared = read_prepared(project / "data/prepared")
     frames = [predictions_frame(prepared.train, "train", np.full(40, 0.5))]
+    take_part(project, counts=["some"], prompts=["zero_shot"])
     write_predictions("prompt_zero_shot", frames, prepared, "prompted", "none", project / "predictions")
     line = json.dumps({"id": 1, "asked": [{"answer": {"replies": ["Yes"]}}]})
     whole("transcripts/prompt_zero_shot.jsonl", f"{line}\n{line[:20]}\n")(project)
 
 
 def blended(metrics: str) -> Spoil:
-    return both(whole("blend/metrics.json", metrics), replaced(PARAMS, "classifier: null", "classifier: blend"))
+    return both(whole("blend/comparison.json", metrics), replaced(PARAMS, "classifier: #", "classifier: blend #"))
 
 
 STAGES = [
@@ -187,13 +189,13 @@ STAGES = [
     Case(
         "A blend's verdict without a key",
         blended('{"best_single": "some"}'),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .* writes: gain: Field required",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .* writes: gain: Field required",
         SUBMIT,
     ),
     Case(
         "A blend's verdict that is no JSON",
         blended(""),
-        r"params\.yaml: submission\.classifier: left out blend/metrics\.json: not what .*: Invalid JSON: .*",
+        r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .*: Invalid JSON: .*",
         SUBMIT,
     ),
     Case("No embeddings", removed(EMBEDDINGS), AT + "no such file; run .*", GAUSSIAN),
@@ -225,8 +227,8 @@ STAGES = [
     ),
     Case(
         "A learning curve that is none",
-        whole("learning_curve/naive_bayes.parquet", "PAR1"),
-        r"learning_curve/naive_bayes\.parquet: not a parquet file: .*",
+        whole("study/learning_curve/naive_bayes.parquet", "PAR1"),
+        r"study/learning_curve/naive_bayes\.parquet: not a parquet file: .*",
         "pipeline.verdict.crossover",
     ),
     Case(

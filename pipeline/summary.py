@@ -1,0 +1,64 @@
+"""What a run found, in a few lines for a terminal: the ranking, what was submitted, where to look, what to do next."""
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.contracts import read_json, read_yaml
+from pipeline.data.csv_file import KAGGLE
+
+ROWS = 6
+NAME = 30
+"""Characters of a classifier's name."""
+PAGES = ("report/index.html", "evaluate/table.md")
+SAMPLE = "data/sample"
+PREDICT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
+NEXT = {
+    SAMPLE: [
+        "The sample's tweets are invented: a demonstration. For Kaggle's real ones accept",
+        "kaggle.com/c/nlp-getting-started/rules, then: python -m pipeline.kaggle.download",
+    ],
+    KAGGLE: [PREDICT, "or, to send the submission: python -m pipeline.kaggle.submit"],
+}
+"""By data.source; for others it is PREDICT."""
+
+Row = Mapping[str, str]
+
+
+def ranking(scores: Sequence[Row]) -> list[str]:
+    """The best classifiers in the order of evaluate, and below them the best of those that scored a part of the rows."""
+    most = max(int(row["rows"]) for row in scores)
+    whole, part = ([row for row in scores if (int(row["rows"]) == most) == all_rows] for all_rows in (True, False))
+    shown = whole[: ROWS - 1 if part else ROWS]
+    shown += part[: ROWS - len(shown)]
+    lines = [f"{f'{len(shown)} of {len(scores)} classifiers':{NAME}} {'school':14} {'accuracy, %':17} {'rows':>10}"]
+    for row in shown:
+        accuracy = "{:.1f} [{:.1f}, {:.1f}]".format(
+            *(100 * float(row[f"accuracy{end}"] or "nan") for end in ("", "_low", "_high"))
+        )
+        rows = f"{int(row['rows']):,}" + ("" if row in whole else " only")
+        lines.append(f"{row['classifier']:{NAME}.{NAME}} {row['school']:14} {accuracy:17} {rows:>10}")
+    return lines
+
+
+def summary(scores: Sequence[Row], chosen: Mapping[str, Any] | None, pages: Sequence[str], source: str) -> list[str]:
+    """At most eleven lines of at most 80 columns, from evaluate/scores.csv, the `chosen` of choice.json, and paths of pages."""
+    lines = ranking(scores) if scores else []
+    if chosen:
+        what = f"{chosen['classifier']:.{NAME}}, {100 * chosen['accuracy']:.1f} % out of fold"
+        lines.append(f"submission/submission.csv: {what}")
+    if pages:
+        lines.append(f"To look at: {', '.join(pages)}")
+    return [*lines, *NEXT.get(os.path.normpath(source), [PREDICT])]
+
+
+def results_in_words(folder: Path) -> list[str]:
+    """The `summary` of the results that lie in a folder."""
+    table, choice = folder / "evaluate/scores.csv", folder / "submission/choice.json"
+    scores: list[Row] = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
+    chosen = read_json(choice)["chosen"] if choice.is_file() else None
+    pages = [str(folder / page) for page in PAGES if (folder / page).is_file()]
+    params: Any = read_yaml(Path("params.yaml"))
+    return summary(scores, chosen, pages, str(params["data"]["source"]))

@@ -1,0 +1,216 @@
+"""Points of the store: computed once, and anew if what determines them has changed, or they are not as they were written."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from pipeline import code
+from pipeline.classifiers import points
+from pipeline.classifiers.cross_fit import Trainer, training_rows
+from pipeline.classifiers.points import made_by, stored_point, stored_without
+from pipeline.code import LIBRARIES, computing
+from pipeline.contracts import InputError, Prepared, read_yaml
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
+    return tmp_path / "learning_curve"
+
+
+def counting(calls: list[tuple[int, int]], *, semi_supervised: bool = False) -> Trainer:
+    """A classifier that says how often label 1 was among those it got."""
+
+    def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> float:
+        calls.append((len(tweets), int((labels >= 0).sum())))
+        return float(labels[labels >= 0].mean() + 1e-3 * seed)
+
+    return Trainer(fit, lambda share, tweets: np.full(len(tweets), share), {"a": 1}, semi_supervised=semi_supervised)
+
+
+def test_a_point_is_computed_once(sample: Prepared, store: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    trainer = counting(calls)
+    first = stored_point(trainer, sample, "made", 0, 32, 0)
+    assert calls == [(32, 32)]
+    assert (stored_point(trainer, sample, "made", 0, 32, 0) == first).all()
+    assert len(calls) == 1
+    others = [("made otherwise", 0, 32, 0), ("made", 1, 32, 0), ("made", 0, 16, 0), ("made", 0, 32, 1)]
+    for n, other in enumerate(others, start=2):
+        stored_point(trainer, sample, *other)
+        assert len(calls) == n
+    stored_point(trainer._replace(determined_by={"a": 2}), sample, "made", 0, 32, 0)
+    assert len(calls) == len(others) + 2
+    stored_without(trainer, sample, "made", (0,))
+    stored_without(trainer, sample, "made", (0,))
+    assert len(calls) == len(others) + 3
+
+
+def test_one_that_learns_without_labels_gets_the_other_tweets_too(sample: Prepared, store: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    stored_point(counting(calls, semi_supervised=True), sample, "made", 2, 32, 0)
+    assert calls == [(len(training_rows(sample.train, 2)[0]), 32)]
+
+
+# --- what comes back --------------------------------------------------------------------------------------------------
+
+
+def with_checksum(path: Path, scores: list[float]) -> bytes:
+    numbers = np.array(scores).tobytes()
+    return points.checksum(path, numbers) + numbers
+
+
+def flipped(path: Path, content: bytes) -> bytes:
+    """With one bit turned: the scores are still possible ones."""
+    return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path, content: b"",
+        lambda path, content: content[: len(content) // 2],
+        flipped,
+        lambda path, content: with_checksum(path, [7.5] * 98),
+        lambda path, content: with_checksum(path, [float("nan")] * 98),
+        lambda path, content: with_checksum(path, [0.5] * 3),
+        lambda path, content: with_checksum(Path("of another point.scores"), [0.5] * 98),
+    ],
+    ids=["empty", "cut", "a bit flipped", "7.5", "not a number", "other rows", "another's"],
+)
+def test_a_spoilt_entry_is_computed_anew(spoil: Callable[[Path, bytes], bytes], sample: Prepared, store: Path) -> None:
+    calls: list[tuple[int, int]] = []
+    first = stored_point(counting(calls), sample, "made", 0, 32, 0)
+    assert len(first) == 98
+    (path,) = store.iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(spoil(path, whole))
+    for _ in range(2):
+        assert (stored_point(counting(calls), sample, "made", 0, 32, 0) == first).all()
+    assert len(calls) == 2, "once more, and then from the store again"
+    assert path.read_bytes() == whole
+
+
+def test_scores_that_are_no_probabilities_are_refused_and_not_kept(sample: Prepared, store: Path) -> None:
+    diverged = counting([])._replace(predict=lambda share, tweets: np.full(len(tweets), np.nan))
+    with pytest.raises(InputError, match="are no probabilities"):
+        stored_point(diverged, sample, "made", 0, 32, 0)
+    assert not store.exists()
+
+
+# --- what determines them ---------------------------------------------------------------------------------------------
+
+
+def made(family: str = "classifiers.naive_bayes") -> str:
+    return made_by(family, counting([]))
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "matters"),
+    [
+        ("classifiers/points.py", "labels, seed), ", "labels, seed + 1), ", True),
+        ("classifiers/points.py", "labels, 0), ", "labels, 1), ", True),
+        ("classifiers/subsets.py", "TRIES = 200", "TRIES = 100", True),
+        ("classifiers/naive_bayes.py", "alpha=alpha)", "alpha=2 * alpha)", True),
+        ("classifiers/counts.py", "binary=True", "binary=False", True),
+        ("contracts/prepared.py", '"duplicate" if "duplicate" in tweets else "group"', '"group"', True),
+        ("classifiers/counts.py", '"""The features that the twins share', '"""What the twins share', False),
+        ("classifiers/counts.py", "# there is nothing left to learn", "# all is known", False),
+        ("classifiers/cross_fit.py", "is too many; the commoner label has", "is more than the commoner label has:", False),
+        ("contracts/errors.py", "error: ", "mistake: ", False),
+        ("contracts/files.py", "cannot be written", "is not written", False),
+        ("process.py", "the disk is full", "no room is left", False),
+        ("verdict/learning_curve.py", "point", "dot", False),
+        ("verdict/nested.py", "Decided by", "By", False),
+        ("vectors/gaussian.py", "tol=1e-9", "tol=1e-8", False),
+    ],
+)  # fmt: skip
+def test_points_are_thrown_away_by_what_computes_them_and_by_nothing_else(
+    file: str, old: str, new: str, matters: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(ROOT / "pipeline", tmp_path / "pipeline", ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    before, path = made(), tmp_path / "pipeline" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    assert (made() != before) is matters
+
+
+def test_a_library_s_other_version_throws_points_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_counts, of_networks = made(), made("vectors.vae")
+    real = code.version
+    monkeypatch.setattr(code, "version", lambda name: "0.1" if name == "torch" else real(name))
+    assert made() == of_counts, "naive Bayes knows no torch"
+    assert made("vectors.vae") != of_networks
+    monkeypatch.setattr(code, "version", lambda name: "0.1" if name == "scikit-learn" else real(name))
+    assert made() != of_counts
+
+
+def test_what_else_a_process_has_loaded_changes_nothing() -> None:
+    """This process has loaded much, the other one next to nothing."""
+    ask = (
+        "from pipeline.classifiers.points import *; "
+        "print(made_by('classifiers.naive_bayes', Trainer(fit=None, predict=None, determined_by={})))"
+    )
+    other = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == made()
+
+
+NO_NUMBERS = {"accelerate", "datasets", "dvclive", "joblib", "pipeline", "pydantic", "safetensors", "tqdm"}
+"""Libraries that carry, check or show numbers."""
+
+
+def test_the_version_of_every_library_that_computes_is_known() -> None:
+    curves = read_yaml(ROOT / "study/params.yaml")["learning_curve"]["curves"].values()
+    for family in {curve["family"] for curve in curves}:
+        for module in computing(f"pipeline.{family}", "pipeline.classifiers.points"):
+            path = ROOT / f"{module.replace('.', '/')}.py"
+            imported = {name.split(".")[0] for name in code.read(path)[1]} if path.is_file() else set()
+            assert imported - sys.stdlib_module_names <= NO_NUMBERS | {*LIBRARIES}, module
+
+
+def test_other_weights_under_the_same_name_throw_points_away(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from tiny_encoder import make_tiny
+
+    from pipeline.classifiers.lora import trainer_of
+    from pipeline.classifiers.lora_params import LoraParams
+    from pipeline.contracts import read_params
+
+    params = make_tiny("bert", tmp_path, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
+    trainer = trainer_of(params, None)
+    before = made_by("classifiers.lora", trainer)
+    (tmp_path / ".DS_Store").write_text("nothing of a model")
+    assert made_by("classifiers.lora", trainer) == before
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(flipped(weights, weights.read_bytes()))
+    assert made_by("classifiers.lora", trainer) != before
+    with pytest.raises(InputError, match="nowhere: cannot be loaded"):
+        trainer_of(params.model_copy(update={"base_model": str(tmp_path / "nowhere")}), None).here()
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    from huggingface_hub import constants
+
+    from pipeline.classifiers.encoder import files_digest
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    repository = tmp_path / "models--some--model"
+    (repository / "refs").mkdir(parents=True)
+    for commit in ("a" * 40, "b" * 40):
+        (repository / "snapshots" / commit).mkdir(parents=True)
+        (repository / "snapshots" / commit / "config.json").write_text("{}")
+        (repository / "refs/main").write_text(commit)
+        assert files_digest("some/model") == commit
+    with pytest.raises(InputError, match="some/other: cannot be loaded"):
+        files_digest("some/other")

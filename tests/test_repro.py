@@ -1,0 +1,450 @@
+"""What one sees of a run, and the first mistakes: DVC itself runs, in small projects."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Command, clean_environment, one_line_error
+from test_pipeline import git, set_param
+
+from pipeline.repro import UNREADABLE, Progress, seconds_left, spoken
+from pipeline.summary import SAMPLE, summary
+
+# --- the lines of a run -----------------------------------------------------------------------------------------------
+
+SAID = """\
+Stage 'prepare' didn't change, skipping
+Stage 'embed@minilm' is cached - skipping run, checking out outputs
+Updating lock file 'dvc.lock'
+
+Running stage 'lora@minilm':
+> PATH="$PATH:.venv/bin" python -m pipeline.stage classifiers.lora minilm
+lora: 5 folds
+> a line of the stage's own
+Generating lock file 'dvc.lock'
+Updating lock file 'dvc.lock'
+
+Running stage 'evaluate':
+> PATH="$PATH:.venv/bin" python -m pipeline.stage verdict.evaluate
+Updating lock file 'dvc.lock'
+
+Running stage 'study/dvc.yaml:nested':
+> python -m pipeline.stage --study verdict.nested
+
+To track the changes with git, run:
+
+\tgit add dvc.lock
+
+To enable auto staging, run:
+
+\tdvc config core.autostage true
+Use `dvc push` to send your updates to remote storage.
+Data and pipelines are up to date.
+"""
+NAMES = {"prepare", "embed@minilm", "lora@minilm", "evaluate", "study/dvc.yaml:nested"}
+
+
+def followed(**remembered: float) -> tuple[Progress, list[str]]:
+    """What is made of it, if each look at the clock is half a minute after the one before."""
+    ticks = iter(range(0, 1000, 30))
+    progress = Progress(lambda: NAMES, remembered, lambda: next(ticks))
+    return progress, list(progress.shown(SAID.splitlines(keepends=True)))
+
+
+def test_a_run_is_a_line_a_stage_and_what_the_stages_print() -> None:
+    progress, lines = followed()
+    assert lines == [
+        "stage 3 of 5: lora@minilm, about 50 s left",  # 33 + 6 + 10
+        "lora: 5 folds",
+        "> a line of the stage's own",
+        "stage 4 of 5: evaluate, about 15 s left (lora@minilm: 30 s)",
+        "stage 5 of 5: study/dvc.yaml:nested, about 15 s left (evaluate: 30 s)",
+    ]
+    assert str(progress) == "3 of 5 stages ran in 210 s (nested: 30 s)"
+
+
+def test_a_stage_that_the_plan_does_not_know_is_shown_without_a_total() -> None:
+    ticks = iter(range(9))
+    progress = Progress(set, {}, lambda: next(ticks))
+    assert list(progress.shown(["Running stage 'new':\n"])) == ["stage 1: new"]
+
+
+def test_what_failed_is_not_remembered_nor_what_a_dry_run_did_not_do() -> None:
+    progress, _ = followed(prepare=4.0)
+    assert progress.unfinished == ["study/dvc.yaml:nested"]
+    assert progress.seconds() == {"prepare": 4.0, "lora@minilm": 30.0, "evaluate": 30.0}
+    progress = Progress(lambda: {"a"}, {"a": 9.0}, lambda: 1.0)
+    list(progress.shown(["Running stage 'a':\n", "> true\n"]))
+    assert progress.seconds() == {"a": 9.0}
+
+
+def test_the_time_left_follows_what_is_remembered_and_how_slow_the_machine_is_now() -> None:
+    assert seconds_left(["evaluate"], {}, {}) == 6
+    assert seconds_left(["evaluate"], {}, {"evaluate": 20.0}) == 20
+    assert seconds_left(["study/dvc.yaml:vectors@vae-minilm"], {}, {}) == 9
+    assert seconds_left(["something"], {}, {}) == 10
+    slow = seconds_left(["evaluate"], {"lora@minilm": 330.0}, {})
+    assert 6 * 7 < slow < 6 * 10
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0, "1 s"), (3.4, "3 s"), (42, "40 s"), (88, "90 s"), (119, "120 s"), (150, "2 min")]
+)
+def test_seconds_are_as_exact_as_one_needs_to_know(seconds: float, words: str) -> None:
+    assert spoken(seconds) == words
+
+
+# --- what came of it --------------------------------------------------------------------------------------------------
+
+
+def scored(name: str, rows: int, accuracy: float, school: str = "discriminative") -> dict[str, str]:
+    ends = {"accuracy": accuracy, "accuracy_low": accuracy - 0.02, "accuracy_high": accuracy + 0.02}
+    return {"classifier": name, "school": school, "rows": str(rows)} | {key: str(value) for key, value in ends.items()}
+
+
+LONG = [scored(f"class_lm_discriminative_of_{'many' * 9}_{place}", 7613, 0.85 - place / 100) for place in range(14)]
+CHOSEN = {"classifier": "class_lm_discriminative_of_manymanymanymany", "accuracy": 0.8512}
+PAGES = ["study/report/index.html", "study/evaluate/table.md"]
+
+
+@pytest.mark.parametrize("source", [SAMPLE, f"./{SAMPLE}/", "data/kaggle"])
+def test_the_end_is_twelve_lines_of_eighty_columns(source: str) -> None:
+    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], CHOSEN, PAGES, source)
+    assert len(lines) <= 11, "one more says what ran"
+    assert max(map(len, lines)) <= 80
+    assert ("invented" in "\n".join(lines)) == (source != "data/kaggle")
+    assert "85.1 % out of fold" in next(line for line in lines if line.startswith("submission/submission.csv: "))
+
+
+def test_a_classifier_with_few_rows_does_not_look_as_if_it_had_won() -> None:
+    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], None, [], "data/kaggle")
+    assert lines[0].startswith("6 of 15 classifiers")
+    assert lines[1].startswith("class_lm_discriminative")
+    assert lines[1].endswith("7,613")
+    assert lines[6].startswith("prompt_zero_shot ")
+    assert lines[6].endswith("60 only")
+
+
+def test_few_classifiers_are_all_there() -> None:
+    scores = [scored("logistic", 486, 0.76), scored("prompt_a", 60, 0.6), scored("naive_bayes", 486, 0.74)]
+    assert [line.split()[0] for line in summary(scores, None, [], SAMPLE)[1:4]] == [
+        "logistic",
+        "naive_bayes",
+        "prompt_a",
+    ]
+    assert summary([], None, [], "elsewhere") == ["Next: make predict INPUT=new.csv OUTPUT=scores.csv"]
+
+
+# --- DVC runs ---------------------------------------------------------------------------------------------------------
+
+STAGE = """
+import sys
+import termios
+from pathlib import Path
+from tqdm import tqdm
+from pipeline.contracts import InputError, run
+
+def main():
+    for _ in tqdm(range(3), desc="steps"):
+        pass
+    if Path("broken").exists():
+        raise InputError(f"{sys.argv[1]}: no luck")
+    print("said by", sys.argv[1])
+    Path(sys.argv[1]).write_text("made")
+
+run(main)
+"""
+STAGES = """
+stages:
+  prepare:
+    cmd: echo '' > prepared
+    deps: ["${data.source}"]
+    outs: [prepared]
+  each:
+    foreach: ${names}
+    do:
+      cmd: python -m stage ${item}
+      deps: [prepared]
+      outs: ["${item}"]
+"""
+OF_THE_STUDY = """
+stages:
+  more:
+    wdir: ..
+    cmd: python -m stage study/more
+    deps: [prepared, a]
+    outs: [study/more]
+"""
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A git repository with a main job of three stages, and a study of one more."""
+    folder = tmp_path_factory.mktemp("template") / "small"
+    (folder / "study").mkdir(parents=True)
+    for name, text in {
+        "stage.py": STAGE,
+        "dvc.yaml": STAGES,
+        "study/dvc.yaml": OF_THE_STUDY,
+        "params.yaml": "data: { source: given }\nnames: [a, b]\n",
+        "given": "tweets",
+    }.items():
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    done = ran(folder, "dvc", "init", "-q")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def small(template: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return shutil.copytree(template, tmp_path / "small")
+
+
+def ran(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    store = folder.parent / "store"
+    environment = clean_environment(store, HOME=str(folder.parent), PYTHONPATH=str(ROOT)) | more
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_a_run_without_a_terminal_is_quiet_and_the_next_has_nothing_to_do(small: Path) -> None:
+    done = ran(small, "pipeline.repro")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    lines = [re.sub(r"\d+ (s|min)\b", "N s", line) for line in done.stdout.splitlines()]
+    assert lines == [
+        "stage 1 of 3: prepare, about N s left",
+        "stage 2 of 3: each@a, about N s left (prepare: N s)",
+        "said by a",
+        "stage 3 of 3: each@b, about N s left (each@a: N s)",
+        "said by b",
+        "3 of 3 stages ran in N s (each@b: N s)",
+        "Next: make predict INPUT=new.csv OUTPUT=scores.csv",
+    ]
+    assert {"each@a", "each@b"} <= {*json.loads((small / ".dvc/tmp/stages/seconds.json").read_text())}
+    assert ran(small, "pipeline.repro").stdout.splitlines()[0] == "nothing to do: 3 stages are up to date"
+
+    done = ran(small, "pipeline.repro", "study")
+    assert done.stdout.splitlines()[0].startswith("stage 3 of 3: study/dvc.yaml:more, "), "b is nothing to it"
+    assert (small / "study/more").read_text() == "made"
+    assert ran(small, "pipeline.repro", "--force", "each@b").stdout.splitlines()[:2][-1].startswith("stage 2 of 2: ")
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_the_bars_of_the_stages(small: Path) -> None:
+    ours, theirs = os.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    environment = clean_environment(small.parent / "store", PYTHONPATH=str(ROOT))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.repro", "each@a"], cwd=small, env=environment, stdout=subprocess.DEVNULL, stderr=theirs
+    )  # fmt: skip
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 4096):
+            seen += part
+    except OSError:  # how Linux says that the other end is closed
+        pass
+    assert process.wait() == 0
+    assert b"steps: 100%" in seen
+
+
+@pytest.mark.slow
+def test_a_failure_names_its_stage_last_and_the_next_run_goes_on(small: Path) -> None:
+    (small / "broken").touch()
+    done = ran(small, "pipeline.repro")
+    assert done.returncode == ran(small, "dvc", "repro").returncode != 0
+    assert "error: a: no luck" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: stage each@a failed, see above; the next run goes on from there"
+    assert "Next:" not in done.stdout
+    kept = ran(small, "pipeline.repro", "--keep-going")
+    assert kept.stderr.splitlines()[-1].startswith("error: stage each@a, each@b failed, ")
+    (small / "broken").unlink()
+    assert ran(small, "pipeline.repro").stdout.splitlines()[0].startswith("stage 2 of 3: each@a, ")
+
+
+# --- what is in DVC's way ---------------------------------------------------------------------------------------------
+
+COMPLAINTS = {
+    "'./dvc.lock' validation failed.\n\nrequired key not provided, in schema": ["dvc.lock"],
+    "'./study/dvc.lock' validation failed: 2 errors.": ["study/dvc.lock"],
+    "'./dvc.lock' is invalid (possible merge conflicts).": ["dvc.lock"],
+    "ERROR: unable to read: 'dvc.lock', YAML file structure is corrupted: unacceptable character": ["dvc.lock"],
+    "ERROR: unable to read: 'dvc.lock', is not valid utf-8: 'utf-8' codec can't": ["dvc.lock"],
+    "ERROR: '/home/me/tweets/dvc.lock' is git-ignored.": [],
+    "'./dvc.yaml' is invalid.": [],
+    "ERROR: failed to reproduce 'dvc.lock'": [],
+}
+
+
+@pytest.mark.parametrize("complaint", COMPLAINTS)
+def test_what_dvc_cannot_read_is_taken_from_its_own_words(complaint: str) -> None:
+    assert UNREADABLE.findall(complaint) == COMPLAINTS[complaint]
+
+
+SPOILT = {
+    "cut": lambda whole: whole[: whole.index(b"path:") + 3],
+    "a conflict": lambda whole: b"<<<<<<< HEAD\n" + whole,
+    "zeros": lambda whole: bytes(len(whole)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_lock_file_that_dvc_cannot_read_is_the_committed_one_again(small: Path, how: str) -> None:
+    assert ran(small, "pipeline.repro", "prepare").returncode == 0
+    path = small / "dvc.lock"
+    whole = path.read_bytes()
+    git(small, "add", "-A")
+    git(small, "commit", "-q", "-m", "run")
+    spoilt = SPOILT[how](whole)
+    path.write_bytes(spoilt)
+    assert ran(small, "dvc", "repro", "prepare").returncode != 0
+    done = ran(small, "pipeline.repro", "prepare")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "dvc.lock could not be read: the committed one is back, the other is .dvc/tmp/dvc.lock-torn",
+        "nothing to do: 1 stages are up to date",
+    ]
+    assert path.read_bytes() == whole
+    assert (small / ".dvc/tmp/dvc.lock-torn").read_bytes() == spoilt
+
+
+@pytest.mark.slow
+def test_without_a_committed_lock_file_dvc_writes_it_anew_from_its_cache(small: Path) -> None:
+    assert ran(small, "pipeline.repro", "study").returncode == 0
+    locks = {name: (small / name).read_bytes() for name in ("dvc.lock", "study/dvc.lock")}
+    (small / "dvc.lock").write_bytes(locks["dvc.lock"].partition(b"    cmd:")[0])
+    (small / "study/dvc.lock").write_bytes(b"")
+    (small / ".dvc/tmp/rwlock").write_text("{")
+    done = ran(small, "pipeline.repro", "study")
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert said[0] == ".dvc/tmp/rwlock was half written: removed"
+    assert {line.split()[0] for line in said if "DVC writes it anew" in line} == {*locks}
+    assert "said by" not in done.stdout, "what was done comes from the cache"
+    assert {name: (small / name).read_bytes() for name in locks} == locks
+
+
+@pytest.mark.slow
+def test_a_lock_file_that_is_whole_is_not_touched_whatever_else_fails(small: Path) -> None:
+    assert ran(small, "pipeline.repro", "prepare").returncode == 0
+    before = (small / "dvc.lock").stat()
+    (small / "dvc.yaml").write_text("stages: 7")
+    done = ran(small, "pipeline.repro", "prepare")
+    assert done.returncode != 0
+    assert "'./dvc.yaml' validation failed" in done.stderr
+    assert done.stderr.splitlines()[-1] == "error: dvc stopped, see above; the next run goes on from there"
+    after = (small / "dvc.lock").stat()
+    assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
+
+
+@pytest.mark.slow
+def test_a_project_without_git_runs_and_says_so_once(project: Path, command: Command) -> None:
+    for name, value in (("counts.ngrams", [1]), ("counts.min_count", [1]), ("evaluate.draws", 100)):
+        set_param(project, name, value)
+    set_param(project, "classifiers.counts", ["naive_bayes"])
+    assert "is not a git repository" in command("dvc", "repro", "counts").stderr
+    done = command("pipeline.repro", "counts")
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout.splitlines()[0].startswith("no git here: DVC works without (core.no_scm)")
+    assert command("pipeline.repro", "counts").stdout.splitlines()[0].startswith("nothing to do")
+    done = command("pipeline.repro", "--single-item", "evaluate")
+    assert done.returncode == 0, done.stderr
+    with (project / "evaluate/scores.csv").open() as table:
+        assert [row["classifier"] for row in csv.DictReader(table)] == ["naive_bayes"]
+
+
+def test_a_repository_of_another_user_is_a_line_that_says_how_to_trust_it(small: Path) -> None:
+    done = ran(small, "pipeline.repro", "prepare", GIT_TEST_ASSUME_DIFFERENT_OWNER="1")
+    assert done.returncode == 0, done.stderr
+    line = (
+        f"git does not trust this folder, which is another user's: `git config --global --add safe.directory {small}`"
+    )
+    assert done.stdout.splitlines()[0] == line
+    assert line not in ran(small, "pipeline.repro", "prepare").stdout
+
+
+def test_a_source_that_is_not_there_is_one_line_before_dvc_starts(small: Path) -> None:
+    (small / "params.yaml").write_text("data: { source: data/kagle }\nnames: []\n")
+    assert one_line_error(ran(small, "pipeline.repro")) == (
+        "error: params.yaml: data.source: data/kagle: no such file or folder; data.source must hold train.csv and test.csv"
+    )
+    (small / "params.yaml").write_text("data: { source: data/kaggle }\nnames: []\n")
+    error = one_line_error(ran(small, "pipeline.repro"))
+    assert "kaggle.com/c/nlp-getting-started/rules, then run `python -m pipeline.kaggle.download`" in error
+
+
+def test_it_runs_in_the_projects_folder_alone(tmp_path: Path) -> None:
+    assert "no DVC project here; run it in the project's folder" in one_line_error(ran(tmp_path, "pipeline.repro"))
+
+
+# --- Kaggle's tweets before they are there ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def repository(project: Path) -> Path:
+    """The project with what git knows of data/kaggle, committed."""
+    (project / "data/kaggle").mkdir()
+    shutil.copy(ROOT / "data/kaggle/README.md", project / "data/kaggle/README.md")
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "start")
+    return project
+
+
+NOT_YET = (
+    "error: data/kaggle/train.csv: not downloaded yet: accept the rules at kaggle.com/c/nlp-getting-started/rules, "
+    "then run `python -m pipeline.kaggle.download`"
+)
+
+
+@pytest.mark.slow
+def test_an_experiment_on_kaggles_tweets_before_the_download_says_how_to_get_them(
+    repository: Path, command: Command
+) -> None:
+    done = command("dvc", "exp", "run", "-S", "data.source=data/kaggle", "prepare")
+    assert one_line_error(done) == NOT_YET
+    set_param(repository, "data.source", "data/kaggle")
+    again = command("pipeline.repro", "prepare").stderr.splitlines()
+    assert (again[0], again[-1]) == (NOT_YET, "error: stage prepare failed, see above; the next run goes on from there")
+
+
+@pytest.mark.slow
+def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(repository: Path, command: Command) -> None:
+    for name in ("train.csv", "test.csv"):
+        shutil.copy(repository / "data/sample" / name, repository / "data/kaggle" / name)
+    run = ("dvc", "exp", "run", "--temp", "-S", "data.source=data/kaggle")
+    error = one_line_error(command(*run, "prepare"))
+    assert "not in this copy of the project, which lacks what git ignores" in error
+    files = re.findall(r"`(.+?)`", error)[0].split()
+    assert files == ["-C", "data/kaggle/train.csv", "-C", "data/kaggle/test.csv"]
+    done = command(*run, *files, "prepare")
+    assert done.returncode == 0, done.stderr
+    assert "prepare: 90 train and 20 test tweets" in done.stdout
+
+
+def test_git_takes_nothing_from_kaggles_folder_but_its_readme(repository: Path) -> None:
+    (repository / "data/kaggle/train.csv").write_text("id,text,target\n")
+    git(repository, "add", "-A")
+    shown = subprocess.run(
+        ["git", "ls-files", "data/kaggle"], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.split() == ["data/kaggle/README.md"]
+    hook = re.search(r"files: (\^data/.+)", (ROOT / ".pre-commit-config.yaml").read_text())
+    assert hook
+    names = ("README.md", "README.md.csv", "train.csv", "x/README.md")
+    refused = [name for name in names if re.search(hook[1], f"data/kaggle/{name}")]
+    assert refused == ["README.md.csv", "train.csv", "x/README.md"]
+    assert not re.search(hook[1], "data/sample/train.csv")

@@ -1,0 +1,113 @@
+"""What is compared is what params name: nothing that an earlier run has left, and nothing twice."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import Command, one_line_error, prepared_folder
+from test_pipeline import git, ran, set_param
+
+from pipeline import places
+from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.verdict.scored import read_all
+from pipeline.verdict.taking_part import ClassifiersParams, Family, family_of, taking_part
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sample: Prepared) -> Path:
+    prepared_folder(tmp_path, monkeypatch, sample.train.head(60), sample.test.head(10))
+    return tmp_path
+
+
+@pytest.fixture
+def in_study() -> None:
+    places.work_in(places.STUDY)
+    yield
+    places.work_in(Path())
+
+
+def score(name: str, prepared: Prepared) -> None:
+    tweets = {"train": prepared.train, "test": prepared.test}
+    frames = [predictions_frame(rows, split, rows["id"] % 7 / 10) for split, rows in tweets.items()]
+    write_predictions(name, frames, prepared, "generative", "refit")
+
+
+def test_names_follow_from_the_lists() -> None:
+    lists = ClassifiersParams(
+        counts=["naive_bayes"],
+        encoders=["minilm", "mpnet"],
+        vectors=["gaussian"],
+        lora=["minilm"],
+        prompts=["zero_shot"],
+        imported=["gpt"],
+    )
+    assert lists.names() == [
+        "naive_bayes",
+        "gaussian_minilm",
+        "gaussian_mpnet",
+        "lora_minilm",
+        "prompt_zero_shot",
+        "imported_gpt",
+    ]
+    assert lists.trained()["gaussian_mpnet"] == Family("vectors.gaussian", "mpnet")
+
+
+def test_predictions_without_a_name_are_left_out(folder: Path) -> None:
+    prepared = read_prepared()
+    for name in ("naive_bayes", "nb_svm"):
+        score(name, prepared)
+    set_param(folder, "classifiers.counts", ["naive_bayes", "logistic"])
+    found, left_out = read_all(prepared)
+    assert [one.name for one in found] == ["naive_bayes"]
+    assert any("predictions/nb_svm.parquet: params.yaml names no such classifier" in line for line in left_out)
+    assert any("not compared, for want of predictions" in line and "logistic" in line for line in left_out)
+
+
+def test_the_study_compares_both_places(folder: Path, in_study: None) -> None:
+    prepared = read_prepared()
+    set_param(folder, "classifiers.counts", ["naive_bayes"])
+    score("nb_svm", prepared)
+    assert Path("study/predictions/nb_svm.parquet").is_file()
+    places.work_in(Path())
+    score("naive_bayes", prepared)
+    assert "nb_svm" not in taking_part()
+    places.work_in(places.STUDY)
+    assert {one.name for one in read_all(prepared)[0]} == {"naive_bayes", "nb_svm"}
+
+
+def test_a_name_in_both_lists_is_refused(folder: Path, in_study: None) -> None:
+    set_param(folder, "classifiers.counts", ["naive_bayes", "nb_svm"])
+    with pytest.raises(InputError, match=r"study/params\.yaml: classifiers: nb_svm runs in the main job"):
+        taking_part()
+
+
+def test_only_what_takes_part_is_trained_again(folder: Path) -> None:
+    assert family_of("gaussian_minilm", "errors.relabel") == Family("vectors.gaussian", "minilm")
+    with pytest.raises(InputError, match=r"errors\.relabel: bert: unknown;.* known here: .*naive_bayes"):
+        family_of("bert", "errors.relabel")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_classifier_taken_out_of_a_list_leaves_the_table(project: Path, command: Command) -> None:
+    git(project, "init", "-q")
+    git(project, "add", "-A")
+    git(project, "commit", "-q", "-m", "start")
+    for name, value in (("counts.ngrams", [1]), ("counts.min_count", [1]), ("evaluate.draws", 100)):
+        set_param(project, name, value)
+    set_param(project, "classifiers.counts", ["naive_bayes", "logistic", "nb_svm"])
+    assert command("dvc", "repro", "counts").returncode == 0
+    assert ran(command("dvc", "repro", "--single-item", "evaluate")) == {"evaluate"}
+    assert "nb_svm" in pd.read_csv(project / "evaluate/scores.csv")["classifier"].tolist()
+
+    set_param(project, "classifiers.counts", ["naive_bayes", "logistic"])
+    assert (project / "predictions/nb_svm.parquet").is_file(), "DVC leaves it"
+    assert ran(command("dvc", "repro", "--single-item", "evaluate")) == {"evaluate"}
+    assert sorted(pd.read_csv(project / "evaluate/scores.csv")["classifier"]) == ["logistic", "naive_bayes"]
+
+
+def test_the_launcher_refuses_what_is_no_stage(command: Command) -> None:
+    assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage"))
+    assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage", "naive_bayes"))
+    assert "pipeline.verdict.nothing: no such stage" in one_line_error(command("pipeline.stage", "verdict.nothing"))
+    assert "pipeline.verdict.metrics: no such stage" in one_line_error(command("pipeline.stage", "verdict.metrics"))

@@ -1,0 +1,235 @@
+"""Write into dvc.yaml and study/dvc.yaml what each stage's code says: the modules that it imports, and the params that it reads.
+
+What a person types of a stage is its command, the data it depends on, and its outputs; `deps` and `params` stand in brackets.
+
+run: python -m tools.deps   (or make deps; a commit hook runs it too)
+"""
+
+import ast
+import re
+import textwrap
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ruamel.yaml import YAML
+
+ROOT = Path(__file__).parents[1]
+STUDY = "study"
+SHARED = "pipeline/contracts"
+"""A dependency as a folder."""
+WIDTH = 116
+
+
+class Stage(NamedTuple):
+    """An entry of a dvc.yaml: `module` may hold `${item}` or `${item.family}`."""
+
+    folder: str
+    """That of the dvc.yaml: empty, or study/."""
+    name: str
+    module: str
+    declared: list[Any]
+    """Its params."""
+
+
+def read(path: str) -> Any:
+    return YAML(typ="safe").load(ROOT / path)
+
+
+PARAMS: dict[str, Any] = {folder: read(f"{folder}params.yaml") for folder in ("", f"{STUDY}/")}
+
+
+def stages(folder: str) -> list[Stage]:
+    """Of the dvc.yaml in a folder."""
+    found = []
+    for name, entry in read(f"{folder}dvc.yaml")["stages"].items():
+        body = entry.get("do", entry)
+        called = re.search(r"(?:\$\{stage\}|pipeline\.stage(?: --study)?) (\S+)", body["cmd"])
+        found.append(Stage(folder, name, str(called and called[1]), body["params"]))
+    return found
+
+
+# --- modules ----------------------------------------------------------------------------------------------------------
+
+
+def path_of(module: str) -> Path:
+    return ROOT / "pipeline" / (module.replace(".", "/") + ".py")
+
+
+def families_of(module: str) -> list[str]:
+    """The modules that a templated name stands for: all that the lists of either params file name."""
+    kind = "vectors" if module.startswith("vectors.") else "counts"
+    place = module.split(".", maxsplit=1)[0]
+    return [f"{place}.{family}" for params in PARAMS.values() for family in params["classifiers"][kind]]
+
+
+def named_by_params(stage: str) -> list[str]:
+    """The families that a stage loads by the names in its params."""
+    study = PARAMS[f"{STUDY}/"]
+    curves = {name: curve["family"] for name, curve in study["learning_curve"]["curves"].items()}
+    match stage:
+        case "errors":  # those that take part: any of them may be named
+            return families_of("classifiers") + families_of("vectors.") + ["classifiers.lora"]
+        case "explanations":
+            return ["classifiers.naive_bayes", "classifiers.logistic", "classifiers.lora", "verdict.attributions"]
+        case "learning_curve":
+            return list(curves.values())
+        case "robustness" | "nested":
+            return [curves[name] for name in study[stage]["classifiers"]]
+        case "generation":
+            return list(study["generation"]["families"])
+    return []
+
+
+@lru_cache
+def imports_of(path: Path) -> frozenset[Path]:
+    """The project's modules that a module itself imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            module = ROOT / (name.replace(".", "/") + ".py")
+            if name.startswith("pipeline.") and module.is_file():
+                found.add(module)
+            elif name == "pipeline.contracts":
+                found.add(ROOT / SHARED / "__init__.py")
+    return frozenset(found)
+
+
+def imported(paths: Iterable[Path]) -> set[Path]:
+    """These modules, and all of the project's that they import, directly or not."""
+    found = set(paths)
+    todo = list(found)
+    while todo:
+        new = imports_of(todo.pop()) - found
+        found |= new
+        todo += new
+    return found
+
+
+def code_of(stage: Stage) -> list[str]:
+    """The dependencies in code, sorted: files, and the contracts as a folder; a templated module by its template."""
+    families = families_of(stage.module) if "$" in stage.module else [stage.module]
+    modules = imported(map(path_of, [*families, *named_by_params(stage.name)])) - ignored()
+    files = {path.relative_to(ROOT).as_posix() for path in modules}
+    if "$" in stage.module:
+        files -= {path_of(family).relative_to(ROOT).as_posix() for family in families}
+        files.add(path_of(stage.module).relative_to(ROOT).as_posix().replace("${item/family}", "${item.family}"))
+    outside = {file for file in files if not file.startswith(f"{SHARED}/")}
+    return sorted(outside | {SHARED})
+
+
+def ignored() -> set[Path]:
+    """How a process lives among others decides about no result."""
+    return {ROOT / "pipeline" / name for name in ("process.py", "stage.py", "waiting.py")}
+
+
+# --- params -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache
+def sections_in(path: Path) -> frozenset[str]:
+    """The sections that a module asks `read_params` for; what an f-string fills in is `${item}`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            names |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
+            match node.args[0]:
+                case ast.Constant(value=section):
+                    found.add(str(section))
+                case ast.Name(id=name):
+                    found.add(names[name])
+                case ast.JoinedStr(values=parts):
+                    found.add(
+                        "".join(str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
+                    )
+    return frozenset(found)
+
+
+def params_of(stage: Stage) -> list[Any]:
+    """The params that a stage reads, those of the study in a mapping of their own, as DVC wants it."""
+    if any(isinstance(each, dict) and None in each.values() for each in stage.declared):
+        return stage.declared  # whole files
+    named = named_by_params(stage.name)
+    families = families_of(stage.module) if "$" in stage.module else [stage.module]
+    found = set().union(*map(sections_in, imported(map(path_of, families))))
+    if "$" in stage.module:  # each reads its own section
+        own = {family.removeprefix("classifiers.") for family in families}
+        found = (found - own) | {stage.module.removeprefix("classifiers.")}
+    if stage.module.startswith("vectors."):
+        found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
+    others = set().union(*map(sections_in, imported(map(path_of, named)))) if named else set()
+    found |= {section.split(".")[0] for section in others}
+    study = {
+        section for section in found if section.split(".")[0] not in PARAMS[""] and "$" not in section.split(".")[0]
+    }
+    in_study = sorted(study | ({"classifiers"} if "classifiers" in found and stage.folder else set()))
+    return [*sorted(found - study), *([{f"{STUDY}/params.yaml": in_study}] if in_study else [])]
+
+
+# --- the file ---------------------------------------------------------------------------------------------------------
+
+
+def quoted(value: Any) -> str:
+    """A value as an item of a list in brackets."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: [{', '.join(map(quoted, values))}]" for key, values in value.items())
+    return f'"{value}"' if re.search(r"[{}\[\],]", value) else value
+
+
+def in_brackets(indent: str, key: str, items: list[Any]) -> str:
+    """`key: [items]`, on as many lines as it takes."""
+    text = ", ".join(map(quoted, items))
+    one = f"{indent}{key}: [{text}]"
+    if len(one) <= WIDTH:
+        return one
+    lines = textwrap.wrap(text, WIDTH - len(indent) - 2, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([f"{indent}{key}: [", *(f"{indent}  {line}" for line in lines), f"{indent}]"])
+
+
+def written(text: str, folder: str) -> str:
+    """The text of a dvc.yaml with the code and the params of each of its stages."""
+
+    def rewritten(stage: Stage, block: str) -> str:
+        deps, params = (re.search(rf"(?ms)^( *){key}: (\[[^\n]*\]|\[\n.*?^\1\])$", block) for key in ("deps", "params"))
+        if not deps or not params:
+            raise SystemExit(f"{folder}dvc.yaml: {stage.name}: deps and params must be lists in brackets")
+        data = [dep for dep in YAML(typ="safe").load(deps[2]) if not dep.startswith("pipeline/")]
+        declared = params_of(stage)
+        block = block.replace(deps[0], in_brackets(deps[1], "deps", [*data, *code_of(stage)]))
+        return (
+            block
+            if declared is stage.declared
+            else block.replace(params[0], in_brackets(params[1], "params", declared))
+        )
+
+    for stage in stages(folder):
+        before, block, after = re.split(rf"(?ms)(^  {stage.name}:.*?(?=^  \w+:|\Z))", text)
+        text = before + rewritten(stage, block) + after
+    return text
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Each dvc.yaml, and what it should hold."""
+    for folder in PARAMS:
+        path = ROOT / folder / "dvc.yaml"
+        yield path, written(path.read_text(encoding="utf-8"), folder)
+
+
+def main() -> None:
+    changed = [path for path, text in files() if path.read_text(encoding="utf-8") != text]
+    for path, text in list(files()):
+        path.write_text(text, encoding="utf-8")
+    if changed:
+        print(f"written anew: {', '.join(path.relative_to(ROOT).as_posix() for path in changed)}")
+
+
+if __name__ == "__main__":
+    main()
