@@ -1,6 +1,7 @@
 """LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
