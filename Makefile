@@ -11,7 +11,7 @@ export DVC_NO_ANALYTICS := 1
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-# Each holds what the one before it does, and each target asks for the smallest that suffices it.
+# Each holds what the one before it does, and a target asks for the smallest that will do: what is there already is left alone.
 light: $(BIN)/python ## an environment for classifiers on counts: no torch, no openai
 	@$(BIN)/python -m tools.install requirements/light.txt
 
@@ -23,7 +23,7 @@ dev: $(BIN)/python ## the environment for all
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
 repro: install ## raw tweets to submission/submission.csv, a comparison and report/index.html
 	@$(BIN)/python -m pipeline.repro

@@ -268,3 +268,15 @@ def test_a_target_asks_for_no_more_than_it_needs(target: str, needs: str) -> Non
         pytest.skip("there is no make")
     shown = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"-m tools.install requirements/(\w+).txt", shown) == [needs]
+
+
+def test_clean_leaves_of_the_study_what_says_how_it_is_made(tmp_path: Path) -> None:
+    if not shutil.which("make"):
+        pytest.skip("there is no make")
+    kept = ["study/dvc.yaml", "study/params.yaml", "data/sample/train.csv"]
+    for name in [*kept, "study/predictions/vae.parquet", "predictions/logistic.parquet", "report/index.html"]:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    subprocess.run(["make", "-f", ROOT / "Makefile", "clean"], cwd=tmp_path, capture_output=True, check=True)
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")) == sorted(kept)
