@@ -223,8 +223,7 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     (project / "data/prepared/report.json").write_text(json.dumps(DATA))
     done = command("pipeline.verdict.report")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == verdict(scores(), paired(), TWINS)
-    assert done.stdout.splitlines()[0] in (project / "report/summary.md").read_text(encoding="utf-8")
+    assert verdict(scores(), paired(), TWINS)[0] in (project / "report/summary.md").read_text(encoding="utf-8")
     text = (project / "report/index.html").read_text(encoding="utf-8")
     assert "near_duplicate" in text
     assert "not in a git repository" in text

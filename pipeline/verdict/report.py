@@ -86,4 +86,3 @@ def main() -> None:
     )
     write_text(out / "index.html", render(page))
     write_text(out / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
-    print("\n".join(sentences))
