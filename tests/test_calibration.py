@@ -269,7 +269,9 @@ def test_the_stage_writes_its_tables_and_says_what_it_left_out(
     (tmp_path / "data/prepared").mkdir(parents=True)
     for name, frame in (("train", sample.train), ("test", sample.test)):
         frame.to_parquet(tmp_path / f"data/prepared/{name}.parquet")
-    (tmp_path / "params.yaml").write_text("calibration: {draws: 100, seed: 0}\n")
+    (tmp_path / "params.yaml").write_text(
+        "classifiers: {counts: [never_read, leaning, partly_read]}\ncalibration: {draws: 100, seed: 0}\n"
+    )
     monkeypatch.chdir(tmp_path)
     prepared = read_prepared()
     n = len(prepared.train)
