@@ -31,18 +31,13 @@ OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 
 def value_of(text: str) -> Any:
     """A value as a command line gives it: numbers, true, false, null and what begins with a bracket or a quote is YAML."""
+    if text.startswith("~/"):  # which a shell leaves as it is behind an equals sign
+        return str(Path(text).expanduser())
     try:
         value = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError):
         return text
     return value if value is None or isinstance(value, bool | int | float) or text[0] in "[{\"'" else text
-
-
-def at_home(value: Any) -> Any:
-    """With `~/` as a shell would put it, which leaves it alone behind `=`."""
-    if isinstance(value, list):
-        return [at_home(one) for one in value]
-    return str(Path(value).expanduser()) if isinstance(value, str) and value.startswith("~/") else value
 
 
 def sections(path: Path) -> dict[str, Any]:
@@ -105,8 +100,8 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
     if not isinstance(wanted, dict):
         raise InputError(f"{'.'.join(names)} is a section, with names and values")
     model = None if inside else class_of(names)
-    for key, given in wanted.items():
-        name, value = ".".join((*names, str(key))), at_home(given)
+    for key, value in wanted.items():
+        name = ".".join((*names, str(key)))
         if isinstance(section.get(key), dict):
             yield from put(section[key], value, (*names, str(key)), inside=inside or model is not None)
         elif key not in section and not (inside or model):

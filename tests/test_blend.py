@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from test_pipeline import set_param
 
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import (
@@ -260,6 +261,7 @@ def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows; no costs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    set_param(tmp_path, "classifiers", {"counts": ["first", "second", "part"]})
     (tmp_path / "data/prepared").mkdir(parents=True)
     sample.train.to_parquet("data/prepared/train.parquet")
     sample.test.to_parquet("data/prepared/test.parquet")

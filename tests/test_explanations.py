@@ -131,7 +131,7 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
 
 
 def test_only_some_classifiers_can_be_explained() -> None:
-    with pytest.raises(InputError, match="known here: naive_bayes, logistic and lora_<preset>"):
+    with pytest.raises(InputError, match="gan_minilm: unknown; known here: logistic, lora_<preset>, naive_bayes"):
         load_explainer("gan_minilm", 8)
 
 
@@ -213,7 +213,10 @@ def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) ->
         sample.train["id"] == sample.train["id"].iloc[5], "<img src=x onerror=alert(1)> \n|"
     )
     train = sample.train.assign(raw_text=raw)
-    prepared = prepared_folder(tmp_path, monkeypatch, train, sample.test, explanations={"tweets": 6})
+    takes_part: dict[str, object] = {"counts": ["naive_bayes", "other"], "prompts": ["x"]}
+    prepared = prepared_folder(
+        tmp_path, monkeypatch, train, sample.test, explanations={"tweets": 6}, classifiers=takes_part
+    )
     trainer = naive_bayes.trainer()
     fitted: CrossFit[None] = cross_fit(
         "naive_bayes", prepared, trainer.fit_fold, trainer.predict, lambda _: None, save=trainer.save

@@ -147,4 +147,4 @@ def read_params(section: str, model: type[Model], path: Path | None = None) -> M
             near = nearest(key, values if isinstance(values, dict) else ())
             raise InputError(f"{path}: there is no section {section}{near and ';'}{near}")
         values = values[key]
-    return validated(model, values, f"{path}: {section}")
+    return validated(model, {} if values is None else values, f"{path}: {section}")
