@@ -23,9 +23,9 @@ CODE = (adapters, device, dropout, encoder, frozen_layers, merged_products, trai
 
 def here(params: TuningParams) -> dict[str, str]:
     """What determines a training beside its params, tweets and code: the base model's files, and what it is computed on."""
-    device = choose_device(params.device)
-    dtype = choose_dtype(params.precision, device)
-    return {"base_model": encoder.files_digest(params.base_model), "device": device.type, "dtype": str(dtype)}
+    computing_on = choose_device(params.device)
+    dtype = choose_dtype(params.precision, computing_on)
+    return {"base_model": encoder.files_digest(params.base_model), "device": computing_on.type, "dtype": str(dtype)}
 
 
 def checkpoint_path(
