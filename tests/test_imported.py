@@ -30,7 +30,12 @@ FIELDS = {"label_words": ["No", "Yes"], "calibration": "none", "max_unparsed": 0
 def importing(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Prepared]:
     """Go to a folder with these lines in imports/gpt; call it again for others."""
     prepared = prepared_folder(
-        tmp_path, monkeypatch, sample.train.head(200), sample.test.head(20), imported={"gpt": FIELDS}
+        tmp_path,
+        monkeypatch,
+        sample.train.head(200),
+        sample.test.head(20),
+        imported={"gpt": FIELDS},
+        classifiers={"imported": ["gpt"]},
     )
     monkeypatch.setattr(sys, "argv", ["imported", "gpt"])
 
@@ -91,7 +96,7 @@ def test_costs_are_what_all_lines_say_and_nothing_else(
     assert read_costs("imported_gpt").predict_ms_per_tweet is None
     set_param(Path(), "cascade.draws", 100)
     cascade.main()
-    assert "left out imported_gpt: what it takes is not known" in Path("cascade/table.md").read_text()
+    assert "left out imported_gpt: what it takes is not known" in Path("study/cascade/table.md").read_text()
     assert "10 train and 0 test tweets" in capsys.readouterr().out
 
 
@@ -197,7 +202,7 @@ def test_a_tweet_is_found_in_a_question_that_cut_it() -> None:
 
 def of_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, url: str, **values: object) -> list[Line]:
     """The transcript of a run of the stage, with a key and a store of its own."""
-    given = {"base_url": url, "train_rows": 60, "calibration": "none", "prompts": [which], "submit": [which]}
+    given = {"base_url": url, "train_rows": 60, "calibration": "none", "submit": [which]}
     for name, value in (given | values).items():
         set_param(tmp_path, f"prompt.{name}", value)
     shutil.copytree(ROOT / "prompts", "prompts", dirs_exist_ok=True)

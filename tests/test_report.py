@@ -181,7 +181,7 @@ def test_what_did_not_run_is_left_out_and_named(stage: str, tmp_path: Path) -> N
     write_results(tmp_path, only=("evaluate", stage))
     text = made_of(tmp_path)
     others = [other for other in FILES if other not in ("evaluate", stage)]
-    (named,) = re.findall(r"these stages did not run: (.*?)\.</p>", text)
+    (named,) = re.findall(r"these stages did not run .*?</code>\): (.*?)\.</p>", text)
     assert named.split(", ") == others
     ids = {"crossover": "labels", "errors": "slices"}
     assert f'<section id="{ids.get(stage, stage)}"' in text
