@@ -118,7 +118,7 @@ def test_a_head_that_was_not_saved_is_noticed(
     fitted = lora.fit(rows, labels, tiny)
     write = fitted.network.save_pretrained
 
-    def forgetful(folder: Path) -> None:
+    def forgetful(folder: Path, **_: object) -> None:
         write(folder)
         weights = load_file(folder / "adapter_model.safetensors")
         save_file(
