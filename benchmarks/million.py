@@ -119,21 +119,19 @@ def resident(process: psutil.Process) -> int:
     return total
 
 
-def measure(module: str, folder: Path) -> dict[str, float]:
-    """Run a stage in the folder: seconds on the clock, seconds of CPU, and MB (10^6 bytes) at its peak."""
+def measure(arguments: list[str], folder: Path) -> dict[str, float]:
+    """Run a module with its arguments in the folder: seconds on the clock, seconds of CPU, and MB (10^6 bytes) at its peak."""
     before, start, peak = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter(), 0
     with (folder / "log.txt").open("w+", encoding="utf-8") as log:
         environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        stage = psutil.Popen(
-            [sys.executable, "-m", "pipeline.stage", module], cwd=folder, env=environment, stdout=log, stderr=log
-        )
+        stage = psutil.Popen([sys.executable, "-m", *arguments], cwd=folder, env=environment, stdout=log, stderr=log)
         while stage.poll() is None:
             peak = max(peak, resident(stage))
             time.sleep(0.1)
         seconds = time.perf_counter() - start
         if stage.returncode:
             log.seek(0)
-            raise InputError(f"{module} failed: {log.read().strip().splitlines()[-1]}")
+            raise InputError(f"{arguments[-1]} failed: {log.read().strip().splitlines()[-1]}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak / 1e6}
@@ -186,7 +184,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
             set_up(Path(scratch), tweets, rows, given.seed)
             for stage in given.stages:
-                found.append({"rows": rows, "stage": stage} | measure(STAGES[stage], Path(scratch)))
+                found.append({"rows": rows, "stage": stage} | measure(["pipeline.stage", STAGES[stage]], Path(scratch)))
                 print(found[-1], flush=True)
     table = with_growth(pd.DataFrame(found))
     print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f", ".2f")))

@@ -282,7 +282,7 @@ def test_the_stage_writes_its_tables_and_says_what_it_left_out(
         write_predictions(name, [predictions_frame(prepared.train, "train", scores)], prepared, "prompted", "none")
 
     predicted("never_read", never)
-    with pytest.raises(InputError, match="nothing to measure; .*left out never_read"):
+    with pytest.raises(InputError, match=r"nothing to measure; .*left out never_read"):
         main()
     predicted("leaning", lean)
     predicted("partly_read", np.where(np.arange(n) < 10, never, lean))

@@ -28,7 +28,7 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
     (project / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage}}))
     done = command("pipeline.verdict.manifest", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
-    text = (project / "manifest/manifest.json").read_text(encoding="utf-8")
+    text = (project / "study/manifest/manifest.json").read_text(encoding="utf-8")
     found = json.loads(text)
     assert found["files"]["predictions/some.parquet"] == hashlib.sha256(b"scores").hexdigest()
     assert found["files"][".../my tweets/train.csv"] == hashlib.sha256((data / "train.csv").read_bytes()).hexdigest()
@@ -39,8 +39,8 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
     assert found["packages"]["pandas"] == packages()["pandas"]
     assert "OMP_NUM_THREADS=1" in found["machine"]["threads"]
     assert found["machine"]["Python"] == platform.python_version()
-    assert found["params"]["prepare"]["folds"] == 5
-    assert found["params"]["data"]["source"] == ".../my tweets"
+    assert found["params"]["params.yaml"]["prepare"]["folds"] == 5
+    assert found["params"]["params.yaml"]["data"]["source"] == ".../my tweets"
     for private in (
         re.escape(str(tmp_path)),
         rf"\b{re.escape(platform.node())}\b",
@@ -50,11 +50,11 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
 
     # Nothing in it changes by itself, and what changes shows.
     assert command("pipeline.verdict.manifest", OMP_NUM_THREADS="1").returncode == 0
-    assert (project / "manifest/manifest.json").read_text(encoding="utf-8") == text
+    assert (project / "study/manifest/manifest.json").read_text(encoding="utf-8") == text
     (project / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage | {"outs": []}}}))
     set_param(project, "manifest.folders", ["predictions", "nowhere"])
     assert command("pipeline.verdict.manifest", OMP_NUM_THREADS="1").returncode == 0
-    other = json.loads((project / "manifest/manifest.json").read_text(encoding="utf-8"))
+    other = json.loads((project / "study/manifest/manifest.json").read_text(encoding="utf-8"))
     assert other["code"]["dvc.lock"] != found["code"]["dvc.lock"]
     assert other["files"] == found["files"]
     set_param(project, "manifest.folders", ["../elsewhere"])
@@ -63,7 +63,7 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
 
 def test_its_own_entry_in_the_lock_does_not_count() -> None:
     lock = {"stages": {"prepare": {"outs": []}}}
-    own = {"stages": lock["stages"] | {"manifest": {"outs": []}}}
+    own = {"stages": lock["stages"] | {"study/manifest": {"outs": []}}}
     assert manifest({}, lock, {})["code"] == manifest({}, own, {})["code"]
     assert manifest({}, {}, {})["code"]["dvc.lock"] is None
 

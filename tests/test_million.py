@@ -58,13 +58,13 @@ def test_a_stage_is_measured_with_what_it_starts(tmp_path: Path, monkeypatch: py
         f"import subprocess\nsubprocess.run([{sys.executable!r}, 'child.py'], check=True)\n"
     )
     monkeypatch.setattr(million, "ROOT", tmp_path)
-    found = million.measure("parent", tmp_path)
+    found = million.measure(["parent"], tmp_path)
     assert 300 < found["peak_mb"] < 600
     assert found["seconds"] > 0.5
     assert found["cpu_seconds"] > 0
     (tmp_path / "broken.py").write_text("raise SystemExit('error: no such thing')\n")
     with pytest.raises(InputError, match="broken failed: error: no such thing"):
-        million.measure("broken", tmp_path)
+        million.measure(["broken"], tmp_path)
 
 
 @pytest.mark.slow

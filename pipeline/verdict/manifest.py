@@ -4,7 +4,7 @@ Why two runs differ is seen by comparing their manifests (`diff` will do): those
 hashes of dvc.lock and of the blend's metrics and table alone, which know of measured times. No time stands in it, and params are
 without absolute paths and without the hosts of addresses.
 
-in:  params.yaml, dvc.lock if there is one, data.source and the folders that params name
+in:  params.yaml, dvc.lock and those of the study if there are any, data.source and the folders that params name
 out: study/manifest/manifest.json
 run: make study   (or python -m pipeline.stage --study verdict.manifest)
 """
@@ -25,7 +25,7 @@ from pipeline.places import STUDY
 
 OUT = STUDY / "manifest/manifest.json"
 LOCKS = (Path("dvc.lock"), STUDY / "dvc.lock")
-STAGE = "manifest"
+STAGE = "study/manifest"
 
 
 class ManifestParams(Params):
@@ -76,7 +76,9 @@ def seeds_of(stage: dict[str, Any]) -> dict[str, Any]:
 
     Whatever else a stage draws, it draws by these and by constants and numbers of folds in its code.
     """
-    found = seeds(stage.get("params", {}).get("params.yaml", {}))
+    found: dict[str, Any] = {}
+    for values in stage.get("params", {}).values():  # of params.yaml, and of study/params.yaml
+        found |= seeds(values)
     prompts = [Path(dep["path"]) for dep in stage.get("deps", []) if dep["path"].startswith("prompts/")]
     for path in prompts:
         found |= seeds(read_yaml(path), f"{path.stem}.")
@@ -104,8 +106,11 @@ def manifest(params: dict[str, Any], lock: dict[str, Any], files: dict[str, str]
 def main() -> None:
     chosen = read_params("manifest", ManifestParams)
     params: Any = {str(path): read_yaml(path) for path in (PARAMS, STUDY / PARAMS)}
-    locks: list[Any] = [read_yaml(path) or {} for path in LOCKS if path.is_file()]
-    lock = {"stages": {name: stage for each in locks for name, stage in each.get("stages", {}).items()}}
+    locks: dict[Path, Any] = {path: read_yaml(path) or {} for path in LOCKS if path.is_file()}
+    stages = [
+        (path.parent / name, stage) for path, lock in locks.items() for name, stage in lock.get("stages", {}).items()
+    ]
+    lock = {"stages": {name.as_posix(): stage for name, stage in stages}}
     source = Path(read_params("data", DataParams).source)
     files = hashes(source, without_places(source.as_posix()))
     for folder in chosen.folders:
