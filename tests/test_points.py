@@ -164,7 +164,17 @@ def test_what_else_a_process_has_loaded_changes_nothing() -> None:
     assert other.stdout.strip() == made()
 
 
-NO_NUMBERS = {"accelerate", "datasets", "dvclive", "joblib", "pipeline", "pydantic", "safetensors", "tqdm"}
+NO_NUMBERS = {
+    "threadpoolctl",
+    "accelerate",
+    "datasets",
+    "dvclive",
+    "joblib",
+    "pipeline",
+    "pydantic",
+    "safetensors",
+    "tqdm",
+}
 """Libraries that carry, check or show numbers."""
 
 
