@@ -489,7 +489,7 @@ def test_a_prompt_scores_test_tweets_as_its_stage_did_and_asks_nothing(
 ) -> None:
     """All answers are stored: neither an endpoint nor a key is needed; and no text's score depends on the others."""
     with serving() as server:
-        prompting(base_url=server.url, train_rows=80, calibration=calibration, prompts=[which], submit=[which])
+        prompting(base_url=server.url, train_rows=80, calibration=calibration, submit=[which])
         embedded(monkeypatch)
         run_stage(monkeypatch, which)
     tweets = read_prepared().test
