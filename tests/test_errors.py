@@ -297,7 +297,8 @@ def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) ->
     """A folder with the prepared sample, three classifiers' predictions, and params under which fits are quick."""
     three_folds = sample.train.assign(fold=sample.train["fold"] % 3)
     own: dict[str, object] = {"draws": 100, "relabel": ["naive_bayes"], "show": 5}
-    prepared = prepared_folder(tmp_path, monkeypatch, three_folds, sample.test, errors=own)
+    lists: dict[str, object] = {"counts": ["a", "b", "part", "naive_bayes"]}
+    prepared = prepared_folder(tmp_path, monkeypatch, three_folds, sample.test, errors=own, classifiers=lists)
     rng = np.random.default_rng(0)
     for name, school in (("a", "generative"), ("b", "discriminative")):
         scores = np.clip(0.5 + 0.4 * (sample.train["target"] - 0.5) + rng.normal(0, 0.3, len(sample.train)), 0.01, 0.99)
@@ -328,7 +329,7 @@ def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path
 
 
 def test_relabelling_needs_known_classifiers_and_three_folds(folder: Path, sample: Prepared) -> None:
-    with pytest.raises(InputError, match="nobody is no key"):
+    with pytest.raises(InputError, match=r"errors\.relabel: nobody: unknown; known here: .*naive_bayes"):
         relabelled(sample, PARAMS.model_copy(update={"relabel": ["nobody"]}))
     two = Prepared(sample.train.assign(fold=sample.train["fold"] % 2), sample.test, sample.digest)
     with pytest.raises(InputError, match=r"prepare\.folds"):
