@@ -348,7 +348,7 @@ def test_adapters_on_rounded_weights_are_not_released(monkeypatch: pytest.Monkey
 def test_the_stage_scores_every_row_and_its_curve_is_drawn(
     project: Path, monkeypatch: pytest.MonkeyPatch, tiny: ClassLmParams
 ) -> None:
-    yaml, path = YAML(), project / "params.yaml"
+    yaml, path = YAML(), project / "study/params.yaml"
     content = yaml.load(path)
     changed = {"epochs": 1, "train_rows": 24, "learning_rate": 1e-3}
     for objective in OBJECTIVES:
@@ -366,4 +366,4 @@ def test_the_stage_scores_every_row_and_its_curve_is_drawn(
         assert found.school == objective
         assert found.test_rows == "refit"
         assert (project / f"costs/class_lm_{objective}.json").is_file()
-    assert set(pd.read_parquet(project / "learning_curve/class_lm_generative.parquet")["size"]) == {16}
+    assert set(pd.read_parquet(project / "study/learning_curve/class_lm_generative.parquet")["size"]) == {16}
