@@ -20,7 +20,7 @@ from test_pipeline import git, set_param
 from pipeline.contracts import InputError
 from pipeline.llm.answers import AnswerStore
 
-STAGES = ["prepare", "naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
+STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
 TOOL = "pipeline.llm.answer_store"
 
