@@ -62,10 +62,10 @@ def copy_project(folder: Path, changes: dict[str, object]) -> None:
         *parents, key = name.split(".")
         section = params
         for parent in parents:
+            if parent not in section:
+                raise InputError(f"params.yaml: there is no {name}")
             section = section[parent]
-        if key not in section:
-            raise InputError(f"params.yaml: there is no {name}")
-        section[key] = value
+        section[key] = value  # one that the file leaves to its default, too: the stage refuses what it does not know
     yaml.dump(params, folder / "params.yaml")
     source = Path(params["data"]["source"])
     for needed in (source, Path("imports")):
