@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+from pipeline.waiting import cores
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 """The variables that say how many threads numpy and torch compute with: another number may round differently."""
 MAKING = ("pipeline", "prompts", "data", "dvc.yaml", "params.yaml", "requirements")
@@ -68,11 +70,6 @@ def gpus() -> list[str]:
     ).splitlines()
 
 
-def usable_cores() -> int:
-    """How many of the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def threads() -> dict[str, str]:
     """What the environment says about the number of threads; null in it is as many as there are cores."""
     return {name: os.environ[name] for name in THREADS if os.environ.get(name)}
@@ -83,7 +80,7 @@ def machine() -> dict[str, str]:
     found = {
         "processor": cpu(),
         "cores": str(os.cpu_count()),
-        "cores that may be used": str(usable_cores()),
+        "cores that may be used": str(len(cores())),
         "memory": memory(),
         "GPU": "; ".join(gpus()),
         "threads": ", ".join(f"{name}={value}" for name, value in threads().items()),
