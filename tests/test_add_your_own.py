@@ -71,4 +71,4 @@ def test_it_is_in_the_comparison(with_example: Path, command: Command, example: 
     assert metrics["log_loss"] < 0.693, "better than one half for every tweet: margins have become probabilities"
     words = pd.read_csv(with_example / "models/linear_svm/words.csv")
     assert words["weight"].is_monotonic_decreasing
-    assert "up to date" in command("dvc", "status", "linear_svm").stdout, "a second run would do nothing"
+    assert "up to date" in command("dvc", "status", "counts@linear_svm").stdout, "a second run would do nothing"

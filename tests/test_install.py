@@ -179,7 +179,9 @@ def make(tmp_path: Path) -> Make:
     entries = [wheel(first, "a", "1.0"), wheel(first, "b", "1.0"), wheel(first, "c", "1.0")]
     for count, name in enumerate(("light", "full", "dev"), 1):
         (project / f"requirements/{name}.txt").write_text("".join(entries[:count]))
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "PYTHON", "MAKE"))
+    }
     environment = inherited | {
         "HOME": str(tmp_path),
         "PIP_CONFIG_FILE": os.devnull,
