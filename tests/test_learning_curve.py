@@ -111,6 +111,17 @@ def test_the_metrics_of_a_curve_are_those_of_its_rows() -> None:
     assert f"{found.loc[64, 'accuracy']:.3f} [" in page
 
 
+def test_a_curve_says_how_many_models_have_one_answer_for_all() -> None:
+    points = curve({16: 0.7})
+    known = crossover.curve_of(points, 100, 0)
+    assert crossover.one_answer({"a": known}) == []
+    points.loc[points["seed"] == 0, "score"] = 0.4
+    found = crossover.curve_of(points, 100, 0)
+    seeds = points["seed"].nunique()
+    assert found["one_answer"].tolist() == [1 / seeds]
+    assert f"a with 16 labels: {1 / seeds:.0%}." in crossover.render({"a": found}, [], 100)
+
+
 def test_the_twins_of_the_params_are_pairs() -> None:
     pairs = read_params("twins", TwinsParams, ROOT / "params.yaml").pairs
     assert ("naive_bayes", "logistic") in pairs

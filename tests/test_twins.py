@@ -16,6 +16,7 @@ from pipeline.classifiers.chosen import log_odds
 from pipeline.classifiers.counts import Counted, CountsParams, count_all, features, terms, vectorizer
 from pipeline.classifiers.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
 from pipeline.classifiers.on_counts import classify_counts
+from pipeline.classifiers.subsets import first_rows
 from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
 
 
@@ -65,6 +66,32 @@ def test_counts_read_once_are_those_of_a_vectorizer_fitted_anew(ngrams: int, min
         assert found.shape == expected.shape
         for part in ("data", "indices", "indptr"):
             assert (getattr(found, part) == getattr(expected, part)).all(), part
+
+
+@pytest.mark.parametrize("labels", [32, 128, None])
+def test_twins_see_the_same_counts(labels: int | None, sample: Prepared) -> None:
+    """Of any training rows: what is counted is chosen once, before the hyperparameters of either."""
+    counts = read_params("counts", CountsParams, ROOT / "params.yaml")
+    for fold in range(5):
+        rows = first_rows(*training_rows(sample.train, fold), labels)
+        seen = [
+            set(terms(module.fit(*rows, params(), counts).pipeline))
+            for module, params in (
+                (naive_bayes, naive_bayes.NaiveBayesParams),
+                (logistic, logistic.LogisticParams),
+                (nb_svm, nb_svm.NbSvmParams),
+            )
+        ]
+        assert seen[0] == seen[1] == seen[2]
+
+
+def test_what_is_deployed_is_what_was_chosen_by(twin: Twin, sample: Prepared) -> None:
+    """Probabilities are decided as Bayes' rule decides, at few labels, too: the temperature moves no decision."""
+    for fold, labels in ((0, 32), (1, 64), (2, None)):
+        model = twin.fit(*first_rows(*training_rows(sample.train, fold), labels))
+        held_out = sample.train[sample.train["fold"] == fold]
+        bare = log_odds(model.pipeline, features(held_out))
+        assert ((twin.module.predict(model, held_out) > 0.5) == (bare > 0))[np.abs(bare) > 1e-9].all()
 
 
 def test_it_beats_a_dummy(twin: Twin, sample: Prepared) -> None:

@@ -67,15 +67,15 @@ def of_inner_fold(
     return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
 
 
-def compare(
+def out_of_inner_folds(
     features: Sequence[BaseEstimator],
     classifiers: Sequence[BaseEstimator],
     x: Features,
     labels: np.ndarray,
     groups: pd.Series,
     inner_folds: int,
-) -> tuple[int, int, BayesRule]:
-    """Which of the features and which of the classifiers are most accurate out of the inner folds, and the rule for their scores.
+) -> np.ndarray:
+    """Log-odds of each row by models of the other inner folds, of each classifier on each features: (features, classifiers, n).
 
     `x` (n rows) goes into the features, labels and groups have shape (n,).
     """
@@ -85,14 +85,25 @@ def compare(
         found = Parallel(n_jobs=1 if small else -1)(
             delayed(of_inner_fold)(each, classifiers, x, labels, split) for each in features for split in splits
         )
-    out_of_fold = np.zeros((len(features) * len(classifiers), len(labels)))
+    out_of_fold = np.zeros((len(features), len(classifiers), len(labels)))
     for i, scores in enumerate(found):
-        first = i // inner_folds * len(classifiers)
-        out_of_fold[first : first + len(classifiers), splits[i % inner_folds][1]] = scores
+        out_of_fold[i // inner_folds][:, splits[i % inner_folds][1]] = scores
+    return out_of_fold
+
+
+def choose(
+    features: BaseEstimator,
+    classifiers: Sequence[BaseEstimator],
+    x: Features,
+    labels: np.ndarray,
+    groups: pd.Series,
+    inner_folds: int,
+) -> tuple[BaseEstimator, BayesRule]:
+    """The classifier that is most accurate out of the inner folds, and the rule for its scores, which moves no decision."""
+    out_of_fold = out_of_inner_folds([features], classifiers, x, labels, groups, inner_folds)[0]
     best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
     prior = prior_log_odds(labels)
-    rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
-    return *divmod(best, len(classifiers)), rule
+    return classifiers[best], fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
 
 
 def fit_chosen(
@@ -100,19 +111,6 @@ def fit_chosen(
 ) -> Chosen:
     """Both steps fitted to all rows, under a rule that inner folds found."""
     return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
-
-
-def choose(
-    features: Sequence[BaseEstimator],
-    classifiers: Sequence[BaseEstimator],
-    x: Features,
-    labels: np.ndarray,
-    groups: pd.Series,
-    inner_folds: int,
-) -> Chosen:
-    """Compare each classifier on each features out of the inner folds (see `compare`), then fit the best pair to all rows."""
-    first, second, rule = compare(features, classifiers, x, labels, groups, inner_folds)
-    return fit_chosen(features[first], classifiers[second], x, labels, rule)
 
 
 def save(model: Chosen, folder: Path) -> None:

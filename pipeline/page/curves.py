@@ -80,6 +80,7 @@ def learning(tables: dict[str, Any], schools: dict[str, str]) -> list[Section]:
                 classifier(schools, "series"),
                 of_number("Labels", "size"),
                 *(of_metric(title, metric) for metric, title in SHOWN.items()),
+                of_number("Models with one answer for all, %", "one_answer", scale=100),
             ],
         ),
         choice="Measure",

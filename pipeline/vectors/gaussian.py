@@ -21,12 +21,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.classifiers import chosen
-from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.stage import choose_on_vectors, classify_vectors, on_vectors
 
 
 class GaussianParams(Params):
@@ -44,7 +44,7 @@ def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Cho
         "separate": lambda shrinkage: SeparateGaussians(solver="eigen", shrinkage=shrinkage, tol=1e-9),
     }
     candidates = [of_kind[kind](shrinkage) for kind in params.covariance for shrinkage in params.shrinkage]
-    return choose([FunctionTransformer()], candidates, vectors(tweets), labels, tweets["group"], params.inner_folds)
+    return choose_on_vectors(candidates, tweets, labels, params.inner_folds)
 
 
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:

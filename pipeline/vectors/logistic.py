@@ -14,11 +14,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
 from pipeline.classifiers import chosen
-from pipeline.classifiers.chosen import Chosen, choose
+from pipeline.classifiers.chosen import Chosen
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.stage import choose_on_vectors, classify_vectors, on_vectors
 
 
 class LogisticParams(Params):
@@ -30,7 +30,7 @@ class LogisticParams(Params):
 def fit(tweets: pd.DataFrame, labels: np.ndarray, params: LogisticParams) -> Chosen:
     """The penalty that is most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
     candidates = [LogisticRegression(C=value, max_iter=2000) for value in params.C]
-    return choose([FunctionTransformer()], candidates, vectors(tweets), labels, tweets["group"], params.inner_folds)
+    return choose_on_vectors(candidates, tweets, labels, params.inner_folds)
 
 
 def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:

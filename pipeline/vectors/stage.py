@@ -1,21 +1,24 @@
 """What the stages over embeddings all do: read, cross-fit one family, write its predictions and costs."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
+from sklearn.preprocessing import FunctionTransformer
 
+from pipeline.classifiers.chosen import Chosen, choose, fit_chosen
 from pipeline.classifiers.cross_fit import Trainer, cross_fit
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
-from pipeline.vectors.space import with_vectors
+from pipeline.vectors.space import vectors, with_vectors
 
 
 @lru_cache(maxsize=4)
@@ -47,6 +50,15 @@ def on_vectors(
         save,
         load,
     )
+
+
+def choose_on_vectors(
+    classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, inner_folds: int
+) -> Chosen:
+    """The classifier that is most accurate on inner folds by group, fitted to all tweets with labels of shape (n,)."""
+    x, as_it_is = vectors(tweets), FunctionTransformer()
+    classifier, rule = choose(as_it_is, classifiers, x, labels, tweets["group"], inner_folds)
+    return fit_chosen(as_it_is, classifier, x, labels, rule)
 
 
 def classify_vectors(

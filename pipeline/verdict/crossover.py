@@ -4,7 +4,8 @@ Ng & Jordan (2001, https://papers.nips.cc/paper/2020-on-discriminative-vs-genera
 generative twin ahead while labels are few, the discriminative one in the end.
 
 in:  data/prepared, study/learning_curve/*.parquet
-out: study/crossover/: table.md, metrics.json, curves.csv (accuracy, log loss, calibration error by number of labels), twins.csv
+out: study/crossover/: table.md, metrics.json, twins.csv, curves.csv (accuracy, log loss, calibration error by number of labels,
+     and the share of models that call every text the same)
 run: make study   (or python -m pipeline.stage --study verdict.crossover)
 """
 
@@ -31,7 +32,7 @@ from pipeline.places import STUDY
 from pipeline.verdict.learning_curve import LearningCurveParams
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.prompt_curve import PromptCurveParams
-from pipeline.verdict.scored import TwinsParams, decide
+from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide
 from pipeline.verdict.table import with_interval
 from pipeline.verdict.twins import Twins
 
@@ -66,7 +67,7 @@ def weights_of_draws(curve: pd.DataFrame, draws: int, seed: int) -> tuple[np.nda
 
 
 def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
-    """Each metric by size, with the ends of its 95 % interval over seeds and groups."""
+    """Each metric by size, with the ends of its 95 % interval over seeds and groups, and how many models have `one_answer`."""
     by_seed, by_group = weights_of_draws(curve, draws, seed)
     rows = []
     for size, part in curve.groupby("size"):
@@ -79,7 +80,8 @@ def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
         ends = {f"{m}_low": low[i] for i, m in enumerate(METRICS)} | {
             f"{m}_high": high[i] for i, m in enumerate(METRICS)
         }
-        rows.append({"size": size, "seeds": part["seed"].nunique()} | found | ends)
+        called = (part["score"] > THRESHOLD).groupby(part["seed"]).mean()
+        rows.append({"size": size, "seeds": len(called), "one_answer": called.isin([0, 1]).mean()} | found | ends)
     return pd.DataFrame(rows)
 
 
@@ -152,6 +154,20 @@ def labels(pair: Twins) -> str:
     return "–" if np.isnan(pair.crossing) else f"{pair.crossing:,.0f} [{pair.low:,.0f}, {pair.high:,.0f}]"
 
 
+def one_answer(curves: dict[str, pd.DataFrame]) -> list[str]:
+    """Where models call every held-out text the same: of these the curves say which label is more frequent, and no more."""
+    found = [
+        f"{name} with {row['size']:,.0f} labels: {row['one_answer']:.0%}"
+        for name, curve in curves.items()
+        for _, row in curve[curve["one_answer"] > 0].iterrows()
+    ]
+    return (
+        ["", f"Models that call every text the same, and so know no more than a majority: {'; '.join(found)}."]
+        if found
+        else []
+    )
+
+
 def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
     """The page: each metric by number of labels, and each pair's crossing."""
     lines = [f"On held-out texts, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
@@ -163,6 +179,7 @@ def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> s
         table = pd.DataFrame.from_dict(by_size, orient="index").sort_index(axis="columns").fillna("–")
         table.columns = [f"{size:,}" for size in table.columns]
         lines += ["", f"{title} by number of labels:", "", table.rename_axis("Classifier").to_markdown()]
+    lines += one_answer(curves)
     if twins:
         rows = pd.DataFrame(
             {

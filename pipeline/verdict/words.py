@@ -62,7 +62,7 @@ def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Ex
 
     The keyword comes first, as `[keyword] fire`, if the model knows any. All is scaled as the model's temperature scales it.
     """
-    classifier, rule = model.pipeline["classifier"], model.rule
+    classifier = model.pipeline["classifier"]
     text, keyword = features(tweet).iloc[0]
     spans = counted_spans(text)
     if [text[start:end].lower() for start, end in spans] != [text.lower()[a:b] for a, b in counted_spans(text.lower())]:
@@ -75,6 +75,5 @@ def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Ex
     words = [(f"[keyword] {term}", by_term.get(f"keyword__{term.lower()}", 0.0))] if has_keywords else []
     words += credited(text, spans, weights_of_spans(text, spans, by_term, longest))
     empty = float(log_odds(classifier, csr_matrix((1, len(weights))))[0])
-    scale = rule.inverse_temperature
-    base = scale * (empty - rule.prior_log_odds) + rule.prior_log_odds
-    return Explained(base, [(word, scale * weight) for word, weight in words])
+    scale = model.rule.inverse_temperature
+    return Explained(scale * empty, [(word, scale * weight) for word, weight in words])
