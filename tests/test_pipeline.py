@@ -13,7 +13,9 @@ pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
 
 PROMPTS = ["prompt_few_shot", "prompt_zero_shot"]
-CLASSIFIERS = sorted(["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "lora_minilm", *PROMPTS])
+CLASSIFIERS = sorted(
+    ["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "knn_minilm", "lora_minilm", *PROMPTS]
+)
 IN_STUDY = sorted([*CLASSIFIERS, "nb_svm", "flow_matching_minilm"])
 
 

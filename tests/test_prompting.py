@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from conftest import LABELS, ROOT
 
+from pipeline.classifiers.cross_fit import training_rows
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings
 from pipeline.llm import calibration
@@ -19,6 +20,8 @@ from pipeline.llm.examples import pool_of
 from pipeline.llm.params import Sampling
 from pipeline.llm.prompt_file import ChatPrompt, harmless, read_prompt, render
 from pipeline.llm.scoring import label_of, parse_reply, requests, score, score_channel, score_logprobs
+from pipeline.vectors import knn
+from pipeline.vectors.space import with_vectors
 
 WORDS = ["No", "Yes"]
 GOOD = """\
@@ -149,6 +152,19 @@ def test_retrieved_examples_are_the_nearest_and_the_nearest_is_last(sample: Prep
         assert likeness == sorted(likeness)
         others = sample.train["id"].isin(pool_of(sample.train[sample.train["fold"] != tweet["fold"]])["id"]).to_numpy()
         assert likeness[-1] == pytest.approx(max(vectors.train[others] @ vectors.train[place[tweet["id"]]]), abs=1e-6)
+
+
+def test_neighbours_vote_as_the_examples_that_a_prompt_retrieves_are_labelled(sample: Prepared, write: Any) -> None:
+    rows, vectors = rows_to_ask(sample, 60, test=False), embeddings_of(sample)
+    examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
+    train = with_vectors(sample, vectors).train
+    models = {
+        fold: knn.fit(*training_rows(train, fold), knn.KnnParams(neighbours=4))
+        for fold in sorted(rows["fold"].unique())
+    }
+    for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
+        score = knn.predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
+        assert score == pytest.approx((1 + sum(example["label"] for example in shown)) / 6)
 
 
 def test_a_near_duplicate_is_never_shown_even_if_the_fold_would_allow_it(sample: Prepared, write: Any) -> None:

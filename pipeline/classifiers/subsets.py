@@ -44,3 +44,10 @@ def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed:
         if len(set(labels[learnt])) == len(set(labels[held_out])) == 2:
             return learnt, held_out
     raise InputError(f"{len(tweets)} training rows cannot be split so that both parts hold both classes")
+
+
+def unanimous(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
+    """Positions of one tweet of each near-duplicate group whose members carry one label: what can stand as an example."""
+    alike = near_duplicates(tweets)
+    one_label = pd.Series(labels, index=alike.index).groupby(alike).transform("nunique") == 1
+    return np.flatnonzero(one_label & ~alike.duplicated())

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
 
-from pipeline.contracts import InputError, near_duplicates
+from pipeline.classifiers.subsets import unanimous
+from pipeline.contracts import InputError
 from pipeline.data.embeddings import Embeddings
 from pipeline.llm.prompt_file import FixedExamples, RetrievedExamples
 
@@ -19,11 +20,10 @@ def records(tweets: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def pool_of(train: pd.DataFrame) -> pd.DataFrame:
-    """What may be shown: one tweet of each near-duplicate group whose members carry one label, with that `label`."""
+    """What may be shown: the `unanimous` tweets, with their `label`."""
     known = train[train["train_target"].notna()]
-    alike = near_duplicates(known)
-    clear = known[(known.groupby(alike)["train_target"].transform("nunique") == 1) & ~alike.duplicated()]
-    return clear.assign(label=clear["train_target"].astype(int))
+    labels = known["train_target"].to_numpy(dtype="int64")
+    return known.assign(label=labels).iloc[unanimous(known, labels)]
 
 
 def choose_fixed(pool: pd.DataFrame, examples: FixedExamples) -> list[Example]:

@@ -1,0 +1,65 @@
+"""Nearest neighbours: the vote of the labelled tweets that are most like it. What retrieved examples say without an LLM.
+
+    p(1 | x) = (1 + how many of the k nearest carry label 1) / (k + 2)    by cosine; Laplace's rule of succession
+
+The k tweets are those that a prompt with retrieved examples shows: as many as prompts/few_shot_retrieved.yaml has, of the same
+ones. So the difference between the two is what a language model adds to its examples. (Fix & Hodges 1951; Cover & Hart 1967,
+https://doi.org/10.1109/TIT.1967.1053964)
+
+in:  data/prepared, data/embed
+out: predictions/knn_<encoder>.parquet, costs/knn_<encoder>.json, models/knn_<encoder>
+run: dvc repro vectors@knn-minilm   (or python -m pipeline.stage vectors.knn minilm)
+"""
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from sklearn.neighbors import KNeighborsRegressor
+
+from pipeline.classifiers.cross_fit import Trainer
+from pipeline.classifiers.model_files import read_estimator, write_estimator
+from pipeline.classifiers.subsets import unanimous
+from pipeline.contracts import Params, read_params
+from pipeline.vectors.space import vectors
+from pipeline.vectors.stage import classify_vectors, on_vectors
+
+FILE = "neighbours.skops"
+
+
+class KnnParams(Params):
+    neighbours: int = Field(8, ge=1)
+    """That have a vote."""
+
+
+def fit(tweets: pd.DataFrame, labels: np.ndarray, params: KnnParams) -> KNeighborsRegressor:
+    """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
+    pool = unanimous(tweets, labels)
+    model = KNeighborsRegressor(min(params.neighbours, len(pool)), algorithm="brute", metric="cosine")
+    return model.fit(vectors(tweets.iloc[pool]).astype("float32"), labels[pool])
+
+
+def predict(model: KNeighborsRegressor, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    share = model.predict(vectors(tweets).astype("float32"))  # of the votes
+    return np.asarray((1 + model.n_neighbors * share) / (2 + model.n_neighbors))
+
+
+def count(model: KNeighborsRegressor) -> int:
+    """What it keeps of the tweets: their vectors and labels."""
+    return int(model.n_samples_fit_ * (model.n_features_in_ + 1))
+
+
+def trainer(encoder: str) -> Trainer:
+    params = read_params("vectors.knn", KnnParams)
+    return on_vectors(
+        encoder,
+        params,
+        lambda tweets, labels, _: fit(tweets, labels, params),
+        predict,
+        save=lambda model, folder: write_estimator(folder / FILE, model),
+        load=lambda folder: read_estimator(folder / FILE, KNeighborsRegressor),
+    )
+
+
+def main() -> None:
+    classify_vectors("knn", "discriminative", trainer, count)
