@@ -254,14 +254,3 @@ def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command)
     written = [path for path in prepared_project.parent.rglob("*") if path.is_file()]
     assert not [path for path in written if endpoint.api_key.encode() in path.read_bytes()]
     assert endpoint.api_key not in done.stdout + done.stderr
-
-
-def test_the_readmes_table_is_put_between_its_markers(project: Path, command: Command) -> None:
-    from pipeline.verdict.table import BEGIN, END
-
-    (project / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert "evaluate/table.md: no such file" in one_line_error(command("pipeline.verdict.table"))
-    (project / "evaluate").mkdir()
-    (project / "evaluate/table.md").write_text("| new \\1 |\n")
-    assert command("pipeline.verdict.table").returncode == 0
-    assert (project / "README.md").read_text() == f"before\n{BEGIN}\n\n| new \\1 |\n\n{END}\nafter\n"
