@@ -148,7 +148,7 @@ def test_tweets_that_say_na_are_tweets(page: Path) -> None:
 
 def test_a_cascade_is_recommended_only_where_the_second_adds_something() -> None:
     def lead(*accuracies: float) -> str:
-        steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_tweet": 1, "money_per_1000": 0})
+        steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_text": 1, "money_per_1000": 0})
         pair = steps.assign(first="naive_bayes", second="lora_minilm", low=steps["accuracy"], high=steps["accuracy"])
         return decisions.cascade(pair, report_results.SCHOOLS)[0].lead
 
