@@ -77,21 +77,8 @@ class Price(NamedTuple):
         return self.ms_per_text <= other.ms_per_text and self.money_per_1000 <= other.money_per_1000
 
 
-COLUMNS = [
-    "first",
-    "second",
-    "share",
-    "rows",
-    "accuracy",
-    "low",
-    "high",
-    "difference",
-    "difference_low",
-    "difference_high",
-    "ms_per_text",
-    "money_per_1000",
-    "series",
-]
+COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
 
 
 def price_of(classifier: Predictions) -> Price | None:
@@ -165,12 +152,10 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     for first, second in itertools.permutations(rows, 2):
         if prices[first].at_most(prices[second]) and leads[first] < leads[second]:
             by_share = right_by_share(rows[first], rows[second], params.steps)
-            offers += [
-                Offer(
-                    prices[second].after(prices[first], share), lead(by_share[share]), by_share[share], (first, second)
-                )
-                for share in shares_of(params.steps)[1:-1].tolist()
-            ]
+            for share in shares_of(params.steps)[1:-1].tolist():
+                rightly = by_share[share]
+                price = prices[second].after(prices[first], share)
+                offers.append(Offer(price, lead(rightly), rightly, (first, second)))
     worth: list[Offer] = []
     for offer in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
         best = max((one for one in worth if one.price.at_most(offer.price)), key=lambda one: one.lead, default=None)
