@@ -72,7 +72,8 @@ def blend(tables: dict[str, Any], costs: pd.DataFrame, schools: dict[str, str]) 
     asked = costs[costs["classifier"].isin(whole["classifier"])]
     again = asked["reading_ms"].where(asked["reads"].notna() & asked.duplicated("reads"), 0.0)
     ms = (asked["ms_per_text"] - again).sum(skipna=False)
-    lead += f" Those that have a weight take {short(ms).text} ms a text of many at once, an embedding that several read once."
+    if pd.notna(ms):
+        lead += f" Those that have a weight take {short(ms).text} ms a text of many at once, a shared embedding once."
     caption = "Weights of the classifiers' log-odds, fitted on all rows; those not listed have none"
     listed = table("blend-weights", caption, whole, [classifier(schools), of_number("Weight", "weight", 3)])
     return [Section("blend", "All together", lead, [listed])]
