@@ -123,7 +123,7 @@ def test_pairs_that_are_worth_their_cost_are_found() -> None:
     assert ("cheap", "costly") not in worthwhile(rows, dear, PARAMS), "it saves time, and costs more money"
 
 
-@pytest.mark.parametrize(("rows_scored", "runs", "at_most"), [(486, 20, 12), (7613, 2, 1)])
+@pytest.mark.parametrize(("rows_scored", "runs", "at_most"), [(486, 20, 1), (7613, 2, 0)])
 def test_equal_classifiers_make_few_cascades_by_chance(rows_scored: int, runs: int, at_most: int) -> None:
     """Ten, right about 80 % of the rows whatever they are sure of: no cascade of them is better than one.
 

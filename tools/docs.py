@@ -158,7 +158,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         "School",
         "Rows",
         "Accuracy",
-        *(f"by the folds of seed {seed}" for seed in elsewhere),
+        *(f"by folds of seed {one.run.seed}" for one in others),
     ]
     parts = [
         f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}",

@@ -79,7 +79,8 @@ class PromptParams(Params):
     """How many train tweets are asked about (stratified, whole near-duplicate groups); null for all."""
     submit: list[str] = Field([])
     """The prompts that score the test tweets too."""
-    calibration: Calibration = "batch"
+    calibration: Calibration = "none"
+    """None by default: of what needs no labels it has the least log loss out of fold (docs/tried.md)."""
     max_unparsed: float = Field(0.1, ge=0, le=1)
     """The largest share of replies that may be unreadable."""
     max_characters: int = Field(500, ge=20)

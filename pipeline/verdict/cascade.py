@@ -20,6 +20,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from scipy.stats import norm
 from tqdm import tqdm
 
 from pipeline.contracts import (
@@ -42,8 +43,6 @@ OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """The shares of the page; the steps are multiples of 20, so that all have them."""
 AS_GOOD = 0.01
-HOPELESS = 1.5
-"""Standard errors of a gain that need no bootstrap: the 95 % interval's low end lies about two below it."""
 
 Pair = tuple[str, str]
 
@@ -120,14 +119,14 @@ class Offer(NamedTuple):
     pair: Pair | None = None
 
 
-def clears_chance(gain: pd.Series, groups: pd.Series, params: CascadeParams) -> bool:
-    """Whether the 95 % interval of the mean gain, of rows by id with their groups, lies above 0."""
+def clears_chance(gain: pd.Series, groups: pd.Series, looks: int) -> bool:
+    """Whether the interval of the mean gain, of rows by id with their groups, lies above 0, at the level for so many `looks`.
+
+    That is 95 % for all of them together (Bonferroni); the standard error is that of groups, as in `design_effect`.
+    """
     values, of_row = gain.to_numpy(), groups[gain.index].to_numpy()
     error = np.sqrt(np.sum(sum_by_group(values - values.mean(), of_row) ** 2)) / len(values)
-    if values.mean() <= HOPELESS * error:
-        return False
-    (low,), _ = bootstrap_means(values, of_row, params.draws, params.seed)
-    return bool(low > 0)
+    return bool(values.mean() > norm.isf(0.025 / looks) * error)
 
 
 def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
@@ -149,13 +148,17 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     groups = groups[~groups.index.duplicated()]
     leads = {name: lead(one) for name, one in right.items()}
     offers: list[Offer] = [Offer(prices[name], leads[name], right[name]) for name in rows]
-    for first, second in itertools.permutations(rows, 2):
-        if prices[first].at_most(prices[second]) and leads[first] < leads[second]:
-            by_share = right_by_share(rows[first], rows[second], params.steps)
-            for share in shares_of(params.steps)[1:-1].tolist():
-                rightly = by_share[share]
-                price = prices[second].after(prices[first], share)
-                offers.append(Offer(price, lead(rightly), rightly, (first, second)))
+    pairs = [
+        (first, second)
+        for first, second in itertools.permutations(rows, 2)
+        if prices[first].at_most(prices[second]) and leads[first] < leads[second]
+    ]
+    for first, second in pairs:
+        by_share = right_by_share(rows[first], rows[second], params.steps)
+        for share in shares_of(params.steps)[1:-1].tolist():
+            rightly = by_share[share]
+            price = prices[second].after(prices[first], share)
+            offers.append(Offer(price, lead(rightly), rightly, (first, second)))
     worth: list[Offer] = []
     for offer in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
         best = max((one for one in worth if one.price.at_most(offer.price)), key=lambda one: one.lead, default=None)
@@ -163,7 +166,7 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
             continue
         if best and offer.pair:
             gain = (offer.rightly.astype(float) - best.rightly).dropna()
-            if not clears_chance(gain, groups, params):
+            if not clears_chance(gain, groups, len(pairs)):
                 continue
         worth.append(offer)
     return list(dict.fromkeys(offer.pair for offer in worth if offer.pair))
@@ -195,7 +198,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         "Accuracy, and in brackets expected ms a text of many at once (an embedding that both read is paid once), by the share "
         "of the texts that the first classifier is least sure of and passes on to the second; at 100 % the second decides alone. "
         "A cascade is worth its cost if at some share the 95 % interval of its gain over the best of what is cheaper lies above "
-        "0, which is not corrected for how many were tried. As good: the least share at which the cascade loses "
+        "0, corrected for how many were tried. As good: the least share at which the cascade loses "
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
         "groups). Money and all shares are in `cascade/cascade.csv`."
     )
