@@ -207,6 +207,18 @@ def test_a_comparison_without_ranks_is_too_old(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
+def test_few_groups_and_scores_that_hang_on_noise_are_said(page: Path, tmp_path: Path) -> None:
+    write_results(tmp_path)
+    scores().assign(groups=12.1, noise=[None, None, 0.009, None, None]).to_csv(
+        tmp_path / "evaluate/scores.csv", index=False
+    )
+    text = made_of(tmp_path)
+    assert "some interval here rests on about 12 groups of one size" in text
+    assert "another draw turns over: naive_bayes (0.9 %)." in text
+    assert "Few groups" not in page.read_text(encoding="utf-8")
+    assert "hang on noise" not in page.read_text(encoding="utf-8")
+
+
 def test_one_classifier_alone_has_a_report(tmp_path: Path) -> None:
     write_results(tmp_path, only=("evaluate",))
     for name in ("scores", "costs"):
