@@ -32,7 +32,7 @@ def scores(accuracy: dict[str, float] | None = None, ranks: tuple[int, ...] = (1
         row: dict[str, Any] = {"classifier": name, "rank": rank, "school": SCHOOLS[name], "rows": 7613, "unparsed": 0}
         for metric in METRICS:
             row |= with_ends(metric, value if metric == "accuracy" else 0.4)
-        rows.append(row | {"shared_rows": 1080, "shared_accuracy": value})
+        rows.append(row | {"shared_rows": 1080, "shared_accuracy": value, "groups": 6000.0, "noise": np.nan})
     return pd.DataFrame(rows)
 
 

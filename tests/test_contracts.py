@@ -157,6 +157,9 @@ def test_predictions_of_other_tweets_are_refused(
     found = read_predictions(path, sample)
     assert (found.name, found.school, found.test_rows) == ("some", "generative", "mean log-odds")
     assert len(found.train) == len(sample.train)
+    assert found.noise is None
+    write_predictions("some", [scored(sample)], sample, "generative", "mean log-odds", noise=0.25)
+    assert read_predictions(path, sample).noise == 0.25
     with pytest.raises(InputError, match="made from other prepared tweets"):
         read_predictions(path, Prepared(sample.train, sample.test, "another digest"))
 

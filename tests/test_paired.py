@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit
 from statsmodels.stats.contingency_tables import mcnemar
 
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import bootstrap_means, effective_groups, group_bootstrap, level
 from pipeline.verdict.paired import (
     ALPHA,
     compare_pair,
@@ -118,6 +119,35 @@ def test_the_design_effect_is_that_of_the_bootstrap() -> None:
     assert design_effect(gain, groups) == pytest.approx(drawn.var() / (gain.var() / len(gain)), rel=0.06)
     assert design_effect(gain, np.arange(len(gain))) == pytest.approx(1)
     assert design_effect(np.ones(9), groups[:9]) == 1
+
+
+@pytest.mark.parametrize("sizes", [[50] * 10, [5] * 15 + [100] * 5], ids=["few", "uneven"])
+def test_intervals_of_few_groups_hold_the_truth_nearly_as_often_as_those_of_many(sizes: list[int]) -> None:
+    """Plain percentile intervals, which know nothing of how few groups there are, hold it 89 and 85 times in 100."""
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    truth = expit(1.4 + 1.5 * rng.normal(size=1_000_000)).mean()
+    held = []
+    for seed in range(1000):
+        right = rng.random(len(groups)) < expit(1.4 + 1.5 * rng.normal(size=len(sizes)))[groups]
+        low, high = bootstrap_means(right.astype(float), groups, 400, seed)
+        assert 0 <= low <= high <= 1
+        held.append(low <= truth <= high)
+    assert 0.91 <= np.mean(held) <= 0.96
+
+
+def test_the_level_is_students_with_few_groups_and_stays_with_thousands() -> None:
+    """Of Hesterberg (2015): 10 groups take the percentiles that a normal variable has at ∓ √(10/9) 2.262."""
+    assert level(10) == pytest.approx(1 - 2 * stats.norm.cdf(-((10 / 9) ** 0.5) * 2.262157))
+    assert level(6000) == pytest.approx(0.95, abs=1e-4)
+    assert level(1 + 1e-9) == 1
+    groups = np.append(np.arange(30), np.full(10**6, 30))
+    low, high = bootstrap_means(np.arange(len(groups)) % 2, groups, 100, 0)
+    assert 0 <= low <= 0.5 <= high <= 1, "one group has nearly all rows"
+
+
+def test_groups_are_worth_fewer_where_their_sizes_differ() -> None:
+    assert effective_groups(np.full(12, 7)) == pytest.approx(12)
+    assert effective_groups(np.array([1] * 500 + [200])) == pytest.approx(700**2 / (500 + 200**2))
 
 
 def test_rows_needed_by_hand() -> None:

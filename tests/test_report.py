@@ -217,6 +217,8 @@ def test_one_classifier_alone_has_a_report(tmp_path: Path) -> None:
 
 def test_the_stage_writes_page_and_summary(project: Path, command: Command, sample: Prepared) -> None:
     write_results(project, only=("evaluate", "robustness"))
+    noisy = scores().assign(groups=12.1, noise=[None, None, 0.009, None, None])
+    noisy.to_csv(project / "evaluate/scores.csv", index=False)
     (project / "data/prepared").mkdir(parents=True)
     for name in ("train", "test"):
         getattr(sample, name).to_parquet(project / f"data/prepared/{name}.parquet")
@@ -226,6 +228,8 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     assert verdict(scores(), paired(), TWINS)[0] in (project / "report/summary.md").read_text(encoding="utf-8")
     text = (project / "report/index.html").read_text(encoding="utf-8")
     assert "near_duplicate" in text
+    assert "some interval here rests on about 12 groups of one size" in text
+    assert "another draw turns over: naive_bayes (0.9 %)." in text
     assert "not in a git repository" in text
 
 

@@ -14,7 +14,7 @@ from pipeline.verdict.evaluate import EvaluateParams, flat_costs, metrics_of_bes
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
 from pipeline.verdict.submission import candidates
-from pipeline.verdict.table import render_table, shown_pairs
+from pipeline.verdict.table import cautions, render_table, shown_pairs
 from pipeline.verdict.threshold import best_threshold, fit_rule
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
@@ -202,7 +202,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     scores = pd.DataFrame.from_dict(
         {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
         orient="index",
-    )
+    ).assign(noise=[None, 0.0123])
     pairs = with_verdicts(
         pd.DataFrame(
             [
@@ -240,3 +240,6 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     assert calibrated[:5] == ["beta", "logprobs", "platt", "8", "100"]
     assert calibrated[6].startswith("0.750 [")
     assert "left out x.parquet" in text
+    assert "some interval here rests on about 6 groups of one size; with fewer than 30" in text
+    assert "the share of decisions that another draw turns over: beta (1.2 %)." in text
+    assert cautions(scores.assign(groups=30.0, noise=None)) == []

@@ -49,6 +49,7 @@ def write_cross_fit(
     origin: Origin | None = None,
     reads: str | None = None,
     alone: bool = True,
+    noise: float | None = None,
 ) -> None:
     """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model.
 
@@ -57,7 +58,7 @@ def write_cross_fit(
     """
     train = predictions_frame(prepared.train, "train", fitted.train)
     test = predictions_frame(prepared.test, "test", fitted.test)
-    write_predictions(name, [train, test], prepared, school, fitted.test_rows)
+    write_predictions(name, [train, test], prepared, school, fitted.test_rows, noise=noise)
     costs = Costs(
         fit_seconds=fitted.fit_seconds,
         peak_memory_mb=peak_memory_mb(),

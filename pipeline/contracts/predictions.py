@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_float_dtype, is_integer_dtype, is_string_dtype
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.contracts.errors import InputError, first_fault
 from pipeline.contracts.files import read_parquet, written_whole
@@ -34,6 +34,8 @@ class Predictions:
     test_rows: TestRows
     train: pd.DataFrame
     test: pd.DataFrame
+    noise: float | None = None
+    """Share of the train rows' decisions that another draw of the noise turns over; None for scores without noise."""
 
 
 class About(BaseModel):
@@ -44,6 +46,7 @@ class About(BaseModel):
     test_rows: TestRows
     prepared: str
     """The digest of the tweets that it was made from."""
+    noise: float | None = Field(None, ge=0, le=1)
 
 
 def predictions_frame(tweets: pd.DataFrame, split: Literal["train", "test"], scores: np.ndarray) -> pd.DataFrame:
@@ -130,12 +133,14 @@ def write_predictions(
     school: School,
     test_rows: TestRows,
     folder: Path = PREDICTIONS,
+    *,
+    noise: float | None = None,
 ) -> None:
     """Check and write `<folder>/<name>.parquet`, in the study below it, from frames made by `predictions_frame`."""
     frame = pd.concat(scored, ignore_index=True)
     path = results(folder) / f"{name}.parquet"
     check_predictions(frame, prepared, school, str(path))
-    frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest}
+    frame.attrs = {"name": name, "school": school, "test_rows": test_rows, "prepared": prepared.digest, "noise": noise}
     with written_whole(path) as partial:
         frame.to_parquet(partial, index=False)
 
@@ -153,4 +158,4 @@ def read_predictions(path: Path, prepared: Prepared) -> Predictions:
         raise InputError(f"{path}: made from other prepared tweets; run `dvc repro` to make it anew")
     check_predictions(frame, prepared, about.school, str(path))
     train, test = (frame[frame["split"] == split].reset_index(drop=True) for split in ("train", "test"))
-    return Predictions(about.name, about.school, about.test_rows, train, test)
+    return Predictions(about.name, about.school, about.test_rows, train, test, about.noise)

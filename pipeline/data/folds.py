@@ -23,7 +23,8 @@ def stratified_group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, s
     The same as of `StratifiedGroupKFold(folds, shuffle=True, random_state=seed)`, which takes 0.3 ms a group: groups are taken in
     the order of how uneven their labels are, at random among equals, and each goes to the fold where the folds' shares of the
     labels then differ least, or to the smaller one of folds that are as good. Here a group takes some microseconds, as only the
-    labels that it has are looked at, without numpy.
+    labels that it has are looked at, without numpy. Where scikit-learn would leave a fold without any group (its issue 34828)
+    the last groups go to the empty folds.
     """
     _, label, totals = np.unique(labels, return_inverse=True, return_counts=True)
     _, group = np.unique(groups, return_inverse=True)
@@ -42,10 +43,12 @@ def stratified_group_folds(labels: np.ndarray, groups: np.ndarray, folds: int, s
     spreads = [0.0] * len(totals)
     whole = totals.tolist()
     fold_of = np.empty(count, dtype=np.int64)
-    for number, added in zip(order.tolist(), of_group[order].tolist(), strict=True):
+    for left, number, added in zip(range(count, 0, -1), order.tolist(), of_group[order].tolist(), strict=True):
         changed = [c for c, more in enumerate(added) if more]
         best, least, smallest = 0, math.inf, math.inf
         for fold in range(folds):
+            if sizes[fold] and left <= sizes.count(0):
+                continue  # no more groups are left than empty folds
             tried = spreads.copy()
             for c in changed:
                 share = shares[c].copy()

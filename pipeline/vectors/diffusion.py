@@ -36,6 +36,7 @@ from pipeline.vectors.descent import (
     one_hot,
     predict,
     save,
+    spread_evenly,
 )
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
@@ -46,8 +47,8 @@ ROWS = 4096
 class DiffusionParams(DescentParams):
     log_noise_to_signal: tuple[float, float] = Field((-5.0, 5.0), strict=False)
     """γ_0 and γ_1, at the ends of time: the smaller the first and the larger the second, the smaller the gap of the bound."""
-    draws: int = Field(128, ge=1)
-    """Pairs of a time and a noise that the expectation is taken over."""
+    draws: int = Field(256, ge=1)
+    """Pairs of a time and a noise that the expectation is taken over; best a power of two."""
 
 
 class Diffusion(nn.Module):
@@ -78,8 +79,8 @@ class Diffusion(nn.Module):
     @torch.no_grad()
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         """The whole bound, with the terms without y: log p(x | x_0) and the divergence of x_1 from noise."""
-        times = ((torch.arange(self.draws) + 0.5) / self.draws).to(x)
-        noises = torch.stack([torch.randn(self.dimensions) for _ in range(self.draws)]).to(x)
+        points = spread_evenly(self.draws, 1 + self.dimensions).to(x)
+        times, noises = points[:, 0], torch.special.ndtri(points[:, 1:])
         total = torch.zeros(len(x), 2).to(x)
         at_once = max(1, ROWS // max(1, len(x)))
         for t, noise in zip(times.split(at_once), noises.split(at_once), strict=True):
@@ -142,4 +143,4 @@ def trainer(encoder: str) -> Trainer:
 
 
 def main() -> None:
-    classify_vectors("diffusion", "generative", trainer, Fitted.parameters)
+    classify_vectors("diffusion", "generative", trainer, Fitted.parameters, by_seed=predict)

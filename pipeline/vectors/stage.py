@@ -20,6 +20,9 @@ from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.vectors.space import vectors, with_vectors
 
+BySeed = Callable[[Any, pd.DataFrame, int], np.ndarray]
+"""As a trainer's `predict`, by a seed of the noise that scores hang on; at 0 the same."""
+
 
 @lru_cache(maxsize=4)
 def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
@@ -61,8 +64,21 @@ def choose_on_vectors(
     return fit_chosen(as_it_is, classifier, x, labels, rule)
 
 
+def turned_over(train: pd.DataFrame, models: list[Any], by_seed: BySeed) -> float:
+    """Share of out-of-fold decisions that another seed of the noise turns over, mean over three; a model for each fold."""
+    turned = []
+    for model, (_, rows) in zip(models, train.groupby("fold"), strict=True):
+        first, *others = (by_seed(model, rows, seed) > 0.5 for seed in range(4))
+        turned += [other != first for other in others]
+    return float(np.concatenate(turned).mean())
+
+
 def classify_vectors(
-    family: str, school: School, trainer: Callable[[str], Trainer], parameters: Callable[[Any], int]
+    family: str,
+    school: School,
+    trainer: Callable[[str], Trainer],
+    parameters: Callable[[Any], int],
+    by_seed: BySeed | None = None,
 ) -> None:
     """Score all tweets by `family` on the embeddings of the encoder that the command line names."""
     parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family}.")
@@ -71,14 +87,16 @@ def classify_vectors(
     own = trainer(encoder)
     prepared = own.with_inputs(read_prepared())
     name = f"{family}_{encoder}"
-    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, parameters, save=own.save)
+    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
+    size = max(map(parameters, fitted.kept))
     write_cross_fit(
         name,
         school,
         prepared,
         fitted,
-        trainable=max(fitted.kept),
-        total=max(fitted.kept),
+        trainable=size,
+        total=size,
         origin=Origin(f"vectors.{family}", encoder, own),
         reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
+        noise=turned_over(prepared.train, fitted.kept, by_seed) if by_seed else None,
     )

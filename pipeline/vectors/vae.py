@@ -32,6 +32,7 @@ from pipeline.vectors.descent import (
     one_hot,
     predict,
     save,
+    spread_evenly,
 )
 from pipeline.vectors.stage import classify_vectors, on_vectors
 
@@ -40,7 +41,7 @@ class VaeParams(DescentParams):
     latent: int = Field(8, ge=1)
     """Dimensions of z."""
     importance_draws: int = Field(64, ge=1)
-    """K."""
+    """K; best a power of two."""
 
 
 class Vae(nn.Module):
@@ -85,7 +86,7 @@ class Vae(nn.Module):
 
     @torch.no_grad()
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
-        noise = torch.randn(self.draws, 1, self.latent).to(x)  # the same for every row
+        noise = torch.special.ndtri(spread_evenly(self.draws, self.latent)).to(x)[:, None]  # the same for every row
         return torch.stack([self.importance_bound(x, y, noise) for y in both_classes(x)], dim=1)
 
     def sample(self, y: torch.Tensor) -> torch.Tensor:
@@ -117,4 +118,4 @@ def trainer(encoder: str) -> Trainer:
 
 
 def main() -> None:
-    classify_vectors("vae", "generative", trainer, Fitted.parameters)
+    classify_vectors("vae", "generative", trainer, Fitted.parameters, by_seed=predict)

@@ -30,7 +30,7 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.places import results
-from pipeline.verdict.bootstrap import group_bootstrap
+from pipeline.verdict.bootstrap import effective_groups, group_bootstrap
 from pipeline.verdict.classification import score
 from pipeline.verdict.metrics import equal_mass_bins, weighted
 from pipeline.verdict.paired import ALPHA, compare_pairs, tied_ranks, with_verdicts
@@ -56,6 +56,7 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
         lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
     )
     found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
+    found["groups"] = effective_groups(rows["group"].value_counts().to_numpy())
     found["positives"] = float((scores > THRESHOLD).mean())
     for i, (metric, value) in enumerate(score(targets, scores).items()):
         found |= {metric: value, f"{metric}_low": low[i], f"{metric}_high": high[i]}
@@ -113,13 +114,14 @@ def main() -> None:
     pairs = [
         pair if pair in twins or pair[::-1] not in twins else pair[::-1] for pair in itertools.combinations(rows, 2)
     ]
-    scores = {}
+    scores: dict[str, dict[str, object]] = {}
     for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
-        scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
+        scores[one.name] = {"school": one.school, **score_classifier(rows[one.name], shared, params)}
         rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
         scores[one.name] |= {
             "threshold": rule.fitted_threshold,
             "accuracy_at_threshold": rule.accuracy_cross_fitted,
+            "noise": one.noise,
         }
     paired = [
         {"a": a, "b": b} | found for (a, b), found in compare_pairs(rows, pairs, params.draws, params.seed).items()

@@ -25,6 +25,7 @@ from pipeline.page.sentences import verdict
 from pipeline.page.summary import summary
 from pipeline.places import STUDY, in_study, results
 from pipeline.verdict.scored import TwinsParams
+from pipeline.verdict.table import cautions
 
 NAME = "report"
 
@@ -72,7 +73,7 @@ def main() -> None:
     chosen = {"data": data.model_dump(), "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
     found, missing = read_results(*([STUDY] if in_study() else []), Path())
     scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
-    sentences = verdict(scores, paired, twins)
+    sentences = verdict(scores, paired, twins) + cautions(scores.set_index("classifier"))
     prepared = read_json(PREPARED / "report.json")
     page = Page(
         title=params.title,

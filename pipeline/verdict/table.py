@@ -14,6 +14,7 @@ COSTS = (
     "text, from its words to its score, warm, through all the models that score it, its embedding included; texts/s is that of "
     "many at once, of an LLM one request after the other. All parameters are those of one fold's model, its encoder's included:"
 )
+FEW_GROUPS = 30
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -34,6 +35,19 @@ def number(value: Any, digits: int = 0) -> str:
 
 def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def cautions(scores: pd.DataFrame) -> list[str]:
+    """Sentences on intervals that rest on few groups, and on scores that hang on noise: none where all is well."""
+    few, noisy = scores["groups"].min(), scores["noise"].dropna()
+    said = []
+    if few < FEW_GROUPS:
+        held = f"with fewer than {FEW_GROUPS} it may hold the truth less often than 95 times in 100"
+        said.append(f"Few groups: some interval here rests on about {few:.0f} groups of one size; {held}.")
+    if len(noisy):
+        shares = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in noisy.items())
+        said.append(f"Scores that hang on noise, and the share of decisions that another draw turns over: {shares}.")
+    return said
 
 
 def render_table(
@@ -114,6 +128,7 @@ def render_table(
     parts = [
         intro,
         markdown(decided_header, decided),
+        *cautions(scores),
         "As probabilities (of the rows that were read):",
         markdown(["Classifier", *PROBABILITIES.values()], probable),
         COSTS,
