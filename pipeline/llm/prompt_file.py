@@ -167,7 +167,7 @@ def check_messages(messages: list[Template], allowed: Iterable[str], where: str)
 
 
 def harmless(text: str, longest: int) -> str:
-    """A tweet as text that cannot pass for a part of the conversation: cut at `longest` characters.
+    """A tweet as text without what templates of chats mark turns by, cut at `longest` characters.
 
     Chat templates are tokenized together with what they are filled with, so a tweet that spells a turn's marker would end
     its turn. Angle brackets, and brackets around capitals or bars, become look-alikes; what is not shown (control,
