@@ -42,9 +42,8 @@ predict: light ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=na
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
 		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
-docs: light ## put the last comparison into README.md, and write docs/study.md from the last run
-	$(BIN)/python -m pipeline.verdict.table
-	$(BIN)/python -m pipeline.verdict.study
+docs: light ## keep the last run in docs/results, and write README's comparison, docs/comparison.md and docs/study.md
+	$(BIN)/python -m tools.docs
 
 notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 	$(BIN)/python -m pipeline.notebooks.pages

@@ -113,6 +113,8 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
             if key not in section:  # before the last one: an empty line that follows it stays where it is
                 section.insert(max(len(section) - 1, 0), key, None)
             section[key] = value
+            if value == []:  # a comment between it and the next section would swallow the line's end
+                section.ca.items.pop(key, None)
     if model:
         validated(model, section, ".".join(names))
 

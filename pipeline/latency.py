@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import Costs
+from pipeline.contracts import Costs, read_costs
 
 TIMED = 50
 """Tweets that are scored one at a time, at most."""
@@ -52,16 +53,31 @@ def timed(score: Callable[[pd.DataFrame], np.ndarray], tweets: pd.DataFrame) -> 
     return Latency(np.array(ms), len(many) / seconds), pd.Series(list(scores), many.index)
 
 
-def with_latency(costs: Costs, latency: Latency, to_read: Costs | None = None) -> Costs:
-    """The costs with the latency in them.
+def of_requests(seconds: list[list[float]]) -> Latency | None:
+    """Of the requests about each tweet, sent one after the other; 0 for one that was not timed, whose tweet is left out."""
+    ms = np.array([1000 * sum(of_tweet) for of_tweet in seconds if of_tweet and all(of_tweet)])
+    return Latency(ms, 1000 / ms.mean()) if len(ms) else None
 
-    `to_read` are those of what a tweet goes through before: its percentiles are added, and if it has none there are none here.
-    """
+
+def with_latency(costs: Costs, latency: Latency | None) -> Costs:
+    """The costs with the latency in them, if there is one."""
+    if latency is None:
+        return costs
     p50, p95 = np.percentile(latency.ms, [50, 95]).tolist()
-    per_tweet = 1 / latency.tweets_per_second
-    if to_read:
-        if to_read.latency_ms_p50 is None or to_read.latency_ms_p95 is None or to_read.tweets_per_second is None:
-            return costs
-        p50, p95 = p50 + to_read.latency_ms_p50, p95 + to_read.latency_ms_p95
-        per_tweet += 1 / to_read.tweets_per_second
-    return costs.model_copy(update={"latency_ms_p50": p50, "latency_ms_p95": p95, "tweets_per_second": 1 / per_tweet})
+    times = {"latency_ms_p50": p50, "latency_ms_p95": p95, "tweets_per_second": latency.tweets_per_second}
+    return costs.model_copy(update=times)
+
+
+def after_reading(costs: Costs, reads: str) -> Costs:
+    """The costs with those of what a tweet goes through before, `costs/<reads>.json`: also its percentiles are added."""
+    before = read_costs(reads)
+
+    def both(name: str) -> Any:
+        own, other = getattr(costs, name), getattr(before, name)
+        return None if own is None or other is None else own + other
+
+    ms = both("ms_per_text")
+    added = {name: both(name) for name in ("latency_ms_p50", "latency_ms_p95", "total_parameters")}
+    added |= {"fit_seconds": costs.fit_seconds + (before.embedding_seconds or 0)}
+    added |= {"tweets_per_second": ms and 1000 / ms, "reads": reads, "reading_ms": before.ms_per_text}
+    return costs.model_copy(update=added)

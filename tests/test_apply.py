@@ -98,6 +98,22 @@ def test_a_change_is_the_lines_that_were_meant(change: str, lines: list[str], wa
     assert comments[0] == comments[1]
 
 
+LISTS = [f"classifiers.{kind}" for kind in PARAMS["classifiers"]]
+EMPTIED = [("dvc", name) for name in LISTS] + [
+    ("apply", name) for name in (*LISTS, "study.classifiers.encoders", "study.learning_curve.classifiers")
+]
+
+
+@pytest.mark.parametrize(("way", "name"), EMPTIED)
+def test_a_list_can_be_emptied(way: str, name: str, apply: Any) -> None:
+    """One that ends a section, too, where the line's end belongs to what follows."""
+    (set_by_dvc if way == "dvc" else apply)(f"{name}=[]")
+    found: Any = {"study": read_yaml(Path(FILES[1]))} | read_yaml(Path(FILES[0]))
+    for part in name.split("."):
+        found = found[part]
+    assert found == []
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_the_file_stands_in_the_form_that_dvc_writes(name: str) -> None:
     """So it has no anchors: DVC would copy them out, and a change of the first would not reach the others any more."""

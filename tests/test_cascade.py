@@ -74,18 +74,30 @@ def test_a_tweet_is_expected_to_take_the_first_and_a_share_of_the_second() -> No
     assert not Price(1.0, 9.0).at_most(costly), "faster, but dearer"
 
 
+def test_two_that_read_the_same_embedding_pay_for_it_once() -> None:
+    first, second = Price(6.0, 0.0, "embed_minilm", 5.0), Price(9.0, 0.0, "embed_minilm", 5.0)
+    assert second.after(first, 0.5) == Price(8.0, 0.0)
+    assert second.after(first._replace(reads="embed_mpnet"), 0.5) == Price(10.5, 0.0)
+    assert second.after(Price(1.0, 0.0), 0.5) == Price(5.5, 0.0)
+
+
 def test_money_is_that_of_the_rows_scored(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     asked = dict.fromkeys(LlmCosts.model_fields, 0) | {"model": "m", "endpoint": "remote", "scoring": "s"}
     llm = LlmCosts.model_validate(asked | {"calibration": "none", "money": 0.3})
-    write_costs("llm", Costs(fit_seconds=0, predict_ms_per_tweet=150, peak_memory_mb=1, llm=llm))
-    write_costs("own", Costs(fit_seconds=0, predict_ms_per_tweet=1.5, peak_memory_mb=1))
+    write_costs("llm", Costs(fit_seconds=0, tweets_per_second=1000 / 150, peak_memory_mb=1, llm=llm))
+    write_costs("own", Costs(fit_seconds=0, tweets_per_second=1000 / 1.5, peak_memory_mb=1))
     parts = (
         predictions_frame(sample.train[:40], "train", np.full(40, 0.5)),
         predictions_frame(sample.test[:20], "test", np.full(20, 0.5)),
     )
-    assert price_of(Predictions("llm", "prompted", "refit", *parts)) == Price(150, pytest.approx(5.0))
-    assert price_of(Predictions("own", "generative", "refit", *parts)) == Price(1.5, 0.0)
+    assert price_of(Predictions("llm", "prompted", "refit", *parts)) == Price(pytest.approx(150), pytest.approx(5.0))
+    assert price_of(Predictions("own", "generative", "refit", *parts)) == Price(pytest.approx(1.5), 0.0)
+    times = {"tweets_per_second": 125, "latency_ms_p50": 90, "reads": "embed_minilm", "reading_ms": 5}
+    write_costs("own", Costs(fit_seconds=0, peak_memory_mb=1, **times))
+    assert price_of(Predictions("own", "generative", "refit", *parts)) == Price(8, 0.0, "embed_minilm", 5)
+    write_costs("own", Costs(fit_seconds=0, peak_memory_mb=1, latency_ms_p50=90))
+    assert price_of(Predictions("own", "generative", "refit", *parts)) is None
 
 
 def test_pairs_that_are_worth_their_cost_are_found() -> None:
@@ -109,6 +121,23 @@ def test_pairs_that_are_worth_their_cost_are_found() -> None:
     assert worthwhile(rows, prices, PARAMS.model_copy(update={"gain": 0.9})) == []
     dear = prices | {"cheap": Price(0.5, 9)}
     assert ("cheap", "costly") not in worthwhile(rows, dear, PARAMS), "it saves time, and costs more money"
+
+
+@pytest.mark.parametrize(("rows_scored", "runs", "at_most"), [(486, 20, 12), (7613, 2, 1)])
+def test_equal_classifiers_make_few_cascades_by_chance(rows_scored: int, runs: int, at_most: int) -> None:
+    """Ten, right about 80 % of the rows whatever they are sure of: no cascade of them is better than one.
+
+    By the least gain alone 60 and 4 seemed to be worth it.
+    """
+    found = 0
+    for run in range(runs):
+        rng = np.random.default_rng(run)
+        targets = rng.integers(0, 2, rows_scored)
+        rows = {
+            f"{name}": sure(rng.random(rows_scored) < 0.8, rng.random(rows_scored) / 2, targets) for name in range(10)
+        }
+        found += len(worthwhile(rows, {name: Price(1.0 + int(name), 0.0) for name in rows}, PARAMS))
+    assert found <= at_most
 
 
 def test_the_page_says_from_which_share_on_a_cascade_is_as_good() -> None:

@@ -399,7 +399,10 @@ def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(proje
     git(project, "init", "-q")
     assert command("pipeline.data.prepare").returncode == 0
     (project / "data/embed").mkdir()
-    (project / "data/embed/minilm.safetensors").touch()  # a dependency of all prompts, which only few-shot ones read
+    (project / "costs").mkdir(exist_ok=True)
+    # what all prompts depend on, and only those with retrieved examples read
+    for made in ("data/embed/minilm.safetensors", "costs/embed_minilm.json"):
+        (project / made).touch()
     stages = ["prompt@zero_shot", "counts@naive_bayes", "counts@logistic"]
     done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
     assert done.returncode != 0

@@ -87,13 +87,13 @@ def test_costs_are_what_all_lines_say_and_nothing_else(
     llm = costs.llm
     assert llm is not None
     assert (llm.model, llm.endpoint, llm.prompt_tokens, llm.seconds) == ("gpt-9", "imported", 110, 5.5)
-    assert costs.predict_ms_per_tweet == 500
+    assert (costs.latency_ms_p50, costs.tweets_per_second) == (500, 2), "one answer after the other"
     assert (llm.money, llm.completion_tokens, llm.cached_tokens, llm.prompt_version) == (None, None, None, None)
     predictions = read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared())
     assert price_of(predictions) is None, "a cascade cannot weigh what it does not know"
     importing([{"id": i, "score": 0.3} for i in ids[:10]])
     imported.main()
-    assert read_costs("imported_gpt").predict_ms_per_tweet is None
+    assert read_costs("imported_gpt").latency_ms_p50 is None
     set_param(Path(), "cascade.draws", 100)
     cascade.main()
     assert "left out imported_gpt: what it takes is not known" in Path("study/cascade/table.md").read_text()
@@ -272,7 +272,10 @@ def test_answers_of_another_key_run_the_stage_without_one(project: Path, command
     files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
     assert "answers were new to the store" in command("pipeline.llm.answer_store", "rebuild", *files).stdout
     (project / "data/embed").mkdir()
-    (project / "data/embed/minilm.safetensors").touch()  # an input of the stage, which this prompt does not read
+    (project / "costs").mkdir(exist_ok=True)
+    # what all prompts depend on, and only those with retrieved examples read
+    for made in ("data/embed/minilm.safetensors", "costs/embed_minilm.json"):
+        (project / made).touch()
     git(project, "init", "-q")
     done = command("dvc", "repro", "--single-item", "prompt@zero_shot")
     assert done.returncode == 0, done.stderr

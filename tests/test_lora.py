@@ -20,6 +20,8 @@ from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
 from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
 from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
+from pipeline.classifiers.saved import opened  # noqa: E402
+from pipeline.classifiers.written import timed_saved  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -207,6 +209,29 @@ def test_reused_layers_do_not_run_again(tiny: LoraParams, sample: Prepared, monk
     lora.fit(rows, labels, params, frozen=frozen)
     monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *_: pytest.fail("they ran"))
     lora.predict(lora.fit(rows, labels, params, seed=1, frozen=frozen), rows)
+
+
+def test_latency_is_of_models_that_remember_no_tweet(
+    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers below the adapters run for each tweet that is timed, once for all models that share them, as in predict."""
+    params = tiny.model_copy(update={"layers": 1, "epochs": 1})
+    frozen = lora.frozen_part(params)
+    assert frozen is not None
+    family = lora.trainer_of(params, frozen)
+    model = family.fit(*ten(sample), 0)
+    for fold in (0, 1):
+        model.network.save_pretrained(tmp_path / f"fold-{fold}", save_embedding_layers=False)
+    tweets = sample.test.drop_duplicates("text").head(8)
+    expected = family.predict(model, tweets)
+    assert len(frozen.known) >= 8, "they are remembered from scoring them"
+    ran = []
+    run = frozen_layers.FrozenLayers.run
+    monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *of: (ran.append(len(of[3]["input_ids"])), run(*of)))
+    latency = timed_saved(opened("lora_tiny", tmp_path, family, ["fold-0", "fold-1"], 1), tweets, expected)
+    alone, at_once = ran[: ran.index(5)], ran[ran.index(5) :]
+    assert len(alone) == 2 + len(latency.ms) == 2 + 8, "of the three that warm up, the first still remembers"
+    assert sum(at_once) in (5, 5 + 8)
 
 
 def test_all_layers_have_adapters_unless_told_otherwise(tiny: LoraParams) -> None:

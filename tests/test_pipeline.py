@@ -87,6 +87,21 @@ def widest(said: str) -> int:
     return max(map(len, said.splitlines()))
 
 
+def costs_can_be_compared(repository: Path) -> None:
+    """All are of a text from its words on."""
+    cost = {path.stem: json.loads(path.read_text()) for path in (repository / "costs").glob("*.json")}
+    embedding = cost["embed_minilm"]
+    for name in ("gaussian_minilm", "logistic_minilm"):
+        assert cost[name]["latency_ms_p50"] > embedding["latency_ms_p50"] > 0, "a tweet must be embedded first"
+        assert cost[name]["fit_seconds"] > embedding["embedding_seconds"] > 0, "and so must those to learn from"
+        assert cost[name]["total_parameters"] > 22_000_000, "the encoder's are part of it"
+    timed = [name for name in CLASSIFIERS if cost[name]["latency_ms_p50"] and cost[name]["tweets_per_second"]]
+    assert timed == CLASSIFIERS, "each has a latency, the prompts too"
+    assert cost["lora_minilm"]["latency_ms_p50"] > embedding["latency_ms_p50"], (
+        "five models of the encoder that it embeds by"
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> None:
@@ -111,11 +126,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
         "the examples are a prefix that the server has read before"
     )
 
-    ms = {
-        name: json.loads((repository / f"costs/{name}.json").read_text())["predict_ms_per_tweet"]
-        for name in ("gaussian_minilm", "embed_minilm")
-    }
-    assert ms["gaussian_minilm"] > ms["embed_minilm"] > 0, "a tweet must be embedded before it is classified"
+    costs_can_be_compared(repository)
 
     # A second run does nothing.
     assert not ran(command("dvc", "repro"))
@@ -254,14 +265,3 @@ def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command)
     written = [path for path in prepared_project.parent.rglob("*") if path.is_file()]
     assert not [path for path in written if endpoint.api_key.encode() in path.read_bytes()]
     assert endpoint.api_key not in done.stdout + done.stderr
-
-
-def test_the_readmes_table_is_put_between_its_markers(project: Path, command: Command) -> None:
-    from pipeline.verdict.table import BEGIN, END
-
-    (project / "README.md").write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-    assert "evaluate/table.md: no such file" in one_line_error(command("pipeline.verdict.table"))
-    (project / "evaluate").mkdir()
-    (project / "evaluate/table.md").write_text("| new \\1 |\n")
-    assert command("pipeline.verdict.table").returncode == 0
-    assert (project / "README.md").read_text() == f"before\n{BEGIN}\n\n| new \\1 |\n\n{END}\nafter\n"

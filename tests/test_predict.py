@@ -17,7 +17,16 @@ from fake_endpoint import KEY, completion, serving
 
 from pipeline import predict as module
 from pipeline.classifiers import logistic, naive_bayes
-from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Prepared,
+    read_costs,
+    read_params,
+    read_predictions,
+    read_prepared,
+    write_costs,
+)
 from pipeline.data.source import DataParams
 from pipeline.new_texts.reading import Format, batches, format_of
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
@@ -460,6 +469,8 @@ def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
         vectors[split] = found / np.linalg.norm(found, axis=1, keepdims=True)
     Path("data/embed").mkdir(parents=True)
     save_file(vectors, f"data/embed/{encoder}.safetensors", metadata={"prepared": prepared.digest})
+    times = {"latency_ms_p50": 1000, "latency_ms_p95": 2000, "tweets_per_second": 0.5, "embedding_seconds": 9}
+    write_costs(f"embed_{encoder}", Costs(fit_seconds=0, peak_memory_mb=1, **times))
     known = dict(zip(prepared.test["text"], vectors["test"], strict=True))
     monkeypatch.setattr(prompted, "embed", lambda texts, _: np.stack([known[text] for text in texts]))
 
@@ -496,6 +507,13 @@ def test_a_prompt_scores_test_tweets_as_its_stage_did_and_asks_nothing(
     with open_scorer(f"prompt_{which}") as score:
         found = np.concatenate([score(tweets.head(7)), score(tweets.tail(18))])
     assert found == pytest.approx(expected(f"prompt_{which}").to_numpy(), abs=1e-12)
+    costs = read_costs(f"prompt_{which}")
+    if which == "few_shot_retrieved":
+        assert (costs.reads, costs.reading_ms, costs.fit_seconds) == ("embed_minilm", 2000, 9), "it is embedded first"
+        assert 1000 < costs.latency_ms_p50 < 2000 < costs.latency_ms_p95
+    else:
+        assert 0 < costs.latency_ms_p50 <= costs.latency_ms_p95 < 1000
+        assert costs.latency_ms_p50 / 10 < costs.ms_per_text < 10 * costs.latency_ms_p95, "one request after the other"
 
 
 def test_new_texts_are_asked_about_once_and_within_the_caps(

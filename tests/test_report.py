@@ -148,7 +148,7 @@ def test_tweets_that_say_na_are_tweets(page: Path) -> None:
 
 def test_a_cascade_is_recommended_only_where_the_second_adds_something() -> None:
     def lead(*accuracies: float) -> str:
-        steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_tweet": 1, "money_per_1000": 0})
+        steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_text": 1, "money_per_1000": 0})
         pair = steps.assign(first="naive_bayes", second="lora_minilm", low=steps["accuracy"], high=steps["accuracy"])
         return decisions.cascade(pair, report_results.SCHOOLS)[0].lead
 
@@ -233,10 +233,14 @@ def test_what_the_blend_takes_is_added_up_from_the_costs_of_those_that_it_asks(t
     """The blend itself knows no times."""
     write_results(tmp_path)
     tables, _ = read_results(tmp_path)
-    costs = tables["evaluate"]["costs"].set_index("classifier")["predict_ms_per_tweet"]
+    costs = tables["evaluate"]["costs"].set_index("classifier")["ms_per_text"]
     weights = tables["blend"]["weights"].query("fold == -1 and weight > 0")
     (section,) = decisions.blend(tables["blend"], tables["evaluate"]["costs"], report_results.SCHOOLS)
     assert f"take {costs[weights['classifier']].sum():.3g} ms a text" in section.lead
+    shared = tables["evaluate"]["costs"].assign(reads="embed_minilm", reading_ms=0.005)
+    (section,) = decisions.blend(tables["blend"], shared, report_results.SCHOOLS)
+    once = costs[weights["classifier"]].sum() - 0.005 * (len(weights) - 1)
+    assert f"take {once:.3g} ms a text" in section.lead, "an embedding that all read is paid once"
 
 
 def test_the_commit_is_named() -> None:

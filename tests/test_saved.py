@@ -10,6 +10,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,8 @@ from pipeline.contracts import (
     read_prepared,
     write_costs,
 )
-from pipeline.latency import FEWEST, Latency, timed, with_latency
+from pipeline.data import embed
+from pipeline.latency import FEWEST, Latency, after_reading, of_requests, timed, with_latency
 
 ON_COUNTS = [naive_bayes, logistic, nb_svm, transductive_naive_bayes, ngram_lm]
 SMALL = {
@@ -44,6 +46,7 @@ SMALL = {
 READ_ALL = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 import pandas as pd
 from pipeline.classifiers.saved import read_classifier
 test = pd.read_parquet("data/prepared/test.parquet")
@@ -308,13 +311,58 @@ def test_latency_is_that_of_a_tweet_alone_and_of_many() -> None:
     assert sum(latency.ms) < 3000
 
 
-def test_what_comes_before_is_added_and_what_is_unknown_stays_unknown() -> None:
-    own, latency = Costs(fit_seconds=1, predict_ms_per_tweet=1, peak_memory_mb=1), Latency(np.arange(1.0, 102), 100.0)
-    alone = with_latency(own, latency)
-    assert (alone.latency_ms_p50, alone.latency_ms_p95, alone.tweets_per_second) == pytest.approx((51, 96, 100))
-    after = with_latency(own, latency, alone)
-    assert (after.latency_ms_p50, after.latency_ms_p95, after.tweets_per_second) == pytest.approx((102, 192, 50))
-    assert with_latency(own, latency, own) == own
+def test_what_comes_before_is_added_and_what_is_unknown_stays_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Costs(fit_seconds=1, peak_memory_mb=1, total_parameters=5)
+    alone = with_latency(own, Latency(np.arange(1.0, 102), 100.0))
+    assert (alone.latency_ms_p50, alone.latency_ms_p95, alone.ms_per_text) == pytest.approx((51, 96, 10))
+    write_costs(
+        "embed_it", alone.model_copy(update={"fit_seconds": 0, "embedding_seconds": 7, "total_parameters": 100})
+    )
+    after = after_reading(alone, "embed_it")
+    assert (after.latency_ms_p50, after.latency_ms_p95, after.ms_per_text) == pytest.approx((102, 192, 20))
+    assert (after.fit_seconds, after.total_parameters, after.reads, after.reading_ms) == (8, 105, "embed_it", 10)
+    assert after_reading(own, "embed_it").tweets_per_second is None
+    write_costs("embed_it", own)
+    assert after_reading(alone, "embed_it").latency_ms_p50 is None
+
+
+def test_a_request_is_timed_from_being_sent_one_after_the_other() -> None:
+    """0 is one that a batch answered, or that was refused: its tweet has no time, and the others keep theirs."""
+    latency = of_requests([[0.1], [0.2, 0.1], [0.2, 0.0], []])
+    assert latency is not None
+    assert latency.ms.tolist() == pytest.approx([100, 300])
+    assert latency.tweets_per_second == pytest.approx(5)
+    assert of_requests([[0.0]]) is None
+    assert with_latency(own := Costs(fit_seconds=0, peak_memory_mb=1), None) == own
+
+
+def test_to_load_an_encoder_is_no_part_of_what_embedding_takes(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow:
+        """The first text takes a second, as if all came into memory with it."""
+
+        calls = 0
+
+        def encode(self, texts: list[str], **_: object) -> np.ndarray:
+            self.calls += 1
+            time.sleep(1 if self.calls == 1 else 0.001 * len(texts))
+            return np.ones((len(texts), 2), dtype=np.float32)
+
+        def parameters(self) -> list[SimpleNamespace]:
+            return [SimpleNamespace(numel=lambda: 4), SimpleNamespace(numel=lambda: 4)]
+
+    slow = Slow()
+    monkeypatch.setattr(embed, "load_encoder", lambda _: slow)
+    monkeypatch.setattr(sys, "argv", ["embed", "minilm"])
+    prepared_folder(tmp_path, monkeypatch, sample.train.head(200), sample.test.head(50))
+    embed.main()
+    costs = read_costs("embed_minilm")
+    assert 0.2 <= costs.embedding_seconds < 0.6, "of 200 train texts"
+    assert (costs.fit_seconds, costs.total_parameters, costs.trainable_parameters) == (0, 8, None)
 
 
 def test_costs_without_latency_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

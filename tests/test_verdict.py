@@ -213,7 +213,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     )
     scores.insert(0, "rank", tied_ranks(list(frames), pairs))
     costs = pd.DataFrame.from_dict(
-        {name: flat_costs(Costs(fit_seconds=1.5, predict_ms_per_tweet=0.1, peak_memory_mb=100)) for name in frames},
+        {name: flat_costs(Costs(fit_seconds=1.5, tweets_per_second=10_000, peak_memory_mb=100)) for name in frames},
         orient="index",
     ).assign(scoring="logprobs", calibration="platt", example_labels=8, calibration_labels=100)
     uncalibrated = pd.DataFrame.from_dict({"beta": score_classifier(rows(SCORES), shared, PARAMS)}, orient="index")

@@ -72,7 +72,6 @@ class CrossFit(Generic[Kept]):
     kept: list[Kept]
     """What was kept of each fold's model; the models themselves are let go, they may be large."""
     fit_seconds: float
-    predict_ms_per_tweet: float
 
 
 def mean_log_odds(scores: np.ndarray) -> np.ndarray:
@@ -122,26 +121,18 @@ def cross_fit(
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
     out_of_fold, on_test = np.full(len(train), np.nan), []
-    kept, fitting, predicting = [], 0.0, 0.0
+    kept, fitting = [], 0.0
     for fold in tqdm([*folds, REFIT] if refit else folds, desc=name, unit="fold"):
         start = time.perf_counter()
         model = fit(fold, *training_rows(train, fold))
-        fitting += (fitted := time.perf_counter()) - start
+        fitting += time.perf_counter() - start
         held_out = (train["fold"] == fold).to_numpy()
         if fold != REFIT:
             out_of_fold[held_out] = predict(model, train[held_out])
         if not refit or fold == REFIT:
             on_test.append(predict(model, test))
-        predicting += time.perf_counter() - fitted
         if save and (fold == REFIT or not refit):
             save(model, results(MODELS) / name / part(fold))
         kept.append(keep(model))
-    scored = len(train) + len(on_test) * len(test)
-    return CrossFit(
-        out_of_fold,
-        mean_log_odds(np.stack(on_test)),
-        "refit" if refit else "mean log-odds",
-        kept,
-        fitting,
-        1000 * predicting / scored,
-    )
+    test_rows: TestRows = "refit" if refit else "mean log-odds"
+    return CrossFit(out_of_fold, mean_log_odds(np.stack(on_test)), test_rows, kept, fitting)

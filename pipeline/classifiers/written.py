@@ -15,7 +15,7 @@ from pipeline.contracts import (
     write_costs,
     write_predictions,
 )
-from pipeline.latency import Latency, timed, with_latency
+from pipeline.latency import Latency, after_reading, timed, with_latency
 from pipeline.places import results
 
 TOLERANCE = 0.05
@@ -47,20 +47,19 @@ def write_cross_fit(
     trainable: int,
     total: int,
     origin: Origin | None = None,
-    to_read: Costs | None = None,
+    reads: str | None = None,
     alone: bool = True,
 ) -> None:
     """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model.
 
     `origin` is that of a classifier whose models were saved: they are described, and timed, unless other processes that do
-    not come here share the work (not `alone`). `to_read` is what it costs to get from a text to what the models read.
+    not come here share the work (not `alone`). `reads` names the costs of getting from a text to what the models read.
     """
     train = predictions_frame(prepared.train, "train", fitted.train)
     test = predictions_frame(prepared.test, "test", fitted.test)
     write_predictions(name, [train, test], prepared, school, fitted.test_rows)
     costs = Costs(
         fit_seconds=fitted.fit_seconds,
-        predict_ms_per_tweet=fitted.predict_ms_per_tweet + ((to_read and to_read.predict_ms_per_tweet) or 0.0),
         peak_memory_mb=peak_memory_mb(),
         trainable_parameters=trainable,
         total_parameters=total,
@@ -71,5 +70,5 @@ def write_cross_fit(
         description = write_description(name, origin, fitted.test_rows, parts, prepared.digest)
         if alone and len(prepared.test):
             saved = opened(name, results(MODELS) / name, origin.trainer, parts, description.seeds)
-            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test), to_read)
-    write_costs(name, costs)
+            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
+    write_costs(name, after_reading(costs, reads) if reads else costs)

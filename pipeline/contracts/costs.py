@@ -38,24 +38,37 @@ class LlmCosts(BaseModel):
 
 
 class Costs(BaseModel):
-    """What a classifier cost: `fit_seconds` for all folds together, times on the machine that ran it.
+    """What a classifier cost on the machine that ran it, by one definition for all.
 
-    `predict_ms_per_tweet` is that of an LLM's request from sending it to its answer; others predict in batches. It is None for
-    imported answers that do not say it. The last three are of new tweets, from their text on, through all the models that score
-    them.
+    Latency and throughput are those of a new text, from its words on, warm, through all saved models that score it, an encoder
+    and every model of an average included. An LLM's are those of the requests that were sent, one after the other, and of the
+    embedding by which examples are retrieved. None is what was not measured: imported answers that do not say it, answers of
+    a batch, a training that several processes share, and tweets without a test set.
     """
 
     fit_seconds: float
-    predict_ms_per_tweet: float | None = None
+    """Of all folds together; with embedding the train texts, once for all folds, where a text is embedded first."""
     peak_memory_mb: float
     trainable_parameters: int | None = None
     total_parameters: int | None = None
+    """Of one fold's model, with those of the encoder that it reads a text through."""
     llm: LlmCosts | None = None
     latency_ms_p50: float | None = None
     latency_ms_p95: float | None = None
     """Of one tweet alone: half, and 95 %, of the tweets take no longer."""
     tweets_per_second: float | None = None
     """Of many at once."""
+    embedding_seconds: float | None = None
+    """Of an encoder: what embedding all train texts took."""
+    reads: str | None = None
+    """Whose costs, `embed_minilm` say, are part of the above: classifiers that share it need not pay it twice."""
+    reading_ms: float | None = None
+    """Its part of `ms_per_text`."""
+
+    @property
+    def ms_per_text(self) -> float | None:
+        """Milliseconds of a text that is one of many at once: they add up, as percentiles do not."""
+        return 1000 / self.tweets_per_second if self.tweets_per_second else None
 
 
 def peak_memory_mb() -> float:

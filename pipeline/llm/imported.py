@@ -42,6 +42,7 @@ from pipeline.contracts import (
     write_costs,
     write_predictions,
 )
+from pipeline.latency import of_requests, with_latency
 from pipeline.llm import scoring
 from pipeline.llm.calibration import calibrated
 from pipeline.llm.imported_lines import OfLabel, OfReply, OfScore, OfTranscript, Told, Usage, read_folder
@@ -110,15 +111,21 @@ def total(used: list[Usage], name: str) -> Any:
     return None if None in values else sum(values)
 
 
-def costs_of(told: list[Told], scored: int, **found: Any) -> Costs:
+def seconds_of(one: Told) -> list[float]:
+    """What the requests about a tweet took; 0 where it is not said, or where a batch answered."""
+    if isinstance(one.line, OfTranscript):
+        return [0 if answer.batch else answer.seconds for answer in one.answers()]
+    return [one.line.seconds or 0]
+
+
+def costs_of(told: list[Told], **found: Any) -> Costs:
     """What the lines say, each question once; `found` is what else `LlmCosts` wants."""
     by_question = {key: usage for one in told for key, usage in one.used().items()}
     used = list(by_question.values())
     seconds = total(used, "seconds")
     models = sorted({one.model for one in used if one.model is not None})
-    return Costs(
+    costs = Costs(
         fit_seconds=0,
-        predict_ms_per_tweet=None if seconds is None else 1000 * seconds / scored,
         peak_memory_mb=peak_memory_mb(),
         llm=LlmCosts(
             model=", ".join(models) or None,
@@ -134,6 +141,8 @@ def costs_of(told: list[Told], scored: int, **found: Any) -> Costs:
             **found,
         ),
     )
+    told_of = [seconds_of(one) for one in told if one.id is not None]
+    return costs if seconds is None else with_latency(costs, of_requests(told_of))
 
 
 def main() -> None:
@@ -171,7 +180,6 @@ def main() -> None:
         write_predictions(name, frames, prepared, "prompted", "none" if train.all() else "refit", folder)
     costs = costs_of(
         lines,
-        len(told),
         scoring=mode or told[0].kind,
         calibration=method,
         calibration_labels=int((~np.isnan(known)).sum()) if method == "platt" else 0,

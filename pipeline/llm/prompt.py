@@ -32,11 +32,12 @@ from pipeline.contracts import (
     write_text,
 )
 from pipeline.data.source import DataParams
+from pipeline.latency import after_reading, of_requests, with_latency
 from pipeline.llm.answers import Answer, AnswerStore, Request, request_key
 from pipeline.llm.ask import Asker
 from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
 from pipeline.llm.params import PromptParams
-from pipeline.llm.prompt_file import PromptFile, read_prompt
+from pipeline.llm.prompt_file import PromptFile, RetrievedExamples, read_prompt
 from pipeline.places import results
 from pipeline.store import store_folder
 
@@ -67,29 +68,17 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
         )
 
 
-def latencies(answers: list[list[Answer]]) -> tuple[float | None, float | None]:
-    """Milliseconds that the requests about one tweet took, one after the other: those of half, and of 95 %, of the tweets.
-
-    None where no time was kept, or where a batch answered: then they waited for each other.
-    """
-    if any(answer.batch or not answer.seconds for of_tweet in answers for answer in of_tweet) or not answers:
-        return None, None
-    ms = [1000 * sum(answer.seconds for answer in of_tweet) for of_tweet in answers]
-    p50, p95 = np.percentile(ms, [50, 95]).tolist()
-    return p50, p95
-
-
 def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
-    """What the answers took, each counted once."""
+    """What the answers took, each counted once; a tweet's times are those of its own requests.
+
+    Those that a batch answered have none: they waited for each other.
+    """
     answers = [answer for _, answer in asker.used.values()]
     seconds = sum(answer.seconds for answer in answers)
-    p50, p95 = latencies(found.answers)
-    return Costs(
+    alone = [[0 if answer.batch else answer.seconds for answer in of_tweet] for of_tweet in found.answers]
+    costs = Costs(
         fit_seconds=0,
-        predict_ms_per_tweet=1000 * seconds / len({json.dumps(asked) for asked in found.asked}),
         peak_memory_mb=peak_memory_mb(),
-        latency_ms_p50=p50,
-        latency_ms_p95=p95,
         llm=LlmCosts(
             model=asker.endpoint.model,
             endpoint=asker.endpoint.kind,
@@ -108,6 +97,9 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
             unparsed=int(np.isnan(found.scores).sum()),
         ),
     )
+    costs = with_latency(costs, of_requests(alone))
+    retrieved = isinstance(prompt.examples, RetrievedExamples)
+    return after_reading(costs, f"embed_{asker.params.encoder}") if retrieved else costs
 
 
 def main() -> None:

@@ -224,7 +224,7 @@ def cascade(description: str) -> Spec:
             base.mark_area(opacity=0.16, color=colour).encode(y=y, y2="high:Q"),
             base.mark_line(strokeWidth=2, color=colour).encode(y="accuracy:Q"),
             base.mark_point(filled=True, size=40, opacity=1, color=colour).encode(
-                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_tweet:Q,.3~g": "ms a text"})
+                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_text:Q,.3~g": "ms a text"})
             ),
         ),
         description,

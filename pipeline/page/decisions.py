@@ -69,8 +69,11 @@ def blend(tables: dict[str, Any], costs: pd.DataFrame, schools: dict[str, str]) 
         f"{'used' if found['used'] else 'not used'} for the submission."
     )
     whole = weights[(weights["fold"] == -1) & (weights["weight"] > 0)].sort_values("weight", ascending=False)
-    ms = costs.loc[costs["classifier"].isin(whole["classifier"]), "predict_ms_per_tweet"].sum()
-    lead += f" Those that have a weight take {short(ms).text} ms a text, one after the other."
+    asked = costs[costs["classifier"].isin(whole["classifier"])]
+    again = asked["reading_ms"].where(asked["reads"].notna() & asked.duplicated("reads"), 0.0)
+    ms = (asked["ms_per_text"] - again).sum(skipna=False)
+    if pd.notna(ms):
+        lead += f" Those that have a weight take {short(ms).text} ms a text of many at once, a shared embedding once."
     caption = "Weights of the classifiers' log-odds, fitted on all rows; those not listed have none"
     listed = table("blend-weights", caption, whole, [classifier(schools), of_number("Weight", "weight", 3)])
     return [Section("blend", "All together", lead, [listed])]
@@ -101,7 +104,7 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
         classifier(schools, "second", "Then"),
         of_number("Passed on, %", "share", 0, 100),
         of_ends("Accuracy", "accuracy"),
-        (Column("ms a text", numeric=True), lambda row: short(row["ms_per_tweet"])),
+        (Column("ms a text of many", numeric=True), lambda row: short(row["ms_per_text"])),
         (Column("Money for 1,000", numeric=True), lambda row: short(row["money_per_1000"])),
     ]
     figure = Figure(

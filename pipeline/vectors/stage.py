@@ -15,7 +15,7 @@ from pipeline.classifiers.chosen import Chosen, choose, fit_chosen
 from pipeline.classifiers.cross_fit import Trainer, cross_fit
 from pipeline.classifiers.saved import Origin
 from pipeline.classifiers.written import write_cross_fit
-from pipeline.contracts import Params, School, plain_name, read_costs, read_params, read_prepared
+from pipeline.contracts import Params, School, plain_name, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.vectors.space import vectors, with_vectors
@@ -80,5 +80,5 @@ def classify_vectors(
         trainable=max(fitted.kept),
         total=max(fitted.kept),
         origin=Origin(f"vectors.{family}", encoder, own),
-        to_read=read_costs(f"embed_{encoder}"),  # a tweet must be embedded before it can be classified
+        reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
     )

@@ -3,7 +3,11 @@
 At each share of the tweets passed on, those go to the second whose score by the first is nearest to one half, unread ones
 before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
 
-Times are those of `costs/`: on one machine, in batches.
+A text's price is its part of the time that many take at once, on one machine, and money, both from `costs/`: they add up,
+as the latency of one text alone does not. What embeds it is paid once by two classifiers that read the same embedding.
+
+Of many pairs and shares some are better by chance alone, so a cascade is worth its cost only if the interval of its gain over
+the best of what is cheaper lies above 0.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: study/cascade/: cascade.csv, table.md
@@ -30,6 +34,7 @@ from pipeline.contracts import (
 )
 from pipeline.places import STUDY
 from pipeline.verdict.bootstrap import bootstrap_means
+from pipeline.verdict.paired import sum_by_group
 from pipeline.verdict.scored import THRESHOLD, decided_rightly, read_all, scored_rows
 from pipeline.verdict.table import markdown
 
@@ -37,7 +42,8 @@ OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """The shares of the page; the steps are multiples of 20, so that all have them."""
 AS_GOOD = 0.01
-
+HOPELESS = 1.5
+"""Standard errors of a gain that need no bootstrap: the 95 % interval's low end lies about two below it."""
 
 Pair = tuple[str, str]
 
@@ -55,42 +61,34 @@ class CascadeParams(Params):
 
 
 class Price(NamedTuple):
-    """What scoring a tweet takes."""
+    """What scoring a text takes; `reading_ms` of it go for the embedding that it `reads`."""
 
-    ms_per_tweet: float
+    ms_per_text: float
     money_per_1000: float
+    reads: str | None = None
+    reading_ms: float = 0.0
 
     def after(self, first: "Price", share: float) -> "Price":
-        """Expected, of `first` for every tweet and this one for a share of them."""
-        return Price(*(a + share * b for a, b in zip(first, self, strict=True)))
+        """Expected, of `first` for every text and this one for a share of them, which are embedded already if both read that."""
+        own = self.ms_per_text - (self.reading_ms if self.reads == first.reads else 0.0)
+        return Price(first.ms_per_text + share * own, first.money_per_1000 + share * self.money_per_1000)
 
     def at_most(self, other: "Price") -> bool:
-        return self.ms_per_tweet <= other.ms_per_tweet and self.money_per_1000 <= other.money_per_1000
+        return self.ms_per_text <= other.ms_per_text and self.money_per_1000 <= other.money_per_1000
 
 
-COLUMNS = [
-    "first",
-    "second",
-    "share",
-    "rows",
-    "accuracy",
-    "low",
-    "high",
-    "difference",
-    "difference_low",
-    "difference_high",
-]
-COLUMNS += [*Price._fields, "series"]
+COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
 
 
 def price_of(classifier: Predictions) -> Price | None:
-    """From its costs; the money went for all the rows that it scored. None where imported answers do not say it."""
+    """From its costs; the money went for all the rows that it scored. None where they do not say it."""
     costs = read_costs(classifier.name)
     scored = len(classifier.train) + len(classifier.test)
     money = costs.llm.money if costs.llm else 0.0
-    if costs.predict_ms_per_tweet is None or money is None:
+    if costs.ms_per_text is None or money is None:
         return None
-    return Price(costs.predict_ms_per_tweet, 1000 * money / scored)
+    return Price(costs.ms_per_text, 1000 * money / scored, costs.reads, costs.reading_ms or 0.0)
 
 
 def shares_of(steps: int) -> np.ndarray:
@@ -113,11 +111,31 @@ def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.
     return pd.DataFrame(by_share, index=shared)
 
 
+class Offer(NamedTuple):
+    """A classifier, or a cascade of a pair at some share; whether it decides each row rightly, indexed by id."""
+
+    price: Price
+    lead: float
+    rightly: pd.Series
+    pair: Pair | None = None
+
+
+def clears_chance(gain: pd.Series, groups: pd.Series, params: CascadeParams) -> bool:
+    """Whether the 95 % interval of the mean gain, of rows by id with their groups, lies above 0."""
+    values, of_row = gain.to_numpy(), groups[gain.index].to_numpy()
+    error = np.sqrt(np.sum(sum_by_group(values - values.mean(), of_row) ** 2)) / len(values)
+    if values.mean() <= HOPELESS * error:
+        return False
+    (low,), _ = bootstrap_means(values, of_row, params.draws, params.seed)
+    return bool(low > 0)
+
+
 def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
     """The pairs that are worth their cost: at some share they beat whatever costs less and is worth its own, by `gain`.
 
-    The first is the cheaper and the less accurate one. All accuracies are leads over the best of those with the most rows, on
-    the rows that the two share, as in `rank`: not all score the same rows.
+    A cascade must also beat the best of that by more than chance makes, on the rows that both scored. The first is the cheaper
+    and the less accurate one. All accuracies are leads over the best of those with the most rows, on the rows that the two
+    share, as in `rank`: not all score the same rows.
     """
     if not rows:
         return []
@@ -127,23 +145,28 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     def lead(rightly: pd.Series) -> float:
         return float((rightly - reference).mean())  # what one of the two did not score drops out
 
+    groups = pd.concat([one["group"] for one in rows.values()])
+    groups = groups[~groups.index.duplicated()]
     leads = {name: lead(one) for name, one in right.items()}
-    offers: list[tuple[Price, float, Pair | None]] = [(prices[name], leads[name], None) for name in rows]
+    offers: list[Offer] = [Offer(prices[name], leads[name], right[name]) for name in rows]
     for first, second in itertools.permutations(rows, 2):
         if prices[first].at_most(prices[second]) and leads[first] < leads[second]:
             by_share = right_by_share(rows[first], rows[second], params.steps)
-            offers += [
-                (prices[second].after(prices[first], share), lead(by_share[share]), (first, second))
-                for share in shares_of(params.steps)[1:-1].tolist()
-            ]
-    worth: list[tuple[Price, float]] = []
-    found: dict[Pair, None] = {}
-    for price, gained, pair in sorted(offers, key=lambda offer: (offer[0], -offer[1])):
-        if all(gained >= other + params.gain for cheaper, other in worth if cheaper.at_most(price)):
-            worth.append((price, gained))
-            if pair:
-                found[pair] = None
-    return list(found)
+            for share in shares_of(params.steps)[1:-1].tolist():
+                rightly = by_share[share]
+                price = prices[second].after(prices[first], share)
+                offers.append(Offer(price, lead(rightly), rightly, (first, second)))
+    worth: list[Offer] = []
+    for offer in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
+        best = max((one for one in worth if one.price.at_most(offer.price)), key=lambda one: one.lead, default=None)
+        if best and offer.lead < best.lead + params.gain:
+            continue
+        if best and offer.pair:
+            gain = (offer.rightly.astype(float) - best.rightly).dropna()
+            if not clears_chance(gain, groups, params):
+                continue
+        worth.append(offer)
+    return list(dict.fromkeys(offer.pair for offer in worth if offer.pair))
 
 
 def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -> pd.DataFrame:
@@ -164,13 +187,15 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
     rows = []
     for (first, second), curve in cascades.groupby(["first", "second"], sort=False):
         at = curve.set_index("share")
-        cells = [f"{row['accuracy']:.3f} ({row['ms_per_tweet']:.2f})" for row in map(at.loc.__getitem__, SHOWN)]
+        cells = [f"{row['accuracy']:.3f} ({row['ms_per_text']:.2f})" for row in map(at.loc.__getitem__, SHOWN)]
         as_good = at.index[at["difference_low"] > -AS_GOOD].min()
         rows.append([f"{first} → {second}", f"{at['rows'].iloc[0]:,}", *cells, f"{as_good:.0%}"])
     header = ["First → second", "Rows", *(f"{share:.0%}" for share in SHOWN), "As good"]
     intro = (
-        "Accuracy, and in brackets expected ms a text, by the share of the texts that the first classifier is least sure of "
-        "and passes on to the second; at 100 % the second decides alone. As good: the least share at which the cascade loses "
+        "Accuracy, and in brackets expected ms a text of many at once (an embedding that both read is paid once), by the share "
+        "of the texts that the first classifier is least sure of and passes on to the second; at 100 % the second decides alone. "
+        "A cascade is worth its cost if at some share the 95 % interval of its gain over the best of what is cheaper lies above "
+        "0, which is not corrected for how many were tried. As good: the least share at which the cascade loses "
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
         "groups). Money and all shares are in `cascade/cascade.csv`."
     )

@@ -163,4 +163,5 @@ def main() -> None:
 def flat_costs(costs: Costs) -> dict[str, object]:
     """One row of the cost table: an LLM's costs beside the others."""
     values = costs.model_dump()
-    return {key: value for key, value in values.items() if key != "llm"} | (values["llm"] or {})
+    own = {key: value for key, value in values.items() if key not in ("llm", "embedding_seconds")}
+    return own | {"ms_per_text": costs.ms_per_text} | (values["llm"] or {})

@@ -1,24 +1,19 @@
-"""The comparison as Markdown: what a run prints, and what the README shows."""
+"""The comparison as Markdown."""
 
-import re
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
-
-from pipeline.contracts import InputError, run, write_text
-from pipeline.places import STUDY
 
 DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
 PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
 NAMES = ("Classifier", "School", "Scoring", "Calibration")
 LOWER_IS_BETTER = ("log_loss", "brier", "ece")
 COSTS = (
-    "What it costs. Fitting is that of all folds together, predicting that of one model in batches. Latency is that of one new "
-    "text, from its words to its score, through all the models that score it; texts/s is that of many at once:"
+    "What it costs. Fitting is that of all folds together, with embedding the train texts once. Latency is that of one new "
+    "text, from its words to its score, warm, through all the models that score it, its embedding included; texts/s is that of "
+    "many at once, of an LLM one request after the other. All parameters are those of one fold's model, its encoder's included:"
 )
-BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- comparison: end -->"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -95,7 +90,6 @@ def render_table(
     ]
     cost_columns = {
         "Fit, s": ("fit_seconds", 1),
-        "Predict, ms/text": ("predict_ms_per_tweet", 2),
         "Latency p50, ms": ("latency_ms_p50", 2),
         "p95, ms": ("latency_ms_p95", 2),
         "Texts/s": ("tweets_per_second", 0),
@@ -174,22 +168,3 @@ def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataF
         rows.append(row)
     labels = ["Labels for examples", "for calibration"]
     return markdown(["Classifier", "Scoring", "Calibration", *labels, "Share of positives", *metrics.values()], rows)
-
-
-def main() -> None:
-    """Put the table of the last run between the README's markers."""
-    readme, table = Path("README.md"), Path("evaluate/table.md")
-    if (STUDY / table).is_file():  # which has the main job's classifiers, too
-        table = STUDY / table
-    text = readme.read_text(encoding="utf-8")
-    if not table.is_file():
-        raise InputError(f"{table}: no such file; run `make repro` first")
-    block = f"{BEGIN}\n\n{table.read_text(encoding='utf-8')}\n{END}"
-    pattern = re.escape(BEGIN) + ".*" + re.escape(END)
-    if not re.search(pattern, text, re.DOTALL):
-        raise InputError(f"{readme}: the markers of the comparison table are missing")
-    write_text(readme, re.sub(pattern, lambda _: block, text, flags=re.DOTALL))
-
-
-if __name__ == "__main__":
-    run(main)

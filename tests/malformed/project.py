@@ -79,7 +79,7 @@ def make(folder: Path) -> None:
             test = predictions_frame(prepared.test, "test", rng.random(8))
             where = Path("predictions") if name == "some" else Path("blend")
             write_predictions(name if name == "some" else "blend", [train, test], prepared, school, "refit", where)
-            write_costs(name, Costs(fit_seconds=1, predict_ms_per_tweet=1, peak_memory_mb=1))
+            write_costs(name, Costs(fit_seconds=1, tweets_per_second=1000, peak_memory_mb=1))
         Path("data/embed").mkdir()
         vectors = {"train": rng.random((40, 4), dtype="float32"), "test": rng.random((8, 4), dtype="float32")}
         save_file(vectors, embeddings_path("minilm"), metadata={"prepared": prepared.digest})

@@ -1,0 +1,257 @@
+"""The published results, and the pages that are made of them: README's comparison, docs/comparison.md and docs/study.md.
+
+run: make docs   (or python -m tools.docs, after a run; python -m tools.docs pages: from the results that were kept before)
+
+What a run found is kept in docs/results/seed-<n>, n being the seed of its folds: if git has the code that is there, and DVC has
+nothing to do for it, so that what is published is of one run of one commit, and says which. Of several seeds the last one is
+published, and the others stand beside it. In docs/study.template.md `{pairs}` and the like stand for what the results say.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import vl_convert
+
+from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, run, write_text
+from pipeline.data.prepare import PrepareParams
+from pipeline.environment import machine, output
+from pipeline.page.sentences import best_sentence, of_twins, twins_sentence
+from pipeline.places import STUDY
+from pipeline.verdict.scored import TwinsParams
+from pipeline.verdict.table import markdown, number, pairs_table, with_interval
+from pipeline.verdict.twins import Twins
+
+DOCS, README = Path("docs"), Path("README.md")
+RESULTS = DOCS / "results"
+BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- comparison: end -->"
+CHART = Path(".dvc/plots/learning_curve.json")
+CODE = ("pipeline", "prompts", "dvc.yaml", "study/dvc.yaml", "requirements")
+KEPT = {
+    "evaluate": ("scores.csv", "paired.csv", "costs.csv", "table.md"),
+    "crossover": ("curves.csv", "twins.csv", "table.md"),
+    "robustness": ("table.md",),
+    "generation": ("table.md",),
+}
+"""What is kept of each stage, if it ran."""
+NOT_RUN = "Not measured at this commit: `make study` does it."
+
+
+class Found(Params):
+    """The content of run.json: which run of what these results are of."""
+
+    commit: str
+    seed: int
+    folds: int
+    rows: int
+    test_rows: int
+    machine: dict[str, str]
+
+
+class Results(NamedTuple):
+    """What was kept of a run."""
+
+    folder: Path
+    run: Found
+    scores: pd.DataFrame
+    paired: pd.DataFrame
+    costs: pd.DataFrame
+
+
+# --- keeping ----------------------------------------------------------------------------------------------------------
+
+
+def stage_of(name: str) -> str | None:
+    """DVC's name for the stage whose results are kept: the study's, which has the main job's classifiers too, if it ran."""
+    if (STUDY / name / "table.md").is_file():
+        return f"{STUDY}/dvc.yaml:{name}"
+    return name if Path(name, "table.md").is_file() else None
+
+
+def check(stages: list[str]) -> str:
+    """The commit that these stages' results are of; refused unless it made them."""
+    commit = output("git", "rev-parse", "HEAD")
+    if not commit:
+        raise InputError("docs: no git repository: nothing says which code made these results")
+    if changed := output("git", "status", "--porcelain", "--", *CODE):
+        raise InputError(f"docs: {changed.split()[1]} is not as it was committed: commit, and run it again")
+    asked = [sys.executable, "-m", "dvc", "status", "--json", "--with-deps", *stages]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False)
+    if done.returncode or json.loads(done.stdout):
+        what = done.stderr.strip().splitlines()[-1] if done.returncode else ", ".join(json.loads(done.stdout))
+        raise InputError(f"docs: not the results of this code and these params: {what[:200]}; `dvc repro` first")
+    return commit
+
+
+def keep() -> Path:
+    """The folder in docs/results to which the last run's results were copied."""
+    found = {name: stage for name in KEPT if (stage := stage_of(name))}
+    if "evaluate" not in found:
+        raise InputError("docs: evaluate/table.md: no such file; run `make repro` first")
+    commit, prepared = check([*found.values()]), read_prepared()
+    params = read_params("prepare", PrepareParams)
+    folder = RESULTS / f"seed-{params.seed}"
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, stage in found.items():
+        source = STUDY / name if stage.startswith(f"{STUDY}/") else Path(name)
+        for file in KEPT[name]:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / file, folder / name / file)
+    here = Found(
+        commit=commit[:12],
+        seed=params.seed,
+        folds=params.folds,
+        rows=len(prepared.train),
+        test_rows=len(prepared.test),
+        machine={key: machine()[key] for key in ("processor", "cores", "Python") if key in machine()},
+    )
+    write_text(folder / "run.json", here.model_dump_json(indent=2) + "\n")
+    return folder
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def read_results(folder: Path = RESULTS) -> list[Results]:
+    """All that was kept, by rising seed: the last is the one that is published."""
+    found = []
+    for path in sorted(folder.glob("seed-*/run.json"), key=lambda path: int(path.parent.name.removeprefix("seed-"))):
+        tables = [pd.read_csv(path.parent / "evaluate" / f"{name}.csv") for name in ("scores", "paired", "costs")]
+        found.append(Results(path.parent, Found.model_validate(read_json(path)), *tables))
+    if not found:
+        raise InputError(f"{folder}: no results; `make docs` keeps those of a run")
+    return found
+
+
+def origin(run: Found) -> str:
+    """Where results come from, in a sentence."""
+    return (
+        f"{run.rows:,} labelled texts in {run.folds} folds by near-duplicate group, drawn with seed {run.seed}; code at commit "
+        f"{run.commit}; {run.machine.get('processor', 'unknown processor')}, {run.machine.get('cores', '?')} cores."
+    )
+
+
+def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
+    """README's block: the verdict, the classifiers of the published run with their accuracy by other folds, the twins."""
+    *others, last = results
+    costs = last.costs.set_index("classifier")
+    elsewhere = [
+        {str(row["classifier"]): with_interval(row, "accuracy") for _, row in one.scores.iterrows()} for one in others
+    ]
+    rows = []
+    for _, row in last.scores.iterrows():
+        name = str(row["classifier"])
+        cells = [number(row["rank"]), name, row["school"], number(row["rows"]), with_interval(row, "accuracy")]
+        cells += [by_name.get(name, "–") for by_name in elsewhere]
+        cost = costs.loc[name]
+        cells += [with_interval(row, "f1"), f"{row['log_loss']:.3f}"]
+        cells += [number(cost["fit_seconds"]), number(cost["latency_ms_p50"], 1)]
+        rows.append(cells)
+    header = [
+        "Place",
+        "Classifier",
+        "School",
+        "Rows",
+        "Accuracy",
+        *(f"by the folds of seed {seed}" for seed in elsewhere),
+    ]
+    parts = [
+        f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}",
+        markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
+        f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
+    ]
+    return "\n\n".join(parts)
+
+
+def whole_comparison(results: list[Results]) -> str:
+    """docs/comparison.md: each run's own page."""
+    parts = ["# The comparison", "*Written by `make docs` from docs/results.*"]
+    for one in reversed(results):
+        table = (one.folder / "evaluate/table.md").read_text(encoding="utf-8").strip()
+        parts += [f"## Folds of seed {one.run.seed}", origin(one.run), table]
+    return "\n\n".join(parts) + "\n"
+
+
+def figure(curves: pd.DataFrame, title: str) -> str:
+    """The learning curves as SVG, through the chart that `dvc plots` draws them with."""
+    spec = CHART.read_text(encoding="utf-8")
+    filled_in = {"TITLE": title, "X": "size", "Y": "accuracy", "X_LABEL": "labels", "Y_LABEL": "accuracy"}
+    for name, value in filled_in.items():
+        spec = spec.replace(f"<DVC_METRIC_{name}>", value)
+    chart: dict[str, Any] = json.loads(spec)
+    chart["data"] = {"values": json.loads(curves.to_json(orient="records"))}
+    del chart["layer"][1]["encoding"]["strokeDash"]  # there is one revision
+    svg: str = vl_convert.vegalite_to_svg(chart)
+    return svg
+
+
+def curves_in_words(twins: pd.DataFrame) -> Iterator[str]:
+    """Of each pair: its lead with the fewest and the most labels, and whether the curves cross."""
+    for _, row in twins.iterrows():
+        ends = [
+            "{:+.1f} points [{:+.1f}, {:+.1f}]".format(
+                *(100 * row[f"lead_at_{end}{part}"] for part in ("", "_low", "_high"))
+            )
+            for end in ("first", "last")
+        ]
+        yield (
+            f"- {row['generative']} against {row['discriminative']}: {ends[0]} at {row['first']:,} labels, {ends[1]} at "
+            f"{row['last']:,}. {Twins(**{str(key): value for key, value in row.items()}).verdict()}"
+        )
+
+
+def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Path, str]:
+    """docs/study.md, and its figure if there are curves, by path."""
+
+    def page(stage: str) -> str:
+        path = last.folder / stage / "table.md"
+        return path.read_text(encoding="utf-8").strip() if path.is_file() else NOT_RUN
+
+    values = {
+        "origin": origin(last.run),
+        "verdict": f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}",
+        "pairs": pairs_table(of_twins(last.paired, twins)),
+        "curves": page("crossover"),
+        "robustness": page("robustness"),
+        "generation": page("generation"),
+        "leads": "",
+    }
+    made = {}
+    if (last.folder / "crossover").is_dir():
+        of_curves = pd.read_csv(last.folder / "crossover/curves.csv")
+        made[DOCS / "learning_curves.svg"] = figure(of_curves, "Accuracy on held-out texts by number of labels")
+        words = curves_in_words(pd.read_csv(last.folder / "crossover/twins.csv"))
+        values["leads"] = "\n".join(["![Accuracy by number of labels](learning_curves.svg)", "", *words])
+    try:
+        return {DOCS / "study.md": template.format_map(values)} | made
+    except (KeyError, ValueError) as error:
+        raise InputError(f"{DOCS / 'study.template.md'}: {error} is not among the results") from None
+
+
+def pages() -> dict[Path, str]:
+    """All pages that are made of the results, by path."""
+    results, twins = read_results(), read_params("twins", TwinsParams).pairs
+    readme = README.read_text(encoding="utf-8")
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"{README}: the markers of the comparison are missing")
+    made = {README: f"{before}{BEGIN}\n\n{comparison(results, twins)}\n\n{END}{after}"}
+    made[DOCS / "comparison.md"] = whole_comparison(results)
+    return made | study(results[-1], (DOCS / "study.template.md").read_text(encoding="utf-8"), twins)
+
+
+def main() -> None:
+    if sys.argv[1:] != ["pages"]:
+        print(f"docs: kept in {keep()}")
+    for path, text in pages().items():
+        write_text(path, text)
+
+
+if __name__ == "__main__":
+    run(main)
