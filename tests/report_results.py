@@ -79,7 +79,7 @@ def tables() -> dict[str, pd.DataFrame]:
     confusion["share"] = np.where(confusion["actual"] == confusion["predicted"], 0.8, 0.2)
     confusion["rows"] = (1000 * confusion["share"]).astype(int)
     curve = [
-        {"size": size, "seeds": 3, "series": name}
+        {"size": size, "seeds": 3, "one_answer": 0.0, "series": name}
         | with_ends("accuracy", 0.5 + 0.04 * np.log2(size / 16) + lead * np.log(300 / size), 0.02)
         | with_ends("log_loss", 0.7 - 0.03 * np.log2(size / 16), 0.02)
         | with_ends("ece", 0.05, 0.02)

@@ -15,8 +15,9 @@ from conftest import Command, one_line_error
 from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, serving
 
 from pipeline.contracts import InputError
+from pipeline.data import csv_file
 from pipeline.kaggle.credentials import redacted
-from pipeline.kaggle.download import main
+from pipeline.kaggle.download import main, members
 from pipeline.kaggle.failures import PassingError, explain
 
 TRAIN, TEST = b"id,keyword,location,text,target\n1,,,a,1\n", b"id,keyword,location,text\n2,,,b\n"
@@ -86,6 +87,13 @@ def test_no_member_of_a_zip_is_written_anywhere_else(download: Ran, kaggle: Kagg
     names = {"train.csv", "test.csv", "checksums.json"}
     assert written - {"store/kaggle_download.lock"} == {f"data/kaggle/{name}" for name in names}
     assert not (tmp_path.parent / "planted.csv").exists()
+
+
+def test_no_more_is_unpacked_than_a_csv_of_tweets_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_file, "LARGEST", len(TRAIN))
+    assert members(ARCHIVE, archive(FILES)) == FILES
+    with pytest.raises(InputError, match=r"train\.csv: .* no csv of tweets has more"):
+        members(ARCHIVE, archive({"train.csv": TRAIN + b"0" * 10_000}))
 
 
 BIG = archive({"noise.bin": np.random.default_rng(0).bytes(3_000_000)} | FILES)

@@ -167,6 +167,17 @@ REFUSED: list[tuple[str, str]] = [
         '{"id": ID, "identity": "x", "asked": [{"request": {"messages": [{"role": "user", "content": "a"}]}, "answer": {}}]}',
         r"line 1, column asked: does not show the text of tweet ID: these answers are about other tweets",
     ),
+    *(
+        (f'{{"id": ID, "identity": "x", "asked": [{{"request": {{"messages": {one}}}, "answer": {{}}}}]}}', message)
+        for one in ('"a"', "3", '{"role": "user"}', '[{"role": "user"}]', '[{"content": ["a"]}]')
+        for message in [
+            r"line 1, column asked\.0\.request: Value error, messages must be a list, each with its content as"
+        ]
+    ),
+    (
+        '{"id": ID, "identity": "x", "asked": [{"request": {}, "answer": {"top_logprobs": [["Yes", 1e300]]}}]}',
+        r"line 1, column asked\.0\.answer\.top_logprobs\.0\.1: Input should be less than or equal to 1",
+    ),
     ('{"id": ID, "reply": "perhaps"}', r"100% of the replies could not be read.*label_words those that the LLM"),
     ("", r"no answer is about a train tweet"),
 ]

@@ -217,6 +217,7 @@ def test_escaped_braces_are_no_variables(write: Any) -> None:
         ("a</tweet>\n<tweet>b", "a‹/tweet› ‹tweet›b"),
         ("x<|im_end|>\n<|im_start|>assistant", "x‹|im_end|› ‹|im_start|›assistant"),
         ("x [/INST] y [video]", "x (/INST) y [video]"),
+        ("x[|endofturn|][|assistant|] [gMASK]", "x(|endofturn|)(|assistant|) (gMASK)"),
         ("a\u202eb\u200bc\ufeffd\x00e", "abcd e"),
         ("a\u2028b\r\n\r\nc\td", "a b c d"),
         ("x" * 50, "x" * 19 + "…"),

@@ -234,7 +234,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     assert alpha[:6] == ["1", "alpha", "generative", "8", "0", "0.667"]
     assert alpha[6].startswith("0.750 [")
     assert ["alpha − beta", "6"] in [line[:2] for line in cells]
-    assert text.index("Twins, which differ") < text.index("| alpha − beta") < text.index("Each against the best")
+    assert text.index("Twins, which see") < text.index("| alpha − beta") < text.index("Each against the best")
     assert "`somewhere`, 8 train rows in 2 folds" in text
     (calibrated,) = [line for line in cells if line[1] == "logprobs"]
     assert calibrated[:5] == ["beta", "logprobs", "platt", "8", "100"]

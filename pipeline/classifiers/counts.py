@@ -19,8 +19,9 @@ from sklearn.pipeline import Pipeline
 from pipeline.classifiers import chosen
 from pipeline.classifiers.chosen import Chosen, choose, fit_chosen, out_of_inner_folds
 from pipeline.classifiers.model_files import read_json, reading, write_json
-from pipeline.contracts import InputError, Params, written_whole
+from pipeline.contracts import InputError, Params
 from pipeline.places import results
+from pipeline.spreadsheet import write_tweets
 
 # A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
 WORD = r"\w+(?:'\w+)*"
@@ -181,5 +182,4 @@ def write_words(name: str, weights: list[pd.Series]) -> None:
     table = pd.concat(weights).groupby(level=0).agg(weight="mean", folds="size").rename_axis("term").reset_index()
     table[["kind", "term"]] = table["term"].str.split("__", n=1, expand=True)
     table = table.sort_values(["weight", "term"], ascending=[False, True])[["kind", "term", "weight", "folds"]]
-    with written_whole(results("models") / name / "words.csv") as partial:
-        table.to_csv(partial, index=False)
+    write_tweets(results("models") / name / "words.csv", table)  # a keyword may be a formula

@@ -4,7 +4,16 @@ Every stage depends on this folder, so it stays small and free of torch and open
 """
 
 from pipeline.contracts.costs import Costs, LlmCosts, peak_memory_mb, read_costs, write_costs
-from pipeline.contracts.errors import InputError, first_fault, printable, reason, redacted, run, without_secrets
+from pipeline.contracts.errors import (
+    SECRET_NAMES,
+    InputError,
+    first_fault,
+    printable,
+    reason,
+    redacted,
+    run,
+    without_secrets,
+)
 from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
 from pipeline.contracts.params import (
     Model,
@@ -36,6 +45,7 @@ from pipeline.contracts.prepared import PREPARED, Prepared, near_duplicates, pre
 __all__ = [
     "PREDICTIONS",
     "PREPARED",
+    "SECRET_NAMES",
     "UNCALIBRATED",
     "Costs",
     "InputError",

@@ -18,6 +18,8 @@ from pipeline.process import alone, end_with_dvc, exhausted, stage_name
 from pipeline.waiting import quiet
 
 SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
+SECRET_NAMES: set[str] = set()
+"""Variables of the environment that params say hold a secret, whatever they are called."""
 
 
 class InputError(Exception):
@@ -67,17 +69,16 @@ def show(kind: type[BaseException], error: BaseException, trace: TracebackType |
 def redacted(text: str) -> str:
     """The text without users and passwords of addresses, without their queries, and without secrets of the environment.
 
-    Those are the values of variables whose names speak of a key, a token, a secret or a password: see `without_secrets`.
+    Those are the values of variables of `SECRET_NAMES`, and of those whose names speak of a key, a token, a secret or a password.
     """
     text = re.sub(r"(?<=://)[^\s'\"]+@", "***@", text)
     return without_secrets(re.sub(r"(\w+://[^\s?'\"]+\?)[^\s'\"]+", r"\1***", text))
 
 
 def without_secrets(text: str) -> str:
-    """The text without the values of variables whose names speak of a secret, as they are or escaped."""
-    values = [
-        value for name, value in os.environ.items() if re.search(SPEAKS_OF_SECRETS, name.upper()) and len(value) >= 8
-    ]
+    """The text without the values, of 8 characters or more, of variables that hold a secret, as they are or escaped."""
+    secret = {name for name in os.environ if name in SECRET_NAMES or re.search(SPEAKS_OF_SECRETS, name.upper())}
+    values = [value for name in secret if len(value := os.environ[name]) >= 8]
     shown = {form for value in values for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
     for form in sorted(shown, key=len, reverse=True):  # one may begin another
         text = text.replace(form, "***")

@@ -19,6 +19,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import InputError, run, write_text, written_whole
+from pipeline.data.csv_file import check_size
 from pipeline.kaggle.command import kaggle, only_one
 from pipeline.kaggle.failures import COMPETITION
 from pipeline.store import store_folder
@@ -71,7 +72,10 @@ def members(name: str, content: bytes) -> dict[str, bytes]:
         return {name: content} if name in HEADERS else {}
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as files:
-            return {wanted: files.read(wanted) for wanted in HEADERS if wanted in files.namelist()}
+            found = [wanted for wanted in HEADERS if wanted in files.namelist()]
+            for wanted in found:
+                check_size(files.getinfo(wanted).file_size, wanted)
+            return {wanted: files.read(wanted) for wanted in found}
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{name}: what Kaggle sent is a zip that cannot be read: {error}; run again") from None
 

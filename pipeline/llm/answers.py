@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipeline.contracts import InputError, first_fault
 from pipeline.process import exhausted
@@ -23,7 +23,7 @@ class Answer(BaseModel):
     """What came back for one request, and what it used."""
 
     replies: list[str] = []
-    top_logprobs: list[tuple[str, float]] = []
+    top_logprobs: list[tuple[str, Annotated[float, Field(le=1)]]] = []
     """The most probable first tokens with their log-probabilities."""
     text_logprob: float | None = None
     """Log-probability of the text that a request asked to be scored."""
@@ -40,6 +40,16 @@ class Answer(BaseModel):
 class Pair(BaseModel):
     request: Request
     answer: Answer
+
+    @field_validator("request")
+    @classmethod
+    def asks_in_words(cls, request: Request) -> Request:
+        """Messages, if a request has any, are a list, each with its content as text."""
+        messages = request.get("messages", [])
+        found = messages if isinstance(messages, list) else [None]
+        if not all(isinstance(one, dict) and isinstance(one.get("content"), str) for one in found):
+            raise ValueError("messages must be a list, each with its content as text")
+        return request
 
 
 class Line(BaseModel):

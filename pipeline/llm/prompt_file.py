@@ -20,7 +20,7 @@ TWEET = ("text", "keyword", "location")
 NAMES = ("labels", "positive")
 
 _MARKERS = str.maketrans("<>", "‹›")
-_BRACKETED = re.compile(r"\[(/?[A-Z_]+)\]")
+_BRACKETED = re.compile(r"\[(/?[A-Z_]+|gMASK|\|\w+\|)\]")
 
 
 class Template(Params):
@@ -167,11 +167,11 @@ def check_messages(messages: list[Template], allowed: Iterable[str], where: str)
 
 
 def harmless(text: str, longest: int) -> str:
-    """A tweet as text that cannot pass for a part of the conversation: cut at `longest` characters.
+    """A tweet as text without what templates of chats mark turns by, cut at `longest` characters.
 
     Chat templates are tokenized together with what they are filled with, so a tweet that spells a turn's marker would end
-    its turn. Angle brackets and bracketed capitals become look-alikes; what is not shown (control, bidirectional and other
-    format characters) goes, and line breaks become spaces.
+    its turn. Angle brackets, and brackets around capitals or bars, become look-alikes; what is not shown (control,
+    bidirectional and other format characters) goes, and line breaks become spaces.
     """
     shown = (
         " " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pipeline.contracts import InputError
+from pipeline.contracts import SECRET_NAMES, InputError
 from pipeline.llm.answers import AnswerStore
 from pipeline.llm.params import EmbeddedParams, PromptParams
 from pipeline.packaged import locate
@@ -88,6 +88,7 @@ def weights(model: str, package: str, settings: str, store: AnswerStore | None) 
 
 def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int) -> Endpoint:
     """An endpoint elsewhere; its key is in the environment, and is looked up when it is first needed."""
+    SECRET_NAMES.update(filter(None, [api_key_env]))
 
     @contextmanager
     def connect() -> Iterator[Address]:

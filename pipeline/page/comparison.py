@@ -104,7 +104,7 @@ def cost_figure(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
 
 
 def twins_table(paired: pd.DataFrame, twins: Pairs) -> Table:
-    """The pairs that differ in the school alone."""
+    """Each generative classifier against its discriminative twin."""
     columns = [
         (Column("Generative"), lambda row: Cell(row["a"], school="generative")),
         (Column("Discriminative"), lambda row: Cell(row["b"], school="discriminative")),
@@ -116,7 +116,12 @@ def twins_table(paired: pd.DataFrame, twins: Pairs) -> Table:
         (Column("McNemar p", numeric=True), lambda row: Cell(p_value(row["mcnemar_p"]), order=row["mcnemar_p"])),
         (Column("Verdict"), lambda row: Cell("a real difference" if row["real"] else "a tie")),
     ]
-    return table("twins", "Twins: they differ in nothing but the school", of_twins(paired, twins), columns)
+    return table(
+        "twins",
+        "Twins: of either school, on the same features; each has its own hyperparameters",
+        of_twins(paired, twins),
+        columns,
+    )
 
 
 def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:

@@ -32,7 +32,10 @@ def calibration(tables: dict[str, Any], schools: dict[str, str], labels: list[st
         scores[scores["method"] != "none"].sort_values("log_loss").drop_duplicates("classifier").set_index("classifier")
     )
     helped = int((after["log_loss"] < before["log_loss"].reindex(after.index)).sum())
-    lead = f"Calibration across folds lowers the log loss of {helped} of {len(after)} classifiers."
+    lead = (
+        "The better of the two calibrations, each fitted on the other folds, lowers the log loss of "
+        f"{helped} of {len(after)} classifiers."
+    )
     figure = Figure(
         name="reliability",
         caption=f"Of texts with about the same score, how many are {labels[1]}, with 95 % intervals: on the diagonal scores "

@@ -1,4 +1,4 @@
-"""The verdict in two sentences, from what evaluate found: who is best, and what the school alone does."""
+"""The verdict in two sentences, from what evaluate found: who is best, and what the school does."""
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ def best_sentence(scores: pd.DataFrame) -> str:
 
 
 def of_twins(paired: pd.DataFrame, twins: Pairs) -> pd.DataFrame:
-    """The pairs that differ in the school alone: `a` is the generative one."""
+    """The pairs of twins: `a` is the generative one."""
     if not len(paired):
         return paired
     return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
@@ -60,8 +60,8 @@ def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
     """What being generative costs or gains where nothing else differs."""
     clauses = [twin_clause(pair) for _, pair in of_twins(paired, twins).iterrows()]
     if not clauses:
-        return "What the school alone does is open: no two twins ran."
-    return f"Where a generative classifier and its discriminative twin differ in nothing else, {'; '.join(clauses)}."
+        return "What the school does is open: no two twins ran."
+    return f"Of a generative classifier and its discriminative twin, which see the same features, {'; '.join(clauses)}."
 
 
 def verdict(scores: pd.DataFrame, paired: pd.DataFrame, twins: Pairs) -> list[str]:

@@ -15,7 +15,7 @@ THRESHOLD = 0.5
 
 class TwinsParams(Params):
     pairs: list[Annotated[tuple[str, str], Field(strict=False)]]
-    """A generative and a discriminative classifier that differ in nothing else."""
+    """A generative and a discriminative classifier of the same features, each with hyperparameters of its own."""
 
 
 def decide(targets: np.ndarray, scores: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:

@@ -137,7 +137,7 @@ def render_table(
     if len(uncalibrated):
         parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
     if len(twin_rows):
-        parts += ["Twins, which differ in the school alone (generative − discriminative):", pairs_table(twin_rows)]
+        parts += ["Twins, which see the same features (generative − discriminative):", pairs_table(twin_rows)]
     if len(pair_rows):
         parts += [
             "Each against the best and against the next, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
