@@ -24,12 +24,16 @@ def with_ends(name: str, value: float, width: float = 0.01) -> dict[str, float]:
     return {name: value, f"{name}_low": value - width, f"{name}_high": value + width}
 
 
-def scores(accuracy: dict[str, float] | None = None, ranks: tuple[int, ...] = (1, 2, 2, 2, 5)) -> pd.DataFrame:
-    """As in evaluate/scores.csv, best first."""
+def scores(
+    accuracy: dict[str, float] | None = None, standings: str = "best behind behind behind behind"
+) -> pd.DataFrame:
+    """As in evaluate/scores.csv, best first; `few` among the standings is short for too few rows."""
     ordered = sorted((accuracy or ACCURACY).items(), key=lambda item: -item[1])
     rows = []
-    for (name, value), rank in zip(ordered, ranks, strict=False):
-        row: dict[str, Any] = {"classifier": name, "rank": rank, "school": SCHOOLS[name], "rows": 7613, "unparsed": 0}
+    for place, ((name, value), standing) in enumerate(zip(ordered, standings.split(), strict=True), start=1):
+        row: dict[str, Any] = {"classifier": name, "rank": None if standing == "few" else place}
+        row |= {"standing": standing.replace("few", "too few rows")} | with_ends("to_best", value - ordered[0][1])
+        row |= {"school": SCHOOLS[name], "rows": 7613, "unparsed": 0}
         for metric in METRICS:
             row |= with_ends(metric, value if metric == "accuracy" else 0.4)
         rows.append(row | {"shared_rows": 1080, "shared_accuracy": value})

@@ -12,9 +12,9 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.classification import score
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
+from pipeline.verdict.paired import compare_pair, places, with_verdicts
 from pipeline.verdict.submission import candidates
-from pipeline.verdict.table import render_table, shown_pairs
+from pipeline.verdict.table import render_table
 from pipeline.verdict.threshold import best_threshold, fit_rule
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
@@ -188,16 +188,8 @@ def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> No
     assert np.isnan(found["roc_auc"])
 
 
-def test_with_many_classifiers_only_the_telling_pairs_are_shown() -> None:
-    ranked = ["d", "a", "c", "b"]
-    paired = pd.DataFrame(itertools.combinations(sorted(ranked), 2), columns=["a", "b"])
-    found = {frozenset(pair) for pair in shown_pairs(paired, ranked).to_numpy().tolist()}
-    assert found == {frozenset(pair) for pair in ("da", "dc", "db", "ac", "cb")}
-    assert shown_pairs(pd.DataFrame(), ["a"]).empty
-
-
 def test_the_table_names_every_classifier_and_pair() -> None:
-    frames = {"alpha": rows(SCORES), "beta": rows(1 - SCORES, range(2, 8))}
+    frames = {"alpha": rows(SCORES), "beta": rows(1 - SCORES, range(2, 8)), "gamma": rows(1 - SCORES, range(2, 8))}
     shared = frames["beta"].index
     scores = pd.DataFrame.from_dict(
         {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
@@ -209,9 +201,11 @@ def test_the_table_names_every_classifier_and_pair() -> None:
                 {"a": a, "b": b} | compare_pair(frames[a], frames[b], 300, 0)
                 for a, b in itertools.combinations(frames, 2)
             ]
-        )
+        ),
+        "alpha",
+        [("alpha", "beta")],
     )
-    scores.insert(0, "rank", tied_ranks(list(frames), pairs))
+    scores = places([*frames], "alpha", pairs).join(scores)
     costs = pd.DataFrame.from_dict(
         {name: flat_costs(Costs(fit_seconds=1.5, predict_ms_per_tweet=0.1, peak_memory_mb=100)) for name in frames},
         orient="index",
@@ -227,13 +221,17 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         report=report,
         draws=300,
         alpha=0.05,
+        wide=0.05,
         left_out=["left out x.parquet: made from other prepared tweets"],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     alpha = next(line for line in cells if line[1] == "alpha")
-    assert alpha[:6] == ["1", "alpha", "generative", "8", "0", "0.667"]
-    assert alpha[6].startswith("0.750 [")
-    assert ["alpha − beta", "6"] in [line[:2] for line in cells]
+    assert alpha[:7] == ["1", "alpha", "generative", "8", "0", "best", "0.667"]
+    assert alpha[7].startswith("0.750 [")
+    beta = next(line for line in cells if line[1] == "beta")
+    assert (beta[0], beta[5].split()[0], beta[5].split("] ")[1]) == ("–", "-33.33", "too few rows")
+    assert [line[:2] for line in cells].count(["alpha − beta", "6"]) == 2, "as twins, and against the best"
+    assert "beta − gamma" not in text
     assert text.index("Twins, which differ") < text.index("| alpha − beta") < text.index("Each against the best")
     assert "`somewhere`, 8 train rows in 2 folds" in text
     (calibrated,) = [line for line in cells if line[1] == "logprobs"]
