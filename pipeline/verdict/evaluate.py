@@ -116,7 +116,7 @@ def main() -> None:
     scores = {}
     for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
         scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
-        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
+        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy(), params.draws, params.seed)
         scores[one.name] |= {
             "threshold": rule.fitted_threshold,
             "accuracy_at_threshold": rule.accuracy_cross_fitted,

@@ -70,6 +70,11 @@ def described(gain: np.ndarray, groups: np.ndarray, low: float, high: float) -> 
     }
 
 
+def helps(pair: dict[str, Any], margin: float) -> bool:
+    """Whether the first of a pair, a blend, gains over the other and, by the interval's low end, loses less than the margin."""
+    return bool(pair["difference"] > 0 and pair["low"] > -margin)
+
+
 def sum_by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Sum of the values, shape (n,), over each group, shape (groups,)."""
     _, group = np.unique(groups, return_inverse=True)
