@@ -63,7 +63,6 @@ def tweets(n: int = 8) -> pd.DataFrame:
 
 def tables() -> dict[str, pd.DataFrame]:
     """The csv files of all stages, by path."""
-    rng = np.random.default_rng(0)
     names, whole = list(SCHOOLS), [name for name in SCHOOLS if name != "prompt_few_shot"]
     costs = pd.DataFrame(
         {"classifier": names, "fit_seconds": [200, 18, 15, 10, 0], "predict_ms_per_tweet": [1.5, 0.02, 0.01, 0.02, 150]}
@@ -136,9 +135,8 @@ def tables() -> dict[str, pd.DataFrame]:
         for name in whole
         for each, gap in (("has URL", 0.03), ("keyword: <b>fire</b>", -0.1), ("mention", -0.01))
     )
-    apart = tweets().assign(generative=0.3, discriminative=0.8, gap=0.5)
-    for name in whole:
-        apart[f"score_{name}"] = rng.random(len(apart))
+    apart = tweets().assign(generative="naive_bayes", discriminative="logistic", gap=0.5)
+    apart = apart.assign(score_generative=0.3, score_discriminative=0.8)
     wrong = pd.concat([tweets().assign(classifier=name, score=0.99) for name in whole])
     noise = tweets().assign(
         suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8), conflict=[True, False] * 4
