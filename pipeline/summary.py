@@ -47,8 +47,9 @@ def summary(scores: Sequence[Row], chosen: Mapping[str, Any] | None, pages: Sequ
     """At most eleven lines of at most 80 columns, from evaluate/scores.csv, the `chosen` of choice.json, and paths of pages."""
     lines = ranking(scores) if scores else []
     if chosen:
-        what = f"{chosen['classifier']:.{NAME}}, {100 * chosen['accuracy']:.1f} % out of fold"
-        lines.append(f"submission/submission.csv: {what}")
+        nested = f"({100 * chosen['nested_accuracy']:.1f} nested)" if "nested_accuracy" in chosen else "out of fold"
+        what = f"{chosen['classifier']:.{NAME}}, {100 * chosen['accuracy']:.1f} %"
+        lines.append(f"submission/submission.csv: {what} {nested}")
     if pages:
         lines.append(f"To look at: {', '.join(pages)}")
     return [*lines, *NEXT.get(os.path.normpath(source), [PREDICT])]

@@ -169,7 +169,7 @@ def test_a_single_classifier_is_also_compared_at_its_own_threshold() -> None:
     found = compare(mended, singles, FOLDS, PARAMS)
     assert found["gain"] > 0.1
     assert abs(found["gain_as_submitted"]) < 0.01
-    name, decided = as_submitted(singles | {"poor": singles["c0"].assign(score=0.5)}, FOLDS)
+    name, decided = as_submitted(singles | {"poor": singles["c0"].assign(score=0.5)}, FOLDS, PARAMS)
     assert name == found["best_single_as_submitted"] == "c0"
     right = (decided["score"] > 0.5) == labels
     assert right.mean() == pytest.approx(found["accuracy_blend"], abs=0.02)
@@ -282,7 +282,7 @@ def submitted() -> tuple[dict[str, object], np.ndarray]:
     submission.main()
     choice = json.loads(Path("submission/choice.json").read_text())
     metrics = json.loads(Path("submission/metrics.json").read_text())
-    assert metrics == {"accuracy": round(choice["chosen"]["accuracy"], 6)}
+    assert metrics == {key: round(choice["chosen"][key], 6) for key in ("accuracy", "nested_accuracy")}
     return choice["chosen"], pd.read_csv("submission/submission.csv")["target"].to_numpy()
 
 
@@ -338,6 +338,8 @@ def test_the_params_name_what_is_submitted(results: Prepared) -> None:
     params.write_text(text.replace("  classifier: #", "  classifier: second #"))
     chosen, _ = submitted()
     assert (chosen["classifier"], chosen["why"]) == ("second", "params.yaml names it")
+    assert chosen["threshold"] == 0.5
+    assert chosen["nested_accuracy"] == chosen["accuracy"], "there is nothing left to choose"
     params.write_text(text.replace("  classifier: #", "  classifier: blend #"))
     with pytest.raises(InputError, match=r"submission\.classifier: left out blend/blend\.parquet: no such file"):
         submission.main()

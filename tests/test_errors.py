@@ -15,6 +15,8 @@ from pipeline.classifiers.counts import CountsParams, predict
 from pipeline.classifiers.cross_fit import Trainer
 from pipeline.classifiers.naive_bayes import NaiveBayesParams
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, write_predictions
+from pipeline.page import tweets
+from pipeline.page.results import read_csv
 from pipeline.verdict import errors
 from pipeline.verdict.errors import ErrorsParams, compare_with_keep, relabelled
 from pipeline.verdict.label_noise import (
@@ -27,7 +29,7 @@ from pipeline.verdict.label_noise import (
     suspected_in_training,
     treat,
 )
-from pipeline.verdict.opinions import confident_errors, disagreements, opinions
+from pipeline.verdict.opinions import confident_errors, counted, disagreements
 from pipeline.verdict.scored import scored_rows
 from pipeline.verdict.slices import effective_rows, judge_slices, p_of_difference, slices_of
 
@@ -123,28 +125,40 @@ def predictions(
     return Predictions(name, school, "none", frame, frame.iloc[:0])
 
 
-def test_disagreements_are_those_of_the_schools_with_the_largest_gap_first() -> None:
+TWINS = [("a", "c"), ("b", "d"), ("b", "not there")]
+
+
+def test_twins_disagree_pair_by_pair_with_the_largest_gap_first_and_unlike_ones_do_not_count() -> None:
+    """b and c, which are no twins, decide tweet 13 differently; of the pair b and d one reply could not be read."""
     train = train_of([1, 0, 1, 0])
     classifiers = [
-        predictions("a", "generative", train, [0.9, 0.1, 0.6, 0.9]),
+        predictions("a", "generative", train, [0.6, 0.1, 0.9, 0.1]),
         predictions("b", "generative", train, [0.9, 0.2, 0.6, 0.9]),
-        predictions("c", "discriminative", train, [0.4, 0.1, 0.2, 0.8]),
-        predictions("d", "prompted", train, [0.1, 0.9, 0.1, 0.2], slice(0, 2)),
+        predictions("c", "discriminative", train, [0.4, 0.1, 0.2, 0.2]),
+        predictions("d", "discriminative", train, [0.1, 0.2, np.nan, 0.8]),
     ]
-    found = disagreements(train, classifiers, 10)
-    assert found["id"].tolist() == [10, 12]
-    assert found["generative"].tolist() == pytest.approx([0.9, 0.6])
-    assert found["gap"].tolist() == pytest.approx([0.5, 0.4])
-    assert np.isnan(found.set_index("id").loc[12, "score_d"])
-    assert list(found.columns[:7]) == ["id", "target", "keyword", "raw_text", "generative", "discriminative", "gap"]
-    assert len(disagreements(train, classifiers, 1)) == 1
-    odds = opinions(train, classifiers)["generative"].iloc[1]
-    assert odds / (1 - odds) == pytest.approx(np.sqrt((1 / 9) * (1 / 4))), "opinions are means of log-odds"
+    found = disagreements(train, classifiers, TWINS)
+    assert found[["generative", "discriminative", "id"]].to_numpy().tolist() == [
+        ["a", "c", 12],
+        ["a", "c", 10],
+        ["b", "d", 10],
+    ]
+    assert found["gap"].tolist() == pytest.approx([0.7, 0.2, 0.8])
+    assert found["score_discriminative"].tolist() == [0.2, 0.4, 0.1]
+    counts = counted(found).set_index("generative")
+    assert counts["tweets"].to_dict() == {"a": 2, "b": 1}
+    assert counts["generative_right"].to_dict() == {"a": 2, "b": 1}
 
 
-def test_one_school_alone_disagrees_with_nobody() -> None:
+def test_where_no_twins_ran_nobody_disagrees_and_the_page_says_so() -> None:
     train = train_of([1, 0])
-    assert disagreements(train, [predictions("a", "generative", train, [0.9, 0.1])], 10).empty
+    found = disagreements(train, [predictions("a", "generative", train, [0.9, 0.1])], TWINS)
+    assert found.empty
+    empty = {"slices": pd.DataFrame(columns=["classifier", "slice", "worse"]), "disagreements": found}
+    rest = dict.fromkeys(("confident_errors", "label_noise", "relabelled"), pd.DataFrame())
+    (section,) = tweets.errors(empty | rest, {}, ["no", "yes"], 10)
+    assert (section.title, section.parts) == ("Where twins disagree", [])
+    assert "no two of them ran" in section.lead
 
 
 def test_the_surest_errors_come_first_and_unread_replies_are_none() -> None:
@@ -296,9 +310,12 @@ def test_treatments_are_compared_on_the_same_rows() -> None:
 def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the prepared sample, three classifiers' predictions, and params under which fits are quick."""
     three_folds = sample.train.assign(fold=sample.train["fold"] % 3)
+    twins: dict[str, object] = {"pairs": [["a", "b"]]}
     own: dict[str, object] = {"draws": 100, "relabel": ["naive_bayes"], "show": 5}
     lists: dict[str, object] = {"counts": ["a", "b", "part", "naive_bayes"]}
-    prepared = prepared_folder(tmp_path, monkeypatch, three_folds, sample.test, errors=own, classifiers=lists)
+    prepared = prepared_folder(
+        tmp_path, monkeypatch, three_folds, sample.test, errors=own, classifiers=lists, twins=twins
+    )
     rng = np.random.default_rng(0)
     for name, school in (("a", "generative"), ("b", "discriminative")):
         scores = np.clip(0.5 + 0.4 * (sample.train["target"] - 0.5) + rng.normal(0, 0.3, len(sample.train)), 0.01, 0.99)
@@ -314,7 +331,7 @@ def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path, sample: Prepared) -> None:
     errors.main()
-    tables = {path.stem: pd.read_csv(path) for path in (folder / "errors").glob("*.csv")}
+    tables = {path.stem: read_csv(path) for path in (folder / "errors").glob("*.csv")}
     assert set(tables) == {"slices", "disagreements", "confident_errors", "label_noise", "relabelled"}
     assert set(tables["slices"]["classifier"]) == {"a", "b"}, "part did not score every row"
     wrong = int((sample.train["target"].head(9) == 0).sum())
@@ -323,6 +340,8 @@ def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path
     raw = sample.train.set_index("id")["raw_text"]
     assert (tables["disagreements"]["raw_text"].to_numpy() == raw[tables["disagreements"]["id"]].to_numpy()).all()
     page = (folder / "errors/table.md").read_text()
+    (counts,) = counted(tables["disagreements"]).to_dict("records")
+    assert f"| a, b    | {counts['tweets']:7} |" in page
     assert f"suspects {len(tables['label_noise'])} labels" in page
     assert "| naive_bayes  |" in page
     assert not any(text in page for text in tables["label_noise"]["raw_text"])

@@ -19,7 +19,6 @@ from pipeline.classifiers.naive_bayes import NaiveBayesParams
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
 from pipeline.verdict import explanations
 from pipeline.verdict.explanations import count_explainer, explained, load_explainer, reply
-from pipeline.verdict.opinions import opinions
 from pipeline.verdict.telling import markup, telling_tweets
 from pipeline.verdict.words import Explained, credited, explain_counts, weights_of_spans
 
@@ -174,7 +173,7 @@ def test_the_worst_markup_is_recognised() -> None:
 
 
 def telling(raw_text: list[str], number: int, pool: list[int] | None = None) -> list[int]:
-    """Of nine tweets: 0-2 the schools disagree on, 3-5 both get wrong, 6-8 both get right; 8 is a near-duplicate of 6."""
+    """Of nine tweets: 0-2 the twins disagree on, 3-5 both get wrong, 6-8 both get right; 8 is a near-duplicate of 6."""
     train = pd.DataFrame({"id": range(9), "target": [1, 0, 1, 1, 0, 1, 1, 0, 1], "raw_text": raw_text})
     train = train.assign(group=[0, 1, 2, 3, 4, 5, 6, 7, 6], fold=0, keyword=None)
     generative = [0.9, 0.8, 0.7, 0.1, 0.8, 0.3, 0.8, 0.1, 0.9]
@@ -183,7 +182,7 @@ def telling(raw_text: list[str], number: int, pool: list[int] | None = None) -> 
         Predictions(name, school, "none", predictions_frame(train, "train", np.array(scores)), train.iloc[:0])
         for name, school, scores in (("a", "generative", generative), ("b", "discriminative", discriminative))
     ]
-    return telling_tweets(train, opinions(train, made), pd.Index(pool or train["id"]), number)
+    return telling_tweets(train, made, [("a", "b"), ("a", "not there")], pd.Index(pool or train["id"]), number)
 
 
 def test_tweets_are_chosen_of_each_kind_the_most_telling_first() -> None:

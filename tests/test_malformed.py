@@ -56,6 +56,7 @@ def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> 
     yaml = YAML()
     params = yaml.load(project / "params.yaml")
     params["errors"] |= {"relabel": [], "min_rows": 5, "draws": 100}
+    params["twins"]["pairs"] = [["one", "two"]]
     yaml.dump(params, project / "params.yaml")
     assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
     prepared = read_prepared(project / "data/prepared")

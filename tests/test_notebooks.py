@@ -215,7 +215,13 @@ def add_errors(project: Path) -> None:
     ]
     tables = {
         "slices": pd.DataFrame(slices),
-        "disagreements": pd.DataFrame([row | {"generative": 0.9, "discriminative": 0.2, "gap": 3.6}]),
+        "disagreements": pd.DataFrame(
+            [
+                row
+                | {"generative": "naive_bayes", "discriminative": "logistic"}
+                | {"score_generative": 0.9, "score_discriminative": 0.2, "gap": 0.7}
+            ]
+        ),
         "label_noise": pd.DataFrame([row | {"suggested": 0, "quality": 0.1, "group": 3, "conflict": False}]),
     }
     for name, table in tables.items():

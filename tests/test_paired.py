@@ -1,4 +1,4 @@
-"""Who is better than whom: tests, corrections, ranks and numbers of rows against hand and trusted libraries."""
+"""Who is better than whom: tests, corrections, places and numbers of rows against hand and trusted libraries."""
 
 import itertools
 
@@ -16,11 +16,12 @@ from pipeline.verdict.paired import (
     compare_pairs,
     design_effect,
     exact_mcnemar,
+    places,
     rows_needed,
     sum_by_group,
-    tied_ranks,
     with_verdicts,
 )
+from pipeline.verdict.scored import rank
 
 
 def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
@@ -31,11 +32,15 @@ def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
     return pd.DataFrame({"target": targets, "group": groups, "score": scores})
 
 
-def compare_all(right: dict[str, np.ndarray]) -> pd.DataFrame:
-    rows = {name: scored(one) for name, one in right.items()}
-    pairs = itertools.combinations(rows, 2)
-    found = compare_pairs(rows, list(pairs), 100, 0)
-    return with_verdicts(pd.DataFrame([{"a": a, "b": b} | pair for (a, b), pair in found.items()]))
+def compare_all(right: dict[str, pd.Series], best: str, twins: tuple[tuple[str, str], ...] = ()) -> pd.DataFrame:
+    """Pairs of classifiers that are right where the series, by row, say so."""
+    rows = {name: scored(one.to_numpy()).set_index(one.index) for name, one in right.items()}
+    found = compare_pairs(rows, list(itertools.combinations(rows, 2)), 500, 0)
+    return with_verdicts(pd.DataFrame([{"a": a, "b": b} | pair for (a, b), pair in found.items()]), best, [*twins])
+
+
+def placed(right: dict[str, pd.Series], best: str) -> pd.DataFrame:
+    return places(rank(right), best, compare_all(right, best))
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(5, 1), (30, 12), (7, 7), (0, 9), (400, 330), (0, 0)])
@@ -167,8 +172,8 @@ def test_so_many_rows_find_the_difference_four_times_in_five() -> None:
 def test_holm_by_hand() -> None:
     """The smallest p is multiplied by three, the next by two, the last by one, and none falls below the one before."""
     counts = {"rows": 100, "only_a_right": 20, "only_b_right": 10, "difference": 0.1, "design_effect": 1.0}
-    paired = pd.DataFrame([{"group_p": p} | counts for p in (0.03, 0.01, 0.04)])
-    found = with_verdicts(paired)
+    paired = pd.DataFrame([{"a": "best", "b": str(p), "group_p": p} | counts for p in (0.03, 0.01, 0.04)])
+    found = with_verdicts(paired, "best", [])
     assert found["p_holm"].tolist() == pytest.approx([0.06, 0.03, 0.06])
     assert found["real"].tolist() == [False, True, False]
     needed = rows_needed(0.1, 0.3, 1.0, ALPHA / 2)
@@ -177,21 +182,63 @@ def test_holm_by_hand() -> None:
 
 def test_a_difference_that_is_not_real_needs_more_rows_than_there_are() -> None:
     rng = np.random.default_rng(0)
-    found = compare_all({name: rng.random(300) < 0.6 + 0.03 * i for i, name in enumerate("abcdef")})
-    still_open = found[~found["real"] & (found["difference"] != 0)]
-    assert len(still_open) > 5
+    found = compare_all({name: pd.Series(rng.random(300) < 0.6 + 0.01 * i) for i, name in enumerate("abcdef")}, "f")
+    still_open = found[~found["real"].fillna(value=True) & (found["difference"] != 0)]
+    assert len(still_open) > 3
     assert (still_open["rows_needed"] > still_open["rows"]).all()
 
 
-def test_a_better_classifier_pushes_the_others_down_and_ties_share_a_rank() -> None:
-    rows = np.arange(400)
-    right = {"good": rows % 5 > 0, "as good": (rows + 1) % 5 > 0, "poor": rows % 2 > 0}
-    paired = compare_all(right)
-    assert tied_ranks(list(right), paired) == [1, 1, 3]
-    assert pd.isna(paired.set_index(["a", "b"]).loc[("good", "as good"), "rows_needed"]), "a difference of zero"
-    right |= {"best": rows >= 0}
-    assert tied_ranks(list(right), compare_all(right)) == [2, 2, 4, 1]
+def test_pairs_of_poor_classifiers_are_not_tested_and_cost_the_best_nothing() -> None:
+    """Of six the best has five tests and its twin, which is one of them; that two poor ones differ is nobody's question."""
+    rng = np.random.default_rng(0)
+    right = {
+        name: pd.Series(rng.random(1000) < share / 10)
+        for name, share in zip("abcdef", (9, 8.5, 5, 5, 4, 3), strict=True)
+    }
+    found = compare_all(right, "a", (("a", "b"), ("c", "d"))).set_index(["a", "b"])
+    tested = [*((("a", name)) for name in "bcdef"), ("c", "d")]
+    assert [pair for pair, p in found["p_holm"].items() if pd.notna(p)] == tested
+    assert found["real"].notna().tolist() == found["p_holm"].notna().tolist()
+    assert found.loc[("a", "b"), "p_holm"] <= 6 * found.loc[("a", "b"), "group_p"]
+    untested = found[found["p_holm"].isna()]
+    assert untested["rows_needed"].isna().all()
+    assert untested[["difference", "low", "high", "group_p"]].notna().all().all()
+
+
+def test_standings_are_those_to_the_best_and_ties_are_no_chain() -> None:
+    """One is a point behind the best, the next a point behind that one: the first ties with the best, the second does not."""
+    rows = np.arange(4000)
+    right = {name: pd.Series(rows >= missed) for name, missed in (("best", 400), ("near", 404), ("next", 430))}
+    right["poor"] = pd.Series(rows % 2 > 0)
+    found = placed(right, "best")
+    assert found["rank"].tolist() == [1, 2, 3, 4]
+    assert found["standing"].to_dict() == {"best": "best", "near": "ties", "next": "behind", "poor": "behind"}
+    assert found.loc["next", "to_best"] == pytest.approx(-0.0075)
+    assert (found["to_best_low"] <= found["to_best"]).all()
+    assert (found["to_best"] <= found["to_best_high"]).all()
+    turned = placed(dict(reversed(right.items())), "best")
+    pd.testing.assert_frame_equal(turned, found, check_exact=False, rtol=0, atol=0.01)
+
+
+def test_with_too_few_rows_there_is_no_place_and_no_tie() -> None:
+    """Two of twenty rows lost may be chance or ten points; eight of four hundred lost and eight won are no great difference."""
+    rows = np.arange(1000)
+    best = pd.Series(rows % 5 > 0)
+    few = {"twenty": best[:20] & (rows[:20] > 2), "many": pd.Series((rows + (rows < 40)) % 5 > 0)[:400]}
+    found = placed({"best": best, **few}, "best")
+    assert found["standing"].to_dict() == {"best": "best", "many": "ties", "twenty": "too few rows"}
+    assert found["rank"].tolist() == [1, 2, pd.NA], "who has too few comes last"
+
+
+def test_who_scored_a_part_of_the_rows_is_ahead_only_by_a_real_difference() -> None:
+    rows = np.arange(1000)
+    best = pd.Series(rows % 5 > 0)
+    found = placed({"best": best, "part": pd.Series(rows[:400] >= 0), "lucky": best[:400] | (rows[:400] == 5)}, "best")
+    assert found["standing"].to_dict() == {"part": "ahead", "best": "best", "lucky": "ties"}
+    assert found["rank"].tolist() == [1, 2, 3]
+    assert found.loc["lucky", "to_best"] > 0
 
 
 def test_one_classifier_alone_is_first() -> None:
-    assert tied_ranks(["alone"], with_verdicts(pd.DataFrame())) == [1]
+    found = places(["alone"], "alone", with_verdicts(pd.DataFrame(), "alone", []))
+    assert found[["rank", "standing"]].to_numpy().tolist() == [[1, "best"]]

@@ -70,7 +70,12 @@ def test_the_verdict_follows_from_the_scores() -> None:
     assert "ahead of every other" in best_sentence(scores())
     other = best_sentence(scores(ACCURACY | {"naive_bayes": 0.9}))
     assert other.startswith("naive_bayes (generative) is right most often, about 90.0 %")
-    assert "it ties with logistic and naive_bayes." in best_sentence(scores(ranks=(1, 1, 1, 4, 5)))
+    tied = best_sentence(scores(standings="best ties behind ties few"))
+    assert "it ties with logistic and gaussian_minilm; how prompt_few_shot would do is open, for want of rows." in tied
+    few = best_sentence(scores(standings="ahead best behind behind few"))
+    assert few.startswith("logistic (discriminative) is right most often")
+    assert "ahead of the rest by more than chance explains; lora_minilm did not score all of them" in few
+    assert "ahead of" not in best_sentence(scores(standings="best few few few few")), "nothing is known of any"
     assert "no other to compare" in best_sentence(scores().head(1))
 
 
@@ -79,6 +84,8 @@ def test_what_generative_twins_cost_follows_from_the_pairs() -> None:
     ahead = twins_sentence(paired(ACCURACY | {"naive_bayes": 0.85}), TWINS)
     assert "naive_bayes is 5.0 points ahead of logistic [+4.0, +6.0], a real difference." in ahead
     assert "exactly as accurate" in twins_sentence(paired(ACCURACY | {"naive_bayes": ACCURACY["logistic"]}), TWINS)
+    wide = paired().assign(low=-0.06, high=0.05)
+    assert "naive_bayes is 0.5 points behind logistic [-6.0, +5.0], too few rows to tell" in twins_sentence(wide, TWINS)
     assert twins_sentence(paired(), [("a", "b")]) == twins_sentence(pd.DataFrame(), TWINS)
 
 
@@ -86,11 +93,11 @@ def test_names_are_joined_as_one_would() -> None:
     assert [joined(list(names)) for names in ("a", "ab", "abc")] == ["a", "a and b", "a, b and c"]
 
 
-def test_the_summary_shows_all_that_tie_for_the_first_rank() -> None:
-    many = pd.concat([scores()] * 4, ignore_index=True).assign(rank=[1] * 13 + [14] * 7)
+def test_the_summary_shows_all_that_tie_with_the_best() -> None:
+    many = pd.concat([scores()] * 4, ignore_index=True).assign(standing=["best", *["ties"] * 12, *["behind"] * 7])
     text = summary("Title", ["One.", "Two."], many, paired(), TWINS, "abc")
-    assert text.startswith("## Title\n\nOne. Two.\n\n| Classifier")
-    assert len([line for line in text.splitlines() if re.match(r"\| \w+ +\| (gen|disc|prom)", line)]) == 13
+    assert text.startswith("## Title\n\nOne. Two.\n\n|   Place | Classifier")
+    assert len([line for line in text.splitlines() if re.match(r"\| +\d+ \| \w+ +\| (gen|disc|prom)", line)]) == 13
     assert "And 7 more." in text
     assert "| naive_bayes − logistic" in text
     assert "made at abc" in text
@@ -200,10 +207,10 @@ def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
         read_results(tmp_path)
 
 
-def test_a_comparison_without_ranks_is_too_old(tmp_path: Path) -> None:
+def test_a_comparison_without_standings_is_too_old(tmp_path: Path) -> None:
     write_results(tmp_path)
-    scores().drop(columns="rank").to_csv(tmp_path / "evaluate/scores.csv", index=False)
-    with pytest.raises(InputError, match="has no column rank"):
+    scores().drop(columns="standing").to_csv(tmp_path / "evaluate/scores.csv", index=False)
+    with pytest.raises(InputError, match="has no column standing"):
         read_results(tmp_path)
 
 

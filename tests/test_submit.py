@@ -93,6 +93,16 @@ def metrics() -> dict[str, Any]:
     return json.loads(Path("leaderboard/metrics.json").read_text())
 
 
+def test_the_nested_estimate_stands_beside_the_own_one(submit: Ran, kaggle: Kaggle) -> None:
+    rechosen(nested_accuracy=0.79)
+    said = submit()
+    assert "out-of-fold accuracy 0.8000 [0.7700, 0.8300], nested 0.7900" in said
+    assert "from the estimate 0.8000 (nested 0.7900)" in said
+    (row,) = table()
+    assert (row["estimate"], row["nested_estimate"]) == ("0.8", "0.79")
+    assert metrics()["latest"]["nested_estimate"] == 0.79
+
+
 def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: Ran, kaggle: Kaggle) -> None:
     said = submit("--message", '- the first, "plain" one')
     assert "public score 0.85000, +5.00 points from the estimate 0.8000" in said
@@ -359,6 +369,9 @@ def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: P
     path.write_text(as_csv(rows).replace("0.84", "much"), newline="")
     with pytest.raises(InputError, match=r"submissions\.csv: row 1\.estimate"):
         read_rows(path)
+    before = pd.DataFrame([one.model_dump() for one in rows]).drop(columns="nested_estimate")
+    before.to_csv(path, index=False)
+    assert read_rows(path) == rows, "nested estimates came later"
     path.write_text("date,score\n")
     with pytest.raises(InputError, match="its columns are not date,sha256"):
         read_rows(path)
@@ -373,7 +386,9 @@ def test_the_figures_of_no_submissions_and_of_many(monkeypatch: pytest.MonkeyPat
     assert (found["submissions"], found["scored"], found["beyond_chance"]) == (3, 2, 1)
     assert found["best"]["public_score"] == 0.835
     assert found["latest"]["chance"] == pytest.approx(np.hypot(noise(0.80), 0.01))
-    assert "points, what 3,263 test tweets leave to chance" in scatter(rows)
+    both = 100 * np.hypot(noise(0.817), 0.01)  # of the middle of the axes
+    assert f"±{both:.2f} points, what test tweets and estimates leave to chance" in scatter(rows)
+    assert f"±{100 * noise(0.82):.2f} points" in scatter([]), "of the test tweets alone, if there is no estimate"
     assert 'width="' in scatter([])
     assert 'width="' in scatter([row("d" * 64, status="complete", score=score, ref=1) for score in (0.0, 1.0)])
     assert scatter(rows).count('aria-roledescription="point"') == 2

@@ -12,10 +12,10 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.classification import score
 from pipeline.verdict.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
 from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.paired import compare_pair, tied_ranks, with_verdicts
-from pipeline.verdict.submission import candidates
-from pipeline.verdict.table import cautions, render_table, shown_pairs
-from pipeline.verdict.threshold import best_threshold, fit_rule
+from pipeline.verdict.paired import compare_pair, places, with_verdicts
+from pipeline.verdict.submission import SubmissionParams, competing, rules_of
+from pipeline.verdict.table import cautions, render_table
+from pipeline.verdict.threshold import Rule, best_threshold, fit_rule, right_when_nested
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
 SCORES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.1, 0.2, 0.7])
@@ -138,11 +138,69 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     targets = rng.integers(0, 2, 200)
     fair = np.clip(0.5 + 0.3 * (targets - 0.5) + rng.normal(0, 0.2, 200), 0, 1)
     folds = np.arange(200) % 5
-    sure = fit_rule("sure", pd.DataFrame({"target": targets, "score": np.where(targets, 0.9, 0.1)}), folds)
+    rows = pd.DataFrame({"target": targets, "group": range(200)})
+    sure = fit_rule("sure", rows.assign(score=np.where(targets, 0.9, 0.1)), folds, 200, 0)
     assert (sure.threshold, sure.right.mean()) == (0.5, 1.0)
-    shifted = fit_rule("shifted", pd.DataFrame({"target": targets, "score": fair / 3}), folds)
+    shifted = fit_rule("shifted", rows.assign(score=fair / 3), folds, 200, 0)
     assert shifted.threshold == shifted.fitted_threshold == pytest.approx(1 / 6, abs=0.05)
     assert shifted.right.mean() == shifted.accuracy_cross_fitted > shifted.accuracy_at_half + 0.1
+    in_few_groups = fit_rule("shifted", rows.assign(score=fair / 3, group=0), folds, 200, 0)
+    assert in_few_groups.threshold == 0.5, "one group says nothing of chance"
+
+
+def equals(rng: np.random.Generator, count: int, n: int) -> dict[str, pd.DataFrame]:
+    """Rows of so many classifiers that are right about four of five and err apart; one half is the best threshold of each."""
+    targets = rng.integers(0, 2, n)
+    evidence = 0.8416 * (2 * targets - 1) + rng.normal(size=(count, n))
+    rows = pd.DataFrame({"target": targets, "group": range(n)})
+    return {str(i): rows.assign(score=1 / (1 + np.exp(-2 * 0.8416 * one))) for i, one in enumerate(evidence)}
+
+
+def test_a_threshold_is_taken_only_if_its_gain_clears_chance() -> None:
+    """Where one half is best, every third fitted threshold does better by cross-fitting, and few of those clearly."""
+    rules = [
+        fit_rule("", one, np.arange(300) % 5, 200, 0) for one in equals(np.random.default_rng(0), 60, 300).values()
+    ]
+    assert np.mean([rule.accuracy_cross_fitted > rule.accuracy_at_half for rule in rules]) > 0.2
+    assert np.mean([rule.threshold != 0.5 for rule in rules]) < 0.06
+    assert all(rule.right.mean() == rule.accuracy_at_half for rule in rules if rule.threshold == 0.5)
+
+
+def test_the_best_of_many_flatters_itself_and_the_nested_estimate_does_not() -> None:
+    rng, folds = np.random.default_rng(0), pd.Series(np.arange(200) % 5)
+
+    def best(rows: dict[str, pd.DataFrame]) -> Rule:
+        rules = [fit_rule(name, one, folds[one.index].to_numpy(), 100, 0) for name, one in rows.items()]
+        return max(rules, key=lambda rule: float(rule.right.mean()))
+
+    own, nested = [], []
+    for _ in range(25):
+        rows = equals(rng, 10, 200)
+        own.append(best(rows).right.mean() - 0.8)
+        right = right_when_nested(rows, folds, best)
+        assert sorted(right.index) == [*range(200)]
+        nested.append(right.mean() - 0.8)
+    assert np.mean(own) > 0.03
+    assert abs(np.mean(nested)) < 0.017, "within three standard errors"
+
+
+def test_a_fold_has_no_say_in_what_decides_it() -> None:
+    """Each of two is right on one fold alone: the other fold chooses the other, and all is wrong."""
+    folds = pd.Series(np.arange(40) % 2)
+    rows = pd.DataFrame({"target": [0, 1] * 20, "group": range(40)}, index=folds.index)
+    rows["target"] = rng_targets = np.random.default_rng(0).integers(0, 2, 40)
+    right = {
+        fold: rows.assign(score=np.where(folds == fold, rng_targets, 1 - rng_targets).astype(float)) for fold in (0, 1)
+    }
+
+    def best(some: dict[str, pd.DataFrame]) -> Rule:
+        rules = [fit_rule(name, one, np.arange(len(one)) % 2, 100, 0) for name, one in some.items()]
+        return max(rules, key=lambda rule: float(rule.right.mean()))
+
+    named = {str(fold): one for fold, one in right.items()}
+    assert not right_when_nested(named, folds, best).any()
+    half = named | {"0": named["0"][folds == 0]}
+    assert len(right_when_nested(half, folds, best)) == 20, "rows that the chosen one did not score are left out"
 
 
 def classifier(
@@ -158,17 +216,19 @@ def classifier(
     return Predictions(name, "prompted", "refit" if test else "none", *frames)
 
 
+def ruled(made: list[Predictions], prepared: Prepared) -> list[str]:
+    folds = prepared.train.set_index("id")["fold"]
+    return [*rules_of(competing(made, prepared), folds, SubmissionParams(draws=100))]
+
+
 def test_the_best_classifier_with_all_test_rows_is_submitted(sample: Prepared) -> None:
-    rules = candidates(
-        [
-            classifier("poor", sample, 0.1),
-            classifier("good", sample, 0.5),
-            classifier("untested", sample, 0.9, test=False),
-            classifier("better on a part", sample, 0.7, slice(0, 60)),
-        ],
-        sample,
-    )
-    assert [rule.classifier for rule in rules] == ["better on a part", "good", "poor"]
+    made = [
+        classifier("poor", sample, 0.1),
+        classifier("good", sample, 0.5),
+        classifier("untested", sample, 0.9, test=False),
+        classifier("better on a part", sample, 0.7, slice(0, 60)),
+    ]
+    assert ruled(made, sample) == ["better on a part", "good", "poor"]
 
 
 def test_easy_rows_do_not_make_a_winner(sample: Prepared) -> None:
@@ -177,7 +237,7 @@ def test_easy_rows_do_not_make_a_winner(sample: Prepared) -> None:
     right = (whole.train["score"] > 0.5) == (sample.train["target"] == 1)
     easy = np.flatnonzero(right)[:50]
     part = Predictions("part", "prompted", "refit", whole.train.iloc[easy], whole.test)
-    assert [rule.classifier for rule in candidates([part, whole], sample)] == ["whole", "part"]
+    assert ruled([part, whole], sample) == ["whole", "part"]
 
 
 def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> None:
@@ -188,16 +248,8 @@ def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> No
     assert np.isnan(found["roc_auc"])
 
 
-def test_with_many_classifiers_only_the_telling_pairs_are_shown() -> None:
-    ranked = ["d", "a", "c", "b"]
-    paired = pd.DataFrame(itertools.combinations(sorted(ranked), 2), columns=["a", "b"])
-    found = {frozenset(pair) for pair in shown_pairs(paired, ranked).to_numpy().tolist()}
-    assert found == {frozenset(pair) for pair in ("da", "dc", "db", "ac", "cb")}
-    assert shown_pairs(pd.DataFrame(), ["a"]).empty
-
-
 def test_the_table_names_every_classifier_and_pair() -> None:
-    frames = {"alpha": rows(SCORES), "beta": rows(1 - SCORES, range(2, 8))}
+    frames = {"alpha": rows(SCORES), "beta": rows(1 - SCORES, range(2, 8)), "gamma": rows(1 - SCORES, range(2, 8))}
     shared = frames["beta"].index
     scores = pd.DataFrame.from_dict(
         {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
@@ -209,9 +261,11 @@ def test_the_table_names_every_classifier_and_pair() -> None:
                 {"a": a, "b": b} | compare_pair(frames[a], frames[b], 300, 0)
                 for a, b in itertools.combinations(frames, 2)
             ]
-        )
+        ),
+        "alpha",
+        [("alpha", "beta")],
     )
-    scores.insert(0, "rank", tied_ranks(list(frames), pairs))
+    scores = places([*frames], "alpha", pairs).join(scores)
     costs = pd.DataFrame.from_dict(
         {name: flat_costs(Costs(fit_seconds=1.5, tweets_per_second=10_000, peak_memory_mb=100)) for name in frames},
         orient="index",
@@ -227,13 +281,17 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         report=report,
         draws=300,
         alpha=0.05,
+        wide=0.05,
         left_out=["left out x.parquet: made from other prepared tweets"],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     alpha = next(line for line in cells if line[1] == "alpha")
-    assert alpha[:6] == ["1", "alpha", "generative", "8", "0", "0.667"]
-    assert alpha[6].startswith("0.750 [")
-    assert ["alpha − beta", "6"] in [line[:2] for line in cells]
+    assert alpha[:7] == ["1", "alpha", "generative", "8", "0", "best", "0.667"]
+    assert alpha[7].startswith("0.750 [")
+    beta = next(line for line in cells if line[1] == "beta")
+    assert (beta[0], beta[5].split()[0], beta[5].split("] ")[1]) == ("–", "-33.33", "too few rows")
+    assert [line[:2] for line in cells].count(["alpha − beta", "6"]) == 2, "as twins, and against the best"
+    assert "beta − gamma" not in text
     assert text.index("Twins, which see") < text.index("| alpha − beta") < text.index("Each against the best")
     assert "`somewhere`, 8 train rows in 2 folds" in text
     (calibrated,) = [line for line in cells if line[1] == "logprobs"]

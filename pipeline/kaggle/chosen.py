@@ -23,13 +23,15 @@ class Chosen(BaseModel):
     accuracy: float
     accuracy_low: float | None
     accuracy_high: float | None
+    nested_accuracy: float | None = None
     share_of_positives: float
     share_of_positives_out_of_fold: float
     sha256: str
 
     def __str__(self) -> str:
         ends = "" if self.accuracy_low is None else f" [{self.accuracy_low:.4f}, {self.accuracy_high:.4f}]"
-        return f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}"
+        nested = "" if self.nested_accuracy is None else f", nested {self.nested_accuracy:.4f}"
+        return f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}{nested}"
 
 
 class Choice(BaseModel):

@@ -25,18 +25,24 @@ def noise(score: float) -> float:
     return 1.96 * math.sqrt(max(0.0, score * (1 - score)) / TEST_ROWS)
 
 
+def doubt(row: Submission) -> float:
+    """Half the width of the estimate's interval, 0 where that is not known."""
+    low, high = row.estimate_low, row.estimate_high
+    return 0.0 if low is None or high is None else (high - low) / 2
+
+
 def chance(row: Submission, public: float) -> float:
     """By how much estimate and public score may differ without reason, 95 %: the widths of both intervals together."""
-    if row.estimate_low is None or row.estimate_high is None:
-        return noise(public)
-    return math.hypot(noise(public), (row.estimate_high - row.estimate_low) / 2)
+    return math.hypot(noise(public), doubt(row))
 
 
 def verdict(row: Submission) -> dict[str, Any] | None:
     """The estimate, the public score, the difference of the two and how much of it may be chance; None without a score."""
     if row.public_score is None:
         return None
-    found = row.model_dump(include={"classifier", "estimate", "estimate_low", "estimate_high", "public_score"})
+    found = row.model_dump(
+        include={"classifier", "estimate", "estimate_low", "estimate_high", "nested_estimate", "public_score"}
+    )
     apart = row.public_score - row.estimate
     return found | {"difference": apart, "chance": chance(row, row.public_score)}
 
@@ -55,7 +61,10 @@ def summary(rows: list[Submission]) -> dict[str, Any]:
 
 
 def scatter(rows: list[Submission]) -> str:
-    """Public scores by estimates with the intervals of both as SVG; those in the band differ by no more than chance."""
+    """Public scores by estimates with the intervals of both as SVG; those in the band differ by no more than chance.
+
+    The band has the chance of both, of the estimate's that of the widest interval.
+    """
     points = [
         row.model_dump() | {"low": public - noise(public), "high": public + noise(public)}
         for row in rows
@@ -69,8 +78,13 @@ def scatter(rows: list[Submission]) -> str:
     x = alt.X("estimate:Q", title="Out-of-fold accuracy", scale=scale, axis=axis)
     y = alt.Y("public_score:Q", title="Public score", scale=scale, axis=axis)
     y_low = alt.Y("low:Q", scale=scale)
+    widest = max((doubt(row) for row in rows if row.public_score is not None), default=0.0)
+
+    def band(at: float) -> float:
+        return math.hypot(noise(at), widest)
+
     steps = [low + (high - low) * step / 20 for step in range(21)]
-    equal = [{"estimate": at, "public_score": at, "low": at - noise(at), "high": at + noise(at)} for at in steps]
+    equal = [{"estimate": at, "public_score": at, "low": at - band(at), "high": at + band(at)} for at in steps]
     lines = alt.Chart(alt.Data(values=equal))
     layers = [
         lines.mark_area(opacity=0.12, color="gray", clip=True).encode(x=x, y=y_low, y2="high:Q"),
@@ -85,7 +99,7 @@ def scatter(rows: list[Submission]) -> str:
         ]
     title = alt.Title(
         "Estimates and public scores",
-        subtitle=f"Band: ±{100 * noise((low + high) / 2):.2f} points, what {TEST_ROWS:,} test tweets leave to chance (95 %)",
+        subtitle=f"Band: ±{100 * band((low + high) / 2):.2f} points, what test tweets and estimates leave to chance (95 %)",
     )
     svg: str = vl_convert.vegalite_to_svg(alt.layer(*layers).properties(title=title, width=420, height=420).to_dict())
     return svg

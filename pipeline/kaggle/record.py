@@ -21,7 +21,11 @@ Number = Annotated[float | None, BeforeValidator(none_if_empty)]
 
 
 class Submission(BaseModel):
-    """A row of the table. The estimate is the out-of-fold accuracy with the ends of its interval."""
+    """A row of the table. The estimate is the out-of-fold accuracy with the ends of its interval.
+
+    The nested estimate is that of the whole choice, each fold decided by what is best on the others: a table from before it
+    was there is read all the same.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -35,6 +39,7 @@ class Submission(BaseModel):
     estimate: float
     estimate_low: Number
     estimate_high: Number
+    nested_estimate: Number = None
     share_of_positives: float
     status: Literal["pending", "complete", "error"]
     public_score: Number
@@ -48,7 +53,7 @@ def read_rows(path: Path = TABLE) -> list[Submission]:
         return []
     with path.open(encoding="utf-8", newline="") as file:
         table = csv.DictReader(file)
-        if table.fieldnames != list(Submission.model_fields):
+        if {*(table.fieldnames or []), "nested_estimate"} != {*Submission.model_fields}:
             raise InputError(f"{path}: its columns are not {','.join(Submission.model_fields)}")
         return [validated(Submission, row, f"{path}: row {number}") for number, row in enumerate(table, start=1)]
 

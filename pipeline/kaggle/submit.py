@@ -31,6 +31,7 @@ def row_of(chosen: Chosen, date: str, message: str, ref: int | None) -> Submissi
         estimate=chosen.accuracy,
         estimate_low=chosen.accuracy_low,
         estimate_high=chosen.accuracy_high,
+        nested_estimate=chosen.nested_accuracy,
         share_of_positives=chosen.share_of_positives,
         status="pending",
         public_score=None,
@@ -108,9 +109,10 @@ def main() -> None:
     found = verdict(row)
     if not found:
         raise InputError(f"Kaggle could not score it; see why at kaggle.com/c/{given.competition}/submissions")
+    nested = "" if row.nested_estimate is None else f" (nested {row.nested_estimate:.4f})"
     print(
         f"public score {found['public_score']:.5f}, {100 * found['difference']:+.2f} points from the estimate "
-        f"{row.estimate:.4f}, where ±{100 * found['chance']:.2f} may be chance; it is in {TABLE}"
+        f"{row.estimate:.4f}{nested}, where ±{100 * found['chance']:.2f} may be chance; it is in {TABLE}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The first screen: who is ranked where, and accuracy against cost; and what each classifier cost."""
+"""The first screen: who is in which place, and accuracy against cost; and what each classifier cost."""
 
 import numpy as np
 import pandas as pd
@@ -6,8 +6,9 @@ import pandas as pd
 from pipeline.page import charts
 from pipeline.page.cells import barred, classifier, number, of_metric, of_number, short, table, text, with_ends
 from pipeline.page.parts import Cell, Column, Figure, Panel, Records, Section, Table
-from pipeline.page.sentences import Pairs, joined, of_twins
-from pipeline.verdict.table import p_value
+from pipeline.page.sentences import JUDGED, Pairs, joined, of_twins
+from pipeline.verdict.paired import judged
+from pipeline.verdict.table import against_best, p_value
 
 DRAWN, WIDTHS = 0.12, 3
 """Below the best interval's end so much accuracy is drawn, or so many intervals' widths: of all, with those that guess,
@@ -20,7 +21,7 @@ COSTS = {
 
 
 def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
-    """All classifiers, best first; those between whom there is no real difference share a rank."""
+    """All classifiers, in their places, and what the difference to the best says of each."""
     frame = scores.merge(costs[["classifier", *COSTS]], on="classifier", how="left")
     everywhere = frame[frame["rows"] == frame["rows"].max()]  # the interval of few rows would set the scale of all
     highest = everywhere["accuracy_high"].max()
@@ -28,9 +29,10 @@ def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
     lowest = max(everywhere["accuracy_low"].min(), highest - window)
     school = dict(zip(scores["classifier"], scores["school"], strict=True))
     columns = [
-        (Column("Rank", numeric=True), lambda row: number(row["rank"])),
+        (Column("Place", numeric=True), lambda row: number(row["rank"])),
         classifier(school),
         (Column("Accuracy, %", numeric=True), lambda row: barred(row, "accuracy", lowest, highest)),
+        (Column("Against the best, points"), lambda row: Cell(against_best(row), order=row["to_best"])),
         of_number("F1", "f1", 3),
         of_number("Log loss", "log_loss", 3),
         of_number("ECE", "ece", 3),
@@ -40,8 +42,8 @@ def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
     ]
     return table(
         "ranking",
-        "Ranked on the rows that each shares with the best; ties share a rank; in brackets 95 % intervals. Lower is better for "
-        "log loss and ECE. A heading sorts",
+        "In the order of the difference to the best, on the rows that the two share; with too few of them there is no place; in "
+        "brackets 95 % intervals. Lower is better for log loss and ECE. A heading sorts",
         frame,
         columns,
     )
@@ -114,7 +116,7 @@ def twins_table(paired: pd.DataFrame, twins: Pairs) -> Table:
         ),
         of_number("Shared rows", "rows"),
         (Column("McNemar p", numeric=True), lambda row: Cell(p_value(row["mcnemar_p"]), order=row["mcnemar_p"])),
-        (Column("Verdict"), lambda row: Cell("a real difference" if row["real"] else "a tie")),
+        (Column("Verdict"), lambda row: Cell(JUDGED[judged(row)])),
     ]
     return table(
         "twins",

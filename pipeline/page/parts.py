@@ -24,8 +24,6 @@ class Cell:
     """What the column is sorted by; its text if there is none."""
     bar: Bar | None = None
     school: str | None = None
-    more: tuple[tuple[str, str], ...] = ()
-    """Names and values that are folded away below the text."""
 
 
 @dataclass(frozen=True)

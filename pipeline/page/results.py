@@ -20,7 +20,7 @@ FILES = {
     "generation": ("metrics.csv", "samples.jsonl"),
     "robustness": ("noise.csv", "shift.csv"),
 }
-NEEDED = {"evaluate/scores.csv": ["rank", "groups", "noise"], "evaluate/paired.csv": ["real"]}
+NEEDED = {"evaluate/scores.csv": ["standing", "groups", "noise"], "evaluate/paired.csv": ["real"]}
 
 Tables = dict[str, Any]
 """The files of a folder by stem: a frame for a csv, a dictionary for a json, a list of them for a jsonl."""

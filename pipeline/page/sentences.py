@@ -2,7 +2,10 @@
 
 import pandas as pd
 
+from pipeline.verdict.paired import judged
+
 Pairs = list[tuple[str, str]]
+JUDGED = {"real": "a real difference", "ties": "a tie", "too few rows": "too few rows to tell"}
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -24,18 +27,23 @@ def between(low: float, high: float, scale: float = 100) -> str:
 
 
 def best_sentence(scores: pd.DataFrame) -> str:
-    """Who is best, and with whom it shares the first rank; scores as in evaluate/scores.csv, best first."""
-    best = scores.iloc[0]
-    tied = [str(name) for name in scores["classifier"][1:][scores["rank"][1:] == 1]]
+    """Who is best, with whom it ties, and of whom that is not known; scores as in evaluate/scores.csv."""
+    best = scores[scores["standing"] == "best"].iloc[0]
+    ahead, tied, few = (
+        [str(name) for name in scores.loc[scores["standing"] == one, "classifier"]]
+        for one in ("ahead", "ties", "too few rows")
+    )
     right = (
         f"{best['classifier']} ({best['school']}) is right most often, about {percent(best['accuracy'])} of "
         f"{best['rows']:,} texts [{100 * best['accuracy_low']:.1f}, {100 * best['accuracy_high']:.1f}]"
     )
     if len(scores) == 1:
         return f"{right}; there is no other to compare it with."
-    if not tied:
-        return f"{right}, and ahead of every other by more than chance explains."
-    return f"{right}, but not by a real difference: it ties with {joined(tied)}."
+    said = f"{right}, but not by a real difference: it ties with {joined(tied)}" if tied else right
+    if "behind" in set(scores["standing"]) and not tied:
+        said += f", and ahead of {'the rest' if ahead or few else 'every other'} by more than chance explains"
+    said += f"; {joined(ahead)} did not score all of them, and on those scored is ahead of it" if ahead else ""
+    return f"{said}; how {joined(few)} would do is open, for want of rows." if few else f"{said}."
 
 
 def of_twins(paired: pd.DataFrame, twins: Pairs) -> pd.DataFrame:
@@ -52,8 +60,7 @@ def twin_clause(pair: pd.Series) -> str:
     if not gain:
         return f"{pair['a']} is exactly as accurate as {pair['b']} {ends}"
     side = "ahead of" if gain > 0 else "behind"
-    weight = "a real difference" if pair["real"] else "a tie"
-    return f"{pair['a']} is {points(gain)} {side} {pair['b']} {ends}, {weight}"
+    return f"{pair['a']} is {points(gain)} {side} {pair['b']} {ends}, {JUDGED[judged(pair)]}"
 
 
 def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:

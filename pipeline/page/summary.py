@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.page.sentences import Pairs, of_twins
-from pipeline.verdict.table import markdown, number, pairs_table, with_interval
+from pipeline.verdict.table import against_best, markdown, number, pairs_table, with_interval
 
 SHOWN = 10
 
@@ -16,17 +16,17 @@ def summary(
     twins: Pairs,
     commit: str | None,
 ) -> str:
-    """The verdict, the best classifiers (all that tie for the first rank, and up to `SHOWN`), and the twins."""
-    shown = scores[(scores["rank"] == 1) | (scores.index < SHOWN)]
+    """The verdict, the best classifiers (all that tie with the best, and up to `SHOWN`), and the twins."""
+    shown = scores[scores["standing"].isin(["ahead", "best", "ties"]) | (scores.index < SHOWN)]
     lines = [
-        [str(row["classifier"]), row["school"], number(row["rank"]), number(row["rows"])]
+        [number(row["rank"]), str(row["classifier"]), row["school"], number(row["rows"]), against_best(row)]
         + [with_interval(row, metric) for metric in ("accuracy", "f1", "log_loss")]
         for _, row in shown.iterrows()
     ]
-    header = ["Classifier", "School", "Rank", "Rows", "Accuracy", "F1", "Log loss"]
+    header = ["Place", "Classifier", "School", "Rows", "Against the best, points", "Accuracy", "F1", "Log loss"]
     parts = [f"## {title}", " ".join(sentences), markdown(header, lines)]
     if len(scores) > len(shown):
-        parts.append(f"And {len(scores) - len(shown)} more. Ties share a rank.")
+        parts.append(f"And {len(scores) - len(shown)} more.")
     if len(pairs := of_twins(paired, twins)):
         parts += ["Twins (generative − discriminative):", pairs_table(pairs)]
     parts.append(

@@ -9,7 +9,8 @@ from pipeline.page import charts
 from pipeline.page.cells import Column_, classifier, number, of_ends, of_number, table, text
 from pipeline.page.charts import in_points
 from pipeline.page.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
-from pipeline.page.sentences import joined, percent
+from pipeline.page.sentences import joined
+from pipeline.verdict.opinions import counted
 from pipeline.verdict.scored import THRESHOLD
 from pipeline.verdict.table import p_value
 
@@ -76,27 +77,22 @@ def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
 
 
 def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
-    scored = [str(column) for column in found if str(column).startswith("score_")]
-
-    def tweet(row: Any) -> Cell:
-        more = [(one.removeprefix("score_"), f"{row[one]:.2f}") for one in scored if pd.notna(row[one])]
-        return Cell(str(row["raw_text"]), more=tuple(more))
-
-    def right(row: Any) -> Cell:
-        return Cell("generative" if (row["generative"] > THRESHOLD) == bool(row["target"]) else "discriminative")
-
     columns: list[Column_] = [
-        (Column("Text", wide=True), tweet),
+        TWEET,
         label_of(labels),
-        (Column("Right"), right),
-        of_number("Generative", "generative", 2),
-        of_number("Discriminative", "discriminative", 2),
+        (Column("Right"), lambda row: Cell("generative" if right(row) else "discriminative")),
+        (Column("Twins"), lambda row: Cell(f"{row['generative']}, {row['discriminative']}")),
+        of_number("Generative", "score_generative", 2),
+        of_number("Discriminative", "score_discriminative", 2),
         of_number("Gap", "gap", 2),
     ]
-    caption = f"Where the schools disagree: the mean P({labels[1]}) of each school's classifiers, widest gap first"
-    return table(
-        "disagreements-table", caption, found, with_keywords(columns, found), search=True, by={"Right": 2, "Label": 1}
-    )
+
+    def right(row: Any) -> bool:
+        return bool((row["score_generative"] > THRESHOLD) == bool(row["target"]))
+
+    caption = f"Texts that twins decide differently: P({labels[1]}) of both, of each pair the widest gap first"
+    by = {"Twins": 3, "Right": 2, "Label": 1}
+    return table("disagreements-table", caption, found, with_keywords(columns, found), search=True, by=by)
 
 
 def confident_errors(found: pd.DataFrame, schools: dict[str, str], labels: list[str], rows: int) -> Table:
@@ -153,7 +149,7 @@ def relabelled(found: pd.DataFrame, schools: dict[str, str]) -> Table:
 
 def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], rows: int) -> list[Section]:
     found, apart = tables["slices"], tables["disagreements"]
-    worse = found[found["worse"]]["slice"].value_counts()
+    worse = found[found["worse"].astype(bool)]["slice"].value_counts()
     lead = (
         "Slices that are really worse for most classifiers, and for how many: "
         f"{joined([f'{name} ({count})' for name, count in worse.head(3).items()])}."
@@ -161,11 +157,16 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
         else "No classifier is really worse on any slice than elsewhere."
     )
     made = [Section("slices", "Where they fail", lead, [slices(found, schools)])] if len(found) else []
+    lead = "No text is decided differently by twins: no two of them ran, or they agree on all."
     if len(apart):
-        apart = apart.head(rows)
-        generative = ((apart["generative"] > THRESHOLD) == (apart["target"] == 1)).mean()
-        lead = f"Of these {len(apart):,} texts, the generative school is right about {percent(generative, 0)}."
-        made.append(Section("disagreements", "Where the schools disagree", lead, [disagreements(apart, labels)]))
+        lead = " ".join(
+            f"{row['generative']} and {row['discriminative']} decide {row['tweets']:,} texts differently: the generative one is "
+            f"right about {row['generative_right']:,} of them, the other about {row['discriminative_right']:,}."
+            for _, row in counted(apart).iterrows()
+        )
+        apart = apart.groupby(["generative", "discriminative"], sort=False).head(rows)
+    parts: list[Table | Figure] = [disagreements(apart, labels)] if len(apart) else []
+    made.append(Section("disagreements", "Where twins disagree", lead, parts))
     if len(tables["confident_errors"]):
         listed = confident_errors(tables["confident_errors"], schools, labels, rows)
         made.append(Section("confident-errors", "Sure, and wrong", "", [listed]))
@@ -175,7 +176,7 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
             f"{len(noisy):,} labels are in doubt; {int(noisy['conflict'].sum()):,} of these texts have a near-duplicate with "
             "the other label."
         )
-        parts: list[Table | Figure] = [label_noise(noisy, labels, rows)]
+        parts = [label_noise(noisy, labels, rows)]
         parts += [relabelled(tables["relabelled"], schools)] if len(tables["relabelled"]) else []
         made.append(Section("doubtful-labels", "Labels in doubt", lead, parts))
     return made

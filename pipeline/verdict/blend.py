@@ -33,7 +33,7 @@ from pipeline.verdict.blend_table import render
 from pipeline.verdict.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
 from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.paired import compare_pair
+from pipeline.verdict.paired import compare_pair, helps
 from pipeline.verdict.scored import decided_rightly, read_all, scored_rows, whole
 from pipeline.verdict.threshold import fit_rule
 
@@ -72,9 +72,9 @@ def best_of_other_folds(singles: dict[str, pd.DataFrame], folds: np.ndarray) -> 
     return chosen
 
 
-def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray) -> tuple[str, pd.DataFrame]:
+def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams) -> tuple[str, pd.DataFrame]:
     """The name of the most accurate of the `scored_rows`, each with its own threshold, and its decisions as scores 0 and 1."""
-    rules = [fit_rule(name, one, folds) for name, one in rows.items()]
+    rules = [fit_rule(name, one, folds, params.draws, params.seed) for name, one in rows.items()]
     best = max(rules, key=lambda rule: float(rule.right.mean()))
     targets = rows[best.classifier]["target"]
     return best.classifier, rows[best.classifier].assign(score=targets.where(best.right, 1 - targets).astype(float))
@@ -92,10 +92,10 @@ def compare(
         found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
     paired = compare_pair(blended, singles[best], params.draws, params.seed)
     other_folds = compare_pair(blended, best_of_other_folds(singles, folds), params.draws, params.seed)
-    rivals, own = as_submitted(singles, folds), as_submitted({NAME: blended}, folds)
+    rivals, own = as_submitted(singles, folds, params), as_submitted({NAME: blended}, folds, params)
     with_thresholds = compare_pair(own[1], rivals[1], params.draws, params.seed)
     found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds") | gain_of(with_thresholds, "gain_as_submitted")
-    rule = fit_rule(NAME, blended, folds)
+    rule = fit_rule(NAME, blended, folds, params.draws, params.seed)
     return found | {
         "only_blend_right": paired["only_a_right"],
         "only_best_single_right": paired["only_b_right"],
@@ -104,7 +104,8 @@ def compare(
         "best_single_as_submitted": rivals[0],
         "threshold": rule.fitted_threshold,
         "accuracy_at_threshold": rule.accuracy_cross_fitted,
-        "used": len(singles) > 1 and found["gain"] > 0 and found["gain_low"] > -params.margin,
+        "margin": params.margin,
+        "used": len(singles) > 1 and helps(paired, params.margin),
     }
 
 

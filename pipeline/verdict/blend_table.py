@@ -42,9 +42,9 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
             f"{p_value(found['group_p'])})."
         ),
         (
-            "As they would be submitted, each at the threshold that is best on the other folds if that pays, it gains "
-            f"{points('gain_as_submitted')} over {found['best_single_as_submitted']}. At such a threshold its own accuracy is "
-            f"{found['accuracy_at_threshold']:.4f}, at one half {found['accuracy_blend']:.4f}. "
+            "As they would be submitted, each at a threshold of its own if the gain of that clears chance, it gains "
+            f"{points('gain_as_submitted')} over {found['best_single_as_submitted']}. At the threshold that is best on the other "
+            f"folds its own accuracy is {found['accuracy_at_threshold']:.4f}, at one half {found['accuracy_blend']:.4f}. "
             + (
                 "The blend is submitted."
                 if found["used"]

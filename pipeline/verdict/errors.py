@@ -1,7 +1,7 @@
-"""Where the classifiers fail: on which kinds of tweets, where the schools disagree, and which labels may be wrong.
+"""Where the classifiers fail: on which kinds of tweets, where twins disagree, and which labels may be wrong.
 
 - slices: is a classifier worse on tweets with a link, with a certain keyword, ... than on the rest?
-- disagreements: tweets that the generative classifiers together decide otherwise than the discriminative ones together
+- disagreements: tweets that a generative classifier decides otherwise than its discriminative twin
 - confident errors of each classifier
 - label noise: labels that confident learning suspects, listed and never left out; and what a training that leaves out or turns
   those suspected inside its training folds is worth, scored against the original label of every row
@@ -33,7 +33,7 @@ from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.errors_table import render
 from pipeline.verdict.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
 from pipeline.verdict.opinions import confident_errors, disagreements
-from pipeline.verdict.scored import decide, decided_rightly, read_all, scored_rows
+from pipeline.verdict.scored import TwinsParams, decide, decided_rightly, read_all, scored_rows
 from pipeline.verdict.slices import judge_slices, slices_of
 from pipeline.verdict.taking_part import family_of
 
@@ -44,7 +44,7 @@ class ErrorsParams(Params):
     min_rows: int = Field(20, ge=5)
     """Least number of tweets in a slice, near-duplicates counted once."""
     show: int = Field(50, ge=1)
-    """Most disagreements, and confident errors of each classifier, that are listed."""
+    """Most confident errors of each classifier that are listed."""
     relabel: list[str] = Field(["naive_bayes", "logistic"])
     """Classifiers that take part, trained without the labels that are suspected."""
     draws: int = Field(1000, ge=100)
@@ -106,10 +106,10 @@ def main() -> None:
         judged.append(judge_slices(right, slices, groups, params.draws, params.seed).assign(classifier=one.name))
     targets, folds = train["target"].to_numpy(), train["fold"].to_numpy()
     scores = np.stack([rows[one.name]["score"].to_numpy() for one in everywhere])
-    by_slice = pd.concat(judged) if judged else pd.DataFrame(columns=["slice", "classifier"])
+    by_slice = pd.concat(judged) if judged else pd.DataFrame(columns=["slice", "classifier", "worse"])
     tables = {
         "slices": by_slice.set_index("classifier").reset_index(),
-        "disagreements": disagreements(train, classifiers, params.show),
+        "disagreements": disagreements(train, classifiers, read_params("twins", TwinsParams).pairs),
         "confident_errors": pd.concat(
             [confident_errors(train, one, rows[one.name], params.show) for one in classifiers]
         ),

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pipeline.verdict.opinions import counted
 from pipeline.verdict.table import markdown, number, p_value
 
 MOST_SLICES = 40
@@ -40,6 +41,16 @@ def worse_slices(slices: pd.DataFrame) -> str:
     return markdown(header, rows)
 
 
+def twins_apart(disagreements: pd.DataFrame) -> str:
+    """For each pair: how many texts it decides differently, and how many of these either twin decides rightly."""
+    columns = ["tweets", "generative_right", "discriminative_right"]
+    rows = [
+        [f"{row['generative']}, {row['discriminative']}", *(number(row[column]) for column in columns)]
+        for _, row in counted(disagreements).iterrows()
+    ]
+    return markdown(["Twins", "Texts", "The generative one right", "The discriminative one right"], rows)
+
+
 def render(
     *,
     slices: pd.DataFrame,
@@ -64,14 +75,16 @@ def render(
         parts += ["Slices on which a classifier is worse than on the rest:", worse_slices(slices)]
     else:
         parts.append("On no slice is a classifier worse than on the rest.")
-    parts.append(
-        f"The {len(disagreements):,} texts on which generative and discriminative classifiers disagree most are in "
-        f"`errors/disagreements.csv`, the {len(confident_errors):,} surest errors of all classifiers in "
-        "`errors/confident_errors.csv`."
-    )
     if len(disagreements):
-        right = ((disagreements["generative"] > 0.5) == (disagreements["target"] == 1)).sum()
-        parts.append(f"Of these disagreements the generative ones are right in {right:,} of {len(disagreements):,}.")
+        parts += [
+            "Texts that a generative classifier and its discriminative twin decide differently (`errors/disagreements.csv`):",
+            twins_apart(disagreements),
+        ]
+    else:
+        parts.append("No text is decided differently by twins: no two of them ran, or they agree on all.")
+    parts.append(
+        f"The {len(confident_errors):,} surest errors of all classifiers are in `errors/confident_errors.csv`."
+    )
     parts.append(
         f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
         f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; {int(label_noise['conflict'].sum()):,} "

@@ -33,7 +33,7 @@ from pipeline.places import results
 from pipeline.verdict.bootstrap import effective_groups, group_bootstrap
 from pipeline.verdict.classification import score
 from pipeline.verdict.metrics import equal_mass_bins, weighted
-from pipeline.verdict.paired import ALPHA, compare_pairs, tied_ranks, with_verdicts
+from pipeline.verdict.paired import ALPHA, WIDE, compare_pairs, places, with_verdicts
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 from pipeline.verdict.taking_part import predictions_of
@@ -111,13 +111,13 @@ def main() -> None:
     costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
     shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
-    pairs = [
-        pair if pair in twins or pair[::-1] not in twins else pair[::-1] for pair in itertools.combinations(rows, 2)
-    ]
+    ranked = rank({name: decided_rightly(one) for name, one in rows.items()})
+    best = max(ranked, key=lambda name: len(rows[name]))  # the first of those with the most
+    pairs = [pair[::-1] if pair[::-1] in twins else pair for pair in itertools.combinations(ranked[::-1], 2)]
     scores: dict[str, dict[str, object]] = {}
     for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
         scores[one.name] = {"school": one.school, **score_classifier(rows[one.name], shared, params)}
-        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy())
+        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy(), params.draws, params.seed)
         scores[one.name] |= {
             "threshold": rule.fitted_threshold,
             "accuracy_at_threshold": rule.accuracy_cross_fitted,
@@ -132,9 +132,8 @@ def main() -> None:
         if (path := predictions_of(one.name, UNCALIBRATED)).is_file()
     }
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
-    table = table.loc[rank({name: decided_rightly(one) for name, one in rows.items()})]
-    paired_table = with_verdicts(pd.DataFrame(paired))
-    table.insert(0, "rank", tied_ranks(list(map(str, table.index)), paired_table))
+    paired_table = with_verdicts(pd.DataFrame(paired), best, twins)
+    table = places(ranked, best, paired_table).join(table)
     costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
     write_csv(out / "scores.csv", table, index=True)
     uncalibrated_table = pd.DataFrame.from_dict(uncalibrated, orient="index").rename_axis("classifier")
@@ -155,6 +154,7 @@ def main() -> None:
         report=report,
         draws=params.draws,
         alpha=ALPHA,
+        wide=WIDE,
         left_out=left_out,
     )
     write_text(out / "table.md", page)

@@ -40,8 +40,7 @@ from pipeline.contracts import (
     unknown,
     write_text,
 )
-from pipeline.verdict.opinions import opinions
-from pipeline.verdict.scored import read_all
+from pipeline.verdict.scored import TwinsParams, read_all
 from pipeline.verdict.telling import telling_tweets
 from pipeline.verdict.words import Explained, explain_counts
 
@@ -158,7 +157,7 @@ def main() -> None:
     }
     asked = pd.Index(train["id"])[train["id"].isin(set().union(*replies.values()))]
     pool = asked if len(asked) >= params.tweets else pd.Index(train["id"])
-    ids = telling_tweets(train, opinions(train, classifiers), pool, params.tweets)
+    ids = telling_tweets(train, classifiers, read_params("twins", TwinsParams).pairs, pool, params.tweets)
     seen: dict[int, list[dict[str, Any]]] = {number: [] for number in ids}
     for name in params.classifiers:
         if name not in by_name:

@@ -8,7 +8,7 @@ models' scores of each fold, and by weights that were fitted
 - nested: on scores of the other folds by models that have not learnt from this one either
 
 Nested weights are fitted on models that learnt from one fold less, so they lose a little where the others gain a little: the
-difference is a bound.
+difference is an estimate with noise of its own, of these classifiers alone.
 
 in:  data/prepared, data/embed, and what the classifiers need
 out: study/nested/: nested.csv, metrics.json, table.md

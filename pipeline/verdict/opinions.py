@@ -1,13 +1,9 @@
-"""What classifiers make of single tweets: where the schools disagree, and where a classifier is sure and wrong."""
+"""What classifiers make of single tweets: where twins disagree, and where a classifier is sure and wrong."""
 
 import pandas as pd
-from scipy.special import expit, logit
 
-from pipeline.contracts import Predictions, School
+from pipeline.contracts import Predictions
 from pipeline.verdict.scored import THRESHOLD, decided_rightly
-
-SCHOOLS: tuple[School, ...] = ("generative", "discriminative")
-CLIP = 1e-6  # keeps the log-odds of a certain score finite
 
 
 def shown_tweets(train: pd.DataFrame) -> pd.DataFrame:
@@ -15,32 +11,40 @@ def shown_tweets(train: pd.DataFrame) -> pd.DataFrame:
     return train.set_index("id")[["target", "keyword", "raw_text"]]
 
 
-def opinions(train: pd.DataFrame, classifiers: list[Predictions]) -> pd.DataFrame:
-    """By id: what each school's classifiers that scored a row make of it together, the `gap`, and `score_<classifier>`.
+def scores_of(train: pd.DataFrame, classifiers: list[Predictions]) -> pd.DataFrame:
+    """The score of each tweet, by id, by each classifier, a column each: NaN for those that it did not score or read."""
+    scores = {one.name: one.train.set_index("id")["score"] for one in classifiers}
+    return pd.DataFrame(scores, index=pd.Index(train["id"]))
 
-    A school's opinion is the logistic of its mean log-odds; the gap is that between the two opinions, which may be unknown.
+
+def disagreements(train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]]) -> pd.DataFrame:
+    """The tweets that a generative classifier and its twin decide differently, of each pair the largest gap first.
+
+    Of pairs that are both there. Unlike classifiers disagree for what they read; twins for their school.
     """
-    scores = pd.DataFrame(
-        {one.name: one.train.set_index("id")["score"] for one in classifiers}, index=pd.Index(train["id"])
-    )
-    log_odds = pd.DataFrame(logit(scores.clip(CLIP, 1 - CLIP)), index=scores.index, columns=scores.columns)
-    found = pd.DataFrame(
-        {
-            school: expit(log_odds[[one.name for one in classifiers if one.school == school]].mean(axis=1))
-            for school in SCHOOLS
-        }
-    )
-    found["gap"] = (found["generative"] - found["discriminative"]).abs()
-    return found.join(scores.add_prefix("score_"))
+    scores, tweets = scores_of(train, classifiers), shown_tweets(train)
+    found = []
+    for generative, discriminative in (pair for pair in twins if {*pair} <= {*scores}):
+        of_both = (
+            scores[[generative, discriminative]].dropna().set_axis(["score_generative", "score_discriminative"], axis=1)
+        )
+        apart = of_both[(of_both > THRESHOLD).sum(axis=1) == 1]
+        gap = (apart["score_generative"] - apart["score_discriminative"]).abs()
+        names = {"generative": generative, "discriminative": discriminative}
+        listed = tweets.join(apart.assign(gap=gap, **names), how="right")
+        found.append(listed.sort_values("gap", ascending=False, kind="stable").rename_axis("id").reset_index())
+    names_and_scores = ["generative", "discriminative", "score_generative", "score_discriminative", "gap"]
+    return pd.concat(found) if found else pd.DataFrame(columns=["id", *tweets, *names_and_scores])
 
 
-def disagreements(train: pd.DataFrame, classifiers: list[Predictions], show: int) -> pd.DataFrame:
-    """The tweets that the two schools decide differently, the largest gap first."""
-    found = opinions(train, classifiers)
-    decided = found[list(SCHOOLS)].dropna() > THRESHOLD
-    found = found.loc[decided.index[decided["generative"] != decided["discriminative"]]]
-    ordered = found.sort_values("gap", ascending=False, kind="stable").head(show)
-    return shown_tweets(train).loc[ordered.index].join(ordered).reset_index()
+def counted(apart: pd.DataFrame) -> pd.DataFrame:
+    """For each pair of `disagreements`: `generative`, `discriminative`, the `tweets`, and on how many either one is `right`."""
+    right = (apart["score_generative"] > THRESHOLD) == (apart["target"] == 1)
+    pairs = apart.assign(generative_right=right, discriminative_right=~right).groupby(
+        ["generative", "discriminative"], sort=False
+    )
+    counts = pairs[["generative_right", "discriminative_right"]].sum()
+    return counts.assign(tweets=counts.sum(axis=1)).reset_index()
 
 
 def confident_errors(train: pd.DataFrame, one: Predictions, rows: pd.DataFrame, show: int) -> pd.DataFrame:

@@ -30,8 +30,9 @@ from pipeline.contracts import (
 from pipeline.data.source import DataParams
 from pipeline.kaggle.validate import check_file
 from pipeline.verdict.bootstrap import bootstrap_means
-from pipeline.verdict.scored import rank, read_all, scored_rows, whole
-from pipeline.verdict.threshold import Rule, fit_rule
+from pipeline.verdict.paired import compare_pair, helps
+from pipeline.verdict.scored import decided_rightly, rank, read_all, scored_rows, whole
+from pipeline.verdict.threshold import Rule, fit_rule, right_when_nested
 
 OUT = Path("submission")
 BLEND = "blend"
@@ -41,7 +42,7 @@ class SubmissionParams(Params):
     classifier: str | None = None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
     draws: int = Field(2000, ge=100)
-    """Of the bootstrap of groups, for the interval of its accuracy."""
+    """Of the bootstrap of groups, for each interval."""
     seed: int = Field(0, ge=0)
     targets: Literal["numbers", "names"] = "numbers"
     """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
@@ -56,6 +57,7 @@ class Verdict(BaseModel):
     gain_high: float
     best_single_as_submitted: str
     gain_as_submitted: float
+    margin: float
     used: bool
 
     def __str__(self) -> str:
@@ -78,14 +80,27 @@ def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predicti
         raise InputError(f"{verdict}: not what the stage blend writes: {first_fault(error)}") from None
 
 
-def candidates(classifiers: list[Predictions], prepared: Prepared) -> list[Rule]:
-    """The rules of all classifiers that scored every test row, ranked by `rank`."""
+def competing(classifiers: list[Predictions], prepared: Prepared) -> dict[str, pd.DataFrame]:
+    """The `scored_rows` of all classifiers that scored every test row."""
+    found = [one for one in classifiers if not one.test.empty and one.test["score"].notna().all()]
+    return {one.name: scored_rows(prepared, one) for one in found}
+
+
+def rules_of(rows: dict[str, pd.DataFrame], folds: pd.Series, params: SubmissionParams) -> dict[str, Rule]:
+    """The rules of those competing, ranked by `rank`; folds are indexed by id."""
     rules = {
-        one.name: fit_rule(one.name, scored_rows(prepared, one), one.train["fold"].to_numpy())
-        for one in classifiers
-        if not one.test.empty and one.test["score"].notna().all()
+        name: fit_rule(name, one, folds[one.index].to_numpy(), params.draws, params.seed) for name, one in rows.items()
     }
-    return [rules[name] for name in rank({name: rule.right for name, rule in rules.items()})]
+    return {name: rules[name] for name in rank({name: rule.right for name, rule in rules.items()})}
+
+
+def blend_helps(rows: dict[str, pd.DataFrame], blended: set[str], margin: float, params: SubmissionParams) -> bool:
+    """What the stage blend says of its blend, on these rows alone; `blended` are the classifiers that it is made of."""
+    singles = [name for name in rows if name in blended]
+    if BLEND not in rows or len(singles) < 2:
+        return False
+    best = max(singles, key=lambda name: float(decided_rightly(rows[name]).mean()))
+    return helps(compare_pair(rows[BLEND], rows[best], params.draws, params.seed), margin)
 
 
 def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
@@ -101,7 +116,9 @@ def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
 
 
 def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
-    """Ends of the 95 % interval of the accuracy; None where a single group says nothing about it."""
+    """Ends of the 95 % interval of the accuracy; None where a single group, or none, says nothing of it."""
+    if not len(right):
+        return None, None
     ends = bootstrap_means(right.to_numpy(dtype=float), groups, params.draws, params.seed)
     low, high = (None if np.isnan(end[0]) else float(end[0]) for end in ends)
     return low, high
@@ -123,14 +140,16 @@ def main() -> None:
     prepared = read_prepared()
     classifiers, _ = read_all(prepared)
     scored = {one.name: one for one in classifiers}
-    used = False
+    used, margin = False, 0.0
     try:
         scored[BLEND], verdict = read_blend(prepared)
-        used, why = verdict.used, str(verdict)
+        used, margin, why = verdict.used, verdict.margin, str(verdict)
     except InputError as error:
         why = f"left out {error}"
-    rules = {rule.classifier: rule for rule in candidates(list(scored.values()), prepared)}
-    name = params.classifier or choose(rules, {one.name for one in classifiers if whole(one, prepared)}, used=used)
+    rows, folds = competing([*scored.values()], prepared), prepared.train.set_index("id")["fold"]
+    blended = {one.name for one in classifiers if whole(one, prepared)}
+    rules = rules_of(rows, folds, params)
+    name = params.classifier or choose(rules, blended, used=used)
     if name == BLEND and BLEND not in rules:
         raise InputError(f"params.yaml: submission.classifier: {why}")
     if name not in rules:
@@ -141,15 +160,27 @@ def main() -> None:
     targets = (scored[name].test["score"] > rule.threshold).astype(int)
     text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
     share = float(targets.mean())
-    rows = scored_rows(prepared, scored[name])
-    low, high = interval(rule.right, rows["group"].to_numpy(), params)
+
+    def choose_again(some: dict[str, pd.DataFrame]) -> Rule:
+        again = rules_of(some, folds, params)
+        helped = blend_helps(some, blended, margin, params)
+        return again[params.classifier or choose(again, blended, used=helped)]
+
+    nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
+    groups = prepared.train.set_index("id")["group"]
+    low, high = interval(rule.right, groups[rule.right.index].to_numpy(), params)
+    nested_low, nested_high = interval(nested, groups[nested.index].to_numpy(), params)
     if params.classifier:
         why = "params.yaml names it"
     found = {
         "accuracy_low": low,
         "accuracy_high": high,
+        "nested_accuracy": float(nested.mean()),
+        "nested_low": nested_low,
+        "nested_high": nested_high,
+        "nested_rows": len(nested),
         "share_of_positives": share,
-        "share_of_positives_out_of_fold": float((rows["score"].dropna() > rule.threshold).mean()),
+        "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "why": why,
     }
@@ -159,8 +190,12 @@ def main() -> None:
     }
     write_text(OUT / "submission.csv", text)
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
-    write_text(OUT / "metrics.json", json.dumps({"accuracy": round(rule.report()["accuracy"], 6)}, indent=2) + "\n")
+    metrics = {"accuracy": float(rule.right.mean()), "nested_accuracy": float(nested.mean())}
+    write_text(
+        OUT / "metrics.json", json.dumps({key: round(value, 6) for key, value in metrics.items()}, indent=2) + "\n"
+    )
     print(
-        f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}; "
+        f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}, "
+        f"{nested.mean():.4f} when each fold is decided by what is chosen on the others; "
         f"{len(targets)} rows, {share:.1%} positive ({why})"
     )

@@ -19,7 +19,7 @@ FEW_GROUPS = 30
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
     """A Markdown table that is also readable as text: names to the left, numbers to the right."""
-    align = ["left" if name in NAMES or (not i and name != "Rank") else "right" for i, name in enumerate(header)]
+    align = ["left" if name in NAMES or (not i and name != "Place") else "right" for i, name in enumerate(header)]
     return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
@@ -31,6 +31,13 @@ def with_interval(row: pd.Series, metric: str) -> str:
 
 def number(value: Any, digits: int = 0) -> str:
     return "–" if pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def against_best(row: Any) -> str:
+    """The lead over the best in points, with its interval, and the standing that it gives."""
+    value, low, high = (100 * row[f"to_best{end}"] for end in ("", "_low", "_high"))
+    standing = str(row["standing"])
+    return standing if standing == "best" else f"{value:+.2f} [{low:+.2f}, {high:+.2f}] {standing}"
 
 
 def p_value(p: float) -> str:
@@ -60,6 +67,7 @@ def render_table(
     report: dict[str, Any],
     draws: int,
     alpha: float,
+    wide: float,
     left_out: list[str],
 ) -> str:
     """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
@@ -72,9 +80,10 @@ def render_table(
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
         f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
-        f"that the two share; all share {shared:,}. Rank is 1 + the number of classifiers that are better by a real difference "
-        f"(p < {alpha} by a test that respects groups, corrected for all pairs by Holm's method): a shared rank is want of "
-        "evidence, not proof of equality, and few rows are little evidence. Lower is better for "
+        f"that the two share; all share {shared:,}. Behind and ahead are real differences (p < {alpha} by a test that respects "
+        "groups, by Holm's method corrected for the tests that are declared: each against the best, and the twins). A tie is "
+        f"want of evidence, not proof of equality; where the interval is wider than ±{100 * wide:g} points the rows are too few "
+        "to say even that, and to give a place. Lower is better for "
         f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}. ECE and its interval lean upwards: noise only "
         "ever adds to its gaps."
     )
@@ -85,17 +94,19 @@ def render_table(
             row["school"],
             number(row["rows"]),
             number(row["unparsed"]),
+            against_best(row),
             f"{row['shared_accuracy']:.3f}",
         ]
         + [with_interval(row, metric) for metric in DECISIONS]
         for name, row in scores.iterrows()
     ]
     decided_header = [
-        "Rank",
+        "Place",
         "Classifier",
         "School",
         "Rows",
         "Unparsed",
+        "Against the best, points",
         f"Accuracy on {shared:,}",
         *DECISIONS.values(),
     ]
@@ -123,8 +134,9 @@ def render_table(
         [str(name), *(number(row[column], digits) for column, digits in shown.values())]
         for name, row in costs.iterrows()
     ]
-    of_twins = [pair in twins for pair in zip(paired["a"], paired["b"], strict=True)] if len(paired) else []
-    twin_rows, pair_rows = paired[of_twins], shown_pairs(paired, list(map(str, scores.index)))
+    best = scores.index[scores["standing"] == "best"][0]
+    pairs = [*zip(paired["a"], paired["b"], strict=True)] if len(paired) else []
+    twin_rows, best_rows = paired[[pair in twins for pair in pairs]], paired[[best in pair for pair in pairs]]
     parts = [
         intro,
         markdown(decided_header, decided),
@@ -138,10 +150,10 @@ def render_table(
         parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
     if len(twin_rows):
         parts += ["Twins, which see the same features (generative − discriminative):", pairs_table(twin_rows)]
-    if len(pair_rows):
+    if len(best_rows):
         parts += [
-            "Each against the best and against the next, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
-            pairs_table(pair_rows),
+            "Each against the best, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
+            pairs_table(best_rows[::-1]),
         ]
     return "\n\n".join(parts + left_out) + "\n"
 
@@ -160,14 +172,6 @@ def pairs_table(paired: pd.DataFrame) -> str:
     ]
     header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p", "by group", "corrected"]
     return markdown([*header, "Rows needed"], rows)
-
-
-def shown_pairs(paired: pd.DataFrame, ranked: list[str]) -> pd.DataFrame:
-    """The pairs that hold the best classifier, or two neighbours in rank: with many, all pairs are too many to read."""
-    if not len(paired):
-        return paired
-    a, b = (paired[side].map(ranked.index) for side in ("a", "b"))
-    return paired[((a - b).abs() == 1) | (a == 0) | (b == 0)]
 
 
 def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Which tweets tell most about classifiers: some on which schools disagree, some sure errors, some on which all are right."""
+"""Which tweets tell most about classifiers: some on which twins disagree, some sure errors, some on which all are right."""
 
 import re
 
@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from pipeline.verdict.opinions import CLIP, SCHOOLS
+from pipeline.contracts import Predictions
+from pipeline.verdict.opinions import disagreements, scores_of
 from pipeline.verdict.scored import THRESHOLD
 
+CLIP = 1e-6  # keeps the log-odds of a certain score finite
 MARKUP = (r"</?[A-Za-z]", r"&lt;", r"<|>|&(?:#\d+|\w+);")
 """Text that a careless page would take for HTML, the most dangerous first."""
 
@@ -18,32 +20,35 @@ def markup(text: str) -> int:
     return next((place for place, pattern in enumerate(MARKUP) if re.search(pattern, text)), len(MARKUP))
 
 
-def ordered_kinds(targets: pd.Series, opinions: pd.DataFrame) -> list[pd.Index]:
-    """Ids of disagreements, of errors of all together, and of tweets that each classifier is right about, telling ones first.
+def ordered_kinds(train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]]) -> list[pd.Index]:
+    """Ids of twins' disagreements, of errors of all together, and of tweets that all are right about, telling ones first.
 
-    The last in turns of both labels, so that there are some of each. Targets and opinions are indexed by id.
+    The last in turns of both labels, so that there are some of each.
     """
-    decided = opinions[list(SCHOOLS)].dropna() > THRESHOLD
-    apart = decided.index[decided["generative"] != decided["discriminative"]]
-    apart = opinions.loc[apart, "gap"].sort_values(ascending=False, kind="stable").index
-    together = expit(logit(opinions[list(SCHOOLS)].clip(CLIP, 1 - CLIP)).mean(axis=1)).dropna()
+    targets, scores = train.set_index("id")["target"], scores_of(train, classifiers)
+    found = disagreements(train, classifiers, twins).sort_values("gap", ascending=False, kind="stable")
+    apart = pd.Index(found["id"].unique())
+    log_odds = scores.clip(CLIP, 1 - CLIP).apply(logit)
+    together = expit(log_odds.mean(axis=1)).dropna()
     sureness = (together - THRESHOLD).abs().sort_values(ascending=False, kind="stable")
     right = (together > THRESHOLD) == (targets[together.index] == 1)
     wrong = sureness.index[~right[sureness.index]]
-    scores = opinions.filter(like="score_").loc[together.index]
+    scores = scores.loc[together.index]
     each_right = (scores > THRESHOLD).eq(targets[together.index] == 1, axis=0) | scores.isna()
     easy = sureness.index[each_right.all(axis=1)[sureness.index]]
     turns = targets[easy].groupby(targets[easy]).cumcount().sort_values(kind="stable").index
     return [apart, wrong, turns]
 
 
-def telling_tweets(train: pd.DataFrame, opinions: pd.DataFrame, pool: pd.Index, number: int) -> list[int]:
+def telling_tweets(
+    train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]], pool: pd.Index, number: int
+) -> list[int]:
     """Ids of so many tweets of the pool, a third of each of `ordered_kinds` where there are enough, without near-duplicates.
 
     If any tweet at all holds something like HTML, one of these does: whoever shows them must be ready for it.
     """
     by_id = train.set_index("id")
-    kinds = [list(ids[ids.isin(pool)]) for ids in ordered_kinds(by_id["target"], opinions)]
+    kinds = [list(ids[ids.isin(pool)]) for ids in ordered_kinds(train, classifiers, twins)]
     shares = [number // 3, number // 3, number - 2 * (number // 3)]
     chosen: list[int] = []
 

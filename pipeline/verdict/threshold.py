@@ -1,11 +1,13 @@
-"""The threshold that a classifier's scores are decided at: one half, or the most accurate one if fitting it pays."""
+"""The threshold that a classifier's scores are decided at: one half, or the most accurate one if fitting it clearly pays."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from pipeline.verdict.bootstrap import bootstrap_means
 from pipeline.verdict.scored import THRESHOLD, decide
 
 
@@ -15,14 +17,14 @@ class Rule:
 
     classifier: str
     threshold: float
-    """What decides: the fitted one where cross-fitting shows that fitting it pays, else one half."""
+    """What decides: the fitted one where its cross-fitted gain over one half clears chance, else one half."""
     fitted_threshold: float
     """The most accurate one on all rows."""
     accuracy_at_half: float
     accuracy_cross_fitted: float
     """With each fold decided by the threshold that is best on the other folds."""
     right: pd.Series
-    """Whether each row that the classifier covers is decided rightly, indexed by id: the better of the two ways."""
+    """Whether each row that the classifier covers is decided rightly, indexed by id, in the way that is taken."""
 
     def report(self) -> dict[str, Any]:
         numbers = {key: value for key, value in asdict(self).items() if key != "right"}
@@ -47,9 +49,10 @@ def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
     return float((edges[widest] + edges[widest + 1]) / 2)
 
 
-def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
-    """The classifier's rule: a threshold fitted on all rows if cross-fitting shows that fitting it pays, else one half.
+def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray, draws: int, seed: int) -> Rule:
+    """The classifier's rule: a threshold fitted on all rows if its gain clears chance, else one half.
 
+    It does if the 95 % interval of the gain of cross-fitted thresholds over one half, by bootstrap over groups, lies above 0.
     `rows` are those of `scored_rows`, folds have shape (n,).
     """
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
@@ -59,7 +62,8 @@ def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
         held_out = folds == fold
         of_others = best_threshold(targets[~held_out], scores[~held_out])
         fitted[held_out] = decide(targets[held_out], scores[held_out], of_others) == targets[held_out]
-    pays, threshold = fitted.mean() > at_half.mean(), best_threshold(targets, scores)
+    gain, threshold = fitted.astype(float) - at_half, best_threshold(targets, scores)
+    pays = gain.mean() > 0 and bootstrap_means(gain, rows["group"].to_numpy(), draws, seed)[0][0] > 0
     return Rule(
         classifier=name,
         threshold=threshold if pays else THRESHOLD,
@@ -68,3 +72,24 @@ def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray) -> Rule:
         accuracy_cross_fitted=float(fitted.mean()),
         right=pd.Series(fitted if pays else at_half, index=rows.index),
     )
+
+
+def right_when_nested(
+    rows: dict[str, pd.DataFrame], folds: pd.Series, choose: Callable[[dict[str, pd.DataFrame]], Rule]
+) -> pd.Series:
+    """Whether each row is decided rightly, indexed by id, by what is chosen on the other folds alone (Varma & Simon 2006).
+
+    The best of many on some rows is less good on others; here no row has a say in the choice that decides it. `rows` has the
+    `scored_rows` of each candidate, folds are indexed by id. Rows of a fold that its chosen classifier did not score are left
+    out. Scores are as they come: those of a blend were fitted on scores of the other folds, to which this one's labels came.
+    """
+    right = []
+    for fold in folds.unique():
+        others = {name: one[(folds[one.index] != fold).to_numpy()] for name, one in rows.items()}
+        if not any(map(len, others.values())):
+            continue
+        rule = choose({name: one for name, one in others.items() if len(one)})
+        held_out = rows[rule.classifier][(folds[rows[rule.classifier].index] == fold).to_numpy()]
+        targets, scores = held_out["target"].to_numpy(), held_out["score"].to_numpy()
+        right.append(pd.Series(decide(targets, scores, rule.threshold) == targets, index=held_out.index))
+    return pd.concat(right)
