@@ -37,7 +37,6 @@ from pipeline.verdict.paired import ALPHA, WIDE, compare_pairs, places, with_ver
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 from pipeline.verdict.taking_part import predictions_of
-from pipeline.verdict.threshold import fit_rule
 
 NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
@@ -116,11 +115,6 @@ def main() -> None:
     scores = {}
     for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
         scores[one.name] = {"school": one.school} | score_classifier(rows[one.name], shared, params)
-        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy(), params.draws, params.seed)
-        scores[one.name] |= {
-            "threshold": rule.fitted_threshold,
-            "accuracy_at_threshold": rule.accuracy_cross_fitted,
-        }
     paired = [
         {"a": a, "b": b} | found for (a, b), found in compare_pairs(rows, pairs, params.draws, params.seed).items()
     ]
