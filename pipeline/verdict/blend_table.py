@@ -36,7 +36,7 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
         markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
         (
             f"At one half the blend gains {points('gain')} over {found['best_single']}, although that is the best on these "
-            f"very rows. Where one of the two alone is right, it is the blend on {number(found['only_blend_right'])} rows and the "
+            f"very rows. Where one of the two alone is right, it is the blend on {number(found['only_blend_right'])} rows, the "
             f"other on {number(found['only_best_single_right'])} (McNemar p {p_value(found['mcnemar_p'])}, by groups "
             f"{p_value(found['group_p'])})."
         ),
