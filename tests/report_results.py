@@ -140,7 +140,7 @@ def tables() -> dict[str, pd.DataFrame]:
         for each, gap in (("has URL", 0.03), ("keyword: <b>fire</b>", -0.1), ("mention", -0.01))
     )
     apart = tweets().assign(generative="naive_bayes", discriminative="logistic", gap=0.5)
-    apart = apart.assign(score_generative=0.3, score_discriminative=0.8)
+    apart = apart.assign(score_generative=0.3, score_discriminative=0.8, right=["discriminative", "generative"] * 4)
     wrong = pd.concat([tweets().assign(classifier=name, score=0.99) for name in whole])
     noise = tweets().assign(
         suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8), conflict=[True, False] * 4

@@ -29,7 +29,7 @@ from pipeline.verdict.label_noise import (
     suspected_in_training,
     treat,
 )
-from pipeline.verdict.opinions import confident_errors, counted, disagreements
+from pipeline.verdict.opinions import by_pair, confident_errors, disagreements
 from pipeline.verdict.scored import scored_rows
 from pipeline.verdict.slices import effective_rows, judge_slices, p_of_difference, slices_of
 
@@ -145,9 +145,7 @@ def test_twins_disagree_pair_by_pair_with_the_largest_gap_first_and_unlike_ones_
     ]
     assert found["gap"].tolist() == pytest.approx([0.7, 0.2, 0.8])
     assert found["score_discriminative"].tolist() == [0.2, 0.4, 0.1]
-    counts = counted(found).set_index("generative")
-    assert counts["tweets"].to_dict() == {"a": 2, "b": 1}
-    assert counts["generative_right"].to_dict() == {"a": 2, "b": 1}
+    assert by_pair(found) == [("a", "c", 2, 2), ("b", "d", 1, 1)]
 
 
 def test_where_no_twins_ran_nobody_disagrees_and_the_page_says_so() -> None:
@@ -340,8 +338,8 @@ def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path
     raw = sample.train.set_index("id")["raw_text"]
     assert (tables["disagreements"]["raw_text"].to_numpy() == raw[tables["disagreements"]["id"]].to_numpy()).all()
     page = (folder / "errors/table.md").read_text()
-    (counts,) = counted(tables["disagreements"]).to_dict("records")
-    assert f"| a, b    | {counts['tweets']:7} |" in page
+    ((_, _, apart, right),) = by_pair(tables["disagreements"])
+    assert f"| a, b    | {apart:7} | {right:26} |" in page
     assert f"suspects {len(tables['label_noise'])} labels" in page
     assert "| naive_bayes  |" in page
     assert not any(text in page for text in tables["label_noise"]["raw_text"])

@@ -119,7 +119,6 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert (choice["chosen"]["classifier"] == "blend") is blended["used"]
     page = (repository / "report/index.html").read_text(encoding="utf-8")
     assert all(name in page for name in [*CLASSIFIERS, "blend"])
-    assert {"threshold", "accuracy_at_threshold"} <= {*pd.read_csv(repository / "evaluate/scores.csv")}
     assert sorted(pd.read_csv(repository / "evaluate/scores.csv")["classifier"]) == CLASSIFIERS
     costs = json.loads((repository / "costs/prompt_few_shot.json").read_text())["llm"]
     assert costs["cached_tokens"] > costs["prompt_tokens"] / 3, (

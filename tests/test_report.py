@@ -71,7 +71,7 @@ def test_the_verdict_follows_from_the_scores() -> None:
     other = best_sentence(scores(ACCURACY | {"naive_bayes": 0.9}))
     assert other.startswith("naive_bayes (generative) is right most often, about 90.0 %")
     tied = best_sentence(scores(standings="best ties behind ties few"))
-    assert "it ties with logistic and gaussian_minilm; how prompt_few_shot would do is open, for want of rows." in tied
+    assert "it ties with logistic and gaussian_minilm; prompt_few_shot scored too few texts to be placed." in tied
     few = best_sentence(scores(standings="ahead best behind behind few"))
     assert few.startswith("logistic (discriminative) is right most often")
     assert "ahead of the rest by more than chance explains; lora_minilm did not score all of them" in few

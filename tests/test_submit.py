@@ -387,7 +387,7 @@ def test_the_figures_of_no_submissions_and_of_many(monkeypatch: pytest.MonkeyPat
     assert found["best"]["public_score"] == 0.835
     assert found["latest"]["chance"] == pytest.approx(np.hypot(noise(0.80), 0.01))
     both = 100 * np.hypot(noise(0.817), 0.01)  # of the middle of the axes
-    assert f"±{both:.2f} points, what test tweets and estimates leave to chance" in scatter(rows)
+    assert f"±{both:.2f} points, the chance of test tweets and estimates" in scatter(rows)
     assert f"±{100 * noise(0.82):.2f} points" in scatter([]), "of the test tweets alone, if there is no estimate"
     assert 'width="' in scatter([])
     assert 'width="' in scatter([row("d" * 64, status="complete", score=score, ref=1) for score in (0.0, 1.0)])

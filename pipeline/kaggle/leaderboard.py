@@ -31,9 +31,9 @@ def doubt(row: Submission) -> float:
     return 0.0 if low is None or high is None else (high - low) / 2
 
 
-def chance(row: Submission, public: float) -> float:
+def chance(public: float, doubt: float) -> float:
     """By how much estimate and public score may differ without reason, 95 %: the widths of both intervals together."""
-    return math.hypot(noise(public), doubt(row))
+    return math.hypot(noise(public), doubt)
 
 
 def verdict(row: Submission) -> dict[str, Any] | None:
@@ -44,7 +44,7 @@ def verdict(row: Submission) -> dict[str, Any] | None:
         include={"classifier", "estimate", "estimate_low", "estimate_high", "nested_estimate", "public_score"}
     )
     apart = row.public_score - row.estimate
-    return found | {"difference": apart, "chance": chance(row, row.public_score)}
+    return found | {"difference": apart, "chance": chance(row.public_score, doubt(row))}
 
 
 def summary(rows: list[Submission]) -> dict[str, Any]:
@@ -79,12 +79,9 @@ def scatter(rows: list[Submission]) -> str:
     y = alt.Y("public_score:Q", title="Public score", scale=scale, axis=axis)
     y_low = alt.Y("low:Q", scale=scale)
     widest = max((doubt(row) for row in rows if row.public_score is not None), default=0.0)
-
-    def band(at: float) -> float:
-        return math.hypot(noise(at), widest)
-
     steps = [low + (high - low) * step / 20 for step in range(21)]
-    equal = [{"estimate": at, "public_score": at, "low": at - band(at), "high": at + band(at)} for at in steps]
+    band = [(at, chance(at, widest)) for at in steps]
+    equal = [{"estimate": at, "public_score": at, "low": at - half, "high": at + half} for at, half in band]
     lines = alt.Chart(alt.Data(values=equal))
     layers = [
         lines.mark_area(opacity=0.12, color="gray", clip=True).encode(x=x, y=y_low, y2="high:Q"),
@@ -99,7 +96,7 @@ def scatter(rows: list[Submission]) -> str:
         ]
     title = alt.Title(
         "Estimates and public scores",
-        subtitle=f"Band: ±{100 * band((low + high) / 2):.2f} points, what test tweets and estimates leave to chance (95 %)",
+        subtitle=f"Band: ±{100 * chance((low + high) / 2, widest):.2f} points, the chance of test tweets and estimates (95 %)",
     )
     svg: str = vl_convert.vegalite_to_svg(alt.layer(*layers).properties(title=title, width=420, height=420).to_dict())
     return svg

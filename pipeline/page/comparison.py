@@ -38,7 +38,7 @@ def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
         of_number("ECE", "ece", 3),
         of_number("Rows", "rows"),
         (Column("Fit, s", numeric=True), lambda row: short(row["fit_seconds"])),
-        (Column("ms a text of many", numeric=True), lambda row: short(row["ms_per_text"])),
+        (Column("ms a text", numeric=True), lambda row: short(row["ms_per_text"])),
     ]
     return table(
         "ranking",

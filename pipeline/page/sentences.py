@@ -43,7 +43,7 @@ def best_sentence(scores: pd.DataFrame) -> str:
     if "behind" in set(scores["standing"]) and not tied:
         said += f", and ahead of {'the rest' if ahead or few else 'every other'} by more than chance explains"
     said += f"; {joined(ahead)} did not score all of them, and on those scored is ahead of it" if ahead else ""
-    return f"{said}; how {joined(few)} would do is open, for want of rows." if few else f"{said}."
+    return f"{said}; {joined(few)} scored too few texts to be placed." if few else f"{said}."
 
 
 def of_twins(paired: pd.DataFrame, twins: Pairs) -> pd.DataFrame:

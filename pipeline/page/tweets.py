@@ -10,7 +10,7 @@ from pipeline.page.cells import Column_, classifier, number, of_ends, of_number,
 from pipeline.page.charts import in_points
 from pipeline.page.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
 from pipeline.page.sentences import joined
-from pipeline.verdict.opinions import counted
+from pipeline.verdict.opinions import SCHOOLS, by_pair
 from pipeline.verdict.scored import THRESHOLD
 from pipeline.verdict.table import p_value
 
@@ -80,16 +80,12 @@ def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
     columns: list[Column_] = [
         TWEET,
         label_of(labels),
-        (Column("Right"), lambda row: Cell("generative" if right(row) else "discriminative")),
+        (Column("Right"), lambda row: text(row["right"])),
         (Column("Twins"), lambda row: Cell(f"{row['generative']}, {row['discriminative']}")),
         of_number("Generative", "score_generative", 2),
         of_number("Discriminative", "score_discriminative", 2),
         of_number("Gap", "gap", 2),
     ]
-
-    def right(row: Any) -> bool:
-        return bool((row["score_generative"] > THRESHOLD) == bool(row["target"]))
-
     caption = f"Texts that twins decide differently: P({labels[1]}) of both, of each pair the widest gap first"
     by = {"Twins": 3, "Right": 2, "Label": 1}
     return table("disagreements-table", caption, found, with_keywords(columns, found), search=True, by=by)
@@ -160,11 +156,10 @@ def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], r
     lead = "No text is decided differently by twins: no two of them ran, or they agree on all."
     if len(apart):
         lead = " ".join(
-            f"{row['generative']} and {row['discriminative']} decide {row['tweets']:,} texts differently: the generative one is "
-            f"right about {row['generative_right']:,} of them, the other about {row['discriminative_right']:,}."
-            for _, row in counted(apart).iterrows()
+            f"{a} and {b} decide {n:,} texts differently: the generative one is right about {right:,} of them."
+            for a, b, n, right in by_pair(apart)
         )
-        apart = apart.groupby(["generative", "discriminative"], sort=False).head(rows)
+        apart = apart.groupby(SCHOOLS, sort=False).head(rows)
     parts: list[Table | Figure] = [disagreements(apart, labels)] if len(apart) else []
     made.append(Section("disagreements", "Where twins disagree", lead, parts))
     if len(tables["confident_errors"]):

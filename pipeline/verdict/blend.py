@@ -35,7 +35,6 @@ from pipeline.verdict.bootstrap import group_bootstrap
 from pipeline.verdict.metrics import METRICS, weighted
 from pipeline.verdict.paired import compare_pair, helps
 from pipeline.verdict.scored import decided_rightly, read_all, scored_rows, whole
-from pipeline.verdict.threshold import fit_rule
 
 NAME = "blend"
 OUT = Path(NAME)
@@ -62,27 +61,7 @@ def gain_of(pair: dict[str, Any], name: str = "gain") -> dict[str, float]:
     return {name: float(pair["difference"]), f"{name}_low": float(pair["low"]), f"{name}_high": float(pair["high"])}
 
 
-def best_of_other_folds(singles: dict[str, pd.DataFrame], folds: np.ndarray) -> pd.DataFrame:
-    """The `scored_rows` of a classifier that is chosen for each fold: the most accurate one on the others."""
-    right = pd.DataFrame({name: decided_rightly(rows) for name, rows in singles.items()})
-    chosen = next(iter(singles.values())).copy()
-    for fold in np.unique(folds):
-        best = str(right[folds != fold].mean().idxmax())
-        chosen.loc[folds == fold, "score"] = singles[best].loc[folds == fold, "score"]
-    return chosen
-
-
-def as_submitted(rows: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams) -> tuple[str, pd.DataFrame]:
-    """The name of the most accurate of the `scored_rows`, each with its own threshold, and its decisions as scores 0 and 1."""
-    rules = [fit_rule(name, one, folds, params.draws, params.seed) for name, one in rows.items()]
-    best = max(rules, key=lambda rule: float(rule.right.mean()))
-    targets = rows[best.classifier]["target"]
-    return best.classifier, rows[best.classifier].assign(score=targets.where(best.right, 1 - targets).astype(float))
-
-
-def compare(
-    blended: pd.DataFrame, singles: dict[str, pd.DataFrame], folds: np.ndarray, params: BlendParams
-) -> dict[str, Any]:
+def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: BlendParams) -> dict[str, Any]:
     """The blend against the best single classifier, as in `comparison.json`; all frames are those of `scored_rows`."""
     best = max(singles, key=lambda name: float(decided_rightly(singles[name]).mean()))
     found: dict[str, Any] = {"classifiers": len(singles), "best_single": best}
@@ -91,22 +70,12 @@ def compare(
         found |= {f"accuracy_{which}{end}": scores[f"accuracy{end}"] for end in ("", "_low", "_high")}
         found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
     paired = compare_pair(blended, singles[best], params.draws, params.seed)
-    other_folds = compare_pair(blended, best_of_other_folds(singles, folds), params.draws, params.seed)
-    rivals, own = as_submitted(singles, folds, params), as_submitted({NAME: blended}, folds, params)
-    with_thresholds = compare_pair(own[1], rivals[1], params.draws, params.seed)
-    found |= gain_of(paired) | gain_of(other_folds, "gain_other_folds") | gain_of(with_thresholds, "gain_as_submitted")
-    rule = fit_rule(NAME, blended, folds, params.draws, params.seed)
-    return found | {
+    found |= gain_of(paired) | {
         "only_blend_right": paired["only_a_right"],
         "only_best_single_right": paired["only_b_right"],
-        "mcnemar_p": paired["mcnemar_p"],
-        "group_p": paired["group_p"],
-        "best_single_as_submitted": rivals[0],
-        "threshold": rule.fitted_threshold,
-        "accuracy_at_threshold": rule.accuracy_cross_fitted,
-        "margin": params.margin,
-        "used": len(singles) > 1 and helps(paired, params.margin),
     }
+    found |= {"mcnemar_p": paired["mcnemar_p"], "group_p": paired["group_p"], "margin": params.margin}
+    return found | {"used": len(singles) > 1 and helps(paired, params.margin)}
 
 
 def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame:
@@ -133,7 +102,7 @@ def main() -> None:
         progress.update()
         singles = {one.name: scored_rows(prepared, one) for one in members}
         rows = prepared.train.set_index("id")[["target", "group"]].assign(score=expit(blended))
-        found = compare(rows, singles, folds, params)
+        found = compare(rows, singles, params)
         progress.update()
     table = weights_table(list(singles), weights)
     frames = [

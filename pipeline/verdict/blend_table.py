@@ -36,21 +36,13 @@ def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, f
         markdown(["Out-of-fold", "Accuracy", "F1", "Log loss"], scores),
         (
             f"At one half the blend gains {points('gain')} over {found['best_single']}, although that is the best on these "
-            f"very rows, and {points('gain_other_folds')} over the classifier that is best on the other folds. Where one of the "
-            f"first two alone is right, it is the blend on {number(found['only_blend_right'])} rows and the other on "
-            f"{number(found['only_best_single_right'])} (McNemar p {p_value(found['mcnemar_p'])}, by groups "
+            f"very rows. Where one of the two alone is right, it is the blend on {number(found['only_blend_right'])} rows, the "
+            f"other on {number(found['only_best_single_right'])} (McNemar p {p_value(found['mcnemar_p'])}, by groups "
             f"{p_value(found['group_p'])})."
         ),
-        (
-            "As they would be submitted, each at a threshold of its own if the gain of that clears chance, it gains "
-            f"{points('gain_as_submitted')} over {found['best_single_as_submitted']}. At the threshold that is best on the other "
-            f"folds its own accuracy is {found['accuracy_at_threshold']:.4f}, at one half {found['accuracy_blend']:.4f}. "
-            + (
-                "The blend is submitted."
-                if found["used"]
-                else "The blend is not submitted: its gain at one half is too small or too uncertain."
-            )
-        ),
+        "The blend is submitted."
+        if found["used"]
+        else "The blend is not submitted: its gain is too small or too uncertain.",
         markdown(["Classifier", "Accuracy", "Weight, all rows", "Weight by fold"], rows),
         (
             f"What holds the weights back is chosen on inner folds: {methods[ALL_ROWS]} for all rows, "

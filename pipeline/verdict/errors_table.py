@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from pipeline.verdict.opinions import counted
+from pipeline.verdict.opinions import by_pair
 from pipeline.verdict.table import markdown, number, p_value
 
 MOST_SLICES = 40
@@ -41,16 +41,6 @@ def worse_slices(slices: pd.DataFrame) -> str:
     return markdown(header, rows)
 
 
-def twins_apart(disagreements: pd.DataFrame) -> str:
-    """For each pair: how many texts it decides differently, and how many of these either twin decides rightly."""
-    columns = ["tweets", "generative_right", "discriminative_right"]
-    rows = [
-        [f"{row['generative']}, {row['discriminative']}", *(number(row[column]) for column in columns)]
-        for _, row in counted(disagreements).iterrows()
-    ]
-    return markdown(["Twins", "Texts", "The generative one right", "The discriminative one right"], rows)
-
-
 def render(
     *,
     slices: pd.DataFrame,
@@ -78,7 +68,10 @@ def render(
     if len(disagreements):
         parts += [
             "Texts that a generative classifier and its discriminative twin decide differently (`errors/disagreements.csv`):",
-            twins_apart(disagreements),
+            markdown(
+                ["Twins", "Texts", "The generative one right", "The discriminative one right"],
+                [[f"{a}, {b}", *map(number, (n, right, n - right))] for a, b, n, right in by_pair(disagreements)],
+            ),
         ]
     else:
         parts.append("No text is decided differently by twins: no two of them ran, or they agree on all.")

@@ -37,7 +37,6 @@ from pipeline.verdict.paired import ALPHA, WIDE, compare_pairs, places, with_ver
 from pipeline.verdict.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
 from pipeline.verdict.table import render_table
 from pipeline.verdict.taking_part import predictions_of
-from pipeline.verdict.threshold import fit_rule
 
 NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
@@ -116,20 +115,15 @@ def main() -> None:
     pairs = [pair[::-1] if pair[::-1] in twins else pair for pair in itertools.combinations(ranked[::-1], 2)]
     scores: dict[str, dict[str, object]] = {}
     for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
-        scores[one.name] = {"school": one.school, **score_classifier(rows[one.name], shared, params)}
-        rule = fit_rule(one.name, rows[one.name], one.train["fold"].to_numpy(), params.draws, params.seed)
-        scores[one.name] |= {
-            "threshold": rule.fitted_threshold,
-            "accuracy_at_threshold": rule.accuracy_cross_fitted,
-            "noise": one.noise,
-        }
+        found = score_classifier(rows[one.name], shared, params)
+        scores[one.name] = {"school": one.school, "noise": one.noise, **found}
     paired = [
         {"a": a, "b": b} | found for (a, b), found in compare_pairs(rows, pairs, params.draws, params.seed).items()
     ]
     uncalibrated = {
         one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
         for one in classifiers
-        if (path := predictions_of(one.name, UNCALIBRATED)).is_file()
+        if (path := predictions_of(one.name, UNCALIBRATED)).is_file() and was_calibrated(costs[one.name])
     }
     table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
     paired_table = with_verdicts(pd.DataFrame(paired), best, twins)
@@ -160,6 +154,10 @@ def main() -> None:
     write_text(out / "table.md", page)
     for line in left_out:
         print(line)
+
+
+def was_calibrated(costs: Costs) -> bool:
+    return costs.llm is not None and costs.llm.calibration != "none"
 
 
 def flat_costs(costs: Costs) -> dict[str, object]:

@@ -5,6 +5,9 @@ import pandas as pd
 from pipeline.contracts import Predictions
 from pipeline.verdict.scored import THRESHOLD, decided_rightly
 
+SCHOOLS = ["generative", "discriminative"]
+SCORES = ["score_generative", "score_discriminative"]
+
 
 def shown_tweets(train: pd.DataFrame) -> pd.DataFrame:
     """What a list shows of each tweet, by id."""
@@ -20,31 +23,28 @@ def scores_of(train: pd.DataFrame, classifiers: list[Predictions]) -> pd.DataFra
 def disagreements(train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]]) -> pd.DataFrame:
     """The tweets that a generative classifier and its twin decide differently, of each pair the largest gap first.
 
-    Of pairs that are both there. Unlike classifiers disagree for what they read; twins for their school.
+    Of pairs that are both there, and with which of the two is `right`: `generative` and `discriminative` are their names.
+    Unlike classifiers disagree for what they read; twins for their school.
     """
-    scores, tweets = scores_of(train, classifiers), shown_tweets(train)
-    found = []
+    scores, found = scores_of(train, classifiers), []
     for generative, discriminative in (pair for pair in twins if {*pair} <= {*scores}):
-        of_both = (
-            scores[[generative, discriminative]].dropna().set_axis(["score_generative", "score_discriminative"], axis=1)
+        both = scores[[generative, discriminative]].dropna().set_axis(SCORES, axis=1)
+        apart = shown_tweets(train).join(both[(both > THRESHOLD).sum(axis=1) == 1], how="right")
+        right = (apart["score_generative"] > THRESHOLD) == (apart["target"] == 1)
+        apart = apart.assign(
+            generative=generative,
+            discriminative=discriminative,
+            right=right.map({True: "generative", False: "discriminative"}),
+            gap=(apart["score_generative"] - apart["score_discriminative"]).abs(),
         )
-        apart = of_both[(of_both > THRESHOLD).sum(axis=1) == 1]
-        gap = (apart["score_generative"] - apart["score_discriminative"]).abs()
-        names = {"generative": generative, "discriminative": discriminative}
-        listed = tweets.join(apart.assign(gap=gap, **names), how="right")
-        found.append(listed.sort_values("gap", ascending=False, kind="stable").rename_axis("id").reset_index())
-    names_and_scores = ["generative", "discriminative", "score_generative", "score_discriminative", "gap"]
-    return pd.concat(found) if found else pd.DataFrame(columns=["id", *tweets, *names_and_scores])
+        found.append(apart.sort_values("gap", ascending=False, kind="stable").rename_axis("id").reset_index())
+    return pd.concat(found) if found else pd.DataFrame(columns=["id", "raw_text", *SCHOOLS, "gap"])
 
 
-def counted(apart: pd.DataFrame) -> pd.DataFrame:
-    """For each pair of `disagreements`: `generative`, `discriminative`, the `tweets`, and on how many either one is `right`."""
-    right = (apart["score_generative"] > THRESHOLD) == (apart["target"] == 1)
-    pairs = apart.assign(generative_right=right, discriminative_right=~right).groupby(
-        ["generative", "discriminative"], sort=False
-    )
-    counts = pairs[["generative_right", "discriminative_right"]].sum()
-    return counts.assign(tweets=counts.sum(axis=1)).reset_index()
+def by_pair(apart: pd.DataFrame) -> list[tuple[str, str, int, int]]:
+    """Of each pair of `disagreements`: both names, on how many tweets they disagree, on how many the generative one is right."""
+    pairs = apart.groupby(SCHOOLS, sort=False)["right"]
+    return [(str(a), str(b), len(right), int((right == "generative").sum())) for (a, b), right in pairs]
 
 
 def confident_errors(train: pd.DataFrame, one: Predictions, rows: pd.DataFrame, show: int) -> pd.DataFrame:

@@ -20,6 +20,7 @@ POWER = 0.8
 WIDE = 0.05
 """Half the width up to which an interval of a difference can show a tie: on the competition's tweets naive Bayes and a
 fine-tuned MPNet are less apart than that, so a wider one could call all that there is a tie."""
+STANDING = ["standing", "to_best", "to_best_low", "to_best_high"]
 ORDER = {"ahead": 0, "best": 1, "ties": 2, "behind": 2, "too few rows": 3}
 """Of the standings in a table; among those of one number it is that of `rank`."""
 
@@ -137,35 +138,21 @@ def with_verdicts(paired: pd.DataFrame, best: str, twins: list[tuple[str, str]])
     """The pairs, rows as `compare_pair` finds them, with `p_holm`, `real` and `rows_needed`, which all but the tested lack.
 
     Tested is a family that is declared beforehand: each classifier against the best, and each generative one against its twin.
-    What else was run costs a test each, and pairs among those at the far end cost none. `p_holm` is `group_p` corrected for
-    the family (Holm 1979), `real` is `p_holm` < `ALPHA`. Which is the best is found on the same rows: of 19 that are equally
-    good and err apart, some one is called behind in one run of five, any given one in one of fifty. `rows_needed` is empty
-    where a difference is real or zero; it is for the level that Holm leaves to those still open, `ALPHA` / their number.
+    What else was run costs a test each, and pairs at the far end cost none. `p_holm` is `group_p` corrected for the family
+    (Holm 1979), `real` is `p_holm` < `ALPHA`. The best is found on the same rows: of 19 that are equally good and err apart some
+    one is called behind in every fourth or fifth run, any given one in one of fifty (benchmarks/selection.py). `rows_needed` is
+    empty where a difference is real or zero; it is for the level that Holm leaves to the others, `ALPHA` / their number.
     """
     if not len(paired):
         return paired
-    tested = np.array([best in pair or pair in twins for pair in zip(paired["a"], paired["b"], strict=True)])
-    real, p_holm, _, _ = multipletests(paired["group_p"][tested], alpha=ALPHA, method="holm")
-    still_open = int((~real).sum())
-    needed = [
-        pd.NA
-        if is_real or not row["difference"]
-        else int(
-            rows_needed(
-                row["difference"],
-                (row["only_a_right"] + row["only_b_right"]) / row["rows"],
-                row["design_effect"],
-                ALPHA / still_open,
-            )
-        )
-        for is_real, (_, row) in zip(real, paired[tested].iterrows(), strict=True)
-    ]
-    of_tested = {
-        "p_holm": p_holm,
-        "real": pd.array(real, dtype="boolean"),
-        "rows_needed": pd.array(needed, dtype="Int64"),
-    }
-    return paired.join(pd.DataFrame(of_tested, index=paired.index[tested]))
+    tested = paired[[best in pair or pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
+    real, p_holm, _, _ = multipletests(tested["group_p"], alpha=ALPHA, method="holm")
+    level, unsure = ALPHA / max(1, (~real).sum()), tested[~real & (tested["difference"] != 0)]
+    discordant = (unsure["only_a_right"] + unsure["only_b_right"]) / unsure["rows"]
+    sizes = zip(unsure["difference"], discordant, unsure["design_effect"], strict=True)
+    needed = pd.Series([int(rows_needed(*one, level)) for one in sizes], unsure.index, dtype="Int64")
+    found = tested.assign(p_holm=p_holm, real=pd.array(real, dtype="boolean"), rows_needed=needed)
+    return paired.join(found[["p_holm", "real", "rows_needed"]])
 
 
 def judged(pair: Any) -> str:
@@ -180,19 +167,15 @@ def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:
     `ranked` is from `rank`, `paired` from `with_verdicts`. The standing is best; ties; behind, by a real difference; ahead by
     one, which is for those that did not score all that the best did; or too few rows. The last has no place, and comes last.
     """
-    found: dict[str, dict[str, Any]] = {
-        best: {"standing": "best", "to_best": 0.0, "to_best_low": 0.0, "to_best_high": 0.0}
-    }
+    found: dict[str, tuple[str, float, float, float]] = {best: ("best", 0.0, 0.0, 0.0)}
     for pair in paired.to_dict("records"):
-        if best not in (pair["a"], pair["b"]):
-            continue
-        lead, low, high = pair["difference"], pair["low"], pair["high"]
-        if pair["a"] == best:
-            lead, low, high = -lead, -high, -low
-        standing = {"real": "ahead" if lead > 0 else "behind"}.get(judged(pair), judged(pair))
-        ends = {"to_best": lead, "to_best_low": low, "to_best_high": high}
-        found[pair["b"] if pair["a"] == best else pair["a"]] = {"standing": standing} | ends
-    order = sorted(ranked, key=lambda name: ORDER[found[name]["standing"]])
-    table = pd.DataFrame([found[name] for name in order], index=pd.Index(order, name="classifier"))
+        if best in (pair["a"], pair["b"]):
+            lead, low, high, other = pair["difference"], pair["low"], pair["high"], pair["a"]
+            if other == best:
+                lead, low, high, other = -lead, -high, -low, pair["b"]
+            standing = {"real": "ahead" if lead > 0 else "behind"}.get(judged(pair), judged(pair))
+            found[other] = (standing, lead, low, high)
+    order = sorted(ranked, key=lambda name: ORDER[found[name][0]])
+    table = pd.DataFrame([found[name] for name in order], index=pd.Index(order, name="classifier"), columns=STANDING)
     table.insert(0, "rank", range(1, len(order) + 1))
     return table.assign(rank=table["rank"].astype("Int64").where(table["standing"] != "too few rows"))

@@ -55,16 +55,13 @@ class Verdict(BaseModel):
     gain: float
     gain_low: float
     gain_high: float
-    best_single_as_submitted: str
-    gain_as_submitted: float
     margin: float
     used: bool
 
     def __str__(self) -> str:
         value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
         return (
-            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single} at one half, "
-            f"{100 * self.gain_as_submitted:+.2f} over {self.best_single_as_submitted} where thresholds are fitted: "
+            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: "
             f"it is {'used' if self.used else 'not used'}"
         )
 

@@ -85,11 +85,12 @@ def right_when_nested(
     """
     right = []
     for fold in folds.unique():
-        others = {name: one[(folds[one.index] != fold).to_numpy()] for name, one in rows.items()}
-        if not any(map(len, others.values())):
+        in_fold = {name: (folds[one.index] == fold).to_numpy() for name, one in rows.items()}
+        others = {name: one[~in_fold[name]] for name, one in rows.items() if not in_fold[name].all()}
+        if not others:
             continue
-        rule = choose({name: one for name, one in others.items() if len(one)})
-        held_out = rows[rule.classifier][(folds[rows[rule.classifier].index] == fold).to_numpy()]
+        rule = choose(others)
+        held_out = rows[rule.classifier][in_fold[rule.classifier]]
         targets, scores = held_out["target"].to_numpy(), held_out["score"].to_numpy()
         right.append(pd.Series(decide(targets, scores, rule.threshold) == targets, index=held_out.index))
     return pd.concat(right)
