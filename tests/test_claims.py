@@ -210,8 +210,6 @@ REPORT: list[tuple[str, str, Check]] = [
         "calibration.noise_adds_to_the_plain_error_and_not_to_the_debiased_one"),
     ("verdict/blend_table.py", "by weights that were fitted on the other folds",
         "blend.a_folds_labels_have_no_say_in_its_scores"),
-    ("verdict/blend_table.py", "over the classifier that is best on the other folds",
-        "blend.the_other_folds_choose_a_single_classifier"),
     ("verdict/errors_table.py", "p is Fisher's, a group counted as one text", "errors.retweets_are_one_piece_of_evidence"),
     ("verdict/errors_table.py", "that are suspected inside the training folds",
         "errors.a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold"),

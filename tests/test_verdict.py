@@ -254,7 +254,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     scores = pd.DataFrame.from_dict(
         {name: {"school": "generative"} | score_classifier(frame, shared, PARAMS) for name, frame in frames.items()},
         orient="index",
-    ).assign(noise=[None, 0.0123])
+    ).assign(noise=[None, 0.0123, None])
     pairs = with_verdicts(
         pd.DataFrame(
             [
