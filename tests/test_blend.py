@@ -325,21 +325,28 @@ def rule(name: str, right: list[int], start: int = 0) -> Rule:
 
 
 def test_a_blend_that_helps_stands_for_all_that_it_is_made_of() -> None:
-    rules = {
-        one.classifier: one
-        for one in (rule("single", [1, 1, 1, 1, 1, 0]), rule("blend", [1, 1, 1, 0, 1, 0]), rule("weak", [0, 1, 1]))
-    }
-    assert submission.choose(rules, {"single"}, used=True) == "blend"
-    assert submission.choose(rules, {"single"}, used=False) == "single"
-    strong = rules | {"strong": rule("strong", [1, 1, 1], start=3)}
-    assert submission.choose(strong, {"single"}, used=True) == "strong", (
-        "no part of it, and better on the rows it scored"
-    )
+    ones = (rule("single", [1, 1, 1, 1, 1, 0]), rule("blend", [1, 1, 1, 0, 1, 0]), rule("weak", [0, 1, 1]))
+    rules = {one.classifier: one for one in ones}
+    assert chosen_of(rules, used=True) == "blend"
+    assert chosen_of(rules, used=False) == "single"
+
+
+def test_who_scored_few_rows_is_submitted_only_for_a_lead_beyond_chance() -> None:
+    """An LLM that was asked about some of the train tweets, and about all test tweets; no part of the blend."""
+    right = [1, 0] * 30
+    rules = {"blend": rule("blend", right), "some": rule("some", [1, 1, 1, 1], start=2)}
+    assert chosen_of(rules, used=True) == "blend", "two of four more than the blend"
+    assert chosen_of(rules | {"some": rule("some", [1] * 40, start=2)}, used=True) == "some", "twenty of forty more"
+
+
+def chosen_of(rules: dict[str, Rule], *, used: bool) -> str:
+    groups = pd.Series(range(100))
+    return submission.choose(rules, {"single"}, groups, submission.SubmissionParams(draws=500), used=used)
 
 
 def test_nothing_that_scored_the_test_rows_is_one_clear_error() -> None:
     with pytest.raises(InputError, match="no classifier scored every test row"):
-        submission.choose({}, set(), used=False)
+        chosen_of({}, used=False)
 
 
 def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:

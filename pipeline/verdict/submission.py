@@ -100,16 +100,26 @@ def blend_helps(rows: dict[str, pd.DataFrame], blended: set[str], margin: float,
     return helps(compare_pair(rows[BLEND], rows[best], params.draws, params.seed), margin)
 
 
-def choose(rules: dict[str, Rule], blended: set[str], *, used: bool) -> str:
+def choose(
+    rules: dict[str, Rule], blended: set[str], groups: pd.Series, params: SubmissionParams, *, used: bool
+) -> str:
     """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one.
 
-    With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more; another, which scored a
-    part of the train rows alone, may still be better than the blend on those.
+    With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more. One that scored a part of the
+    train rows is taken only if its lead there clears chance, over the best of those with the most rows; groups are by id.
     """
     rivals = [name for name in rules if (name not in blended if used else name != BLEND)]
     if not rivals:
         raise InputError("submission: no classifier scored every test row")
-    return rank({name: rules[name].right for name in rivals})[0]
+    best = max(rivals, key=lambda name: len(rules[name].right))  # of as many rows the first, which is the best
+    for name in rank({name: rules[name].right for name in rivals}):
+        lead = (rules[name].right.astype(float) - rules[best].right).dropna()
+        if name == best or (
+            len(lead)
+            and bootstrap_means(lead.to_numpy(), groups[lead.index].to_numpy(), params.draws, params.seed)[0][0] > 0
+        ):
+            break
+    return name
 
 
 def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
@@ -145,8 +155,8 @@ def main() -> None:
         why = f"left out {error}"
     rows, folds = competing([*scored.values()], prepared), prepared.train.set_index("id")["fold"]
     blended = {one.name for one in classifiers if whole(one, prepared)}
-    rules = rules_of(rows, folds, params)
-    name = params.classifier or choose(rules, blended, used=used)
+    rules, groups = rules_of(rows, folds, params), prepared.train.set_index("id")["group"]
+    name = params.classifier or choose(rules, blended, groups, params, used=used)
     if name == BLEND and BLEND not in rules:
         raise InputError(f"params.yaml: submission.classifier: {why}")
     if name not in rules:
@@ -161,10 +171,9 @@ def main() -> None:
     def choose_again(some: dict[str, pd.DataFrame]) -> Rule:
         again = rules_of(some, folds, params)
         helped = blend_helps(some, blended, margin, params)
-        return again[params.classifier or choose(again, blended, used=helped)]
+        return again[params.classifier or choose(again, blended, groups, params, used=helped)]
 
     nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
-    groups = prepared.train.set_index("id")["group"]
     low, high = interval(rule.right, groups[rule.right.index].to_numpy(), params)
     nested_low, nested_high = interval(nested, groups[nested.index].to_numpy(), params)
     if params.classifier:
