@@ -141,7 +141,7 @@ def render_table(
         intro,
         markdown(decided_header, decided),
         *cautions(scores),
-        "As probabilities, of the rows that were read, and as they come: not all have a temperature (`calibration` gives them one):",
+        "As probabilities, of rows that were read, as they come (not all have a temperature; `calibration` gives one to each):",
         markdown(["Classifier", *PROBABILITIES.values()], probable),
         COSTS,
         markdown(["Classifier", *shown], cost_rows),
