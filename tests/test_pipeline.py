@@ -1,13 +1,17 @@
 """The whole pipeline as a user runs it: real DVC, a real llama.cpp server, a real encoder, on 110 tweets."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Command, fewer_examples, one_line_error
+from conftest import ROOT, Command, fewer_examples, one_line_error
 from ruamel.yaml import YAML
+
+from pipeline.contracts import read_json
+from tools import docs
 
 pytest.importorskip("torch")
 pytest.importorskip("xllamacpp")
@@ -100,6 +104,39 @@ def costs_can_be_compared(repository: Path) -> None:
     assert cost["lora_minilm"]["latency_ms_p50"] > embedding["latency_ms_p50"], (
         "five models of the encoder that it embeds by"
     )
+
+
+def only_what_this_commit_made_is_published(repository: Path, command: Command) -> None:
+    shutil.copytree(ROOT / "docs", repository / "docs", ignore=shutil.ignore_patterns("results"))
+    (repository / "README.md").write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
+    done = command("tools.docs")
+    assert done.returncode == 0, done.stderr
+    kept = repository / "docs/results/seed-0"
+    head = (repository / ".git/refs/heads").rglob("*")
+    commit = read_json(kept / "run.json")["commit"]
+    assert [path.read_text()[: len(commit)] for path in head if path.is_file()] == [commit]
+    for page in ("README.md", "docs/comparison.md", "docs/study.md"):
+        text = (repository / page).read_text(encoding="utf-8")
+        assert commit in text
+        assert "naive_bayes" in text
+    assert (repository / "README.md").read_text().startswith("before\n")
+    assert (repository / "README.md").read_text().endswith("after\n")
+
+    # Other folds beside: the last seed is published, and the first one's accuracies stand in a column.
+    shutil.copytree(kept, repository / "docs/results/seed-7")
+    scores = pd.read_csv(kept / "evaluate/scores.csv")
+    scores.assign(accuracy=0.123).to_csv(kept / "evaluate/scores.csv", index=False)
+    assert command("tools.docs", "pages").returncode == 0
+    table = (repository / "README.md").read_text()
+    assert "by folds of seed 0" in table
+    assert table.count("| 0.123 [") == len(scores)
+
+    # What another code, or other params, would find anew is refused.
+    set_param(repository, "naive_bayes.alpha", [0.9])
+    assert "not the results of this code and these params: " in one_line_error(command("tools.docs"))
+    code = repository / "pipeline/classifiers/naive_bayes.py"
+    code.write_text(code.read_text() + "# changed\n")
+    assert "naive_bayes.py is not as it was committed" in one_line_error(command("tools.docs"))
 
 
 @pytest.mark.slow
