@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from pipeline.contracts import InputError, read_yaml, run
 from pipeline.environment import machine
-from pipeline.verdict.manifest import sha256
+from pipeline.report.manifest import sha256
 
 COMPARED = (
     "data/prepared/*.parquet",

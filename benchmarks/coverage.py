@@ -10,7 +10,7 @@ import pandas as pd
 from scipy.special import expit
 
 from pipeline.contracts import run
-from pipeline.verdict.bootstrap import bootstrap_means, effective_groups
+from pipeline.stats.bootstrap import bootstrap_means, effective_groups
 
 GROUPS = {
     "10 of 50": [50] * 10,

@@ -32,9 +32,9 @@ from pipeline.data.source import Columns, DataParams, read_source
 ROOT = Path(__file__).parents[1]
 STAGES = {
     "prepare": "data.prepare",
-    "naive_bayes": "classifiers.naive_bayes",
-    "logistic": "classifiers.logistic",
-    "evaluate": "verdict.evaluate",
+    "naive_bayes": "counts.naive_bayes",
+    "logistic": "counts.logistic",
+    "evaluate": "compare.evaluate",
 }
 FIXED: dict[str, dict[str, object]] = {
     "counts": {"ngrams": [1], "min_count": [2]},

@@ -20,15 +20,15 @@ import pandas as pd
 
 from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
 from pipeline.data.source import DataParams
-from pipeline.llm.answers import Answer, AnswerStore
-from pipeline.llm.ask import Asker
-from pipeline.llm.capabilities import choose_mode
-from pipeline.llm.classify import classify, contexts, embeddings_for, requests_about, rows_to_ask
-from pipeline.llm.examples import records
-from pipeline.llm.params import PromptParams
-from pipeline.llm.prompt_file import ChannelPrompt, PromptFile, read_prompt
-from pipeline.llm.replies import read_chat
-from pipeline.llm.server import Address, Endpoint, endpoint
+from pipeline.prompting.answers import Answer, AnswerStore
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.capabilities import choose_mode
+from pipeline.prompting.classify import classify, contexts, embeddings_for, requests_about, rows_to_ask
+from pipeline.prompting.examples import records
+from pipeline.prompting.params import PromptParams
+from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, read_prompt
+from pipeline.prompting.replies import read_chat
+from pipeline.prompting.server import Address, Endpoint, endpoint
 
 
 def loop(address: Address, model: str, requests: list[dict[str, object]], *, cache: bool) -> list[Answer]:

@@ -18,10 +18,10 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from tqdm import tqdm
 
-from pipeline.verdict.paired import compare_pairs, places, with_verdicts
-from pipeline.verdict.scored import decided_rightly, rank
-from pipeline.verdict.submission import SubmissionParams, choose, rules_of
-from pipeline.verdict.threshold import Rule, right_when_nested
+from pipeline.compare.scored import decided_rightly, rank
+from pipeline.compare.submission import SubmissionParams, choose, rules_of
+from pipeline.stats.paired import compare_pairs, places, with_verdicts
+from pipeline.stats.threshold import Rule, right_when_nested
 
 STRENGTH = float(norm.ppf(0.8))
 FOLDS = 5

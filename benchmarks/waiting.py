@@ -22,12 +22,12 @@ import torch
 from openai import OpenAI
 
 from pipeline import waiting
-from pipeline.classifiers import adapters
-from pipeline.classifiers.lora_params import LoraParams
 from pipeline.contracts import read_params, run
 from pipeline.device import choose_dtype, computing
-from pipeline.llm.params import PromptParams
-from pipeline.llm.server import embedded
+from pipeline.finetune import adapters
+from pipeline.finetune.lora_params import LoraParams
+from pipeline.prompting.params import PromptParams
+from pipeline.prompting.server import embedded
 
 POLICIES = {"default": {}, "spin briefly": waiting.SPINNING, "sleep": waiting.ASLEEP}
 BUSY = "import os; above = os.getppid()\nwhile os.getppid() == above: pass"

@@ -27,10 +27,10 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError, read_params, run
 from pipeline.data.source import DataParams
-from pipeline.llm.params import PromptParams
 from pipeline.new_texts.reading import Format, batches, checked, format_of
 from pipeline.new_texts.scorers import choose, open_scorer
 from pipeline.new_texts.writing import decisions, open_writer, written_as
+from pipeline.prompting.params import PromptParams
 
 
 def predict(texts: Sequence[str], classifier: str | None = None) -> np.ndarray:

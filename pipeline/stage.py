@@ -1,6 +1,6 @@
 """Start a stage: all that must be set before its libraries load is set here, and its module is imported, never `__main__`.
 
-run: python -m pipeline.stage classifiers.naive_bayes
+run: python -m pipeline.stage counts.naive_bayes
      python -m pipeline.stage --study vectors.mixture minilm   (results below study/)
 """
 
@@ -23,7 +23,7 @@ except ModuleNotFoundError as missing:
         "(. .venv/bin/activate), or make it (`make install`)"
     )
 
-USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as classifiers.naive_bayes"
+USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as counts.naive_bayes"
 
 
 def start(arguments: list[str]) -> NoReturn:

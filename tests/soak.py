@@ -239,11 +239,11 @@ def killed_and_compared(root: Path, kills: int, seed: int, targets: list[str]) -
 
 STAGES = {
     "prepare": "pipeline.data.prepare",
-    "counts": "pipeline.classifiers.naive_bayes",
+    "counts": "pipeline.counts.naive_bayes",
     "embed": "pipeline.data.embed minilm",
-    "lora checkpoint": "pipeline.classifiers.lora minilm",
-    "answer store": "pipeline.llm.prompt few_shot",
-    "report": "pipeline.verdict.report",
+    "lora checkpoint": "pipeline.finetune.lora minilm",
+    "answer store": "pipeline.prompting.prompt few_shot",
+    "report": "pipeline.report.report",
 }
 
 

@@ -36,7 +36,7 @@ def example() -> Example:
 @pytest.fixture
 def with_example(project: Path, example: Example) -> Path:
     """The project's copy with the example put in: a new file, and text at the end of another."""
-    (project / "pipeline/classifiers/linear_svm.py").write_text(example.module)
+    (project / "pipeline/counts/linear_svm.py").write_text(example.module)
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
         file.write(f"\n{example.params}")
     set_param(project, "evaluate.draws", 200)
@@ -52,7 +52,7 @@ def test_it_needs_no_entry_in_dvc_yaml(with_example: Path, command: Command) -> 
     after = read_yaml(with_example / "dvc.yaml")["stages"]
     assert {name for name in after if after[name] != before[name]} == {"errors"}
     new = {*after["errors"]["deps"]} - {*before["errors"]["deps"]}
-    assert new == {"pipeline/classifiers/linear_svm.py"}
+    assert new == {"pipeline/counts/linear_svm.py"}
     listed = command("dvc", "stage", "list", "--name-only").stdout.splitlines()
     assert "counts@linear_svm" in listed
 

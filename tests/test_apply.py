@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 from test_pipeline import git
 
 from pipeline.apply import class_of, main, value_of, wanted_by
+from pipeline.compare.taking_part import ClassifiersParams
 from pipeline.contracts import InputError, Params, read_yaml
-from pipeline.page.provenance import flat
-from pipeline.verdict.taking_part import ClassifiersParams
+from pipeline.report.provenance import flat
 
 FILES = ("params.yaml", "study/params.yaml")
 PARAMS: dict[str, Any] = read_yaml(ROOT / "params.yaml")

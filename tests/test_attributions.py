@@ -12,11 +12,11 @@ pytest.importorskip("captum")
 
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters, encoder  # noqa: E402
-from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
 from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
-from pipeline.verdict import attributions  # noqa: E402
-from pipeline.verdict.attributions import LoraExplainer, explain, load  # noqa: E402
+from pipeline.errors import attributions  # noqa: E402
+from pipeline.errors.attributions import LoraExplainer, explain, load  # noqa: E402
+from pipeline.finetune import adapters, encoder  # noqa: E402
+from pipeline.finetune.lora_params import LoraParams  # noqa: E402
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from test_pipeline import set_param
 
-from pipeline.classifiers.cross_fit import Trainer
+from pipeline.compare import blend, submission
+from pipeline.compare.blend import compare
 from pipeline.contracts import (
     InputError,
     Predictions,
@@ -23,9 +24,9 @@ from pipeline.contracts import (
     read_yaml,
     write_predictions,
 )
-from pipeline.verdict import blend, submission
-from pipeline.verdict.blend import compare
-from pipeline.verdict.blending import (
+from pipeline.curves.nested import blend_nested, scores_by_fold_out
+from pipeline.fit.cross_fit import Trainer
+from pipeline.stats.blending import (
     BlendParams,
     candidates,
     cross_fitted,
@@ -35,8 +36,7 @@ from pipeline.verdict.blending import (
     log_losses,
     to_log_odds,
 )
-from pipeline.verdict.nested import blend_nested, scores_by_fold_out
-from pipeline.verdict.threshold import Rule
+from pipeline.stats.threshold import Rule
 
 PARAMS = read_params("blend", BlendParams, ROOT / "params.yaml").model_copy(update={"draws": 200})
 ROWS = 2000
@@ -357,7 +357,7 @@ def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:
 
 
 def test_a_classifier_with_unread_replies_is_not_whole(sample: Prepared) -> None:
-    from pipeline.verdict.scored import whole
+    from pipeline.compare.scored import whole
 
     def scored(missing: int) -> Predictions:
         scores = np.full(len(sample.train), 0.5)

@@ -12,10 +12,10 @@ from sklearn.calibration import CalibratedClassifierCV, calibration_curve
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import brier_score_loss, log_loss
 
+from pipeline.compare.calibration import CalibrationParams, before_and_after, main, render
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.verdict.calibration import CalibrationParams, before_and_after, main, render
-from pipeline.verdict.recalibrated import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
-from pipeline.verdict.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
+from pipeline.stats.recalibrated import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
+from pipeline.stats.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
 
 GROUP_SIZES = [1, 2, 10]
 RNG = np.random.default_rng

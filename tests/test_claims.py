@@ -20,13 +20,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.apply import check_lists, class_of, put, wanted_by
-from pipeline.classifiers.counts import write_words
-from pipeline.classifiers.model_files import TRUSTED, read_estimator, write_estimator
 from pipeline.contracts import SECRET_NAMES, InputError, read_yaml, without_secrets
+from pipeline.counts.counts import write_words
 from pipeline.data.csv_file import LARGEST, LONGEST
+from pipeline.fit.model_files import TRUSTED, read_estimator, write_estimator
 from pipeline.kaggle.validate import MAX_STANDARD_ERRORS
 from pipeline.spreadsheet import inert
-from pipeline.verdict.blending import BlendParams
+from pipeline.stats.blending import BlendParams
 
 SPAM: Path = ROOT / "data/spam"
 BLOCK = re.compile(r"<!-- comparison: begin.*?comparison: end -->", re.DOTALL)
@@ -105,7 +105,7 @@ README: list[tuple[str, Check]] = [
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),
     ("`lora` and `knn` have no temperature", lambda: not re.search(
-        "bayes_rule|import chosen", text_of("pipeline/classifiers/lora.py") + text_of("pipeline/vectors/knn.py"))),
+        "bayes_rule|import chosen", text_of("pipeline/finetune/lora.py") + text_of("pipeline/vectors/knn.py"))),
     ("change that value and no other", "apply.a_change_is_the_lines_that_were_meant"),
     ("once, with checksums, and goes on where it was cut", "download.a_download_that_is_cut_goes_on_where_it_was"),
     ("is not sent again; a score that was still pending is fetched", "submit.what_was_sent_from_elsewhere_is_not_sent_again"),
@@ -170,7 +170,7 @@ SECURITY: list[tuple[str, Check]] = [
     ("none that is declared larger", "download.no_more_is_unpacked_than_a_csv_of_tweets_can_be"),
     ("a model with code of its own is refused", "safety.a_models_own_code_is_not_run"),
     ("pickled ones refused", "safety.pickled_weights_are_not_read"),
-    ("the three named in `pipeline/classifiers/model_files.py`", lambda: len(TRUSTED) == 3),
+    ("the three named in `pipeline/fit/model_files.py`", lambda: len(TRUSTED) == 3),
     ("is refused before anything is made of it", "saved.a_type_that_is_not_trusted_is_refused_and_not_run"),
     ("a file with one bad line is not imported", "imported.what_is_wrong_is_said_in_one_line_with_its_place"),
     ("Unknown keys and types are errors", "contracts.bad_params_are_one_clear_line"),
@@ -195,32 +195,33 @@ SECURITY: list[tuple[str, Check]] = [
 ]  # fmt: skip
 
 REPORT: list[tuple[str, str, Check]] = [
-    ("page/page.html", "no classifier was trained on a text that it is scored on", "prepare.no_group_is_in_two_folds"),
-    ("page/page.html", "nor shown it or its near-duplicates as an example",
+    ("report/page.html", "no classifier was trained on a text that it is scored on", "prepare.no_group_is_in_two_folds"),
+    ("report/page.html", "nor shown it or its near-duplicates as an example",
         "prompting.examples_come_from_other_folds_and_groups"),
-    ("page/sentences.py", "which see the same features", "twins.twins_see_the_same_counts"),
-    ("page/probabilities.py", "each fitted on the other folds", "calibration.a_folds_labels_are_not_seen_by_its_own_calibration"),
-    ("page/curves.py", "bands are 95 % intervals over subsets and texts",
+    ("report/sentences.py", "which see the same features", "twins.twins_see_the_same_counts"),
+    ("report/probabilities.py", "each fitted on the other folds",
+        "calibration.a_folds_labels_are_not_seen_by_its_own_calibration"),
+    ("report/curves.py", "bands are 95 % intervals over subsets and texts",
         "learning_curve.the_crossing_of_two_curves_is_found_with_its_interval"),
-    ("page/tweets.py", "by a model that was not trained on the text",
+    ("report/tweets.py", "by a model that was not trained on the text",
         "explanations.a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted"),
-    ("page/tweets.py", "listed, never changed", "errors.treatments_are_compared_on_the_same_rows"),
-    ("verdict/table.py", "the 95 % interval by bootstrap over groups", "verdict.intervals_cover_and_widen_with_groups"),
-    ("verdict/table.py", "ECE and its interval lean upwards",
+    ("report/tweets.py", "listed, never changed", "errors.treatments_are_compared_on_the_same_rows"),
+    ("compare/table.py", "the 95 % interval by bootstrap over groups", "verdict.intervals_cover_and_widen_with_groups"),
+    ("compare/table.py", "ECE and its interval lean upwards",
         "calibration.noise_adds_to_the_plain_error_and_not_to_the_debiased_one"),
-    ("verdict/blend_table.py", "by weights that were fitted on the other folds",
+    ("compare/blend_table.py", "by weights that were fitted on the other folds",
         "blend.a_folds_labels_have_no_say_in_its_scores"),
-    ("verdict/errors_table.py", "p is Fisher's, a group counted as one text", "errors.retweets_are_one_piece_of_evidence"),
-    ("verdict/errors_table.py", "that are suspected inside the training folds",
+    ("errors/errors_table.py", "p is Fisher's, a group counted as one text", "errors.retweets_are_one_piece_of_evidence"),
+    ("errors/errors_table.py", "that are suspected inside the training folds",
         "errors.a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold"),
-    ("verdict/calibration.py", "an infinite one that they are worse than chance",
+    ("compare/calibration.py", "an infinite one that they are worse than chance",
         "calibration.scores_worse_than_chance_are_not_turned_around"),
-    ("verdict/calibration.py", "less what noise alone would add", "calibration.a_squared_mean_by_hand"),
-    ("verdict/nested.py", "to which no label of the fold they decide has come",
+    ("compare/calibration.py", "less what noise alone would add", "calibration.a_squared_mean_by_hand"),
+    ("curves/nested.py", "to which no label of the fold they decide has come",
         "blend.no_label_of_a_fold_reaches_its_nested_scores"),
-    ("verdict/generation_table.py", "A logistic regression learns from samples, or from as many real training texts",
+    ("curves/generation_table.py", "A logistic regression learns from samples, or from as many real training texts",
         "generation.copies_teach_as_much_as_what_they_are_copies_of"),
-    ("verdict/robustness.py", "keywords that training has not seen",
+    ("curves/robustness.py", "keywords that training has not seen",
         "robustness.no_tweet_is_scored_by_a_model_that_saw_its_keyword"),
 ]  # fmt: skip
 CLAIMS = [
@@ -325,7 +326,7 @@ def test_what_is_where_names_what_is_there() -> None:
 
 
 def test_a_key_is_kept_out_whatever_its_variable_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = pytest.importorskip("pipeline.llm.server").remote
+    remote = pytest.importorskip("pipeline.prompting.server").remote
     monkeypatch.setattr("pipeline.contracts.errors.SECRET_NAMES", SECRET_NAMES)
     monkeypatch.setenv("LLM_CRED", "a planted one")
     assert without_secrets("I was sent a planted one") == "I was sent a planted one"

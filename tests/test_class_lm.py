@@ -16,12 +16,12 @@ torch = pytest.importorskip("torch")
 import tiny_gguf  # noqa: E402
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.classifiers import causal_lm, class_lm, encoder, lora, release, training  # noqa: E402
-from pipeline.classifiers.bayes_rule import BayesRule  # noqa: E402
-from pipeline.classifiers.class_lm_params import ClassLmParams  # noqa: E402
-from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
-from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
-from pipeline.classifiers.subsets import first_rows  # noqa: E402
+from pipeline.finetune import causal_lm, class_lm, encoder, lora, release, training  # noqa: E402
+from pipeline.finetune.class_lm_params import ClassLmParams  # noqa: E402
+from pipeline.finetune.lora_params import LoraParams  # noqa: E402
+from pipeline.fit.bayes_rule import BayesRule  # noqa: E402
+from pipeline.fit.cross_fit import training_rows  # noqa: E402
+from pipeline.fit.subsets import first_rows  # noqa: E402
 from pipeline.packaged import locate  # noqa: E402
 
 OBJECTIVES = ["generative", "discriminative"]
@@ -358,8 +358,8 @@ def test_the_stage_scores_every_row_and_its_curve_is_drawn(
     yaml.dump(content, path)
     monkeypatch.chdir(project)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
-    stages = [("pipeline.classifiers.class_lm", objective) for objective in OBJECTIVES]
-    run_stages([("pipeline.data.prepare",), *stages, ("pipeline.verdict.learning_curve", "class_lm_generative")])
+    stages = [("pipeline.finetune.class_lm", objective) for objective in OBJECTIVES]
+    run_stages([("pipeline.data.prepare",), *stages, ("pipeline.curves.learning_curve", "class_lm_generative")])
     prepared = read_prepared(project / "data/prepared")
     for objective in OBJECTIVES:
         found = read_predictions(project / f"predictions/class_lm_{objective}.parquet", prepared)

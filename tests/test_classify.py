@@ -11,10 +11,10 @@ from fake_endpoint import Fake, completion, echo_scored, obliging, serving
 from test_endpoint import endpoint_at, params_with
 
 from pipeline.contracts import InputError, Prepared
-from pipeline.llm.answers import AnswerStore
-from pipeline.llm.ask import Asker
-from pipeline.llm.classify import Classified, classify, rows_to_ask
-from pipeline.llm.prompt_file import read_prompt
+from pipeline.prompting.answers import AnswerStore
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.classify import Classified, classify, rows_to_ask
+from pipeline.prompting.prompt_file import read_prompt
 
 ZERO_SHOT = (ROOT / "prompts/zero_shot.yaml").read_text()
 

@@ -101,10 +101,10 @@ def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None
     import tiny_encoder
     from peft import LoraConfig, get_peft_model
 
-    from pipeline.classifiers import encoder
-    from pipeline.classifiers.adapters import in_order
-    from pipeline.classifiers.lora_params import LoraParams
     from pipeline.contracts import read_params
+    from pipeline.finetune import encoder
+    from pipeline.finetune.adapters import in_order
+    from pipeline.finetune.lora_params import LoraParams
 
     params = tiny_encoder.make_tiny(
         "bert", tmp_path / "base", read_params("lora.minilm", LoraParams, ROOT / "params.yaml")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.scored import decide
+from pipeline.compare.scored import decide
+from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.metrics import METRICS, weighted
 
 TIMES, GROUPS, DRAWS = 1000, 400, 400
 MEASURED = ("accuracy", "f1", "log_loss", "brier", "roc_auc")

@@ -15,12 +15,12 @@ from openai.types import Completion
 from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params
-from pipeline.llm.answers import AnswerStore, request_key
-from pipeline.llm.ask import Asker
-from pipeline.llm.batch import jobs
-from pipeline.llm.params import PromptParams
-from pipeline.llm.replies import read_scored
-from pipeline.llm.server import Address, Endpoint
+from pipeline.prompting.answers import AnswerStore, request_key
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.batch import jobs
+from pipeline.prompting.params import PromptParams
+from pipeline.prompting.replies import read_scored
+from pipeline.prompting.server import Address, Endpoint
 
 PARAMS = read_params("prompt", PromptParams, ROOT / "params.yaml")
 

@@ -10,16 +10,14 @@ from conftest import prepared_folder
 from scipy.stats import fisher_exact
 from tqdm import tqdm
 
-from pipeline.classifiers import naive_bayes
-from pipeline.classifiers.counts import CountsParams, predict
-from pipeline.classifiers.cross_fit import Trainer
-from pipeline.classifiers.naive_bayes import NaiveBayesParams
+from pipeline.compare.scored import scored_rows
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, write_predictions
-from pipeline.page import tweets
-from pipeline.page.results import read_csv
-from pipeline.verdict import errors
-from pipeline.verdict.errors import ErrorsParams, compare_with_keep, relabelled
-from pipeline.verdict.label_noise import (
+from pipeline.counts import naive_bayes
+from pipeline.counts.counts import CountsParams, predict
+from pipeline.counts.naive_bayes import NaiveBayesParams
+from pipeline.errors import errors
+from pipeline.errors.errors import ErrorsParams, compare_with_keep, relabelled
+from pipeline.errors.label_noise import (
     Treated,
     calibrated_mean,
     compare_treatments,
@@ -29,9 +27,11 @@ from pipeline.verdict.label_noise import (
     suspected_in_training,
     treat,
 )
-from pipeline.verdict.opinions import by_pair, confident_errors, disagreements
-from pipeline.verdict.scored import scored_rows
-from pipeline.verdict.slices import effective_rows, judge_slices, p_of_difference, slices_of
+from pipeline.errors.opinions import by_pair, confident_errors, disagreements
+from pipeline.errors.slices import effective_rows, judge_slices, p_of_difference, slices_of
+from pipeline.fit.cross_fit import Trainer
+from pipeline.report import tweets
+from pipeline.report.results import read_csv
 
 PARAMS = ErrorsParams(min_rows=5, show=3, relabel=[], draws=300, seed=0)
 QUIET = {"disable": True}

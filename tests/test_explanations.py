@@ -10,17 +10,17 @@ import pytest
 from conftest import prepared_folder
 from scipy.special import expit, logit
 
-from pipeline.classifiers import counts, logistic, naive_bayes
-from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.counts import CountsParams, predict
-from pipeline.classifiers.cross_fit import CrossFit, Trainer, cross_fit, training_rows
-from pipeline.classifiers.logistic import LogisticParams
-from pipeline.classifiers.naive_bayes import NaiveBayesParams
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.verdict import explanations
-from pipeline.verdict.explanations import count_explainer, explained, load_explainer, reply
-from pipeline.verdict.telling import markup, telling_tweets
-from pipeline.verdict.words import Explained, credited, explain_counts, weights_of_spans
+from pipeline.counts import counts, logistic, naive_bayes
+from pipeline.counts.counts import CountsParams, predict
+from pipeline.counts.logistic import LogisticParams
+from pipeline.counts.naive_bayes import NaiveBayesParams
+from pipeline.errors import explanations
+from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
+from pipeline.errors.telling import markup, telling_tweets
+from pipeline.errors.words import Explained, credited, explain_counts, weights_of_spans
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.cross_fit import CrossFit, Trainer, cross_fit, training_rows
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 

@@ -113,8 +113,8 @@ def test_what_a_living_process_has_begun_is_left_to_it(tmp_path: Path) -> None:
 
 KINDS = {
     "pipeline.data.prepare": "data/prepared",
-    "pipeline.classifiers.naive_bayes": "predictions",
-    "pipeline.verdict.evaluate": "evaluate",
+    "pipeline.counts.naive_bayes": "predictions",
+    "pipeline.compare.evaluate": "evaluate",
 }
 """A stage of each kind, in order, and the folder of its outputs.
 
@@ -340,8 +340,8 @@ def test_what_libraries_say_in_words_of_their_own_is_understood() -> None:
     ("stage", "outputs", "bytes_allowed"),
     [
         ("pipeline.data.prepare", "data/prepared", 4000),
-        ("pipeline.classifiers.naive_bayes", "predictions", 1000),
-        ("pipeline.llm.prompt zero_shot", "predictions", 1000),
+        ("pipeline.counts.naive_bayes", "predictions", 1000),
+        ("pipeline.prompting.prompt zero_shot", "predictions", 1000),
     ],
 )
 def test_a_file_that_cannot_be_written_whole_is_not_written(
@@ -376,7 +376,7 @@ def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory there")
 def test_so_is_memory_in_which_not_even_the_libraries_fit(project: Path) -> None:
     pytest.importorskip("peft")
-    with started(project, "pipeline.classifiers.lora", "minilm", limit=(resource.RLIMIT_AS, 10**9)) as process:
+    with started(project, "pipeline.finetune.lora", "minilm", limit=(resource.RLIMIT_AS, 10**9)) as process:
         out, error = process.communicate()
     done = subprocess.CompletedProcess(process.args, process.returncode, out, error)
     assert one_line_error(done) == f"error: {BY_NUMBER[errno.ENOMEM]}"
@@ -384,7 +384,7 @@ def test_so_is_memory_in_which_not_even_the_libraries_fit(project: Path) -> None
 
 def test_a_library_that_is_not_installed_is_one_line(project: Path, command: Command, tmp_path: Path) -> None:
     (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
-    done = command("pipeline.classifiers.lora", "minilm", PYTHONPATH=str(tmp_path))
+    done = command("pipeline.finetune.lora", "minilm", PYTHONPATH=str(tmp_path))
     assert one_line_error(done) == "error: torch is not installed; run `make install`"
 
 

@@ -14,14 +14,14 @@ from conftest import ROOT, Command, one_line_error
 from test_pipeline import set_param
 from test_vectors import SMALL, params_of, silenced, two_clouds
 
-from pipeline.classifiers import naive_bayes, ngram_lm
-from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.counts import CountsParams, terms
-from pipeline.classifiers.cross_fit import Trainer, training_rows
 from pipeline.contracts import InputError, Prepared, read_params
-from pipeline.verdict import generation, sample_quality
-from pipeline.verdict.generation import AugmentationParams, Family, GenerationParams
-from pipeline.verdict.sample_quality import distinct, nearest, points, right_after, spread
+from pipeline.counts import naive_bayes, ngram_lm
+from pipeline.counts.counts import CountsParams, terms
+from pipeline.curves import generation, sample_quality
+from pipeline.curves.generation import AugmentationParams, Family, GenerationParams
+from pipeline.curves.sample_quality import distinct, nearest, points, right_after, spread
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.cross_fit import Trainer, training_rows
 
 torch = pytest.importorskip("torch")
 
@@ -186,7 +186,7 @@ def test_all_that_are_listed_can_sample_and_the_autoencoder_cannot(
     monkeypatch.chdir(tmp_path)
     names = [generation.load_family(name, params.encoder).name for name in params.families]
     assert len(set(names)) == len(names)
-    for name in ("vectors.autoencoder", "classifiers.logistic", "vectors.none"):
+    for name in ("vectors.autoencoder", "counts.logistic", "vectors.none"):
         with pytest.raises(InputError, match=rf"generation\.families: {name}: .*"):
             generation.load_family(name, params.encoder)
 
@@ -323,10 +323,10 @@ def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationPa
 
 
 def test_the_stage_writes_what_it_says(project: Path, command: Command) -> None:
-    set_param(project, "generation.families", ["classifiers.ngram_lm"])
+    set_param(project, "generation.families", ["counts.ngram_lm"])
     set_param(project, "generation.augmentation", {"sizes": [32]})
     assert command("pipeline.data.prepare").returncode == 0
-    done = command("pipeline.verdict.generation")
+    done = command("pipeline.curves.generation")
     assert done.returncode == 0, done.stderr
     metrics = pd.read_csv(project / "study/generation/metrics.csv")
     assert set(metrics["measure"]) == {
@@ -340,4 +340,4 @@ def test_the_stage_writes_what_it_says(project: Path, command: Command) -> None:
     assert "| ngram_lm |" in table
     assert "nan" not in table
     set_param(project, "generation.fold", 9)
-    assert "generation.fold: there is no fold 9" in one_line_error(command("pipeline.verdict.generation"))
+    assert "generation.fold: there is no fold 9" in one_line_error(command("pipeline.curves.generation"))

@@ -13,8 +13,8 @@ from pipeline.contracts import InputError, near_duplicates, read_prepared
 from pipeline.data.near_duplicates import merge_groups
 from pipeline.data.prepare import PrepareParams, main, prepare
 from pipeline.data.source import DataParams, read_source
-from pipeline.llm.examples import choose_retrieved, pool_of
-from pipeline.llm.prompt_file import RetrievedExamples
+from pipeline.prompting.examples import choose_retrieved, pool_of
+from pipeline.prompting.prompt_file import RetrievedExamples
 
 TRAIN = """id,text,target,author
 1,The harbour burns,1,ann

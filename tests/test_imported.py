@@ -14,13 +14,13 @@ from conftest import ROOT, SAMPLE, Command, one_line_error, prepared_folder
 from fake_endpoint import KEY, completion, serving
 from test_pipeline import git, ran, set_param
 
+from pipeline.compare import cascade
+from pipeline.compare.cascade import price_of
 from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared
-from pipeline.llm import imported, prompt
-from pipeline.llm.calibration import platt
-from pipeline.llm.imported_lines import shows
-from pipeline.llm.prompt_file import harmless
-from pipeline.verdict import cascade
-from pipeline.verdict.cascade import price_of
+from pipeline.prompting import imported, prompt
+from pipeline.prompting.calibration import platt
+from pipeline.prompting.imported_lines import shows
+from pipeline.prompting.prompt_file import harmless
 
 Line = dict[str, Any]
 FIELDS = {"label_words": ["No", "Yes"], "calibration": "none", "max_unparsed": 0.1}
@@ -263,14 +263,14 @@ def test_answers_of_another_key_run_the_stage_without_one(project: Path, command
     with serving() as server:
         set_param(project, "prompt.base_url", server.url)
         other = {"DISASTER_TWEETS_STORE": str(tmp_path / "of somebody else"), "OPENAI_API_KEY": KEY}
-        assert command("pipeline.llm.prompt", "zero_shot", **other).returncode == 0
+        assert command("pipeline.prompting.prompt", "zero_shot", **other).returncode == 0
     paid = (project / "predictions/prompt_zero_shot.parquet").read_bytes()
     shutil.move(project / "transcripts", tmp_path / "given")
     shutil.rmtree(project / "predictions")
-    said = one_line_error(command("pipeline.llm.prompt", "zero_shot"))
+    said = one_line_error(command("pipeline.prompting.prompt", "zero_shot"))
     assert "OPENAI_API_KEY is not set" in said
     files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
-    assert "answers were new to the store" in command("pipeline.llm.answer_store", "rebuild", *files).stdout
+    assert "answers were new to the store" in command("pipeline.prompting.answer_store", "rebuild", *files).stdout
     (project / "data/embed").mkdir()
     (project / "costs").mkdir(exist_ok=True)
     # what all prompts depend on, and only those with retrieved examples read
@@ -300,7 +300,7 @@ def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> No
     assert (project / "predictions/imported_gpt.parquet").is_file()
     assert not ran(command("dvc", "repro", "--single-item", "imported@gpt"))
     set_param(project, "evaluate.draws", 100)
-    compared = command("pipeline.verdict.evaluate")
+    compared = command("pipeline.compare.evaluate")
     assert compared.returncode == 0, compared.stderr
     assert "| imported_gpt " in (project / "evaluate/table.md").read_text()
     (project / "imports/gpt/answers.jsonl").write_text(lines.replace("0.8", "0.7"))

@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from pipeline.classifiers.cross_fit import training_rows
-from pipeline.classifiers.points import load_trainer
-from pipeline.classifiers.subsets import nested_order
+from pipeline.compare.scored import TwinsParams
 from pipeline.contracts import InputError, Prepared, read_params, validated
-from pipeline.verdict import crossover, prompt_curve
-from pipeline.verdict.learning_curve import LearningCurveParams, sizes_of
-from pipeline.verdict.scored import TwinsParams
+from pipeline.curves import crossover, prompt_curve
+from pipeline.curves.learning_curve import LearningCurveParams, sizes_of
+from pipeline.curves.points import load_trainer
+from pipeline.fit.cross_fit import training_rows
+from pipeline.fit.subsets import nested_order
 
 
 def test_subsets_are_stratified_and_keep_near_duplicates_together(sample: Prepared) -> None:
@@ -43,7 +43,7 @@ def test_every_curve_of_the_params_has_a_trainer() -> None:
         source = (ROOT / "pipeline" / f"{curve.family.replace('.', '/')}.py").read_text()
         assert ("def trainer()" if curve.preset is None else "def trainer(") in source
     with pytest.raises(InputError, match=r"family classifiers\.none"):
-        load_trainer("classifiers.none", None)
+        load_trainer("counts.none", None)
 
 
 # --- where curves cross -------------------------------------------------------------------------------------------------

@@ -17,11 +17,11 @@ from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
-from pipeline.classifiers.cross_fit import training_rows  # noqa: E402
-from pipeline.classifiers.lora_params import LoraParams  # noqa: E402
-from pipeline.classifiers.saved import opened  # noqa: E402
-from pipeline.classifiers.written import timed_saved  # noqa: E402
+from pipeline.finetune import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
+from pipeline.finetune.lora_params import LoraParams  # noqa: E402
+from pipeline.fit.cross_fit import training_rows  # noqa: E402
+from pipeline.fit.saved import opened  # noqa: E402
+from pipeline.fit.written import timed_saved  # noqa: E402
 
 
 @pytest.fixture(scope="module")

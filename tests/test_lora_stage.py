@@ -24,8 +24,8 @@ from peft import PeftModel
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.classifiers import export_onnx, lora, release
-from pipeline.classifiers.lora_params import LoraParams
+from pipeline.finetune import export_onnx, lora, release
+from pipeline.finetune.lora_params import LoraParams
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
 ) -> None:
     preset(project, tiny.model_copy(update={"epochs": 8, "device": "auto"}))
     assert command("pipeline.data.prepare").returncode == 0
-    stage = ("pipeline.classifiers.lora", "minilm")
+    stage = ("pipeline.finetune.lora", "minilm")
     done = command(*stage)
     assert done.returncode == 0, done.stderr
     whole = predictions(project)
@@ -89,7 +89,7 @@ def test_a_loss_that_is_no_number_fails_the_stage_with_its_reason(
 ) -> None:
     preset(project, tiny.model_copy(update={"learning_rate": 1e30}))
     assert command("pipeline.data.prepare").returncode == 0
-    assert "lower learning_rate" in one_line_error(command("pipeline.classifiers.lora", "minilm"))
+    assert "lower learning_rate" in one_line_error(command("pipeline.finetune.lora", "minilm"))
     assert not (project / "predictions/lora_minilm.parquet").exists()
 
 

@@ -13,7 +13,7 @@ from malformed.project import agree, in_process, make, meet, take_part
 from ruamel.yaml import YAML
 
 from pipeline.contracts import read_prepared
-from pipeline.page.results import read_csv
+from pipeline.report.results import read_csv
 from pipeline.spreadsheet import as_it_was, inert
 
 
@@ -64,7 +64,7 @@ def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> 
     for name, school, score in (("one", "generative", 0.9), ("two", "discriminative", 0.1)):
         agree(name, school, score, project)
     take_part(project, counts=["one", "two"])
-    status, said = in_process(["pipeline.verdict.errors"], project, tmp_path)
+    status, said = in_process(["pipeline.errors.errors"], project, tmp_path)
     assert status == 0, said
     found = {}
     for path in (project / "errors").glob("*.csv"):

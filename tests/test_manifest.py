@@ -11,7 +11,7 @@ from conftest import Command, one_line_error
 from test_pipeline import git, set_param
 
 from pipeline.environment import machine, packages
-from pipeline.verdict.manifest import manifest, seeds_of, without_places
+from pipeline.report.manifest import manifest, seeds_of, without_places
 
 
 def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
     (project / "predictions/.hidden").write_bytes(b"")
     stage = {"params": {"params.yaml": {"evaluate": {"seed": 3}}}, "outs": [{"path": "a", "md5": "b"}]}
     (project / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage}}))
-    done = command("pipeline.verdict.manifest", OMP_NUM_THREADS="1")
+    done = command("pipeline.report.manifest", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     text = (project / "study/manifest/manifest.json").read_text(encoding="utf-8")
     found = json.loads(text)
@@ -49,16 +49,16 @@ def test_what_the_manifest_says(project: Path, command: Command, tmp_path: Path)
         assert not re.search(private, text), private
 
     # Nothing in it changes by itself, and what changes shows.
-    assert command("pipeline.verdict.manifest", OMP_NUM_THREADS="1").returncode == 0
+    assert command("pipeline.report.manifest", OMP_NUM_THREADS="1").returncode == 0
     assert (project / "study/manifest/manifest.json").read_text(encoding="utf-8") == text
     (project / "dvc.lock").write_text(json.dumps({"stages": {"evaluate": stage | {"outs": []}}}))
     set_param(project, "manifest.folders", ["predictions", "nowhere"])
-    assert command("pipeline.verdict.manifest", OMP_NUM_THREADS="1").returncode == 0
+    assert command("pipeline.report.manifest", OMP_NUM_THREADS="1").returncode == 0
     other = json.loads((project / "study/manifest/manifest.json").read_text(encoding="utf-8"))
     assert other["code"]["dvc.lock"] != found["code"]["dvc.lock"]
     assert other["files"] == found["files"]
     set_param(project, "manifest.folders", ["../elsewhere"])
-    assert "leads out of the project" in one_line_error(command("pipeline.verdict.manifest"))
+    assert "leads out of the project" in one_line_error(command("pipeline.report.manifest"))
 
 
 def test_its_own_entry_in_the_lock_does_not_count() -> None:

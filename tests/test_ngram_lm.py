@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from pipeline.classifiers import ngram_lm
-from pipeline.classifiers.bayes_rule import BayesRule
-from pipeline.classifiers.cross_fit import cross_fit, training_rows
-from pipeline.classifiers.ngram_lm import END, KEYWORD, START, UNKNOWN, NgramLm, NgramLmParams
 from pipeline.contracts import Prepared, read_params
+from pipeline.counts import ngram_lm
+from pipeline.counts.ngram_lm import END, KEYWORD, START, UNKNOWN, NgramLm, NgramLmParams
+from pipeline.fit.bayes_rule import BayesRule
+from pipeline.fit.cross_fit import cross_fit, training_rows
 
 NO_KEYWORD = KEYWORD.format("(none)")
 

@@ -238,14 +238,14 @@ def complete(project: Path, command: Command) -> None:
         "learning_curve.curves.logistic.seeds": 2,
         "crossover.draws": 100,
         "twins.pairs": [["naive_bayes", "logistic"]],
-        "generation.families": ["classifiers.naive_bayes"],
+        "generation.families": ["counts.naive_bayes"],
         "generation.augmentation.sizes": [16],
         "generation.augmentation.seeds": 2,
         "generation.draws": 100,
     }.items():
         set_param(project, name, value)
     for stage in ("learning_curve naive_bayes", "learning_curve logistic", "crossover", "generation"):
-        done = command(*f"pipeline.verdict.{stage}".split())
+        done = command(*f"pipeline.curves.{stage}".split())
         assert done.returncode == 0, done.stderr
 
 
@@ -258,7 +258,7 @@ def with_notebooks(project: Path, command: Command) -> Path:
     raw.to_csv(path, index=False)
     git(project, "init", "-q")
     set_param(project, "counts.ngrams", [1])
-    for stage in ("data.prepare", "classifiers.naive_bayes", "classifiers.logistic"):
+    for stage in ("data.prepare", "counts.naive_bayes", "counts.logistic"):
         assert command(f"pipeline.{stage}").returncode == 0
     (project / "notebooks").mkdir()
     for notebook in NOTEBOOKS:

@@ -18,25 +18,25 @@ from fake_endpoint import KEY, completion, serving
 from ruamel.yaml import YAML
 from test_pipeline import set_param
 
-from pipeline.classifiers.counts import CountsParams
-from pipeline.classifiers.counts import predict as counts_predict
-from pipeline.classifiers.cross_fit import inner_splits
-from pipeline.classifiers.naive_bayes import NaiveBayesParams, fit, log_likelihood_ratios
-from pipeline.classifiers.ngram_lm import NgramLmParams
-from pipeline.classifiers.ngram_lm import fit as fit_ngrams
-from pipeline.classifiers.ngram_lm import log_likelihood_ratios as ngram_ratios
-from pipeline.classifiers.subsets import nested_order, split_by_group
+from pipeline.compare.submission import written
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
+from pipeline.counts.counts import CountsParams
+from pipeline.counts.counts import predict as counts_predict
+from pipeline.counts.naive_bayes import NaiveBayesParams, fit, log_likelihood_ratios
+from pipeline.counts.ngram_lm import NgramLmParams
+from pipeline.counts.ngram_lm import fit as fit_ngrams
+from pipeline.counts.ngram_lm import log_likelihood_ratios as ngram_ratios
+from pipeline.curves import robustness
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
-from pipeline.llm.classify import contexts, rows_to_ask, sample_rows
-from pipeline.llm.prompt_file import harmless, read_prompt, render
-from pipeline.page.results import read_results
-from pipeline.verdict import robustness
-from pipeline.verdict.report import sections
-from pipeline.verdict.slices import slices_of
-from pipeline.verdict.submission import written
-from pipeline.verdict.words import explain_counts
+from pipeline.errors.slices import slices_of
+from pipeline.errors.words import explain_counts
+from pipeline.fit.cross_fit import inner_splits
+from pipeline.fit.subsets import nested_order, split_by_group
+from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
+from pipeline.prompting.prompt_file import harmless, read_prompt, render
+from pipeline.report.report import sections
+from pipeline.report.results import read_results
 
 SPAM = ROOT / "data/spam"
 EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
@@ -188,7 +188,7 @@ def test_a_question_about_disasters_is_not_asked_about_spam(path: Path) -> None:
 
 def test_the_stage_refuses_it_before_anything_is_sent(project: Path, command: Command) -> None:
     set_param(project, "data.labels", ["ham", "spam"])
-    said = one_line_error(command("pipeline.llm.prompt", "zero_shot"))
+    said = one_line_error(command("pipeline.prompting.prompt", "zero_shot"))
     assert "prompts/zero_shot.yaml: labels: it asks about" in said
 
 
@@ -292,7 +292,7 @@ QUICK: dict[str, Any] = {
         "robustness": {"classifiers": ["naive_bayes"], "rates": [0.2], "draws": 100},
         "crossover": {"draws": 100},
         "generation": {
-            "families": ["classifiers.naive_bayes", "vectors.gaussian"],
+            "families": ["counts.naive_bayes", "vectors.gaussian"],
             "per_class": 50,
             "augmentation": {"sizes": [32], "seeds": 2},
             "draws": 100,

@@ -9,8 +9,9 @@ from scipy import stats
 from scipy.special import expit
 from statsmodels.stats.contingency_tables import mcnemar
 
-from pipeline.verdict.bootstrap import bootstrap_means, effective_groups, group_bootstrap, level
-from pipeline.verdict.paired import (
+from pipeline.compare.scored import rank
+from pipeline.stats.bootstrap import bootstrap_means, effective_groups, group_bootstrap, level
+from pipeline.stats.paired import (
     ALPHA,
     compare_pair,
     compare_pairs,
@@ -21,7 +22,6 @@ from pipeline.verdict.paired import (
     sum_by_group,
     with_verdicts,
 )
-from pipeline.verdict.scored import rank
 
 
 def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
@@ -80,7 +80,7 @@ def test_pairs_that_share_their_draws_come_out_as_each_alone(monkeypatch: pytest
     rows |= {"few": rows["a"].head(20), "others": rows["b"].tail(40)}
     pairs = list(itertools.combinations(rows, 2))
     alone = {(a, b): compare_pair(rows[a], rows[b], 200, 1) for a, b in pairs if {a, b} != {"few", "others"}}
-    monkeypatch.setattr("pipeline.verdict.paired.CELLS", 130)  # two pairs at a time
+    monkeypatch.setattr("pipeline.stats.paired.CELLS", 130)  # two pairs at a time
     assert compare_pairs(rows, list(alone), 200, 1) == alone
     assert {found["rows"] for found in alone.values()} == {60, 40, 20}
 

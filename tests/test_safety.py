@@ -16,8 +16,8 @@ from test_pipeline import set_param
 
 from pipeline.contracts import InputError, Params, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source
-from pipeline.llm.params import PromptParams
 from pipeline.packaged import locate
+from pipeline.prompting.params import PromptParams
 
 SOURCES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
@@ -166,8 +166,8 @@ def with_code(tmp_path: Path) -> tuple[Path, Path]:
 def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("sentence_transformers")
-    from pipeline.classifiers import encoder
     from pipeline.data.embed import EmbedParams, embed
+    from pipeline.finetune import encoder
 
     folder, mark = with_code
     with pytest.raises(InputError, match="brings code of its own, which is never run"):
@@ -182,8 +182,8 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     import tiny_encoder
 
-    from pipeline.classifiers import encoder
-    from pipeline.classifiers.lora_params import LoraParams
+    from pipeline.finetune import encoder
+    from pipeline.finetune.lora_params import LoraParams
 
     folder = tmp_path / "model"
     tiny_encoder.make_tiny("bert", folder, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
@@ -215,7 +215,7 @@ def test_a_path_of_params_that_leads_out_is_refused(project: Path, param: str) -
     sections: dict[str, type[Params]] = {"data": DataParams, "embed.minilm": EmbedParams, "prompt": PromptParams}
     if param.startswith("lora"):
         pytest.importorskip("torch")
-        from pipeline.classifiers.lora_params import LoraParams
+        from pipeline.finetune.lora_params import LoraParams
 
         sections["lora.minilm"] = LoraParams
     section, _, _ = param.rpartition(".")
@@ -335,10 +335,10 @@ def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, command
     with serving(spoken) as server:
         set_param(project, "prompt.base_url", server.url)
         for _ in range(3):  # the endpoint counts on, and fails in other ways
-            done = command("pipeline.llm.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+            done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
             one_line_error(done)
             said += done.stdout + done.stderr
-    done = command("pipeline.verdict.manifest", OPENAI_API_KEY=KEY, KAGGLE_KEY=KEY)
+    done = command("pipeline.report.manifest", OPENAI_API_KEY=KEY, KAGGLE_KEY=KEY)
     assert done.returncode == 0, done.stderr
     assert KEY not in said + done.stdout + done.stderr
     written = [path for path in tmp_path.rglob("*") if path.is_file()]

@@ -20,10 +20,6 @@ from conftest import ROOT, prepared_folder, run_stages
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
-from pipeline.classifiers import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
-from pipeline.classifiers.model_files import read_estimator, read_json, write_estimator
-from pipeline.classifiers.saved import Classifier, Description, read_classifier
-from pipeline.classifiers.written import timed_saved
 from pipeline.contracts import (
     Costs,
     InputError,
@@ -33,7 +29,11 @@ from pipeline.contracts import (
     read_prepared,
     write_costs,
 )
+from pipeline.counts import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.data import embed
+from pipeline.fit.model_files import read_estimator, read_json, write_estimator
+from pipeline.fit.saved import Classifier, Description, read_classifier
+from pipeline.fit.written import timed_saved
 from pipeline.latency import FEWEST, Latency, after_reading, of_requests, timed, with_latency
 
 ON_COUNTS = [naive_bayes, logistic, nb_svm, transductive_naive_bayes, ngram_lm]
@@ -48,7 +48,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 import pandas as pd
-from pipeline.classifiers.saved import read_classifier
+from pipeline.fit.saved import read_classifier
 test = pd.read_parquet("data/prepared/test.parquet")
 found = {path.name: read_classifier(path.name)(test) for path in sorted(Path("models").iterdir())}
 pd.DataFrame(found).to_parquet("found.parquet")
@@ -234,10 +234,10 @@ def test_what_is_missing_is_named(copied: Path) -> None:
     ("changes", "message"),
     [
         ({"family": "os.path"}, "family"),
-        ({"family": "classifiers.../x"}, "family"),
-        ({"family": "classifiers.chosen"}, "no classifier family classifiers.chosen"),
-        ({"family": "classifiers.not_there"}, "no classifier family classifiers.not_there"),
-        ({"family": "classifiers.naive_bayes", "preset": "minilm"}, "is no classifier"),
+        ({"family": "counts.../x"}, "family"),
+        ({"family": "fit.chosen"}, "no classifier family fit.chosen"),
+        ({"family": "counts.not_there"}, "no classifier family counts.not_there"),
+        ({"family": "counts.naive_bayes", "preset": "minilm"}, "is no classifier"),
         ({"preset": "../../elsewhere"}, "preset"),
         ({"parts": ["fold-0", "../logistic/fold-0"]}, "parts.1"),
         ({"parts": []}, "parts"),

@@ -10,18 +10,18 @@ from conftest import ROOT, prepared_folder, run_stages
 from test_saved import in_a_fresh_process, on_test, refused
 from test_vectors import FAMILIES, SMALL, params_of
 
-from pipeline.classifiers.lora_params import LoraParams
-from pipeline.classifiers.saved import read_classifier
 from pipeline.contracts import Prepared, read_costs, read_params, read_prepared
+from pipeline.finetune.lora_params import LoraParams
+from pipeline.fit.saved import read_classifier
 
 torch = pytest.importorskip("torch")
 
 from safetensors.torch import load, save_file  # noqa: E402
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.classifiers import adapters  # noqa: E402
-from pipeline.classifiers.class_lm_params import ClassLmParams  # noqa: E402
 from pipeline.data import embed  # noqa: E402
+from pipeline.finetune import adapters  # noqa: E402
+from pipeline.finetune.class_lm_params import ClassLmParams  # noqa: E402
 
 NETWORKS = {"lora_minilm": 10, "class_lm_generative": 1}
 """And how many models score a new tweet: one a fold and a seed, or the refit one."""
@@ -51,7 +51,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Itera
         )
         patch.setenv("DISASTER_TWEETS_STORE", str(folder / "store"))
         of_vectors = [(f"pipeline.vectors.{family}", "minilm") for family in FAMILIES]
-        networks = [("pipeline.classifiers.lora", "minilm"), ("pipeline.classifiers.class_lm", "generative")]
+        networks = [("pipeline.finetune.lora", "minilm"), ("pipeline.finetune.class_lm", "generative")]
         run_stages([*networks, ("pipeline.data.embed", "minilm"), *of_vectors])
         yield folder
 

@@ -23,13 +23,13 @@ from conftest import LABELS, ROOT, fewer_examples
 from test_endpoint import params_with
 
 from pipeline.contracts import InputError, Prepared
-from pipeline.llm.answers import Answer, AnswerStore
-from pipeline.llm.ask import Asker
-from pipeline.llm.channel import load, score_texts
-from pipeline.llm.classify import Classified, classify, open_asker, rows_to_ask
-from pipeline.llm.params import EmbeddedParams
-from pipeline.llm.prompt_file import read_prompt
-from pipeline.llm.server import Address, Endpoint, embedded, endpoint, gguf_file
+from pipeline.prompting.answers import Answer, AnswerStore
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.channel import load, score_texts
+from pipeline.prompting.classify import Classified, classify, open_asker, rows_to_ask
+from pipeline.prompting.params import EmbeddedParams
+from pipeline.prompting.prompt_file import read_prompt
+from pipeline.prompting.server import Address, Endpoint, embedded, endpoint, gguf_file
 
 pytest.importorskip("xllamacpp")
 torch = pytest.importorskip("torch")
@@ -138,8 +138,8 @@ def test_the_embedded_server_is_on_loopback_alone_and_wants_a_key_that_is_new_ea
 
 SERVING = """
 import time
-from pipeline.llm.params import EmbeddedParams
-from pipeline.llm.server import embedded
+from pipeline.prompting.params import EmbeddedParams
+from pipeline.prompting.server import embedded
 with embedded("{model}", EmbeddedParams(slots=1, context=512, threads=1)).connect() as address:
     print(address.base_url, flush=True)
     time.sleep(120)

@@ -9,9 +9,9 @@ from conftest import Command, one_line_error
 from fake_endpoint import KEY, completion, obliging, serving
 from test_pipeline import set_param
 
-from pipeline.llm.injections import HARMLESS, MECHANISMS, inject
-from pipeline.llm.prompt_file import harmless
-from pipeline.llm.sensitivity import summary
+from pipeline.prompting.injections import HARMLESS, MECHANISMS, inject
+from pipeline.prompting.prompt_file import harmless
+from pipeline.prompting.sensitivity import summary
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cells(printed: str) -> dict[str, list[str]]:
 def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path, command: Command) -> None:
     with serving() as server:
         set_param(asking, "prompt.base_url", server.url)
-        arguments = ["pipeline.llm.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
+        arguments = ["pipeline.prompting.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
         done = command(*arguments, OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         table = cells(done.stdout)
@@ -79,7 +79,7 @@ def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
 def test_flips_are_counted_against_harmless_additions(asking: Path, command: Command) -> None:
     with serving(obedient) as server:
         set_param(asking, "prompt.base_url", server.url)
-        done = command("pipeline.llm.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
+        done = command("pipeline.prompting.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
     table = cells(done.stdout)
     header = next(row for first, row in table.items() if not first)
@@ -93,5 +93,5 @@ def test_flips_are_counted_against_harmless_additions(asking: Path, command: Com
 
 
 def test_a_channel_cannot_be_ordered_about(asking: Path, command: Command) -> None:
-    done = command("pipeline.llm.injections", "channel", "--tweets", "4")
+    done = command("pipeline.prompting.injections", "channel", "--tweets", "4")
     assert "a channel gives no answers" in one_line_error(done)

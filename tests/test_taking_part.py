@@ -8,9 +8,9 @@ from conftest import Command, one_line_error, prepared_folder
 from test_pipeline import git, ran, set_param
 
 from pipeline import places
+from pipeline.compare.scored import read_all
+from pipeline.compare.taking_part import ClassifiersParams, Family, family_of, taking_part
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.verdict.scored import read_all
-from pipeline.verdict.taking_part import ClassifiersParams, Family, family_of, taking_part
 
 
 @pytest.fixture
@@ -109,5 +109,5 @@ def test_a_classifier_taken_out_of_a_list_leaves_the_table(project: Path, comman
 def test_the_launcher_refuses_what_is_no_stage(command: Command) -> None:
     assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage"))
     assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage", "naive_bayes"))
-    assert "pipeline.verdict.nothing: no such stage" in one_line_error(command("pipeline.stage", "verdict.nothing"))
-    assert "pipeline.verdict.metrics: no such stage" in one_line_error(command("pipeline.stage", "verdict.metrics"))
+    assert "pipeline.compare.nothing: no such stage" in one_line_error(command("pipeline.stage", "compare.nothing"))
+    assert "pipeline.stats.metrics: no such stage" in one_line_error(command("pipeline.stage", "stats.metrics"))

@@ -11,13 +11,13 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from pipeline.classifiers import logistic, naive_bayes, nb_svm, transductive_naive_bayes
-from pipeline.classifiers.chosen import log_odds
-from pipeline.classifiers.counts import Counted, CountsParams, count_all, features, terms, vectorizer
-from pipeline.classifiers.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
-from pipeline.classifiers.on_counts import classify_counts
-from pipeline.classifiers.subsets import first_rows
 from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
+from pipeline.counts import logistic, naive_bayes, nb_svm, transductive_naive_bayes
+from pipeline.counts.counts import Counted, CountsParams, count_all, features, terms, vectorizer
+from pipeline.counts.on_counts import classify_counts
+from pipeline.fit.chosen import log_odds
+from pipeline.fit.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
+from pipeline.fit.subsets import first_rows
 
 
 @dataclass

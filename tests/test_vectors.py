@@ -18,8 +18,8 @@ from pipeline.data.embeddings import Embeddings
 
 torch = pytest.importorskip("torch")
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
-from pipeline.classifiers.subsets import split_by_group  # noqa: E402
+from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
+from pipeline.fit.subsets import split_by_group  # noqa: E402
 from pipeline.vectors import autoencoder, diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
 from pipeline.vectors.descent import fit_density, spread_evenly  # noqa: E402
 from pipeline.vectors.stage import turned_over  # noqa: E402

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipeline.compare.classification import score
+from pipeline.compare.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
+from pipeline.compare.submission import SubmissionParams, competing, rules_of
+from pipeline.compare.table import cautions, render_table
 from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
-from pipeline.verdict import bootstrap
-from pipeline.verdict.bootstrap import group_bootstrap
-from pipeline.verdict.classification import score
-from pipeline.verdict.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
-from pipeline.verdict.metrics import METRICS, weighted
-from pipeline.verdict.paired import compare_pair, places, with_verdicts
-from pipeline.verdict.submission import SubmissionParams, competing, rules_of
-from pipeline.verdict.table import cautions, render_table
-from pipeline.verdict.threshold import Rule, best_threshold, fit_rule, right_when_nested
+from pipeline.stats import bootstrap
+from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.metrics import METRICS, weighted
+from pipeline.stats.paired import compare_pair, places, with_verdicts
+from pipeline.stats.threshold import Rule, best_threshold, fit_rule, right_when_nested
 
 TARGETS = np.array([1, 1, 1, 0, 0, 0, 0, 1])
 SCORES = np.array([0.9, 0.8, 0.4, 0.3, 0.6, 0.1, 0.2, 0.7])

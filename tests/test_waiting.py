@@ -10,8 +10,8 @@ import pytest
 from conftest import ROOT
 
 from pipeline import waiting
-from pipeline.llm import server
-from pipeline.llm.params import EmbeddedParams
+from pipeline.prompting import server
+from pipeline.prompting.params import EmbeddedParams
 from pipeline.waiting import Snapshot, busy_elsewhere, choose, settings, snapshot
 
 PASSIVE, SPIN = {"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": "10000"}

@@ -70,9 +70,9 @@ def named_by_params(stage: str) -> list[str]:
     curves = {name: curve["family"] for name, curve in study["learning_curve"]["curves"].items()}
     match stage:
         case "errors":  # those that take part: any of them may be named
-            return families_of("classifiers") + families_of("vectors.") + ["classifiers.lora"]
+            return families_of("counts") + families_of("vectors.") + ["finetune.lora"]
         case "explanations":
-            return ["classifiers.naive_bayes", "classifiers.logistic", "classifiers.lora", "verdict.attributions"]
+            return ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.attributions"]
         case "learning_curve":
             return list(curves.values())
         case "robustness" | "nested":
@@ -161,8 +161,8 @@ def params_of(stage: Stage) -> list[Any]:
     families = families_of(stage.module) if "$" in stage.module else [stage.module]
     found = set().union(*map(sections_in, imported(map(path_of, families))))
     if "$" in stage.module:  # each reads its own section
-        own = {family.removeprefix("classifiers.") for family in families}
-        found = (found - own) | {stage.module.removeprefix("classifiers.")}
+        own = {family.removeprefix("counts.") for family in families}
+        found = (found - own) | {stage.module.removeprefix("counts.")}
     if stage.module.startswith("vectors."):
         found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
     others = set().union(*map(sections_in, imported(map(path_of, named)))) if named else set()

@@ -26,14 +26,14 @@ from pipeline.contracts import (
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import Embeddings, read_embeddings
 from pipeline.data.source import DataParams
-from pipeline.llm.answers import AnswerStore
-from pipeline.llm.ask import Asker
-from pipeline.llm.calibration import CLIP, against, fit_platt
-from pipeline.llm.classify import NO_FOLD, classify, open_asker
-from pipeline.llm.params import Calibration, PromptParams
-from pipeline.llm.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.new_texts.scorers import Scorer, train_anew
 from pipeline.places import anywhere
+from pipeline.prompting.answers import AnswerStore
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.calibration import CLIP, against, fit_platt
+from pipeline.prompting.classify import NO_FOLD, classify, open_asker
+from pipeline.prompting.params import Calibration, PromptParams
+from pipeline.prompting.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.store import store_folder
 
 

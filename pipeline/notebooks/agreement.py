@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
+from pipeline.compare.scored import decided_rightly, scored_rows
 from pipeline.contracts import Predictions, Prepared
-from pipeline.verdict.scored import decided_rightly, scored_rows
 
 
 def rightly(prepared: Prepared, classifiers: Sequence[Predictions]) -> pd.DataFrame:

@@ -15,12 +15,12 @@ from sklearn.pipeline import Pipeline
 from torch import nn
 from tqdm import tqdm
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.classifiers.model_files import read_estimator, write_estimator
-from pipeline.classifiers.subsets import split_by_group
-from pipeline.classifiers.tensor_files import read_tensors, write_tensors
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device, or_auto
+from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.fit.subsets import split_by_group
+from pipeline.fit.tensor_files import read_tensors, write_tensors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 
 

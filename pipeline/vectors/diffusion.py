@@ -23,8 +23,8 @@ import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params
+from pipeline.fit.cross_fit import Trainer
 from pipeline.vectors.descent import (
     DescentParams,
     Fitted,

@@ -20,8 +20,8 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import read_params
+from pipeline.fit.cross_fit import Trainer
 from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, load, mlp, predict, save
 from pipeline.vectors.stage import classify_vectors, on_vectors
 

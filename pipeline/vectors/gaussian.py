@@ -20,10 +20,10 @@ from pydantic import Field
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.classifiers import chosen
-from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params
+from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.cross_fit import Trainer
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import choose_on_vectors, classify_vectors, on_vectors

@@ -16,10 +16,10 @@ import pandas as pd
 from pydantic import Field
 from sklearn.neighbors import KNeighborsRegressor
 
-from pipeline.classifiers.cross_fit import Trainer
-from pipeline.classifiers.model_files import read_estimator, write_estimator
-from pipeline.classifiers.subsets import unanimous
 from pipeline.contracts import Params, read_params
+from pipeline.fit.cross_fit import Trainer
+from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.fit.subsets import unanimous
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 

@@ -13,10 +13,10 @@ from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.classifiers import chosen
-from pipeline.classifiers.chosen import Chosen
-from pipeline.classifiers.cross_fit import Trainer
 from pipeline.contracts import Params, read_params
+from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.cross_fit import Trainer
 from pipeline.vectors.space import vectors
 from pipeline.vectors.stage import choose_on_vectors, classify_vectors, on_vectors
 

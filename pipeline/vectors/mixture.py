@@ -20,10 +20,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
-from pipeline.classifiers.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.classifiers.cross_fit import Trainer, inner_splits
-from pipeline.classifiers.model_files import check_width, read_estimator, write_estimator
 from pipeline.contracts import read_params
+from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.fit.cross_fit import Trainer, inner_splits
+from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
 from pipeline.vectors.stage import classify_vectors, on_vectors
 

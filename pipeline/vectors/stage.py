@@ -11,13 +11,13 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.classifiers.chosen import Chosen, choose, fit_chosen
-from pipeline.classifiers.cross_fit import Trainer, cross_fit
-from pipeline.classifiers.saved import Origin
-from pipeline.classifiers.written import write_cross_fit
 from pipeline.contracts import Params, School, plain_name, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
+from pipeline.fit.chosen import Chosen, choose, fit_chosen
+from pipeline.fit.cross_fit import Trainer, cross_fit
+from pipeline.fit.saved import Origin
+from pipeline.fit.written import write_cross_fit
 from pipeline.vectors.space import vectors, with_vectors
 
 BySeed = Callable[[Any, pd.DataFrame, int], np.ndarray]

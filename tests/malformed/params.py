@@ -100,19 +100,19 @@ CASES = [
         "An infinite number",
         param(ALPHA, "alpha: [.inf]\n"),
         WHERE + r"naive_bayes\.alpha\.0: Input should be a finite number \(it is inf\)",
-        "pipeline.classifiers.naive_bayes",
+        "pipeline.counts.naive_bayes",
     ),
     Case(
         "A negative number",
         param(ALPHA, "alpha: [-1]\n"),
         WHERE + r"naive_bayes\.alpha\.0: .* \(it is -1(\.0)?\)",
-        "pipeline.classifiers.naive_bayes",
+        "pipeline.counts.naive_bayes",
     ),
     Case(
         "No values to try",
         param(ALPHA, "alpha: []\n"),
         WHERE + r"naive_bayes\.alpha: .*",
-        "pipeline.classifiers.naive_bayes",
+        "pipeline.counts.naive_bayes",
     ),
     Case(
         "A seed of 20 digits",
@@ -133,7 +133,7 @@ CASES = [
         "More inner folds than rows",
         param("  inner_folds: 3\n\nnaive_bayes", "  inner_folds: 300\n\nnaive_bayes"),
         WHERE + r"inner_folds: 300 is too many; the commoner label has \d+ tweets",
-        "pipeline.classifiers.naive_bayes",
+        "pipeline.counts.naive_bayes",
     ),
     Case(
         "A path that is not there",
@@ -154,6 +154,6 @@ CASES = [
         "A classifier to submit that is not there",
         param("classifier: #", "classifier: best #"),
         WHERE + r"submission\.classifier: best did not score every test row; some did",
-        "pipeline.verdict.submission",
+        "pipeline.compare.submission",
     ),
 ]

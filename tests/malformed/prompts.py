@@ -6,7 +6,7 @@ from .case import Case, Spoil, instead, recoded, removed, replaced, whole
 
 FILE = "prompts/zero_shot.yaml"
 WHERE = r"prompts/zero_shot\.yaml"
-COMMAND = "pipeline.llm.prompt zero_shot"
+COMMAND = "pipeline.prompting.prompt zero_shot"
 
 
 def prompt(old: str, new: str) -> Spoil:

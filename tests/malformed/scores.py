@@ -15,7 +15,7 @@ from .case import PARAMS, Case, Spoil, both, instead, recoded, removed, replaced
 from .project import take_part
 
 SOME, TRAIN, EMBEDDINGS = "predictions/some.parquet", "data/prepared/train.parquet", "data/embed/minilm.safetensors"
-EVALUATE, SUBMIT = "pipeline.verdict.evaluate", "pipeline.verdict.submission"
+EVALUATE, SUBMIT = "pipeline.compare.evaluate", "pipeline.compare.submission"
 WHERE = r"predictions: no predictions to compare; left out predictions/some\.parquet: "
 GAUSSIAN = "pipeline.vectors.gaussian minilm"
 AT = r"data/embed/minilm\.safetensors: "
@@ -229,37 +229,37 @@ STAGES = [
         "A learning curve that is none",
         whole("study/learning_curve/naive_bayes.parquet", "PAR1"),
         r"study/learning_curve/naive_bayes\.parquet: not a parquet file: .*",
-        "pipeline.verdict.crossover",
+        "pipeline.curves.crossover",
     ),
     Case(
         "A line of a transcript cut off",
         as_prompted,
         r"transcripts/prompt_zero_shot\.jsonl: line 2: not of a transcript: .*",
-        "pipeline.verdict.explanations",
+        "pipeline.errors.explanations",
     ),
     Case(
         "An export cut off",
         whole("answers.jsonl", '{"id": null, "identity'),
         r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*",
-        "pipeline.llm.answer_store rebuild answers.jsonl",
+        "pipeline.prompting.answer_store rebuild answers.jsonl",
     ),
     Case(
         "An answer store that is none",
         whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30),
         r".*/store/answers\.sqlite: file is not a database",
-        "pipeline.llm.answer_store size",
+        "pipeline.prompting.answer_store size",
     ),
     Case(
         "An answer store that is a folder",
         lambda project: (project / "store/answers.sqlite").mkdir(parents=True),
         r".*/store/answers\.sqlite: unable to open database file",
-        "pipeline.llm.answer_store size",
+        "pipeline.prompting.answer_store size",
     ),
     Case(
         "An answer that is no JSON",
         answered("Yes"),
         r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*",
-        "pipeline.llm.answer_store size",
+        "pipeline.prompting.answer_store size",
     ),
 ]
 CASES = [*PREDICTIONS, *STAGES]

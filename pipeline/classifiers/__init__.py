@@ -1,1 +1,0 @@
-"""One file a family; each with `fit(tweets, labels, params) -> model` and `predict(model, tweets) -> scores`."""

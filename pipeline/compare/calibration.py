@@ -1,0 +1,124 @@
+"""Whether each classifier's probabilities can be believed, and what calibrating them after the fact would mend.
+
+Out-of-fold scores are compared with themselves after temperature scaling and isotonic regression, fitted on the other folds.
+A prompted classifier's are those it competes with, after its own calibration (`evaluate/uncalibrated.csv` has them before).
+
+in:  data/prepared, predictions/*.parquet
+out: calibration/: table.md, scores.csv (measures with intervals), reliability.csv (the points of reliability diagrams)
+run: dvc repro calibration   (or python -m pipeline.stage compare.calibration)
+"""
+
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.compare.scored import decided_rightly, rank, read_all, scored_rows
+from pipeline.compare.table import markdown, number, with_interval
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    Prepared,
+    read_params,
+    read_prepared,
+    write_text,
+    written_whole,
+)
+from pipeline.places import results
+from pipeline.stats.recalibrated import METHODS, recalibrated
+from pipeline.stats.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
+
+NAME = "calibration"
+
+
+class CalibrationParams(Params):
+    draws: int = Field(1000, ge=100)
+    """Bootstrap draws for each interval."""
+    seed: int = Field(0, ge=0)
+
+
+def read_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
+    """The classifier's `scored_rows` with their `fold`, without those that could not be read."""
+    folds = predictions.train.set_index("id")["fold"]
+    return scored_rows(prepared, predictions).assign(fold=folds).dropna(subset="score")
+
+
+def before_and_after(rows: pd.DataFrame, params: CalibrationParams) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A classifier's `MEASURES` and its reliability diagram's points, by `method` of calibration."""
+    targets, raw, folds, groups = (rows[column].to_numpy() for column in ("target", "score", "fold", "group"))
+    found, points = [], []
+    for method in METHODS:
+        scores, temperature = recalibrated(raw, targets, folds, method)
+        scored = Scored(targets, scores, groups, folds)
+        row: dict[str, object] = {"method": method, "rows": len(rows), "temperature": temperature}
+        found.append(row | measures(scored, params.draws, params.seed))
+        points.append(reliability_diagram(scored).assign(method=method))
+    return pd.DataFrame(found), pd.concat(points)
+
+
+def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
+    """The page: calibration before and after, and the Brier score taken apart."""
+    intro = (
+        "Out-of-fold scores as they are, and after temperature scaling and isotonic regression fitted on the other folds, with "
+        f"95 % intervals by bootstrap over groups ({draws:,} draws); rows that could not be read are left out. A temperature "
+        "over 1 says that the scores were too sure, an infinite one that they are worse than chance. Calibration error: the "
+        "root-mean-square gap between what a classifier says and what happens, over bins of as many rows each, less what noise "
+        "alone would add, within folds, as new texts would meet it; below 0, no gap can be seen."
+    )
+    found = {
+        method: {str(row["classifier"]): row for _, row in part.iterrows()} for method, part in scores.groupby("method")
+    }
+    raw, scaled = found["none"], found["temperature"]
+
+    def each_method(name: str, measure: str) -> list[str]:
+        return [with_interval(found[method][name], measure) for method in METHODS]
+
+    gaps = [
+        [name, number(row["rows"]), number(scaled[name]["temperature"], 2), *each_method(name, "ece_debiased")]
+        for name, row in raw.items()
+    ]
+    losses = [[name, *each_method(name, "log_loss")] for name in raw]
+    parts = [[name, *(with_interval(row, part) for part in ("brier", *PARTS))] for name, row in raw.items()]
+    methods = [f"after {method}" for method in METHODS[1:]]
+    pages = [
+        intro,
+        markdown(["Classifier", "Rows", "Temperature", "Calibration error", *methods], gaps),
+        "Log loss, which calibration can lower as far as scores were too sure or not sure enough:",
+        markdown(["Classifier", "Log loss", *methods], losses),
+        (
+            "The Brier score taken apart: reliability (what calibration can mend; lower is better) − resolution (how far scores "
+            "tell rows apart; higher is better) + uncertainty (of the labels, whatever the classifier)."
+        ),
+        markdown(["Classifier", "Brier", "Reliability", "Resolution", "Uncertainty"], parts),
+    ]
+    return "\n\n".join(pages + left_out) + "\n"
+
+
+def main() -> None:
+    params, out = read_params(NAME, CalibrationParams), results(NAME)
+    prepared = read_prepared()
+    classifiers, left_out = read_all(prepared)
+    order = rank({one.name: decided_rightly(scored_rows(prepared, one)) for one in classifiers})
+    scores, points = [], []
+    for one in tqdm(sorted(classifiers, key=lambda one: order.index(one.name)), desc="calibration", unit="classifier"):
+        rows = read_rows(prepared, one)
+        if rows["target"].nunique() < 2:
+            left_out.append(f"left out {one.name}: of the rows that it scored, none or all are positive")
+            continue
+        measured, diagram = before_and_after(rows, params)
+        scores.append(measured.assign(classifier=one.name))
+        points.append(diagram.assign(classifier=one.name))
+    if not scores:
+        raise InputError(f"calibration: nothing to measure; {'; '.join(left_out)}")
+    columns = {
+        "scores": ["classifier", "method", "rows", "temperature"]
+        + [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")],
+        "reliability": ["classifier", "method", "bin", "predicted", "observed", "low", "high", "rows"],
+    }
+    tables = {"scores": pd.concat(scores), "reliability": pd.concat(points)}
+    for name, table in tables.items():
+        with written_whole(out / f"{name}.csv") as partial:
+            table[columns[name]].round(6).to_csv(partial, index=False)
+    write_text(out / "table.md", render(tables["scores"], params.draws, left_out))
+    for line in left_out:
+        print(line)

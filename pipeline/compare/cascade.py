@@ -1,0 +1,228 @@
+"""A cheap classifier first, and a costly one for the tweets that the first is unsure of: how many of them are worth it?
+
+At each share of the tweets passed on, those go to the second whose score by the first is nearest to one half, unread ones
+before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
+
+A text's price is its part of the time that many take at once, on one machine, and money, both from `costs/`: they add up,
+as the latency of one text alone does not. What embeds it is paid once by two classifiers that read the same embedding.
+
+Of many pairs and shares some are better by chance alone, so a cascade is worth its cost only if the interval of its gain over
+the best of what is cheaper lies above 0.
+
+in:  data/prepared, predictions/*.parquet, costs/*.json
+out: study/cascade/: cascade.csv, table.md
+run: make study   (or python -m pipeline.stage --study compare.cascade)
+"""
+
+import itertools
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy.stats import norm
+from tqdm import tqdm
+
+from pipeline.compare.scored import THRESHOLD, decided_rightly, read_all, scored_rows
+from pipeline.compare.table import markdown
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    read_costs,
+    read_params,
+    read_prepared,
+    write_text,
+    written_whole,
+)
+from pipeline.places import STUDY
+from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.paired import sum_by_group
+
+OUT = STUDY / "cascade"
+SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+"""The shares of the page; the steps are multiples of 20, so that all have them."""
+AS_GOOD = 0.01
+
+Pair = tuple[str, str]
+
+
+class CascadeParams(Params):
+    pairs: list[Annotated[Pair, Field(strict=False)]] | None = None
+    """The first and the second classifier of each cascade; null for all that are worth their cost."""
+    gain: float = Field(0.001, ge=0)
+    """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
+    steps: int = Field(20, ge=20, multiple_of=20)
+    """Into which the share of the rows passed on is cut."""
+    draws: int = Field(1000, ge=100)
+    """Bootstrap draws for each interval."""
+    seed: int = Field(0, ge=0)
+
+
+class Price(NamedTuple):
+    """What scoring a text takes; `reading_ms` of it go for the embedding that it `reads`."""
+
+    ms_per_text: float
+    money_per_1000: float
+    reads: str | None = None
+    reading_ms: float = 0.0
+
+    def after(self, first: "Price", share: float) -> "Price":
+        """Expected, of `first` for every text and this one for a share of them, which are embedded already if both read that."""
+        own = self.ms_per_text - (self.reading_ms if self.reads == first.reads else 0.0)
+        return Price(first.ms_per_text + share * own, first.money_per_1000 + share * self.money_per_1000)
+
+    def at_most(self, other: "Price") -> bool:
+        return self.ms_per_text <= other.ms_per_text and self.money_per_1000 <= other.money_per_1000
+
+
+COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
+
+
+def price_of(classifier: Predictions) -> Price | None:
+    """From its costs; the money went for all the rows that it scored. None where they do not say it."""
+    costs = read_costs(classifier.name)
+    scored = len(classifier.train) + len(classifier.test)
+    money = costs.llm.money if costs.llm else 0.0
+    if costs.ms_per_text is None or money is None:
+        return None
+    return Price(costs.ms_per_text, 1000 * money / scored, costs.reads, costs.reading_ms or 0.0)
+
+
+def shares_of(steps: int) -> np.ndarray:
+    """The shares passed on, shape (steps + 1,), from none to all."""
+    return np.linspace(0, 1, steps + 1).round(4)
+
+
+def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.DataFrame:
+    """Whether each row that both scored is decided rightly: a column for each share passed on, indexed by id.
+
+    Both frames are those of `scored_rows`.
+    """
+    shared = first.index.intersection(second.index, sort=False)
+    right, right_of_second = (decided_rightly(rows.loc[shared]).to_numpy() for rows in (first, second))
+    certainty = np.abs(first.loc[shared, "score"].fillna(THRESHOLD).to_numpy() - THRESHOLD)
+    place = np.argsort(np.argsort(certainty, kind="stable"), kind="stable")
+    by_share = {
+        share: np.where(place < round(share * len(shared)), right_of_second, right) for share in shares_of(steps)
+    }
+    return pd.DataFrame(by_share, index=shared)
+
+
+class Offer(NamedTuple):
+    """A classifier, or a cascade of a pair at some share; whether it decides each row rightly, indexed by id."""
+
+    price: Price
+    lead: float
+    rightly: pd.Series
+    pair: Pair | None = None
+
+
+def clears_chance(gain: pd.Series, groups: pd.Series, looks: int) -> bool:
+    """Whether the interval of the mean gain, of rows by id with their groups, lies above 0, at the level for so many `looks`.
+
+    That is 95 % for all of them together (Bonferroni); the standard error is that of groups, as in `design_effect`.
+    """
+    values, of_row = gain.to_numpy(), groups[gain.index].to_numpy()
+    error = np.sqrt(np.sum(sum_by_group(values - values.mean(), of_row) ** 2)) / len(values)
+    return bool(values.mean() > norm.isf(0.025 / looks) * error)
+
+
+def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
+    """The pairs that are worth their cost: at some share they beat whatever costs less and is worth its own, by `gain`.
+
+    A cascade must also beat the best of that by more than chance makes, on the rows that both scored. The first is the cheaper
+    and the less accurate one. All accuracies are leads over the best of those with the most rows, on the rows that the two
+    share, as in `rank`: not all score the same rows.
+    """
+    if not rows:
+        return []
+    right = {name: decided_rightly(one) for name, one in rows.items()}
+    reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
+
+    def lead(rightly: pd.Series) -> float:
+        return float((rightly - reference).mean())  # what one of the two did not score drops out
+
+    groups = pd.concat([one["group"] for one in rows.values()])
+    groups = groups[~groups.index.duplicated()]
+    leads = {name: lead(one) for name, one in right.items()}
+    offers: list[Offer] = [Offer(prices[name], leads[name], right[name]) for name in rows]
+    pairs = [
+        (first, second)
+        for first, second in itertools.permutations(rows, 2)
+        if prices[first].at_most(prices[second]) and leads[first] < leads[second]
+    ]
+    for first, second in pairs:
+        by_share = right_by_share(rows[first], rows[second], params.steps)
+        for share in shares_of(params.steps)[1:-1].tolist():
+            rightly = by_share[share]
+            price = prices[second].after(prices[first], share)
+            offers.append(Offer(price, lead(rightly), rightly, (first, second)))
+    worth: list[Offer] = []
+    for offer in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
+        best = max((one for one in worth if one.price.at_most(offer.price)), key=lambda one: one.lead, default=None)
+        if best and offer.lead < best.lead + params.gain:
+            continue
+        if best and offer.pair:
+            gain = (offer.rightly.astype(float) - best.rightly).dropna()
+            if not clears_chance(gain, groups, len(pairs)):
+                continue
+        worth.append(offer)
+    return list(dict.fromkeys(offer.pair for offer in worth if offer.pair))
+
+
+def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -> pd.DataFrame:
+    """By share passed on: the accuracy, and by how much it differs from that of the second classifier alone."""
+    right = right_by_share(first, second, params.steps).astype(float)
+    values = np.concatenate([right, right.sub(right[1.0], axis=0)], axis=1)
+    low, high = bootstrap_means(values, first.loc[right.index, "group"].to_numpy(), params.draws, params.seed)
+    columns = {"share": right.columns.to_numpy(), "rows": np.full(right.shape[1], len(right))}
+    for end, of_both in {"": values.mean(axis=0), "_low": low, "_high": high}.items():
+        columns[f"accuracy{end}"], columns[f"difference{end}"] = np.split(of_both, 2)
+    return pd.DataFrame(columns).rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
+
+
+def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
+    """The page: the accuracy of each cascade at some shares, and what it takes."""
+    if cascades.empty:
+        return "\n\n".join(["No cascade is worth its cost.", *left_out]) + "\n"
+    rows = []
+    for (first, second), curve in cascades.groupby(["first", "second"], sort=False):
+        at = curve.set_index("share")
+        cells = [f"{row['accuracy']:.3f} ({row['ms_per_text']:.2f})" for row in map(at.loc.__getitem__, SHOWN)]
+        as_good = at.index[at["difference_low"] > -AS_GOOD].min()
+        rows.append([f"{first} → {second}", f"{at['rows'].iloc[0]:,}", *cells, f"{as_good:.0%}"])
+    header = ["First → second", "Rows", *(f"{share:.0%}" for share in SHOWN), "As good"]
+    intro = (
+        "Accuracy, and in brackets expected ms a text of many at once (an embedding that both read is paid once), by the share "
+        "of the texts that the first classifier is least sure of and passes on to the second; at 100 % the second decides alone. "
+        "A cascade is worth its cost if at some share the 95 % interval of its gain over the best of what is cheaper lies above "
+        "0, corrected for how many were tried. As good: the least share at which the cascade loses "
+        f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
+        "groups). Money and all shares are in `cascade/cascade.csv`."
+    )
+    return "\n\n".join([intro, markdown(header, rows), *left_out]) + "\n"
+
+
+def main() -> None:
+    params, prepared = read_params("cascade", CascadeParams), read_prepared()
+    classifiers, left_out = read_all(prepared)
+    prices = {one.name: price for one in classifiers if (price := price_of(one))}
+    left_out += [f"left out {one.name}: what it takes is not known" for one in classifiers if one.name not in prices]
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers if one.name in prices}
+    named = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
+    if unknown := {name for pair in named for name in pair} - set(rows):
+        raise InputError(f"params.yaml: cascade.pairs: no predictions of {', '.join(sorted(unknown))}")
+    curves = []
+    for first, second in tqdm(named, desc="cascade", unit="pair"):
+        if not rows[first].index.isin(rows[second].index).any():
+            raise InputError(f"params.yaml: cascade.pairs: {first} and {second} scored no row in common")
+        curve = curve_of(rows[first], rows[second], params)
+        expected = [prices[second].after(prices[first], share)._asdict() for share in curve["share"]]
+        curve = curve.assign(first=first, second=second, series=f"{first} → {second}")
+        curves.append(pd.concat([curve, pd.DataFrame(expected)], axis=1))
+    cascades = pd.concat(curves)[COLUMNS] if curves else pd.DataFrame(columns=COLUMNS)
+    with written_whole(OUT / "cascade.csv") as partial:
+        cascades.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(cascades, left_out))

@@ -1,0 +1,207 @@
+"""Export the test decisions of the blend, if it helps, or of the best classifier as a csv that Kaggle accepts.
+
+Its columns are named as those of the source: `id,target` for Kaggle's tweets.
+
+in:  data/prepared, predictions/*.parquet, blend/blend.parquet and blend/comparison.json if they are there
+out: submission/submission.csv, submission/choice.json, submission/metrics.json
+run: dvc repro submission   (or python -m pipeline.stage compare.submission)
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, Field, ValidationError
+
+from pipeline.compare.scored import decided_rightly, rank, read_all, scored_rows, whole
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    Prepared,
+    first_fault,
+    read_params,
+    read_predictions,
+    read_prepared,
+    write_text,
+)
+from pipeline.data.source import DataParams
+from pipeline.kaggle.validate import check_file
+from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.paired import compare_pair, helps
+from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
+
+OUT = Path("submission")
+BLEND = "blend"
+
+
+class SubmissionParams(Params):
+    classifier: str | None = None
+    """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
+    draws: int = Field(2000, ge=100)
+    """Of the bootstrap of groups, for each interval."""
+    seed: int = Field(0, ge=0)
+    targets: Literal["numbers", "names"] = "numbers"
+    """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
+
+
+class Verdict(BaseModel):
+    """What the stage blend says of its blend: the part of blend/comparison.json that is needed here."""
+
+    best_single: str
+    gain: float
+    gain_low: float
+    gain_high: float
+    margin: float
+    used: bool
+
+    def __str__(self) -> str:
+        value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
+        return (
+            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: "
+            f"it is {'used' if self.used else 'not used'}"
+        )
+
+
+def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, Verdict]:
+    """The blend's scores, and what its own stage says of them; `InputError` if it has not been made from these tweets."""
+    scores, verdict = folder / f"{BLEND}.parquet", folder / "comparison.json"
+    if not scores.is_file():
+        raise InputError(f"{scores}: no such file; `dvc repro blend` makes it")
+    try:
+        return read_predictions(scores, prepared), Verdict.model_validate_json(verdict.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{verdict}: not what the stage blend writes: {first_fault(error)}") from None
+
+
+def competing(classifiers: list[Predictions], prepared: Prepared) -> dict[str, pd.DataFrame]:
+    """The `scored_rows` of all classifiers that scored every test row."""
+    found = [one for one in classifiers if not one.test.empty and one.test["score"].notna().all()]
+    return {one.name: scored_rows(prepared, one) for one in found}
+
+
+def rules_of(rows: dict[str, pd.DataFrame], folds: pd.Series, params: SubmissionParams) -> dict[str, Rule]:
+    """The rules of those competing, ranked by `rank`; folds are indexed by id."""
+    rules = {
+        name: fit_rule(name, one, folds[one.index].to_numpy(), params.draws, params.seed) for name, one in rows.items()
+    }
+    return {name: rules[name] for name in rank({name: rule.right for name, rule in rules.items()})}
+
+
+def blend_helps(rows: dict[str, pd.DataFrame], blended: set[str], margin: float, params: SubmissionParams) -> bool:
+    """What the stage blend says of its blend, on these rows alone; `blended` are the classifiers that it is made of."""
+    singles = [name for name in rows if name in blended]
+    if BLEND not in rows or len(singles) < 2:
+        return False
+    best = max(singles, key=lambda name: float(decided_rightly(rows[name]).mean()))
+    return helps(compare_pair(rows[BLEND], rows[best], params.draws, params.seed), margin)
+
+
+def choose(
+    rules: dict[str, Rule], blended: set[str], groups: pd.Series, params: SubmissionParams, *, used: bool
+) -> str:
+    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one.
+
+    With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more. One that scored a part of the
+    train rows is taken only if its lead there clears chance, over the best of those with the most rows; groups are by id.
+    """
+    rivals = [name for name in rules if (name not in blended if used else name != BLEND)]
+    if not rivals:
+        raise InputError("submission: no classifier scored every test row")
+    best = max(rivals, key=lambda name: len(rules[name].right))  # of as many rows the first, which is the best
+    for name in rank({name: rules[name].right for name in rivals}):
+        lead = (rules[name].right.astype(float) - rules[best].right).dropna()
+        if name == best or (
+            len(lead)
+            and bootstrap_means(lead.to_numpy(), groups[lead.index].to_numpy(), params.draws, params.seed)[0][0] > 0
+        ):
+            break
+    return name
+
+
+def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
+    """Ends of the 95 % interval of the accuracy; None where a single group, or none, says nothing of it."""
+    if not len(right):
+        return None, None
+    ends = bootstrap_means(right.to_numpy(dtype=float), groups, params.draws, params.seed)
+    low, high = (None if np.isnan(end[0]) else float(end[0]) for end in ends)
+    return low, high
+
+
+def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["numbers", "names"]) -> str:
+    """The csv of the test ids and their targets, 0 or 1; for Kaggle's columns and numbers it is checked as Kaggle would."""
+    words = data.labels if how == "names" else ["0", "1"]
+    header = [data.columns.id, data.columns.target]
+    decided = pd.DataFrame({"id": ids, "target": targets.map(dict(enumerate(words)))})
+    text = decided.to_csv(index=False, header=header, lineterminator="\n")
+    if header == ["id", "target"] and how == "numbers":
+        check_file(text.encode(), ids.tolist())
+    return text
+
+
+def main() -> None:
+    params = read_params("submission", SubmissionParams)
+    prepared = read_prepared()
+    classifiers, _ = read_all(prepared)
+    scored = {one.name: one for one in classifiers}
+    used, margin = False, 0.0
+    try:
+        scored[BLEND], verdict = read_blend(prepared)
+        used, margin, why = verdict.used, verdict.margin, str(verdict)
+    except InputError as error:
+        why = f"left out {error}"
+    rows, folds = competing([*scored.values()], prepared), prepared.train.set_index("id")["fold"]
+    blended = {one.name for one in classifiers if whole(one, prepared)}
+    rules, groups = rules_of(rows, folds, params), prepared.train.set_index("id")["group"]
+    name = params.classifier or choose(rules, blended, groups, params, used=used)
+    if name == BLEND and BLEND not in rules:
+        raise InputError(f"params.yaml: submission.classifier: {why}")
+    if name not in rules:
+        raise InputError(
+            f"params.yaml: submission.classifier: {name} did not score every test row; {', '.join(rules)} did"
+        )
+    rule = rules[name]
+    targets = (scored[name].test["score"] > rule.threshold).astype(int)
+    text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
+    share = float(targets.mean())
+
+    def choose_again(some: dict[str, pd.DataFrame]) -> Rule:
+        again = rules_of(some, folds, params)
+        helped = blend_helps(some, blended, margin, params)
+        return again[params.classifier or choose(again, blended, groups, params, used=helped)]
+
+    nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
+    low, high = interval(rule.right, groups[rule.right.index].to_numpy(), params)
+    nested_low, nested_high = interval(nested, groups[nested.index].to_numpy(), params)
+    if params.classifier:
+        why = "params.yaml names it"
+    found = {
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "nested_accuracy": float(nested.mean()),
+        "nested_low": nested_low,
+        "nested_high": nested_high,
+        "nested_rows": len(nested),
+        "share_of_positives": share,
+        "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "why": why,
+    }
+    choice = {
+        "chosen": rule.report() | found,
+        "candidates": [one.report() for one in rules.values()],
+    }
+    write_text(OUT / "submission.csv", text)
+    write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
+    metrics = {"accuracy": float(rule.right.mean()), "nested_accuracy": float(nested.mean())}
+    write_text(
+        OUT / "metrics.json", json.dumps({key: round(value, 6) for key, value in metrics.items()}, indent=2) + "\n"
+    )
+    print(
+        f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}, "
+        f"{nested.mean():.4f} when each fold is decided by what is chosen on the others; "
+        f"{len(targets)} rows, {share:.1%} positive ({why})"
+    )

@@ -1,0 +1,96 @@
+"""Which classifiers take part: those that the lists of params.yaml name, and in the study those of study/params.yaml too.
+
+The lists are a dependency of every stage that reads predictions: DVC leaves the files of a name that was taken out in place.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pydantic import Field
+
+from pipeline.contracts import InputError, Name, Params, named, read_params
+from pipeline.contracts.params import PARAMS
+from pipeline.places import STUDY, in_study
+
+SECTION = "classifiers"
+
+
+class Family(NamedTuple):
+    """What makes a classifier: a module under `pipeline` with a function `trainer`, and what that is given (None: nothing)."""
+
+    module: str
+    preset: str | None
+
+
+class ClassifiersParams(Params):
+    counts: list[Name] = Field(default_factory=list)
+    """Families on counts: modules of pipeline/counts."""
+    encoders: list[Name] = Field(default_factory=list)
+    """Keys of embed, whose embeddings the vectors' families classify."""
+    vectors: list[Name] = Field(default_factory=list)
+    """Families over embeddings: modules of pipeline/vectors, each on those of every encoder."""
+    lora: list[Name] = Field(default_factory=list)
+    """Keys of lora."""
+    class_lm: list[Name] = Field(default_factory=list)
+    """Keys of class_lm; only the study runs them."""
+    prompts: list[Name] = Field(default_factory=list)
+    """Files of prompts/."""
+    imported: list[Name] = Field(default_factory=list)
+    """Keys of imported."""
+
+    def trained(self) -> dict[str, Family]:
+        """By the name of its predictions, what makes each classifier that is fitted."""
+        found = {name: Family(f"counts.{name}", None) for name in self.counts}
+        for encoder in self.encoders:
+            found |= {f"{family}_{encoder}": Family(f"vectors.{family}", encoder) for family in self.vectors}
+        for kind in ("lora", "class_lm"):
+            found |= {f"{kind}_{preset}": Family(f"finetune.{kind}", preset) for preset in getattr(self, kind)}
+        return found
+
+    def stages(self) -> dict[str, str]:
+        """By the name of its predictions, what DVC calls the stage that makes each; those of prompts and imported answers too."""
+        found = {name: f"counts@{name}" for name in self.counts}
+        for encoder in self.encoders:
+            found |= {f"{family}_{encoder}": f"vectors@{family}-{encoder}" for family in self.vectors}
+        presets = {"lora": self.lora, "class_lm": self.class_lm, "prompt": self.prompts, "imported": self.imported}
+        return found | {f"{kind}_{one}": f"{kind}@{one}" for kind, ones in presets.items() for one in ones}
+
+    def names(self) -> list[str]:
+        """Of all predictions."""
+        return [*self.stages()]
+
+
+def read_lists() -> list[ClassifiersParams]:
+    """The main job's, and for a stage of the study its own."""
+    lists = [read_params(SECTION, ClassifiersParams)]
+    if in_study():
+        lists.append(read_params(SECTION, ClassifiersParams, STUDY / PARAMS))
+        if twice := set(lists[0].names()) & set(lists[1].names()):
+            raise InputError(
+                f"{STUDY / PARAMS}: {SECTION}: {min(twice)} runs in the main job, by {PARAMS}: take it out of one of the two"
+            )
+    return lists
+
+
+def all_stages() -> dict[str, str]:
+    """By the name of its predictions, the target of `dvc repro` that makes each, in the main job or else in the study."""
+    study = read_params(SECTION, ClassifiersParams, STUDY / PARAMS).stages() if (STUDY / PARAMS).is_file() else {}
+    theirs = {name: f"{STUDY}/dvc.yaml:{stage}" for name, stage in study.items()}
+    return theirs | read_params(SECTION, ClassifiersParams).stages()
+
+
+def taking_part() -> list[str]:
+    """The names of all predictions that are compared."""
+    return [name for each in read_lists() for name in each.names()]
+
+
+def family_of(name: str, where: str) -> Family:
+    """What makes a classifier that takes part; `where` begins the message if none of that name is fitted."""
+    trained = {key: family for each in read_lists() for key, family in each.trained().items()}
+    return named(name, trained, where)
+
+
+def predictions_of(name: str, folder: Path) -> Path:
+    """Where the predictions of a classifier that takes part lie: with those of the list that names it."""
+    study = in_study() and name not in read_lists()[0].names()
+    return STUDY / folder / f"{name}.parquet" if study else folder / f"{name}.parquet"

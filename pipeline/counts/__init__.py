@@ -1,0 +1,1 @@
+"""Classifiers on counts of words."""

@@ -1,0 +1,185 @@
+"""The features that the twins share: which words, runs of words and keyword occur in a tweet."""
+
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline
+
+from pipeline.contracts import InputError, Params
+from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen, choose, fit_chosen, out_of_inner_folds
+from pipeline.fit.model_files import read_json, reading, write_json
+from pipeline.places import results
+from pipeline.spreadsheet import write_tweets
+
+# A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
+WORD = r"\w+(?:'\w+)*"
+
+
+class CountsParams(Params):
+    """What is counted; it is chosen inside the training folds, once for all families, and before their own hyperparameters."""
+
+    ngrams: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
+    """Longest runs of words to try."""
+    min_count: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
+    """Least numbers of training tweets that a word or run must occur in, to try."""
+    inner_folds: int = Field(3, ge=2)
+    """Folds, by group, that hyperparameters are compared on inside the training rows."""
+
+
+def whole(keyword: str) -> list[str]:
+    """A keyword is one token, spaces and all, and so is its absence."""
+    return [keyword or "(none)"]
+
+
+def features(tweets: pd.DataFrame) -> pd.DataFrame:
+    """The columns that are counted: `text`, and `keyword` with "" where it is missing."""
+    return tweets[["text", "keyword"]].fillna({"keyword": ""})
+
+
+def have_keywords(tweets: pd.DataFrame) -> bool:
+    """Whether any of the tweets has a keyword; where none has, its absence says nothing."""
+    return bool(tweets["keyword"].notna().any())
+
+
+def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
+    """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
+
+    Without `keywords`, words alone.
+
+    Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
+    """
+    words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
+    counted = [("word", words, "text")]
+    counted += [("keyword", CountVectorizer(analyzer=whole), "keyword")] if keywords else []
+    return ColumnTransformer(counted, sparse_threshold=1.0)
+
+
+class Counted(TransformerMixin, BaseEstimator):
+    """What `vectorizer(ngrams, min_count)` makes of rows whose words were all counted before, shape (n, terms).
+
+    `lengths` are how many words each term is a run of, shape (terms,), and 0 for keywords. Reading texts is most of the work on
+    counts: for the inner folds they are read once.
+    """
+
+    def __init__(self, lengths: np.ndarray, ngrams: int, min_count: int) -> None:
+        self.lengths = lengths
+        self.ngrams = ngrams
+        self.min_count = min_count
+
+    def fit(self, counts: csr_array, _: object = None) -> "Counted":
+        rows = np.bincount(counts.indices, minlength=counts.shape[1])
+        frequent = np.where(self.lengths == 0, rows > 0, rows >= self.min_count)
+        self.kept_ = np.flatnonzero(frequent & (self.lengths <= self.ngrams))
+        return self
+
+    def transform(self, counts: csr_array) -> csr_array:
+        return counts[:, self.kept_]
+
+
+def count_all(tweets: pd.DataFrame, ngrams: int, min_count: int, *, keywords: bool) -> tuple[csr_array, np.ndarray]:
+    """The counts of all rows, shape (n, terms), and the `lengths` of their terms."""
+    counter = vectorizer(ngrams, min_count, keywords=keywords)
+    counts = csr_array(counter.fit_transform(features(tweets)))
+    counts.sort_indices()  # as they are in rows that a fitted vectorizer transforms: sums come out the same to the last digit
+    kinds, found = zip(*(name.split("__", 1) for name in counter.get_feature_names_out()), strict=True)
+    lengths = [(kind == "word") * (term.count(" ") + 1) for kind, term in zip(kinds, found, strict=True)]
+    return counts, np.array(lengths)
+
+
+VOTERS = (MultinomialNB(), LogisticRegression(max_iter=1000))
+"""Who chooses what is counted: a classifier of either school, as scikit-learn sets it, whichever family will use the counts."""
+
+
+def choose_on_counts(
+    classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
+) -> Chosen:
+    """The classifier that is most accurate on inner folds by group, for labels of shape (n,), on counts that all families share.
+
+    The counts are those on which the `VOTERS` are most accurate on average: they depend on the tweets and labels alone, so that
+    a generative family and its discriminative twin see the same, and neither has a say that the other has not.
+    """
+    keywords = have_keywords(tweets)
+    try:
+        counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
+    except ValueError:  # scikit-learn's, of a vocabulary without words
+        raise InputError("params.yaml: counts.min_count: no word is in so many of the training tweets") from None
+    pairs = itertools.product(params.ngrams, params.min_count)
+    tried = [pair for pair in pairs if len(Counted(lengths, *pair).fit(counts).kept_)]  # none may occur twice
+    counted = [Counted(lengths, *each) for each in tried]
+    of_folds = (counts, labels, tweets["group"], params.inner_folds)
+    best = 0
+    if len(counted) > 1:
+        right = (out_of_inner_folds(counted, VOTERS, *of_folds) > 0) == labels
+        best = int(np.argmax(right.mean(axis=(1, 2))))
+    classifier, rule = choose(counted[best], classifiers, *of_folds)
+    return fit_chosen(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
+
+
+def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.predict(features(tweets))
+
+
+def terms(pipeline: Pipeline) -> np.ndarray:
+    """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
+    names: np.ndarray = pipeline["features"].get_feature_names_out()
+    return names
+
+
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
+
+
+def save(model: Chosen, folder: Path) -> None:
+    """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
+    counters = model.pipeline["features"].named_transformers_
+    vocabulary = Vocabulary(
+        ngrams=counters["word"].ngram_range[1],
+        words=counters["word"].get_feature_names_out().tolist(),
+        keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
+    )
+    write_json(folder / "vocabulary.json", vocabulary)
+    chosen.save(model, folder)
+
+
+def load(folder: Path) -> Chosen:
+    """What `save` kept."""
+    path = folder / "vocabulary.json"
+    vocabulary = read_json(path, Vocabulary)
+    counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+    counter.set_params(word__vocabulary=vocabulary.words)
+    if vocabulary.keywords:
+        counter.set_params(keyword__vocabulary=vocabulary.keywords)
+    with reading(path):
+        counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+    return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
+
+
+def write_words(name: str, weights: list[pd.Series]) -> None:
+    """Write `models/<name>/words.csv`: per term its weight towards target 1, mean over the folds that counted it.
+
+    Each fold's weights are indexed by `terms`.
+    """
+    table = pd.concat(weights).groupby(level=0).agg(weight="mean", folds="size").rename_axis("term").reset_index()
+    table[["kind", "term"]] = table["term"].str.split("__", n=1, expand=True)
+    table = table.sort_values(["weight", "term"], ascending=[False, True])[["kind", "term", "weight", "folds"]]
+    write_tweets(results("models") / name / "words.csv", table)  # a keyword may be a formula

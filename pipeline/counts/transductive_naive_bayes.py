@@ -1,0 +1,127 @@
+"""Naive Bayes that also learns from tweets without labels, the test tweets among them. Generative, transductive.
+
+    E: p(y | u) of each unlabelled tweet u, by Bayes' rule
+    M: p(y) and p(w | y) from the labelled tweets and, each counted `weight` times, the unlabelled with their p(y | u)
+
+until p(y | u) changes no more (expectation maximisation; Nigam et al. 2000, https://doi.org/10.1023/A:1007692713085). What a
+tweet says alone, p(x), tells a generative model something; a discriminative one has no use for it. Transductive: the
+unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
+
+in:  data/prepared
+out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
+run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage counts.transductive_naive_bayes)
+"""
+
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy import sparse
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import Pipeline
+
+from pipeline.contracts import Params, Prepared, read_params, read_prepared
+from pipeline.counts.counts import CountsParams, features, have_keywords, load, predict, save, vectorizer
+from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
+from pipeline.fit.chosen import Chosen, log_densities, log_odds
+from pipeline.fit.cross_fit import Trainer, cross_fit, inner_splits
+from pipeline.fit.saved import Origin
+from pipeline.fit.written import write_cross_fit
+
+NAME = "transductive_naive_bayes"
+
+
+class TransductiveNaiveBayesParams(Params):
+    alpha: float = Field(1.0, gt=0)
+    """Pseudo-counts."""
+    weights: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.0, 0.1, 0.3, 1.0], min_length=1)
+    """How much an unlabelled tweet counts, to try; 0 is naive Bayes as it is."""
+    rounds: int = Field(20, ge=1)
+    """At most so many of expectation and maximisation."""
+
+
+def maximise(
+    x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, belief: np.ndarray, weight: float, alpha: float
+) -> MultinomialNB:
+    """The M step: each unlabelled row stands in both classes, by its belief p(1 | u), shape (rows of u,)."""
+    rows = sparse.vstack([x, u, u])
+    labels = np.concatenate([y, np.zeros(u.shape[0]), np.ones(u.shape[0])])
+    counted = np.concatenate([np.ones(len(y)), weight * (1 - belief), weight * belief])
+    return MultinomialNB(alpha=alpha).fit(rows, labels, counted)
+
+
+def expectation_maximisation(
+    x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, weight: float, params: TransductiveNaiveBayesParams
+) -> MultinomialNB:
+    """From labelled rows x, y and unlabelled rows u."""
+    classifier = MultinomialNB(alpha=params.alpha).fit(x, y)
+    if not weight or not u.shape[0]:
+        return classifier
+    belief = np.full(u.shape[0], np.inf)
+    for _ in range(params.rounds):
+        before, belief = belief, classifier.predict_proba(u)[:, 1]
+        if np.abs(belief - before).max() < 1e-3:
+            break
+        classifier = maximise(x, y, u, belief, weight, params.alpha)
+    return classifier
+
+
+def fit(
+    tweets: pd.DataFrame,
+    labels: np.ndarray,
+    unlabelled: pd.DataFrame,
+    params: TransductiveNaiveBayesParams,
+    counts: CountsParams,
+) -> Chosen:
+    """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
+    everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
+    x, u = everything[: len(tweets)], everything[len(tweets) :]
+    splits = inner_splits(labels, tweets["group"], counts.inner_folds)
+    out_of_fold = np.zeros((len(params.weights), len(labels)))
+    for learnt, held in splits:
+        apart = ~unlabelled["group"].isin(tweets["group"].iloc[held]).to_numpy()
+        for i, weight in enumerate(params.weights):
+            part = expectation_maximisation(x[learnt], labels[learnt], u[apart], weight, params)
+            out_of_fold[i, held] = log_odds(part, x[held])
+    best = int(np.argmax(((out_of_fold > 0) == labels).mean(axis=1)))
+    prior = prior_log_odds(labels)
+    rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
+    classifier = expectation_maximisation(x, labels, u, params.weights[best], params)
+    return Chosen(Pipeline([("features", counter), ("classifier", classifier)]), rule)
+
+
+def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
+    """The test tweets that are no near-duplicates of the fold's."""
+    held_out = prepared.train.loc[prepared.train["fold"] == fold, "group"]  # none for a refit
+    return prepared.test[~prepared.test["group"].isin(held_out)]
+
+
+def trainer() -> Trainer:
+    """As it learns from rows of which some have no label (-1) in place of the test tweets."""
+    params, counts = read_params(NAME, TransductiveNaiveBayesParams), read_params("counts", CountsParams)
+    return Trainer(
+        lambda tweets, labels, _: fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], params, counts),
+        predict,
+        {"params": params.model_dump(), "counts": counts.model_dump()},
+        semi_supervised=True,
+        save=save,
+        load=load,
+    )
+
+
+def main() -> None:
+    params = read_params(NAME, TransductiveNaiveBayesParams)
+    counts = read_params("counts", CountsParams)
+    prepared, family = read_prepared(), trainer()
+    fitted = cross_fit(
+        NAME,
+        prepared,
+        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), params, counts),
+        predict,
+        lambda model: int(model.pipeline["classifier"].feature_log_prob_.size + 2),
+        save=save,
+    )
+    origin, size = Origin(f"counts.{NAME}", None, family), max(fitted.kept)
+    write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)

@@ -1,0 +1,1 @@
+"""Studies that fit classifiers again: learning curves, robustness, generation."""

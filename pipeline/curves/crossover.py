@@ -1,0 +1,238 @@
+"""Where learning curves cross: from how many labels on does a discriminative classifier overtake its generative twin?
+
+Ng & Jordan (2001, https://papers.nips.cc/paper/2020-on-discriminative-vs-generative-classifiers) expect one crossing: the
+generative twin ahead while labels are few, the discriminative one in the end.
+
+in:  data/prepared, study/learning_curve/*.parquet
+out: study/crossover/: table.md, metrics.json, twins.csv, curves.csv (accuracy, log loss, calibration error by number of labels,
+     and the share of models that call every text the same)
+run: make study   (or python -m pipeline.stage --study curves.crossover)
+"""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.compare.scored import THRESHOLD, TwinsParams, decide
+from pipeline.compare.table import with_interval
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Prepared,
+    read_params,
+    read_parquet,
+    read_prepared,
+    write_text,
+    written_whole,
+)
+from pipeline.curves.learning_curve import LearningCurveParams
+from pipeline.curves.prompt_curve import PromptCurveParams
+from pipeline.curves.twins import Twins
+from pipeline.places import STUDY
+from pipeline.stats.metrics import METRICS, weighted
+
+OUT = STUDY / "crossover"
+SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
+
+
+class CrossoverParams(Params):
+    draws: int = Field(1000, ge=100)
+    """Bootstrap draws of whole curves, over seeds and groups."""
+    seed: int = Field(0, ge=0)
+
+
+def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
+    """A learning curve's points, a row for each tweet scored, with its `target` and `group`."""
+    frame = read_parquet(path)
+    if frame.attrs.get("prepared") != prepared.digest:
+        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro learning_curve@{path.stem}`")
+    return frame.join(prepared.train.set_index("id")[["target", "group"]], on="id")
+
+
+def weights_of_draws(curve: pd.DataFrame, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """How often each seed, (draws, seeds), and each group, (draws, groups), is drawn; both by number from 0.
+
+    The same draws for every classifier, so that differences are paired.
+    """
+    rng = np.random.default_rng(seed)
+    seeds, groups = int(curve["seed"].max()) + 1, int(curve["group"].max()) + 1
+    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    by_group = rng.poisson(1.0, size=(draws, groups))  # the bootstrap's counts of many groups, one by one
+    return by_seed.astype(np.float32), by_group.astype(np.float32)
+
+
+def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
+    """Each metric by size, with the ends of its 95 % interval over seeds and groups, and how many models have `one_answer`."""
+    by_seed, by_group = weights_of_draws(curve, draws, seed)
+    rows = []
+    for size, part in curve.groupby("size"):
+        targets, scores = part["target"].to_numpy(), part["score"].to_numpy()
+        weights = by_seed[:, part["seed"]] * by_group[:, part["group"]]
+        all_at_once = np.ones((1, len(part)))
+        found = dict(zip(METRICS, weighted(targets, scores, all_at_once)[:, 0], strict=True))
+        drawn = weighted(targets, scores, weights)
+        low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
+        ends = {f"{m}_low": low[i] for i, m in enumerate(METRICS)} | {
+            f"{m}_high": high[i] for i, m in enumerate(METRICS)
+        }
+        called = (part["score"] > THRESHOLD).groupby(part["seed"]).mean()
+        rows.append({"size": size, "seeds": len(called), "one_answer": called.isin([0, 1]).mean()} | found | ends)
+    return pd.DataFrame(rows)
+
+
+def leads(
+    generative: pd.DataFrame, discriminative: pd.DataFrame, draws: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Accuracy of the first minus that of the second, on the points that both have.
+
+    Sizes, shape (sizes,), the lead at each, and in each of the bootstrap's draws, shape (draws, sizes).
+    """
+    keys = ["size", "seed", "id"]
+    both = generative.merge(discriminative[[*keys, "score"]], on=keys, suffixes=("", "_other"))
+    by_seed, by_group = weights_of_draws(generative, draws, seed)
+    sizes, lead, drawn = [], [], []
+    for size, part in both.groupby("size"):
+        targets = part["target"].to_numpy()
+        gain = (decide(targets, part["score"].to_numpy()) == targets).astype(np.float32)
+        gain -= decide(targets, part["score_other"].to_numpy()) == targets
+        weights = by_seed[:, part["seed"]] * by_group[:, part["group"]]
+        sizes.append(size)
+        lead.append(gain.mean())
+        drawn.append(weights @ gain / weights.sum(axis=1))
+    return np.array(sizes, dtype=float), np.array(lead), np.stack(drawn, axis=1)
+
+
+def crossing(sizes: np.ndarray, lead: np.ndarray) -> float:
+    """The number of labels at which the lead falls through 0 for good, on a logarithmic scale; NaN if it does not.
+
+    `lead` by rising size, both of shape (sizes,): it must be above 0 somewhere, and not from there to the end.
+    """
+    ahead = np.flatnonzero(lead > 0)
+    if not len(ahead) or ahead[-1] == len(lead) - 1:
+        return float("nan")
+    a, b = ahead[-1], ahead[-1] + 1
+    x, y = np.log(sizes[[a, b]])
+    return float(np.exp(x + (y - x) * lead[a] / (lead[a] - lead[b])))
+
+
+def find_crossing(
+    generative: str, discriminative: str, sizes: np.ndarray, lead: np.ndarray, drawn: np.ndarray
+) -> Twins:
+    """Of the lead by size, shape (sizes,), and in the bootstrap's draws, shape (draws, sizes)."""
+    crossings = np.array([crossing(sizes, each) for each in drawn])
+    crossed = crossings[~np.isnan(crossings)]
+    low, high = np.percentile(crossed, [2.5, 97.5]) if len(crossed) else (np.nan, np.nan)
+    ends = np.percentile(drawn, [2.5, 97.5], axis=0)
+    return Twins(
+        generative=generative,
+        discriminative=discriminative,
+        crossing=crossing(sizes, lead),
+        low=float(low),
+        high=float(high),
+        share=len(crossed) / len(crossings),
+        first=int(sizes[0]),
+        lead_at_first=float(lead[0]),
+        lead_at_first_low=float(ends[0, 0]),
+        lead_at_first_high=float(ends[1, 0]),
+        last=int(sizes[-1]),
+        lead_at_last=float(lead[-1]),
+        lead_at_last_low=float(ends[0, -1]),
+        lead_at_last_high=float(ends[1, -1]),
+    )
+
+
+def points(value: float, low: float, high: float) -> str:
+    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+
+
+def labels(pair: Twins) -> str:
+    return "–" if np.isnan(pair.crossing) else f"{pair.crossing:,.0f} [{pair.low:,.0f}, {pair.high:,.0f}]"
+
+
+def one_answer(curves: dict[str, pd.DataFrame]) -> list[str]:
+    """Where models call every held-out text the same: of these the curves say which label is more frequent, and no more."""
+    found = [
+        f"{name} with {row['size']:,.0f} labels: {row['one_answer']:.0%}"
+        for name, curve in curves.items()
+        for _, row in curve[curve["one_answer"] > 0].iterrows()
+    ]
+    return (
+        ["", f"Models that call every text the same, and so know no more than a majority: {'; '.join(found)}."]
+        if found
+        else []
+    )
+
+
+def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
+    """The page: each metric by number of labels, and each pair's crossing."""
+    lines = [f"On held-out texts, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
+    for metric, title in SHOWN.items():
+        by_size = {
+            name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}
+            for name, curve in curves.items()
+        }
+        table = pd.DataFrame.from_dict(by_size, orient="index").sort_index(axis="columns").fillna("–")
+        table.columns = [f"{size:,}" for size in table.columns]
+        lines += ["", f"{title} by number of labels:", "", table.rename_axis("Classifier").to_markdown()]
+    lines += one_answer(curves)
+    if twins:
+        rows = pd.DataFrame(
+            {
+                "Generative": pair.generative,
+                "Discriminative": pair.discriminative,
+                "Fewest labels: lead, points": f"{pair.first:,}: "
+                + points(pair.lead_at_first, pair.lead_at_first_low, pair.lead_at_first_high),
+                "Most labels: lead, points": f"{pair.last:,}: "
+                + points(pair.lead_at_last, pair.lead_at_last_low, pair.lead_at_last_high),
+                "Crossing, labels": labels(pair),
+                "Draws that cross": f"{pair.share:.0%}",
+            }
+            for pair in twins
+        )
+        lines += [
+            "",
+            "Twins: the generative one's lead in accuracy, and where it is lost:",
+            "",
+            rows.to_markdown(index=False),
+        ]
+        lines += ["", *(pair.verdict() for pair in twins)]
+    return "\n".join(lines) + "\n"
+
+
+def curve_names() -> list[str]:
+    """The curves that params name: what others have left in the folder is not drawn."""
+    prompts = [f"prompt_{name}" for name in read_params("prompt_curve", PromptCurveParams).prompts]
+    fitted = read_params("learning_curve", LearningCurveParams).classifiers
+    return sorted([*fitted, *prompts, *(f"{name}_platt" for name in prompts)])
+
+
+def main() -> None:
+    params, pairs = read_params("crossover", CrossoverParams), read_params("twins", TwinsParams).pairs
+    prepared = read_prepared()
+    paths = [path for name in curve_names() if (path := STUDY / f"learning_curve/{name}.parquet").is_file()]
+    if not paths:
+        raise InputError("learning_curve: no curves; run `make study`")
+    scored = {path.stem: read_curve(path, prepared) for path in paths}
+    curves = {
+        name: curve_of(curve, params.draws, params.seed)
+        for name, curve in tqdm(scored.items(), desc="crossover", unit="curve")
+    }
+    twins = [
+        find_crossing(a, b, *leads(scored[a], scored[b], params.draws, params.seed))
+        for a, b in pairs
+        if a in scored and b in scored
+    ]
+    joined = pd.concat([curve.assign(series=name) for name, curve in curves.items()])
+    for name, frame in (("curves", joined), ("twins", pd.DataFrame(map(asdict, twins)))):
+        with written_whole(OUT / f"{name}.csv") as partial:
+            frame.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(curves, twins, params.draws))
+    last = {
+        name: {metric: round(float(curve[metric].iloc[-1]), 4) for metric in SHOWN} for name, curve in curves.items()
+    }
+    write_text(OUT / "metrics.json", json.dumps(last, indent=2) + "\n")

@@ -1,0 +1,90 @@
+"""How well one classifier scores held-out tweets after n labels: the points of its learning curve.
+
+For each seed a fold is held out, the folds in turn, and the training rows of the others are put in an order that all classifiers
+share: the subset of n labels is the first n of them, so subsets are nested; hyperparameters are tuned within a subset.
+
+in:  data/prepared, data/embed, and what the classifier needs
+out: study/learning_curve/<classifier>.parquet: size, seed, fold, id, score
+run: make study   (or python -m pipeline.stage --study curves.learning_curve naive_bayes)
+
+Every point is kept in the store: an interrupted curve goes on where it was.
+"""
+
+import argparse
+from typing import Self
+
+import pandas as pd
+from pydantic import Field, model_validator
+from tqdm import tqdm
+
+from pipeline.contracts import (
+    Name,
+    Params,
+    Prepared,
+    named,
+    plain_name,
+    read_params,
+    read_prepared,
+    written_whole,
+)
+from pipeline.curves.points import load_trainer, made_by, stored_point
+from pipeline.fit.cross_fit import training_rows
+from pipeline.places import STUDY
+
+OUT = STUDY / "learning_curve"
+
+
+class CurveParams(Params):
+    family: str
+    """Module under `pipeline` with a function `trainer`."""
+    preset: str | None = None
+    """What `trainer` is given: an encoder or a preset; null for nothing."""
+    seeds: int = Field(10, ge=1)
+    """Subsets of each size, the folds held out in turn."""
+    largest: int | None = Field(None, ge=1)
+    """No subsets of more labels; null for all."""
+
+
+class LearningCurveParams(Params):
+    sizes: list[int | None] = Field([16, 32, 64, 128, 256, 512, 1024, 2048, 4096, None], min_length=1)
+    """Numbers of labels; null for as many as the smallest training set has."""
+    classifiers: list[Name]
+    """Whose curves are drawn, each by a stage of its own."""
+    curves: dict[str, CurveParams]
+    """By classifier."""
+
+    @model_validator(mode="after")
+    def curves_are_there(self) -> Self:
+        for name in self.classifiers:
+            named(name, self.curves, "learning_curve.classifiers")
+        return self
+
+
+def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | None) -> list[int]:
+    """The numbers of labels that every fold has training rows for, rising."""
+    most = min(len(training_rows(prepared.train, fold)[0]) for fold in prepared.train["fold"].unique())
+    limit = most if largest is None else min(most, largest)
+    return sorted({size or most for size in params.sizes if (size or most) <= limit})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in study/params.yaml")
+    name = parser.parse_args().classifier
+    params = read_params("learning_curve", LearningCurveParams)
+    curve = named(name, params.curves, "learning_curve.classifiers")
+    trainer = load_trainer(curve.family, curve.preset)
+    prepared = trainer.with_inputs(read_prepared())
+    made, folds = made_by(curve.family, trainer), sorted(prepared.train["fold"].unique().tolist())
+    # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
+    points = [(seed, size) for seed in range(curve.seeds) for size in sizes_of(prepared, params, curve.largest)]
+    found = []
+    for seed, size in tqdm(points, desc=f"learning_curve {name}", unit="point"):
+        fold = folds[seed % len(folds)]
+        scores = stored_point(trainer, prepared, made, fold, size, seed)
+        ids = prepared.train.loc[prepared.train["fold"] == fold, "id"].to_numpy()
+        found.append(pd.DataFrame({"size": size, "seed": seed, "fold": fold, "id": ids, "score": scores}))
+    frame = pd.concat(found, ignore_index=True)
+    frame.attrs = {"name": name, "prepared": prepared.digest}
+    with written_whole(OUT / f"{name}.parquet") as partial:
+        frame.to_parquet(partial, index=False)

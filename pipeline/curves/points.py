@@ -1,0 +1,114 @@
+"""Scores of held-out tweets by a model of a part of the others: learning curves and nested blends are made of such points.
+
+Each is computed once, and kept in the store under all that determines it. What comes back from there is checked, and computed
+anew if it is torn, or nothing that a classifier can have said.
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.code import computing
+from pipeline.contracts import InputError, Prepared, written_whole
+from pipeline.fit.cross_fit import Trainer, training_rows
+from pipeline.fit.subsets import nested_order
+from pipeline.store import store_folder
+
+CHECKSUM = hashlib.sha256().digest_size
+
+
+def load_trainer(family: str, preset: str | None) -> Trainer:
+    """The family's, with its params."""
+    try:
+        module = importlib.import_module(f"pipeline.{family}")
+        trainer: Trainer = module.trainer(*([preset] if preset else []))
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(f"family {family}, preset {preset}: {error}") from None
+    return trainer
+
+
+def made_by(family: str, trainer: Trainer) -> str:
+    """Hash of what makes a family's scores beside params and tweets: its code and this module's, libraries, and what is here."""
+    code = computing(f"pipeline.{family}", __name__, "pipeline.contracts.prepared")
+    return hashlib.sha256(json.dumps([code, trainer.here()], sort_keys=True).encode()).hexdigest()
+
+
+def score_point(trainer: Trainer, prepared: Prepared, fold: int, size: int, seed: int) -> np.ndarray:
+    """Scores of the fold's rows, shape (rows,), by a model that was given `size` labels of the other folds."""
+    tweets, labels = training_rows(prepared.train, fold)
+    known = nested_order(tweets, labels, seed)[:size]
+    if trainer.semi_supervised:
+        labels = np.where(np.isin(np.arange(len(labels)), known), labels, -1)
+    else:
+        tweets, labels = tweets.iloc[known], labels[known]
+    return trainer.predict(trainer.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
+
+
+def score_without(trainer: Trainer, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
+    """Scores of the rows of the folds `out`, in their order, by a model of the rows of the other folds."""
+    train = prepared.train
+    held_out = train["fold"].isin(out)
+    tweets, labels = training_rows(train[~held_out], out[0])
+    return trainer.predict(trainer.fit(tweets, labels, 0), train[held_out])
+
+
+def stored_point(trainer: Trainer, prepared: Prepared, made: str, fold: int, size: int, seed: int) -> np.ndarray:
+    """As `score_point`, from the store if it is there; `made` is what `made_by` says."""
+    rows = int((prepared.train["fold"] == fold).sum())
+    return stored(
+        trainer, prepared, made, [fold, size, seed], rows, lambda: score_point(trainer, prepared, fold, size, seed)
+    )
+
+
+def stored_without(trainer: Trainer, prepared: Prepared, made: str, out: tuple[int, ...]) -> np.ndarray:
+    """As `score_without`, from the store if it is there; `made` is what `made_by` says."""
+    rows = int(prepared.train["fold"].isin(out).sum())
+    return stored(trainer, prepared, made, ["without", *out], rows, lambda: score_without(trainer, prepared, out))
+
+
+def stored(
+    trainer: Trainer,
+    prepared: Prepared,
+    made: str,
+    at: Sequence[int | str],
+    rows: int,
+    compute: Callable[[], np.ndarray],
+) -> np.ndarray:
+    """The scores that `compute` finds, shape (rows,), from the store if they are there; `at` says which of the points it is."""
+    point = {"by": trainer.determined_by, "prepared": prepared.digest, "made": made, "at": list(at)}
+    key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
+    path = store_folder() / "learning_curve" / f"{key}.scores"
+    if (found := read(path, rows)) is None:
+        found = np.asarray(compute(), dtype=np.float64)
+        if not possible(found, rows):
+            raise InputError(f"learning_curve: a model's scores are no probabilities ({at}): its training diverged")
+        with written_whole(path) as partial:
+            partial.write_bytes(checksum(path, found.tobytes()) + found.tobytes())
+    return found
+
+
+def read(path: Path, rows: int) -> np.ndarray | None:
+    """What an entry of the store holds, shape (rows,); None if there is none, or it is not as it was written."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    said, numbers = content[:CHECKSUM], content[CHECKSUM:]
+    if said != checksum(path, numbers):
+        return None
+    scores = np.frombuffer(numbers, dtype=np.float64).copy()
+    return scores if possible(scores, rows) else None
+
+
+def checksum(path: Path, numbers: bytes) -> bytes:
+    """Of an entry's content, and of its name: one that was copied over another is not taken for it."""
+    return hashlib.sha256(path.stem.encode() + numbers).digest()
+
+
+def possible(scores: np.ndarray, rows: int) -> bool:
+    """Whether these can be scores of so many rows."""
+    return scores.shape == (rows,) and bool(((scores >= 0) & (scores <= 1)).all())

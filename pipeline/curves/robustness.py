@@ -1,0 +1,179 @@
+"""How much worse each classifier gets when tweets are garbled, or speak of other things than those it learnt from.
+
+- noise: the words of held-out tweets are dropped, or replaced by words drawn from the training tweets, at rising rates; the
+  model is that of the clean training tweets (a view of Kasa et al. 2025, "Generative or Discriminative? Revisiting Text
+  Classification in the Era of Transformers", EMNLP)
+- shift: the keywords are dealt into as many hands as there are folds; each hand's tweets are scored by a model that saw none
+  of its keywords, and compared with what a model of other folds says of the same tweets; not measured without keywords
+
+in:  data/prepared, and what the classifiers need
+out: study/robustness/: table.md, noise.csv, shift.csv
+run: make study   (or python -m pipeline.stage --study curves.robustness)
+"""
+
+import itertools
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from tqdm import tqdm
+
+from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
+from pipeline.curves.learning_curve import LearningCurveParams
+from pipeline.curves.points import load_trainer
+from pipeline.fit.cross_fit import REFIT, Trainer, training_rows
+from pipeline.places import STUDY
+from pipeline.stats.bootstrap import bootstrap_means
+
+OUT = STUDY / "robustness"
+
+Noise = Literal["drop", "substitute"]
+KINDS: tuple[Noise, ...] = ("drop", "substitute")
+SHIFT = ["classifier", "what", "value", "low", "high"]
+NO_SHIFT = "What unseen keywords cost was not measured: there are too few keywords to leave some out and still learn both labels."
+
+
+class RobustnessParams(Params):
+    classifiers: list[str] = Field(["naive_bayes", "logistic"], min_length=1)
+    """Keys of learning_curve.curves."""
+    rates: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.05, 0.1, 0.2, 0.3], min_length=1)
+    """Shares of the words that are dropped or replaced."""
+    draws: int = Field(1000, ge=100)
+    """Of the bootstrap, for each interval."""
+    seed: int = Field(0, ge=0)
+
+
+def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, seed: int) -> list[str]:
+    """The texts with each word dropped, or replaced by one of the vocabulary (drawn evenly), at this rate.
+
+    One word at least is left of each.
+    """
+    rng = np.random.default_rng(seed)
+    garbled = []
+    for text in texts:
+        words = np.array(text.split(), dtype=object)
+        hit = rng.random(len(words)) < rate
+        if kind == "substitute":
+            words[hit] = rng.choice(vocabulary, hit.sum())
+        elif len(words):
+            hit[rng.integers(len(words))] &= not hit.all()
+            words = words[~hit]
+        garbled.append(" ".join(words))
+    return garbled
+
+
+def decided_rightly(trainer: Trainer, model: Any, tweets: pd.DataFrame) -> pd.Series:
+    """Whether each tweet is decided rightly at one half, indexed by id."""
+    scores = trainer.predict(model, tweets)
+    return pd.Series((scores > 0.5) == tweets["target"].to_numpy(dtype=bool), index=tweets["id"])
+
+
+def under_noise(trainer: Trainer, prepared: Prepared, params: RobustnessParams) -> pd.DataFrame:
+    """Whether each train row is decided rightly, by a model of other folds, in columns (kind, rate); rate 0: as it is."""
+    folds = []
+    for fold in sorted(prepared.train["fold"].unique().tolist()):
+        tweets, labels = training_rows(prepared.train, fold)
+        model = trainer.fit(tweets, labels, params.seed)
+        held_out = prepared.train[prepared.train["fold"] == fold]
+        vocabulary = np.array(" ".join(tweets["text"]).split(), dtype=object)
+        right = {("none", 0.0): decided_rightly(trainer, model, held_out)}
+        for kind, rate in itertools.product(KINDS, params.rates):
+            garbled = held_out.assign(text=garble(held_out["text"], kind, rate, vocabulary, fold))
+            right[kind, rate] = decided_rightly(trainer, model, trainer.read_new(garbled))
+        folds.append(pd.DataFrame(right))
+    return pd.concat(folds)
+
+
+def deal_keywords(train: pd.DataFrame, hands: int, seed: int) -> pd.Series:
+    """The hand of each tweet, by its keyword; those without one are a keyword of their own."""
+    keywords = train["keyword"].fillna("")
+    order = np.random.default_rng(seed).permutation(keywords.unique())
+    hand_of = {keyword: place % hands for place, keyword in enumerate(order)}
+    return pd.Series([hand_of[keyword] for keyword in keywords], index=train.index)
+
+
+def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
+    """Whether each hand of keywords leaves tweets of both labels to learn from; without keywords there is one hand."""
+    hands = deal_keywords(train, train["fold"].nunique(), seed)
+    left = [train[(hands != hand) & ~train["group"].isin(train.loc[hands == hand, "group"])] for hand in hands.unique()]
+    return all(rows["train_target"].nunique() == 2 for rows in left)
+
+
+def under_shift(trainer: Trainer, prepared: Prepared, params: RobustnessParams) -> pd.Series:
+    """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
+    train = prepared.train
+    hands = deal_keywords(train, train["fold"].nunique(), params.seed)
+    found = []
+    for hand in sorted(hands.unique()):
+        held_out = train[hands == hand]
+        apart = (hands != hand) & ~train["group"].isin(held_out["group"])
+        tweets, labels = training_rows(train[apart], held_out=REFIT)
+        found.append(decided_rightly(trainer, trainer.fit(tweets, labels, params.seed), held_out))
+    right: pd.Series = pd.concat(found)
+    return right
+
+
+def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> dict[str, float]:
+    """The mean of values by id, with the ends of its interval; groups by id."""
+    each = values.to_numpy(dtype=float)
+    low, high = bootstrap_means(each, groups.loc[values.index].to_numpy(), params.draws, params.seed)
+    return {"value": float(each.mean()), "low": float(low[0]), "high": float(high[0])}
+
+
+def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
+    """The page: accuracy at each rate of noise, and what new disasters cost."""
+
+    def shown(row: pd.Series, digits: int = 3, scale: float = 1) -> str:
+        return f"{scale * row['value']:.{digits}f} [{scale * row['low']:.{digits}f}, {scale * row['high']:.{digits}f}]"
+
+    cells = noise.assign(cell=noise.apply(shown, axis=1))
+    cells["noise"] = cells["kind"] + cells["rate"].map(lambda rate: f" {rate:.0%}" if rate else "")
+    by_rate = cells.pivot_table(index="classifier", columns="noise", values="cell", aggfunc="first", sort=False)
+    page = (
+        "Accuracy on held-out texts whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
+        f"{by_rate.to_markdown()}\n\n"
+    )
+    if shift.empty:
+        return f"{page}{NO_SHIFT}\n"
+    by_shift = pd.DataFrame(
+        {
+            name: {
+                row["what"]: shown(row) if row["what"] != "lost" else shown(row, 2, 100) for _, row in rows.iterrows()
+            }
+            for name, rows in shift.groupby("classifier", sort=False)
+        }
+    ).T
+    by_shift.columns = ["Keywords seen", "Keywords unseen", "Lost, points"]
+    return (
+        f"{page}Accuracy on texts with keywords that training has not seen, against the same texts with keywords that it "
+        "has:\n\n"
+        f"{by_shift.rename_axis('classifier').to_markdown()}\n"
+    )
+
+
+def main() -> None:
+    params = read_params("robustness", RobustnessParams)
+    curves = read_params("learning_curve", LearningCurveParams).curves
+    tweets = read_prepared()
+    groups = tweets.train.set_index("id")["group"]
+    dealt = can_be_dealt(tweets.train, params.seed)
+    noise, shift = [], []
+    for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
+        curve = named(name, curves, "robustness.classifiers")
+        trainer = load_trainer(curve.family, curve.preset)
+        prepared = trainer.with_inputs(tweets)
+        right = under_noise(trainer, prepared, params)
+        for condition in right.columns:
+            found = interval(right[condition], groups, params)
+            noise.append({"classifier": name, "kind": condition[0], "rate": condition[1]} | found)
+        if not dealt:
+            continue
+        seen, unseen = right["none", 0.0], under_shift(trainer, prepared, params)
+        for what, values in (("seen", seen), ("unseen", unseen), ("lost", seen.astype(int) - unseen.astype(int))):
+            shift.append({"classifier": name, "what": what} | interval(values, groups, params))
+    tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift, columns=SHIFT)}
+    for name, table in tables.items():
+        with written_whole(OUT / f"{name}.csv") as partial:
+            table.round(5).to_csv(partial, index=False)
+    write_text(OUT / "table.md", render(**tables))

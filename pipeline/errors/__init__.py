@@ -1,0 +1,1 @@
+"""Where classifiers fail, and what they saw."""

@@ -1,0 +1,180 @@
+"""What each classifier saw in the same tweets: the words that spoke for and against target 1, or the reply of an LLM.
+
+- naive_bayes: the log-likelihood ratio of each word; logistic: its weight (runs of words and the keyword likewise)
+- lora_<preset>: integrated gradients over the word embeddings
+- prompt_<prompt>: the reply, where the LLM was asked about the tweet
+
+A tweet is explained by the saved model that scored it, which has not seen it or its near-duplicates in training. All weights
+are in log-odds of the score: together with the `base` they sum to it.
+
+in:  data/prepared, predictions/*.parquet, models/, transcripts/*.jsonl
+out: explanations/explanations.jsonl, a line a tweet
+run: dvc repro explanations   (or python -m pipeline.stage errors.explanations)
+
+The tweets are untrusted text, as they were written: whoever shows them must escape them.
+"""
+
+import importlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from scipy.special import expit
+from tqdm import tqdm
+
+from pipeline.compare.scored import TwinsParams, read_all
+from pipeline.contracts import (
+    InputError,
+    Params,
+    Predictions,
+    read_params,
+    read_prepared,
+    reason,
+    unknown,
+    write_text,
+)
+from pipeline.counts import logistic, naive_bayes
+from pipeline.errors.telling import telling_tweets
+from pipeline.errors.words import Explained, explain_counts
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.cross_fit import MODELS, Trainer, part
+from pipeline.fit.saved import load_part
+
+OUT = Path("explanations")
+TRANSCRIPTS = Path("transcripts")
+TOLERANCE = 0.05
+"""Largest difference of scores between the model that explains and the one that scored: another precision, no other model."""
+
+Explainer = Callable[[pd.DataFrame], Explained]
+"""From a train row, a frame of one, to its score's log-odds in words."""
+
+ON_COUNTS: dict[str, tuple[Callable[[], Trainer], Callable[[Chosen], pd.Series]]] = {
+    "naive_bayes": (naive_bayes.trainer, naive_bayes.log_likelihood_ratios),
+    "logistic": (logistic.trainer, logistic.log_odds_weights),
+}
+
+
+class ExplanationsParams(Params):
+    tweets: int = Field(20, ge=3)
+    """How many are explained."""
+    classifiers: list[str] = Field(["naive_bayes", "logistic", "lora_minilm"])
+    """naive_bayes, logistic and lora_<preset>; those that there are no predictions of are passed over."""
+    prompts: bool = True
+    """Also what an LLM replied; the tweets are then chosen among those that it was asked about, if they are enough."""
+    steps: int = Field(64, ge=8)
+    """Of the integrated gradients, at least: they are doubled until the sum is right."""
+
+
+def count_explainer(name: str) -> Explainer:
+    """By the models of the folds, each read when it is first asked for."""
+    make_trainer, weights_of = ON_COUNTS[name]
+    trainer = make_trainer()
+    models: dict[int, Chosen] = {}
+
+    def explain(tweet: pd.DataFrame) -> Explained:
+        fold = int(tweet["fold"].iloc[0])
+        if fold not in models:
+            (models[fold],) = load_part(trainer, MODELS / name / part(fold), seeds=1)
+        return explain_counts(models[fold], weights_of(models[fold]), tweet)
+
+    return explain
+
+
+def load_explainer(name: str, steps: int) -> Explainer:
+    if name in ON_COUNTS:
+        return count_explainer(name)
+    if name.startswith("lora_"):
+        attributions = importlib.import_module("pipeline.errors.attributions")  # and torch, which is not always there
+        explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
+        return explainer
+    raise InputError(f"explanations.classifiers: {name}: {unknown(name, [*ON_COUNTS, 'lora_<preset>'])}")
+
+
+def reply(asked: list[dict[str, Any]]) -> str:
+    """What an LLM replied about a tweet: the text, with the most probable first tokens or the text's log-probability if known."""
+    lines = []
+    for answer in (each["answer"] for each in asked):
+        text = " | ".join(answer.get("replies", []))
+        tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
+        if answer.get("text_logprob") is not None:
+            text += f"log-probability of the text {answer['text_logprob']:.1f}"
+        lines.append(f"{text} (first token: {', '.join(tokens)})" if tokens else text)
+    return "\n".join(lines)
+
+
+def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
+    """By id, what a prompt's LLM replied; nothing where there is no transcript."""
+    path = folder / f"{name}.jsonl"
+    if not path.is_file():
+        return {}
+    found = {}
+    with path.open("rb") as lines:
+        for number, text in enumerate(lines, start=1):
+            try:
+                line = json.loads(text)
+                if line["id"] is not None:
+                    found[line["id"]] = reply(line["asked"])
+            except (ValueError, TypeError, AttributeError, LookupError) as error:
+                raise InputError(f"{path}: line {number}: not of a transcript: {reason(error)}") from None
+    return found
+
+
+def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> list[dict[str, Any]]:
+    """What a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
+    rows, scores = train.set_index("id", drop=False), one.train.set_index("id")["score"]
+    order = sorted(ids, key=rows["fold"].to_dict().__getitem__)  # each fold's model is loaded once
+    found = {
+        number: explainer(rows.loc[[number]]) for number in tqdm(order, desc=f"explanations {one.name}", unit="tweet")
+    }
+    seen = []
+    for number in ids:
+        score, why = float(scores[number]), found[number]
+        if abs(expit(why.log_odds) - score) > TOLERANCE:
+            raise InputError(
+                f"predictions/{one.name}.parquet: tweet {number} has a score of {score:.3f}, and its fold's model says "
+                f"{expit(why.log_odds):.3f}; run `dvc repro` to make both anew"
+            )
+        words = [[word, round(weight, 4)] for word, weight in why.words]
+        seen.append(
+            {"classifier": one.name, "score": score, "kind": "words", "base": round(why.base, 4), "words": words}
+        )
+    return seen
+
+
+def main() -> None:
+    params, prepared = read_params("explanations", ExplanationsParams), read_prepared()
+    train = prepared.train
+    classifiers, _ = read_all(prepared)
+    by_name = {one.name: one for one in classifiers}
+    replies = {
+        one.name: said
+        for one in classifiers
+        if one.school == "prompted" and params.prompts and (said := read_replies(one.name))
+    }
+    asked = pd.Index(train["id"])[train["id"].isin(set().union(*replies.values()))]
+    pool = asked if len(asked) >= params.tweets else pd.Index(train["id"])
+    ids = telling_tweets(train, classifiers, read_params("twins", TwinsParams).pairs, pool, params.tweets)
+    seen: dict[int, list[dict[str, Any]]] = {number: [] for number in ids}
+    for name in params.classifiers:
+        if name not in by_name:
+            print(f"explanations: passed over {name}, there are no predictions of it")
+            continue
+        explainer = load_explainer(name, params.steps)
+        for number, what in zip(ids, explained(explainer, by_name[name], train, ids), strict=True):
+            seen[number].append(what)
+    for name, said in replies.items():
+        scores = by_name[name].train.set_index("id")["score"]
+        for number in filter(said.__contains__, ids):
+            score = None if pd.isna(scores[number]) else float(scores[number])
+            seen[number].append({"classifier": name, "score": score, "kind": "reply", "reply": said[number]})
+    about = train.set_index("id")[["target", "keyword", "raw_text"]].astype(object)
+    tweets = about.where(about.notna(), None).loc[ids].to_dict(orient="index")
+    lines = [
+        {"id": number} | {str(key): value for key, value in tweets[number].items()} | {"seen": seen[number]}
+        for number in ids
+    ]
+    write_text(OUT / "explanations.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -1,0 +1,72 @@
+"""Which tweets tell most about classifiers: some on which twins disagree, some sure errors, some on which all are right."""
+
+import re
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from pipeline.compare.scored import THRESHOLD
+from pipeline.contracts import Predictions
+from pipeline.errors.opinions import disagreements, scores_of
+
+CLIP = 1e-6  # keeps the log-odds of a certain score finite
+MARKUP = (r"</?[A-Za-z]", r"&lt;", r"<|>|&(?:#\d+|\w+);")
+"""Text that a careless page would take for HTML, the most dangerous first."""
+
+
+def markup(text: str) -> int:
+    """The place in `MARKUP` of the worst that the text holds; its length for none."""
+    return next((place for place, pattern in enumerate(MARKUP) if re.search(pattern, text)), len(MARKUP))
+
+
+def ordered_kinds(train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]]) -> list[pd.Index]:
+    """Ids of twins' disagreements, of errors of all together, and of tweets that all are right about, telling ones first.
+
+    The last in turns of both labels, so that there are some of each.
+    """
+    targets, scores = train.set_index("id")["target"], scores_of(train, classifiers)
+    found = disagreements(train, classifiers, twins).sort_values("gap", ascending=False, kind="stable")
+    apart = pd.Index(found["id"].unique())
+    log_odds = scores.clip(CLIP, 1 - CLIP).apply(logit)
+    together = expit(log_odds.mean(axis=1)).dropna()
+    sureness = (together - THRESHOLD).abs().sort_values(ascending=False, kind="stable")
+    right = (together > THRESHOLD) == (targets[together.index] == 1)
+    wrong = sureness.index[~right[sureness.index]]
+    scores = scores.loc[together.index]
+    each_right = (scores > THRESHOLD).eq(targets[together.index] == 1, axis=0) | scores.isna()
+    easy = sureness.index[each_right.all(axis=1)[sureness.index]]
+    turns = targets[easy].groupby(targets[easy]).cumcount().sort_values(kind="stable").index
+    return [apart, wrong, turns]
+
+
+def telling_tweets(
+    train: pd.DataFrame, classifiers: list[Predictions], twins: list[tuple[str, str]], pool: pd.Index, number: int
+) -> list[int]:
+    """Ids of so many tweets of the pool, a third of each of `ordered_kinds` where there are enough, without near-duplicates.
+
+    If any tweet at all holds something like HTML, one of these does: whoever shows them must be ready for it.
+    """
+    by_id = train.set_index("id")
+    kinds = [list(ids[ids.isin(pool)]) for ids in ordered_kinds(train, classifiers, twins)]
+    shares = [number // 3, number // 3, number - 2 * (number // 3)]
+    chosen: list[int] = []
+
+    def take(ids: list[int], most: int) -> None:
+        for one in ids:
+            if most <= 0 or len(chosen) == number:
+                return
+            if by_id.loc[one, "group"] not in set(by_id.loc[chosen, "group"]):
+                chosen.append(int(one))
+                most -= 1
+
+    for ids, share in zip(kinds, shares, strict=True):
+        take(ids, share)
+    for ids in (*kinds, list(pool)):  # where a kind had too few
+        take(ids, number)
+    dangers = by_id["raw_text"].map(markup)
+    in_pool = by_id.index.isin(pool)
+    worst = by_id.index[np.lexsort((~in_pool, dangers))[0]]
+    if chosen and dangers[worst] < dangers[chosen].min():
+        chosen[-1] = int(worst)
+    return chosen

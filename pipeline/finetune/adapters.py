@@ -1,0 +1,167 @@
+"""Put low-rank adapters on the layers of any transformer: which modules get one, which are trained whole, at which rate."""
+
+import re
+import warnings
+from pathlib import Path
+
+import torch
+from peft import (
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    PeftConfig,
+    PeftModel,
+    TaskType,
+    get_peft_model,
+    get_peft_model_state_dict,
+    set_peft_model_state_dict,
+)
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.pytorch_utils import Conv1D
+
+from pipeline.contracts import InputError
+from pipeline.finetune import dropout, merged_products
+from pipeline.finetune.encoder import load
+from pipeline.finetune.lora_params import LoraParams, TuningParams
+from pipeline.fit.tensor_files import read_tensors
+
+
+def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """The base model with fresh adapters, of which only these, the head and any pooler are to be trained."""
+    model, tokenizer, whole = load(params.base_model, params.hidden_dropout)
+    return put_on(model, params, TaskType.SEQ_CLS, whole), tokenizer
+
+
+def put_on(model: PreTrainedModel, params: TuningParams, task: TaskType, whole: list[str]) -> PeftModel:
+    """The model with fresh adapters; the modules named in `whole` are trained too."""
+    config = adapter_config(params, target_modules(model, params), task, whole)
+    with warnings.catch_warnings():  # peft still reads a name that transformers has deprecated
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
+        return get_peft_model(model, config)
+
+
+def adapter_config(params: TuningParams, targets: list[str], task: TaskType, whole: list[str]) -> PeftConfig:
+    """The variant's config: W x + scale · ΔW x, where ΔW is
+
+    - lora: B A of rank r (Hu et al. 2021, https://arxiv.org/abs/2106.09685); rslora: the same with another scale
+      (Kalajdzievski 2023, https://arxiv.org/abs/2312.03732); dora: with trained column norms (Liu et al. 2024,
+      https://arxiv.org/abs/2402.09353)
+    - loha: a product by elements of two such (Hyeon-Woo et al. 2021, https://arxiv.org/abs/2108.06098); lokr: a Kronecker
+      product (Yeh et al. 2023, https://arxiv.org/abs/2309.14859)
+    """
+    common = {"task_type": task, "r": params.rank, "target_modules": targets, "modules_to_save": whole or None}
+    match params.variant:
+        case "loha":
+            return LoHaConfig(alpha=params.alpha, rank_dropout=params.dropout, **common)
+        case "lokr":
+            return LoKrConfig(alpha=params.alpha, rank_dropout=params.dropout, **common)
+        case variant:
+            flags = {"use_rslora": variant == "rslora", "use_dora": variant == "dora"}
+            return LoraConfig(lora_alpha=params.alpha, lora_dropout=params.dropout, **flags, **common)
+
+
+def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The stack of the model's layers and its name: every family calls it otherwise, but its length is in the config."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return name, module
+    raise InputError(f"base_model: no stack of {model.config.num_hidden_layers} layers in a {type(model).__name__}")
+
+
+def target_modules(model: PreTrainedModel, params: TuningParams) -> list[str]:
+    """Full names of the linear layers in the top `params.layers` layers, all or those that `params` names."""
+    stack, layers = transformer_layers(model)
+    depth = len(layers) if params.layers is None else params.layers
+    if depth > len(layers):
+        raise InputError(f"lora: layers is {depth}, but {params.base_model} has {len(layers)}")
+    linear = [
+        f"{stack}.{number}.{name}"
+        for number in range(len(layers) - depth, len(layers))
+        for name, module in layers[number].named_modules()
+        if isinstance(module, nn.Linear | Conv1D)
+    ]
+    if params.target_modules == "all-linear":
+        return linear
+    chosen = [name for name in linear if any(f".{name}".endswith(f".{wanted}") for wanted in params.target_modules)]
+    unknown = [
+        wanted for wanted in params.target_modules if not any(f".{name}".endswith(f".{wanted}") for name in chosen)
+    ]
+    if unknown:
+        known = sorted({name.rsplit(".", 1)[-1] for name in linear})
+        raise InputError(
+            f"lora: target_modules: no linear layer is called {unknown[0]}; known here: {', '.join(known)}"
+        )
+    return chosen
+
+
+def parameter_groups(network: PeftModel, learning_rate: float, decay: float) -> list[dict[str, object]]:
+    """Trainable parameters by learning rate: the head has it whole, each layer `decay` times that of the layer above.
+
+    Layer-wise decay: Howard & Ruder 2018 (https://arxiv.org/abs/1801.06146), for transformers Clark et al. 2020
+    (https://arxiv.org/abs/2003.10555).
+    """
+    stack, layers = transformer_layers(network.get_base_model())
+    groups: dict[int, list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            within = re.search(rf"{re.escape(stack)}\.(\d+)\.", name)
+            groups.setdefault(len(layers) - int(within[1]) if within else 0, []).append(parameter)
+    return [{"params": group, "lr": learning_rate * decay**below} for below, group in sorted(groups.items())]
+
+
+def make_fast(network: PeftModel, dtype: torch.dtype) -> None:
+    """Before training: frozen matrices in `dtype`, and on a CPU the dropout and the products that are fast there."""
+    store_in(network, dtype)
+    if network.device.type == "cpu":
+        dropout.use_bytes(network)
+        merged_products.use_merged_products(network)
+
+
+def store_in(network: nn.Module, dtype: torch.dtype) -> None:
+    """Keep the frozen matrices in the dtype that they are multiplied in: autocast would convert them in every step."""
+    for module in network.modules():
+        if isinstance(module, nn.Linear) and not module.weight.requires_grad:
+            module.to(dtype)
+
+
+def trained(network: PeftModel) -> dict[str, torch.Tensor]:
+    """The trainable parameters by name, as they are (not copied)."""
+    return {name: parameter.data for name, parameter in network.named_parameters() if parameter.requires_grad}
+
+
+def kept(network: PeftModel) -> dict[str, torch.Tensor]:
+    """What a file of adapters holds: these, and the modules that were trained whole, by PEFT's names."""
+    return dict(get_peft_model_state_dict(network, save_embedding_layers=False))
+
+
+def restore(network: PeftModel, path: Path) -> None:
+    """Put adapters that were `kept` in a file in the place of fresh ones: from here on it only predicts."""
+    set_peft_model_state_dict(network, read_tensors(path, kept(network)))
+    network.eval().requires_grad_(False)
+
+
+def read(folder: Path, params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """The network whose adapters and head PEFT saved in a folder, in float32 on the CPU, not merged yet; and its tokenizer.
+
+    All but the weights is made by the params, whatever PEFT noted beside them.
+    """
+    model, tokenizer, whole = load(params.base_model)
+    network = put_on(model, params, TaskType.SEQ_CLS, whole)
+    restore(network, folder / "adapter_model.safetensors")
+    return network, tokenizer
+
+
+def in_order(network: PeftModel) -> PeftModel:
+    """The network, in its adapters' config sorted lists for sets, whose order changes from run to run: files should not."""
+    config = network.peft_config["default"]
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))
+    return network
+
+
+def count_parameters(network: PeftModel) -> tuple[int, int]:
+    """Trainable parameters, and all; PEFT's frozen copies of the modules that it trains whole are no part of the model."""
+    own = [(name, p) for name, p in network.named_parameters() if "original_module" not in name]
+    return sum(p.numel() for _, p in own if p.requires_grad), sum(p.numel() for _, p in own)

@@ -1,0 +1,275 @@
+"""A language model that writes the tweets of either class, through low-rank adapters: p(tweet | label).
+
+Each class has adapters of its own; or both share one set, and the label's name before the tweet says which it is (the
+independent and the shared models of Yogatama et al.). A tweet is classified by Bayes' rule, as by the generative
+classifiers of Yogatama et al. 2017 (https://arxiv.org/abs/1703.01898) and the noisy channel of Min et al. 2022
+(https://arxiv.org/abs/2108.04106), at a temperature that is fitted to held-out tweets. What is minimised is
+
+- generative: -log p(tweet | label), summed over the tweet's tokens and the end of text
+- discriminative: -log p(label | tweet), which Bayes' rule makes of the same two likelihoods (the discriminative counterpart of a
+  generative classifier: Bouchard & Triggs 2004, COMPSTAT). The model is the same, the school is not
+
+in:  data/prepared, and the base model of the preset
+out: predictions/class_lm_<preset>.parquet, costs/class_lm_<preset>.json, models/class_lm_<preset>
+run: dvc repro class_lm@generative   (or python -m pipeline.stage finetune.class_lm generative)
+
+Training multiplies matrices in `precision`. Scores are computed in float32: each is a small difference between two large sums, to
+which bf16 adds an error of half a nat.
+
+Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import Dataset
+from peft import PeftModel, TaskType
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from pipeline.contracts import plain_name, read_params, read_prepared
+from pipeline.data.source import DataParams
+from pipeline.device import choose_device, choose_dtype, or_auto
+from pipeline.finetune import adapters, causal_lm, checkpoints, encoder, training
+from pipeline.finetune.class_lm_params import ClassLmParams
+from pipeline.finetune.frozen_layers import Batch, FrozenLayers
+from pipeline.finetune.several_seeds import cross_fit_seeds
+from pipeline.finetune.training import History, Network, training_seed
+from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
+from pipeline.fit.cross_fit import Trainer
+from pipeline.fit.saved import Origin
+from pipeline.fit.subsets import first_rows, split_by_group
+from pipeline.fit.tensor_files import write_tensors
+from pipeline.fit.written import write_cross_fit
+
+ANY_CLASS = "tweet"
+"""What announces a tweet to a network that knows one class."""
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """An `Objective` whose outputs are log p(tweet | prefix), shape (n, prefixes)."""
+
+    prefixes: list[list[int]]
+    """Of class 0 and of class 1; or one, of a network that knows one class only."""
+    prior: float
+    """log p(1) / p(0)."""
+    discriminative: bool
+    dtype: torch.dtype
+    frozen: FrozenLayers | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.prefixes)
+
+    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+        return self.of(network, batch, every_prefix(batch, self.prefixes))
+
+    def of(self, network: Network, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        classes = classes.to(network.device)
+        return causal_lm.log_likelihoods(network, batch, self.prefixes, classes, self.dtype, self.frozen)
+
+    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The generative one needs the tweet under its own label only, and so knows of no tweet whether it is told right."""
+        if not self.discriminative:
+            return -self.of(network, batch, self.own(labels)).sum(), torch.tensor(torch.nan)
+        log_odds = self.log_odds(self.outputs(network, batch))
+        loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds), reduction="sum")
+        return loss, ((log_odds > 0) == (labels > 0.5)).sum()
+
+    def own(self, labels: torch.Tensor) -> torch.Tensor:
+        """The number of each label's prefix, shape (n, 1)."""
+        return labels.long()[:, None].clamp(max=len(self.prefixes) - 1)
+
+    def log_odds(self, outputs: torch.Tensor) -> torch.Tensor:
+        """log p(1 | tweet) / p(0 | tweet) by Bayes' rule, shape (n,)."""
+        return outputs[:, 1] - outputs[:, 0] + self.prior
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        of_own = -outputs.gather(1, self.own(labels)).mean().item()
+        if len(self.prefixes) == 1:
+            return of_own, float("nan")
+        log_odds = self.log_odds(outputs)
+        right = ((log_odds > 0) == (labels > 0.5)).float().mean().item()
+        if not self.discriminative:
+            return of_own, right
+        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item(), right
+
+
+def every_prefix(batch: Batch, prefixes: list[list[int]]) -> torch.Tensor:
+    """For each row of the batch the numbers of all prefixes, shape (rows, prefixes)."""
+    return torch.arange(len(prefixes)).expand(len(batch["input_ids"]), -1)
+
+
+@dataclass
+class ClassLm:
+    """A fitted model, all that `predict` needs, and what its training was like."""
+
+    networks: list[PeftModel]
+    """One of both classes, or one of class 0 and one of class 1."""
+    tokenizer: PreTrainedTokenizerBase
+    params: ClassLmParams
+    rule: BayesRule
+    frozen: FrozenLayers | None = None
+    histories: list[History] = field(default_factory=list)
+    """Of each network's training."""
+
+    def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
+        announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
+        prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
+        discriminative = self.params.objective == "discriminative"
+        return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
+
+    def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
+        """The tweets' tokens; the networks' frozen layers have then seen them, after each prefix."""
+        prefixes = self.objective().prefixes
+        bases = [network.get_base_model() for network in self.networks]
+        rows = causal_lm.tokenize(bases[0], self.tokenizer, tweets, prefixes, self.params.max_tokens, labels)
+        if self.frozen is None:
+            return rows
+        for base in bases:
+            batches = encoder.batches(rows, self.tokenizer, self.params.batch_size, encoder.longest_first(rows))
+            read = (causal_lm.announced(batch, prefixes, every_prefix(batch, prefixes)) for batch, _ in batches)
+            self.frozen.stand_in(base, read, torch.float32)
+        return rows
+
+    def log_likelihoods(self, rows: Dataset) -> np.ndarray:
+        """log p(tweet | label) of each row, shape (n, 2)."""
+        size, objective = self.params.batch_size, self.objective()
+        by_network = [
+            training.predict_outputs(network, self.tokenizer, rows, size, objective).numpy()
+            for network in self.networks
+        ]
+        return np.concatenate(by_network, axis=1, dtype=np.float64)
+
+
+def with_adapters(params: ClassLmParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
+    """The base model with fresh adapters, of which only these are to be trained."""
+    model, tokenizer = causal_lm.load(params.base_model, params.hidden_dropout)
+    return adapters.put_on(model, params, TaskType.CAUSAL_LM, []), tokenizer
+
+
+def frozen_part(params: ClassLmParams) -> FrozenLayers | None:
+    """What can be shared by all models of one preset: the memory of the layers without adapters, if there are any."""
+    return None if params.layers is None else FrozenLayers.below(causal_lm.load(params.base_model)[0], params.layers)
+
+
+def fit(
+    tweets: pd.DataFrame,
+    labels: np.ndarray,
+    params: ClassLmParams,
+    *,
+    seed: int = 0,
+    frozen: FrozenLayers | None = None,
+    resumable: bool = False,
+) -> ClassLm:
+    """Fit `train_rows` of the tweets and labels, shape (n,), by AdamW over the adapters, then the temperature.
+
+    `frozen` is shared between calls; `resumable` keeps each epoch in the store, and goes on from there.
+    """
+    tweets, labels = first_rows(tweets, labels, params.train_rows)
+    networks = []
+    for _ in range(2 if params.adapters == "per_class" else 1):
+        torch.manual_seed(seed)
+        network, tokenizer = with_adapters(params)
+        network.to(choose_device(params.device))
+        # The weights stay whole, for the scores: rounding them anew in each step is little of its work.
+        adapters.make_fast(network, torch.float32)
+        networks.append(network)
+    model = ClassLm(networks, tokenizer, params, BayesRule(prior_log_odds(labels)), frozen)
+    objective = model.objective(choose_dtype(params.precision, networks[0].device))
+    parts = split_by_group(tweets, labels, params.validation, seed)
+    for label, network in enumerate(networks):
+        of_network = parts if len(networks) == 1 else [part[labels[part] == label] for part in parts]
+        rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in of_network)
+        checkpoint = None
+        if resumable:
+            own = (causal_lm, sys.modules[__name__])
+            checkpoint = checkpoints.checkpoint_path(network, params, objective.dtype, [rows, held_out], seed, *own)
+        history = training.train(
+            network, tokenizer, rows, held_out, params, objective, seed=seed, checkpoint=checkpoint
+        )
+        model.histories.append(history)
+        network.merge_adapter()  # from here on it only predicts
+    held_out = model.rows(tweets.iloc[parts[1]])
+    model.rule = fit_bayes_rule(model.log_likelihoods(held_out), labels[parts[1]], objective.prior)
+    return model
+
+
+def predict(model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
+    """P(target = 1) of each tweet, shape (n,)."""
+    return model.rule(model.log_likelihoods(model.rows(tweets)))
+
+
+def file_of(folder: Path, number: int) -> Path:
+    """Of the adapters of both classes, or of those of class 0 and of class 1."""
+    return folder / f"adapters-{number}.safetensors"
+
+
+def save(model: ClassLm, folder: Path) -> None:
+    for number, network in enumerate(model.networks):
+        write_tensors(file_of(folder, number), adapters.kept(network))
+    write_rule(folder / "rule.json", model.rule)
+
+
+def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None) -> ClassLm:
+    """What `save` kept."""
+    networks = []
+    for number in range(2 if params.adapters == "per_class" else 1):
+        network, tokenizer = with_adapters(params)
+        adapters.restore(network, file_of(folder, number))
+        network.merge_adapter()
+        networks.append(network.to(choose_device(or_auto(params.device))))
+    return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
+
+
+def read(preset: str) -> ClassLmParams:
+    """The preset, its labels those of data.labels if it has none of its own."""
+    params = read_params(f"class_lm.{preset}", ClassLmParams)
+    return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
+
+
+def trainer(preset: str) -> Trainer:
+    params = read(preset)
+    return trainer_of(params, frozen_part(params))
+
+
+def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
+    determined_by = {"params": params.model_dump()}
+    params = params.model_copy(update={"train_rows": None})  # it is given them
+    return Trainer(
+        lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
+        predict,
+        determined_by,
+        save=save,
+        load=lambda folder: load(folder, params, frozen),
+        forget=lambda: frozen.known.clear() if frozen else None,
+        here=lambda: checkpoints.here(params),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
+    preset = parser.parse_args().preset
+    name = f"class_lm_{preset}"
+    params, prepared = read(preset), read_prepared()
+    frozen = frozen_part(params)
+    trainable, total = adapters.count_parameters(with_adapters(params)[0])
+    if params.adapters == "per_class":
+        trainable, total = 2 * trainable, total + trainable
+
+    def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> ClassLm:
+        return fit(tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True)
+
+    def seconds(model: ClassLm) -> float:
+        return sum(history.seconds for history in model.histories)
+
+    fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params, save=save)
+    origin = Origin("finetune.class_lm", preset, trainer_of(params, frozen))
+    write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total, origin=origin)

@@ -1,0 +1,289 @@
+"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end.
+
+What is minimised is an `Objective`; that of a classification head is here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import datasets
+import numpy as np
+import torch
+from accelerate.utils import reduce
+from peft import PeftModel
+from torch import nn
+from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
+
+from pipeline.contracts import InputError, written_whole
+from pipeline.device import computing, processes
+from pipeline.finetune.adapters import parameter_groups, trained
+from pipeline.finetune.encoder import batches, longest_first, training_batches
+from pipeline.finetune.frozen_layers import Batch, FrozenLayers
+from pipeline.finetune.lora_params import TuningParams
+
+Report = Callable[["History"], None]
+Network: TypeAlias = PreTrainedModel | PeftModel
+
+
+@dataclass
+class History:
+    """What happened in a training so far, one entry a step, and one an epoch."""
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    """Of the batch that the step learnt from, before the step; NaN if its objective does not say."""
+    validation_loss: list[float] = field(default_factory=list)
+    validation_accuracy: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    """Spent in finished epochs, by all the runs that it took."""
+
+
+@dataclass
+class Run:
+    """One training: all that changes while it runs is here, and all of that is in a checkpoint."""
+
+    network: PeftModel
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    done: bool = False
+    best: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The weights after the epoch with the lowest validation loss."""
+
+    def save(self, path: Path) -> None:
+        """Write the state after a finished epoch, whole or not at all; the optimizer's only while it is needed."""
+        state: dict[str, Any] = {"history": asdict(self.history), "epoch": self.epoch, "done": self.done}
+        state["weights"] = trained(self.network)
+        if not self.done:
+            state |= {"best": self.best, "optimizer": self.optimizer.state_dict()}
+            state["schedule"] = self.schedule.state_dict()
+        with written_whole(path) as partial:
+            torch.save(state, partial)
+
+    def resume(self, path: Path) -> None:
+        """Go back to where the checkpoint was written; nothing but tensors and plain values is read from it."""
+        state: dict[str, Any] = torch.load(path, map_location=self.network.device, weights_only=True)
+        self.history, self.epoch, self.done = History(**state["history"]), state["epoch"], state["done"]
+        self.restore(state["weights"])
+        if not self.done:
+            self.best = state["best"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.schedule.load_state_dict(state["schedule"])
+
+    def restore(self, weights: dict[str, torch.Tensor]) -> None:
+        for name, tensor in trained(self.network).items():
+            tensor.copy_(weights[name])
+
+
+def epoch_seed(*numbers: int) -> int:
+    """A seed that depends on all of the numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
+    """Weights of class 0 and 1, shape (2,), with mean 1 over the rows; `balanced`: inversely to their frequency."""
+    if how == "none":
+        return None
+    share = float(np.mean(labels))
+    if share in {0.0, 1.0}:
+        raise InputError("lora: class_weights: balanced needs training rows of both classes")
+    return torch.tensor([0.5 / (1 - share), 0.5 / share])
+
+
+def training_seed(seed: int, fold: int) -> int:
+    """Another one for each model, never negative."""
+    return 1000 * seed + fold % 1000
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float
+) -> torch.Tensor:
+    """Summed over the rows: of logits, shape (n, 2), against labels in [0, 1], shape (n,)."""
+    targets = torch.stack([1 - labels, labels], dim=1).to(logits)
+    weights = None if weights is None else weights.to(logits)
+    return nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+
+
+class Objective(Protocol):
+    """What a training minimises, and what its network says about a batch."""
+
+    @property
+    def width(self) -> int:
+        """How many outputs a row has, k."""
+
+    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed over the rows, of labels in [0, 1], shape (n,); and how many rows it tells apart rightly, NaN if unknown."""
+
+    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+        """What the scores are made of, shape (n, k)."""
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        """Mean loss and accuracy of rows with these outputs, shape (n, k), and labels, shape (n,)."""
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The cross-entropy of a classification head, whose logits are the outputs."""
+
+    dtype: torch.dtype
+    frozen: FrozenLayers | None = None
+    weights: torch.Tensor | None = None
+    smoothing: float = 0.0
+
+    @property
+    def width(self) -> int:
+        return 2
+
+    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        logits = self.outputs(network, batch)
+        right = (logits.argmax(dim=1) == (labels > 0.5)).sum()
+        return cross_entropy(logits, labels, self.weights, self.smoothing), right
+
+    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+        if self.frozen is not None:
+            self.frozen.recall(batch)
+        with computing(network.device, self.dtype):
+            return torch.as_tensor(network(**batch).logits).float()
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+        loss = cross_entropy(outputs, labels, None, 0.0).item() / len(labels)
+        return loss, ((outputs.argmax(dim=1) == (labels > 0.5)).float().mean()).item()
+
+
+def share_of(batch: Batch, device: torch.device) -> Batch:
+    """The rows of the batch that are this process's part; alone, that is all of them."""
+    state = processes()
+    part = slice(state.process_index, None, state.num_processes)
+    return {name: tensor[part].to(device) for name, tensor in batch.items()}
+
+
+def train(
+    network: PeftModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    validation: datasets.Dataset | None,
+    params: TuningParams,
+    objective: Objective,
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    report: Report = lambda _: None,
+) -> History:
+    """Minimise the objective on the rows and their labels by AdamW, over what is trainable in `network`.
+
+    With a `checkpoint` its last finished epoch is gone on from, and each is kept there. `report` is called after every
+    tenth step. Several processes each take their share of every batch and add up the gradients.
+    """
+    steps = -(-len(rows) // params.batch_size)
+    optimizer = torch.optim.AdamW(
+        parameter_groups(network, params.learning_rate, params.layer_decay),
+        lr=params.learning_rate,
+        weight_decay=params.weight_decay,
+        fused=True,
+    )
+    total = params.epochs * steps
+    schedule = get_scheduler(params.schedule, optimizer, int(params.warmup * total), total)
+    run = Run(network, optimizer, schedule)
+    if checkpoint is not None and checkpoint.exists():
+        run.resume(checkpoint)
+    report(run.history)
+    with tqdm(total=total, initial=run.epoch * steps, desc="  training", unit="step", leave=False) as progress:
+        while not run.done:
+            start = time.perf_counter()
+            # All that is random in an epoch follows from these: nothing of it need be kept to go on after another one.
+            order = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            torch.manual_seed(epoch_seed(seed, run.epoch, 1 + processes().process_index))
+            for batch, _ in training_batches(rows, tokenizer, params.batch_size, order):
+                step(run, batch, objective)
+                progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
+                progress.update()
+                if len(run.history.loss) % 10 == 0:
+                    report(run.history)
+            run.epoch += 1
+            run.done = run.epoch == params.epochs
+            if validation is not None:
+                validate(run, tokenizer, validation, params, objective)
+            run.history.seconds += time.perf_counter() - start
+            if checkpoint is not None and processes().is_main_process:
+                run.save(checkpoint)
+    report(run.history)
+    return run.history
+
+
+def step(run: Run, batch: Batch, objective: Objective) -> None:
+    """One step down the gradient of the batch."""
+    network, several = run.network.train(), processes().num_processes > 1
+    learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
+    size = len(batch["labels"])
+    part = share_of(batch, network.device)
+    labels = part.pop("labels")
+    outcome = torch.zeros(2, device=network.device)  # summed loss, rows told apart
+    if len(labels):
+        loss, right = objective.loss(network, part, labels)
+        torch.autograd.backward(loss / size)
+        outcome = torch.stack([loss.detach(), right.to(loss)])
+    if several:
+        for parameter in learnt:
+            gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = reduce(gradient, reduction="sum")
+        outcome = reduce(outcome, reduction="sum")
+    nn.utils.clip_grad_norm_(learnt, 1.0)
+    run.optimizer.step()
+    run.schedule.step()
+    run.optimizer.zero_grad()
+    loss_sum, rows_right = outcome.tolist()
+    run.history.loss.append(loss_sum / size)
+    run.history.accuracy.append(rows_right / size)
+    if not np.isfinite(loss_sum):
+        raise InputError(
+            f"training diverged: the loss of step {len(run.history.loss)} is {loss_sum}; "
+            f"lower learning_rate ({run.optimizer.defaults['lr']:g})"
+        )
+
+
+def validate(
+    run: Run,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    params: TuningParams,
+    objective: Objective,
+) -> None:
+    """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
+    outputs = predict_outputs(run.network, tokenizer, rows, params.batch_size, objective)
+    loss, accuracy = objective.held_out(outputs, torch.tensor(rows["labels"][:]))
+    run.history.validation_loss.append(loss)
+    run.history.validation_accuracy.append(accuracy)
+    best = int(np.argmin(run.history.validation_loss))
+    if best == run.epoch - 1:
+        run.best = {name: tensor.clone() for name, tensor in trained(run.network).items()}
+    run.done |= params.patience is not None and run.epoch - 1 - best >= params.patience
+    if run.done:
+        run.restore(run.best)
+
+
+@torch.no_grad()
+def predict_outputs(
+    network: Network,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: datasets.Dataset,
+    batch_size: int,
+    objective: Objective,
+) -> torch.Tensor:
+    """The objective's outputs of all rows, shape (n, k), in their order, on the CPU; several processes share the work."""
+    state = processes()
+    outputs = torch.zeros(len(rows), objective.width, device=network.device)
+    everything = list(batches(rows, tokenizer, batch_size, longest_first(rows)))
+    network.eval()
+    with tqdm(total=len(everything), desc="  predicting", unit="batch", leave=False) as progress:
+        for batch, numbers in everything[state.process_index :: state.num_processes]:
+            part = {name: tensor.to(network.device) for name, tensor in batch.items() if name != "labels"}
+            outputs[numbers] = objective.outputs(network, part)
+            progress.update(state.num_processes)
+    if state.num_processes > 1:
+        outputs = reduce(outputs, reduction="sum")
+    return torch.as_tensor(outputs).cpu()

@@ -1,0 +1,1 @@
+"""Fitting any classifier: cross-fitting, tuning, the models that are kept."""

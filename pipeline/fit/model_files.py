@@ -1,0 +1,107 @@
+"""The files that trained models are kept in: scikit-learn's objects by skops, the rest as JSON; tensors: `tensor_files`.
+
+None of them is a pickle, so a model that came from elsewhere can be read: at worst it gives wrong scores. All that is wrong
+with a file is an `InputError`, and no object is made of a file before each type in it was found to be trusted.
+"""
+
+import io
+import json
+import re
+import struct
+import tokenize
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+
+from pydantic import BaseModel
+
+from pipeline.contracts import InputError, Model, validated, write_text, written_whole
+
+TRUSTED = [
+    "pipeline.counts.log_count_ratios.NbSvm",
+    "pipeline.vectors.separate_gaussians.SeparateGaussians",
+    "pipeline.vectors.space._LabelledDirections",
+]
+"""What a skops file may hold beside what skops itself trusts: scikit-learn's estimators (no trees), arrays and plain values.
+
+A class of one's own that models are made of is named here, by the module that it is defined in; that must not be the
+stage's, whose classes are those of `__main__` when it runs.
+"""
+
+UNREADABLE = (
+    OSError, BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError,
+    ValueError, TypeError, AttributeError, ImportError, RuntimeError, tokenize.TokenError,
+)  # fmt: skip
+"""What skops, zipfile and numpy raise at files that are damaged or made up."""
+
+Kind = TypeVar("Kind")
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Whatever is wrong with a model's file, in one line."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run `dvc repro` to make the model anew") from None
+    except UNREADABLE as error:
+        raise InputError(
+            f"{path}: not a model's file: {' '.join(str(error).split())[:200]}; run `dvc repro` to make the model anew"
+        ) from None
+
+
+def write_estimator(path: Path, estimator: object) -> None:
+    """Keep an object of scikit-learn's, or arrays in lists and dictionaries: the same one in the same bytes every time.
+
+    skops calls its parts by where they were in memory, and an archive holds the time: here they are numbered, and have none.
+    """
+    import skops.io  # noqa: PLC0415 - it loads all of scikit-learn to know its estimators, and torch if that is installed
+
+    with ZipFile(io.BytesIO(skops.io.dumps(estimator))) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    names: dict[str, str] = {}
+    schema = re.sub(
+        r'(?<="__id__": )\d+|(?<="file": ")[\w-]+',
+        lambda found: names.setdefault(found[0], str(len(names) + 1)),
+        parts.pop("schema.json").decode(),
+    )
+    content = {"schema.json": schema.encode()}
+    content |= {names[Path(name).stem] + Path(name).suffix: part for name, part in parts.items()}
+    with written_whole(path) as partial, ZipFile(partial, "w") as archive:
+        for name, part in content.items():
+            archive.writestr(ZipInfo(name), part, ZIP_DEFLATED, compresslevel=9)
+
+
+def read_estimator(path: Path, kind: type[Kind]) -> Kind:
+    """What `write_estimator` kept: of that kind, and made of nothing but the trusted types."""
+    import skops.io.exceptions  # noqa: PLC0415 - as above
+
+    with reading(path):
+        try:
+            found = skops.io.load(path, trusted=TRUSTED)
+        except skops.io.exceptions.UntrustedTypesFoundException as error:
+            raise InputError(f"{path}: refused, nothing of it was run: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(found, kind):
+        raise InputError(f"{path}: it holds a {type(found).__name__}, not a {kind.__name__}")
+    return found
+
+
+def write_json(path: Path, values: BaseModel) -> None:
+    """Keep plain values."""
+    write_text(path, json.dumps(values.model_dump(mode="json"), separators=(",", ":")) + "\n")
+
+
+def read_json(path: Path, model: type[Model]) -> Model:
+    """What `write_json` kept, validated."""
+    with reading(path):
+        values: Any = json.loads(path.read_bytes())
+    return validated(model, values, str(path))
+
+
+def check_width(path: Path, fitted: object, width: int) -> None:
+    """Refuse an estimator that was fitted to another number of features than it will be given."""
+    if (found := getattr(fitted, "n_features_in_", None)) != width:
+        raise InputError(f"{path}: it reads {found} features, and is given {width}")

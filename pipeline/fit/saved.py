@@ -1,0 +1,184 @@
+"""Trained classifiers, read back from `models/` to score new tweets as they scored the test tweets.
+
+models/<name>/classifier.json says what it is, and models/<name>/fold-<k>/ or models/<name>/refit/ hold its models (those of
+several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
+"""
+
+import importlib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from pipeline.contracts import InputError, prepared_digest
+from pipeline.fit.cross_fit import MODELS, Trainer, mean_log_odds
+from pipeline.fit.model_files import read_json, write_json
+from pipeline.places import anywhere, results
+
+FILE = "classifier.json"
+
+
+class Origin(NamedTuple):
+    """What a trained classifier was made by."""
+
+    family: str
+    """Module under `pipeline`."""
+    preset: str | None
+    """What its `trainer` is given; None for nothing."""
+    trainer: Trainer
+
+
+class Description(BaseModel):
+    """The content of classifier.json."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    format: Literal[1] = 1
+    family: Annotated[str, StringConstraints(pattern=r"^(counts|finetune|vectors)\.[a-z][a-z0-9_]*$")]
+    preset: Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")] | None
+    test_rows: Literal["mean log-odds", "refit"]
+    parts: list[Annotated[str, StringConstraints(pattern=r"^(fold-\d+|refit)$")]] = Field(min_length=1)
+    """Folders of the models that score a new tweet."""
+    seeds: int = Field(ge=1)
+    """How many models there are in each."""
+    determined_by: dict[str, Any]
+    """The params that it was trained with."""
+    prepared: str
+    """Hash of the prepared tweets that it was trained on."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained classifier: from tweets to P(target = 1).
+
+    The tweets' columns are `text` (cleaned), `keyword`, `location` (string or null) and `raw_text`.
+    """
+
+    name: str
+    models: int
+    """How many score each tweet."""
+    read: Callable[[pd.DataFrame], pd.DataFrame]
+    """Adds what the models read beside the columns: embeddings."""
+    score: Callable[[pd.DataFrame], np.ndarray]
+    """Scores of tweets that have it."""
+
+    def __call__(self, tweets: pd.DataFrame) -> np.ndarray:
+        """P(target = 1) of each tweet, shape (n,), as a test tweet was scored: the models' mean log-odds, or the refit's."""
+        return self.score(self.read(tweets)) if len(tweets) else np.zeros(0)
+
+
+def write_description(
+    name: str, origin: Origin, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
+) -> Description:
+    """Write `models/<name>/classifier.json`."""
+    description = Description(
+        family=origin.family,
+        preset=origin.preset,
+        test_rows=test_rows,
+        parts=parts,
+        seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
+        determined_by=plain(origin.trainer.determined_by),
+        prepared=prepared,
+    )
+    write_json(results(MODELS) / name / FILE, description)
+    return description
+
+
+def plain(determined_by: dict[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    return dict(json.loads(json.dumps(determined_by)))
+
+
+def params_of(determined_by: dict[str, Any]) -> dict[str, Any]:
+    """What a model must be read with: all but the device, which another machine may lack, and the embeddings it learnt from."""
+    return {
+        name: {key: value for key, value in values.items() if key != "device"} if isinstance(values, dict) else values
+        for name, values in determined_by.items()
+        if name != "embeddings"
+    }
+
+
+def load_trainer(description: Description, where: str) -> Trainer:
+    """The family's, with the params of params.yaml."""
+    module = f"pipeline.{description.family}"
+    made = getattr(importlib.import_module(module), "trainer", None) if find_spec(module) else None
+    if made is None:
+        raise InputError(f"{where}: there is no classifier family {description.family}")
+    try:
+        trainer: Trainer = made(*([description.preset] if description.preset else []))
+    except TypeError:
+        raise InputError(f"{where}: {description.family} with preset {description.preset} is no classifier") from None
+    if trainer.load is None:
+        raise InputError(f"{where}: {description.family} keeps no models")
+    return trainer
+
+
+def read_classifier(
+    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
+) -> Classifier:
+    """The classifier whose predictions are called `name`, its models loaded once.
+
+    They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
+    are any; `again` says of a name what to run if they are not.
+    """
+    own = anywhere(folder / name)
+    if not re.fullmatch(r"\w[\w-]*", name):
+        raise InputError(f"{name}: not a classifier's name")
+    if not (own / FILE).is_file():
+        known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
+        raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
+    description = read_json(own / FILE, Description)
+    trainer = load_trainer(description, str(own / FILE))
+    here, there = (params_of(each) for each in (plain(trainer.determined_by), description.determined_by))
+    if here != there:
+        changed = ", ".join(sorted(key for key in {*here, *there} if here.get(key) != there.get(key)))
+        raise InputError(f"{own}: trained with other params than params.yaml has now ({changed}); {again(name)}")
+    if (digest := prepared_digest()) and description.prepared != digest:
+        raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
+    return opened(name, own, trainer, description.parts, description.seeds)
+
+
+def opened(name: str, folder: Path, trainer: Trainer, parts: list[str], seeds: int) -> Classifier:
+    """The classifier whose models are in these parts of a folder, so many in each."""
+    of_part = [load_part(trainer, folder / part, seeds) for part in parts]
+
+    def score(tweets: pd.DataFrame) -> np.ndarray:
+        try:
+            scores = np.stack([score_part(trainer, models, tweets) for models in of_part])
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
+        finally:
+            trainer.forget()
+        if not ((scores >= 0) & (scores <= 1)).all():
+            raise InputError(f"{folder}: its scores are no probabilities; run `dvc repro` to train it anew")
+        return mean_log_odds(scores)
+
+    return Classifier(name, sum(map(len, of_part)), trainer.read_new, score)
+
+
+def seeds_in(folder: Path) -> list[Path]:
+    return sorted(folder.glob("seed-*"))
+
+
+def load_part(trainer: Trainer, folder: Path, seeds: int) -> list[Any]:
+    """The model of one part, or one of each seed."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; run `dvc repro` to train it anew")
+    paths = seeds_in(folder) or [folder]
+    if len(paths) != seeds:
+        raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")
+    load = trainer.load or (lambda _: None)  # load_trainer has made sure that there is one
+    return [load(path) for path in paths]
+
+
+def score_part(trainer: Trainer, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:
+    """Of one part, whose seeds' log-odds are averaged: shape (n,)."""
+    scores = [trainer.predict(model, tweets) for model in models]
+    return mean_log_odds(np.stack(scores)) if len(scores) > 1 else scores[0]

@@ -1,0 +1,156 @@
+"""The Batch API: the same requests as a file, at a lower price, answered within a day.
+
+https://developers.openai.com/api/docs/guides/batch
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Literal
+
+import openai
+from openai.types import Batch, Completion
+from openai.types.chat import ChatCompletion
+
+from pipeline.contracts import InputError
+from pipeline.prompting.answers import Answer, AnswerStore, Request
+from pipeline.prompting.replies import body_of, read_chat, read_scored
+from pipeline.prompting.server import Endpoint
+
+LARGEST = 50_000  # requests in a file
+ROUNDS = 3
+ENDED = ("completed", "expired", "cancelled", "failed")
+WORTH_ASKING_AGAIN = (408, 409, 429)
+
+Keyed = dict[str, Request]
+
+
+def line(key: str, model: str, request: Request) -> str:
+    """One request as a line of a batch's file, its key as the id by which its answer is recognised."""
+    body = {"model": model, **body_of(request)}
+    return json.dumps({"custom_id": key, "method": "POST", "url": url_of(request), "body": body}, ensure_ascii=False)
+
+
+def url_of(request: Request) -> Literal["/v1/completions", "/v1/chat/completions"]:
+    return "/v1/completions" if "prompt" in request else "/v1/chat/completions"
+
+
+def jobs(missing: Keyed) -> Iterator[tuple[str, Keyed]]:
+    """Files' worth of requests, each for one route, and the hash that each job is known by."""
+    for url in ("/v1/chat/completions", "/v1/completions"):
+        keys = sorted(key for key, request in missing.items() if url_of(request) == url)
+        for start in range(0, len(keys), LARGEST):
+            part = keys[start : start + LARGEST]
+            yield hashlib.sha256("".join(part).encode()).hexdigest(), {key: missing[key] for key in part}
+
+
+def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[str, Answer | int]]:
+    """Each request's key with its answer, or with the HTTP status that it failed with; `seconds` is put in each answer.
+
+    A reply that is no completion was paid for all the same: it is an answer without a reply, and not asked for again.
+    """
+    for text in filter(None, content.split("\n")):  # not at the line breaks that Unicode knows: replies may hold those
+        result = json.loads(text)
+        key, response = result.get("custom_id"), result.get("response") or {}
+        if key not in asked:
+            continue
+        if response.get("status_code") != 200:
+            yield key, int(response.get("status_code") or 500)
+            continue
+        body = response.get("body") or {}
+        try:
+            if "prompt" in asked[key]:
+                answer = read_scored(Completion.construct(**body), asked[key], seconds)
+            else:
+                answer = read_chat(ChatCompletion.construct(**body), seconds)
+        except (TypeError, ValueError):
+            answer = Answer(seconds=seconds)
+        yield key, answer.model_copy(update={"batch": True})
+
+
+async def answers(
+    client: openai.AsyncOpenAI,
+    endpoint: Endpoint,
+    store: AnswerStore,
+    missing: Keyed,
+    poll_seconds: float,
+    promise: Callable[[list[Request]], None],
+) -> AsyncIterator[tuple[str, Answer]]:
+    """The answers to all missing requests by their keys, as their batches end: first those that an earlier run began.
+
+    What failed is asked again, in at most `ROUNDS` batches, each after `promise` has let it pass; what was refused is answered
+    by that. What else an earlier run's batch holds goes to the store.
+    """
+    left = dict(missing)
+    begun = {job: asked for job, asked in store.open_batches(endpoint.identity).items() if asked.keys() & left.keys()}
+    for number in range(ROUNDS + 1):
+        if number:
+            promise(list(left.values()))
+        for job, asked in list(begun.items() if number == 0 else jobs(left)):
+            async for key, result in settle(client, endpoint, store, job, asked, poll_seconds):
+                if isinstance(result, int) and (result >= 500 or result in WORTH_ASKING_AGAIN):
+                    continue
+                answer = Answer(refused=result) if isinstance(result, int) else result
+                if left.pop(key, None):
+                    yield key, answer
+                elif not answer.refused:
+                    store.put(endpoint.identity, asked[key], answer)
+        if not left:
+            return
+    raise InputError(
+        f"prompt.batch: {len(left)} of {len(missing)} requests failed in {ROUNDS} batches; the other answers are kept, "
+        "run again to go on"
+    )
+
+
+async def settle(
+    client: openai.AsyncOpenAI, endpoint: Endpoint, store: AnswerStore, job: str, asked: Keyed, poll_seconds: float
+) -> AsyncIterator[tuple[str, Answer | int]]:
+    """Send a job, or find the batch that it was sent as, wait for its end and read its files.
+
+    The store remembers a job until all that came of it has been taken.
+    """
+    found = await sent_before(client, job) if store.begin_batch(job, endpoint.identity, asked) else None
+    batch = found or await send(client, endpoint.model, job, asked)
+    while batch.status not in ENDED:
+        await asyncio.sleep(poll_seconds)
+        batch = await client.batches.retrieve(batch.id)
+    if batch.status == "failed":
+        store.end_batch(job)
+        codes = sorted({error.code or "no code" for error in (batch.errors.data or [] if batch.errors else [])})
+        raise InputError(f"prompt.batch: the endpoint refused the file: {', '.join(codes)}")
+    ended = batch.completed_at or batch.expired_at or batch.cancelled_at or 0
+    took = max(0, ended - (batch.in_progress_at or batch.created_at))
+    for file in (batch.output_file_id, batch.error_file_id):
+        if file:
+            content = (await client.files.content(file)).text
+            for result in read_results(content, asked, took / len(asked)):
+                yield result
+    store.end_batch(job)
+
+
+async def send(client: openai.AsyncOpenAI, model: str, job: str, asked: Keyed) -> Batch:
+    """Upload a job's requests and begin its batch, marked with the job's hash."""
+    lines = "\n".join(line(key, model, request) for key, request in asked.items())
+    file = await client.files.create(file=(f"{job[:16]}.jsonl", lines.encode()), purpose="batch")
+    # Not repeated by the client: a batch whose acknowledgement was lost would be paid twice; the next run finds it.
+    return await client.with_options(max_retries=0).batches.create(
+        input_file_id=file.id,
+        endpoint=url_of(next(iter(asked.values()))),
+        completion_window="24h",
+        metadata={"job": job},
+    )
+
+
+async def sent_before(client: openai.AsyncOpenAI, job: str) -> Batch | None:
+    """The batch that a killed run sent for a job: the endpoint's own list knows, even if the run could not note its id.
+
+    One that ended without result files is as good as none.
+    """
+    async for batch in client.batches.list(limit=100):
+        if (batch.metadata or {}).get("job") == job and (
+            batch.status not in ENDED or batch.output_file_id or batch.error_file_id
+        ):
+            return batch
+    return None

@@ -1,0 +1,101 @@
+"""Calibration: take out of an LLM's scores how much it likes a label word whatever the tweet. Scores are P(target = 1)."""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+
+from pipeline.contracts import InputError
+from pipeline.prompting.params import Calibration
+
+CLIP = 1e-6  # votes and hard replies can be 0 or 1
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
+    return found
+
+
+def against(scores: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """Scores divided by a prior, label by label, and normalised: shapes (n,) and (n,) or ()."""
+    yes, no = scores / prior, (1 - scores) / (1 - prior)
+    found: np.ndarray = yes / (yes + no)
+    return found
+
+
+def contextual(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
+    """Contextual calibration (Zhao et al. 2021, https://arxiv.org/abs/2102.09690).
+
+    `content_free`, shape (k, n): what the model says in each row's context to inputs without content; their mean is the prior.
+    Those that could not be read (NaN) are left out.
+    """
+    prior = np.clip(np.nanmean(content_free, axis=0), CLIP, 1 - CLIP)
+    return against(scores, prior)
+
+
+def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
+    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score of a row's batch.
+
+    `batches` says which rows were asked about in the same context, shape (n,). No labels are used.
+    """
+    found = np.array(scores, dtype=float)
+    for one in np.unique(batches):
+        rows = batches == one
+        if not np.isnan(scores[rows]).all():
+            found[rows] = against(scores[rows], np.clip(np.nanmean(scores[rows]), CLIP, 1 - CLIP))
+    return found
+
+
+def fit_platt(scores: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Platt scaling (Platt 1999): a logistic regression on the log-odds of rows that were read and whose labels are known."""
+    fitted = LogisticRegression(C=np.inf).fit(log_odds(scores)[:, None], known)
+
+    def rescaled(others: np.ndarray) -> np.ndarray:
+        found = np.full(len(others), np.nan)
+        read = ~np.isnan(others)
+        if read.any():
+            found[read] = fitted.predict_proba(log_odds(others[read])[:, None])[:, 1]
+        return found
+
+    return rescaled
+
+
+def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Platt scaling, cross-fitted: what `fit_platt` learns from the labels of other folds.
+
+    `known` holds the labels, shape (n,), NaN where there is none to learn from. Scores of NaN stay NaN.
+    """
+    found = np.full(len(scores), np.nan)
+    read = ~np.isnan(scores)
+    for fold in np.unique(folds):
+        train, here = read & ~np.isnan(known) & (folds != fold), read & (folds == fold)
+        if not here.any():
+            continue
+        if len(np.unique(known[train])) < 2:
+            raise InputError(
+                "prompt.calibration: platt: the other folds hold no labels of both kinds; raise prompt.train_rows"
+            )
+        found[here] = fit_platt(scores[train], known[train])(scores[here])
+    return found
+
+
+def calibrated(
+    method: Calibration,
+    scores: np.ndarray,
+    *,
+    content_free: np.ndarray,
+    batches: np.ndarray,
+    folds: np.ndarray,
+    known: np.ndarray,
+) -> np.ndarray:
+    """The scores by the method that the params name; the other arrays are those that `contextual`, `batch` and `platt` take."""
+    match method:
+        case "none":
+            return scores
+        case "contextual":
+            return contextual(scores, content_free)
+        case "batch":
+            return batch(scores, batches)
+        case "platt":
+            return platt(scores, folds, known)

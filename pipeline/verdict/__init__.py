@@ -1,1 +1,0 @@
-"""Who is better, by how much, at what cost: evaluate, submission."""
