@@ -18,8 +18,8 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 from tqdm import tqdm
 
-from pipeline.compare.scored import decided_rightly, rank
 from pipeline.compare.submission import SubmissionParams, choose, rules_of
+from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.paired import compare_pairs, places, with_verdicts
 from pipeline.stats.threshold import Rule, right_when_nested
 

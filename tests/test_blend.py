@@ -13,6 +13,16 @@ from test_pipeline import set_param
 
 from pipeline.compare import blend, submission
 from pipeline.compare.blend import compare
+from pipeline.compare.blending import (
+    BlendParams,
+    candidates,
+    cross_fitted,
+    fit_greedy,
+    fit_logistic,
+    fit_weights,
+    log_losses,
+    to_log_odds,
+)
 from pipeline.contracts import (
     InputError,
     Predictions,
@@ -26,16 +36,6 @@ from pipeline.contracts import (
 )
 from pipeline.curves.nested import blend_nested, scores_by_fold_out
 from pipeline.fit.cross_fit import Trainer
-from pipeline.stats.blending import (
-    BlendParams,
-    candidates,
-    cross_fitted,
-    fit_greedy,
-    fit_logistic,
-    fit_weights,
-    log_losses,
-    to_log_odds,
-)
 from pipeline.stats.threshold import Rule
 
 PARAMS = read_params("blend", BlendParams, ROOT / "params.yaml").model_copy(update={"draws": 200})

@@ -8,8 +8,8 @@ import pytest
 from conftest import ROOT
 
 from pipeline.compare.cascade import CascadeParams, Price, curve_of, price_of, render, right_by_share, worthwhile
-from pipeline.compare.scored import decided_rightly
 from pipeline.contracts import Costs, LlmCosts, Predictions, Prepared, predictions_frame, read_params, write_costs
+from pipeline.stats.decisions import decided_rightly
 
 PARAMS = read_params("cascade", CascadeParams, ROOT / "study/params.yaml").model_copy(update={"draws": 200})
 ROWS = 1000

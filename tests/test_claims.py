@@ -20,13 +20,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.apply import check_lists, class_of, put, wanted_by
+from pipeline.compare.blending import BlendParams
 from pipeline.contracts import SECRET_NAMES, InputError, read_yaml, without_secrets
 from pipeline.counts.counts import write_words
 from pipeline.data.csv_file import LARGEST, LONGEST
 from pipeline.fit.model_files import TRUSTED, read_estimator, write_estimator
 from pipeline.kaggle.validate import MAX_STANDARD_ERRORS
 from pipeline.spreadsheet import inert
-from pipeline.stats.blending import BlendParams
 
 SPAM: Path = ROOT / "data/spam"
 BLOCK = re.compile(r"<!-- comparison: begin.*?comparison: end -->", re.DOTALL)

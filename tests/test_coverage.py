@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from pipeline.compare.scored import decide
 from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.decisions import decide
 from pipeline.stats.metrics import METRICS, weighted
 
 TIMES, GROUPS, DRAWS = 1000, 400, 400

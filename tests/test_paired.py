@@ -9,8 +9,8 @@ from scipy import stats
 from scipy.special import expit
 from statsmodels.stats.contingency_tables import mcnemar
 
-from pipeline.compare.scored import rank
 from pipeline.stats.bootstrap import bootstrap_means, effective_groups, group_bootstrap, level
+from pipeline.stats.decisions import rank
 from pipeline.stats.paired import (
     ALPHA,
     compare_pair,

@@ -20,7 +20,8 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.blend_table import render
-from pipeline.compare.scored import decided_rightly, read_all, scored_rows, whole
+from pipeline.compare.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
+from pipeline.compare.scored import read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
     Predictions,
@@ -31,8 +32,8 @@ from pipeline.contracts import (
     write_text,
     written_whole,
 )
-from pipeline.stats.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
 from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.decisions import decided_rightly
 from pipeline.stats.metrics import METRICS, weighted
 from pipeline.stats.paired import compare_pair, helps
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from pipeline.compare.blending import ALL_ROWS
 from pipeline.compare.table import markdown, number, p_value, with_interval
-from pipeline.stats.blending import ALL_ROWS
 
 
 def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, float], left_out: list[str]) -> str:

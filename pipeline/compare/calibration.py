@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import decided_rightly, rank, read_all, scored_rows
+from pipeline.compare.scored import read_all, scored_rows
 from pipeline.compare.table import markdown, number, with_interval
 from pipeline.contracts import (
     InputError,
@@ -25,6 +25,7 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.places import results
+from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.recalibrated import METHODS, recalibrated
 from pipeline.stats.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
 

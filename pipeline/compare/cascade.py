@@ -23,7 +23,7 @@ from pydantic import Field
 from scipy.stats import norm
 from tqdm import tqdm
 
-from pipeline.compare.scored import THRESHOLD, decided_rightly, read_all, scored_rows
+from pipeline.compare.scored import read_all, scored_rows
 from pipeline.compare.table import markdown
 from pipeline.contracts import (
     InputError,
@@ -37,6 +37,7 @@ from pipeline.contracts import (
 )
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.decisions import THRESHOLD, decided_rightly
 from pipeline.stats.paired import sum_by_group
 
 OUT = STUDY / "cascade"

@@ -5,7 +5,7 @@ import numpy as np
 from sklearn import metrics
 
 import evaluate
-from pipeline.compare.scored import decide
+from pipeline.stats.decisions import decide
 from pipeline.stats.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins
 
 

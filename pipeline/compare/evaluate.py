@@ -17,7 +17,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tqdm import tqdm
 
 from pipeline.compare.classification import score
-from pipeline.compare.scored import THRESHOLD, TwinsParams, decide, decided_rightly, rank, read_all, scored_rows
+from pipeline.compare.scored import TwinsParams, read_all, scored_rows
 from pipeline.compare.table import render_table
 from pipeline.compare.taking_part import predictions_of
 from pipeline.contracts import (
@@ -35,6 +35,7 @@ from pipeline.contracts import (
 )
 from pipeline.places import results
 from pipeline.stats.bootstrap import effective_groups, group_bootstrap
+from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
 from pipeline.stats.metrics import equal_mass_bins, weighted
 from pipeline.stats.paired import ALPHA, WIDE, compare_pairs, places, with_verdicts
 

@@ -3,24 +3,16 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from pipeline.compare.taking_part import predictions_of, taking_part
 from pipeline.contracts import PREDICTIONS, InputError, Params, Predictions, Prepared, read_predictions
 
-THRESHOLD = 0.5
-
 
 class TwinsParams(Params):
     pairs: list[Annotated[tuple[str, str], Field(strict=False)]]
     """A generative and a discriminative classifier of the same features, each with hyperparameters of its own."""
-
-
-def decide(targets: np.ndarray, scores: np.ndarray, threshold: float = THRESHOLD) -> np.ndarray:
-    """0/1 decisions, shape (n,): above the threshold is 1, and an unparsed row is decided against its target."""
-    return np.where(np.isnan(scores), 1 - targets, scores > threshold).astype(int)
 
 
 def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
@@ -33,29 +25,6 @@ def whole(predictions: Predictions, prepared: Prepared) -> bool:
     """Whether a classifier scored every train row and every test row."""
     scored = predictions.train["score"].count() + predictions.test["score"].count()
     return bool(scored == len(prepared.train) + len(prepared.test))
-
-
-def decided_rightly(rows: pd.DataFrame) -> pd.Series:
-    """Whether each of the `scored_rows` is decided rightly at one half, indexed by id."""
-    targets = rows["target"].to_numpy()
-    return pd.Series(decide(targets, rows["score"].to_numpy()) == targets, index=rows.index)
-
-
-def rank(right: dict[str, pd.Series]) -> list[str]:
-    """Names of classifiers, best first, from whether each row that they cover was decided rightly, indexed by id.
-
-    They are ranked by how much better they are than the best of those with the most rows, on the rows that the two share: a
-    classifier that was asked about a part of the rows must win there, and not by having got the easier ones.
-    """
-    if not right:
-        return []
-    reference = max(right.values(), key=lambda rows: (len(rows), rows.mean()))
-
-    def lead(name: str) -> tuple[float, int]:
-        shared = right[name].index.intersection(reference.index)
-        return float(right[name][shared].mean() - reference[shared].mean()), len(right[name])
-
-    return sorted(right, key=lead, reverse=True)
 
 
 def read_all(prepared: Prepared, folder: Path = PREDICTIONS) -> tuple[list[Predictions], list[str]]:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.compare.scored import decided_rightly, rank, read_all, scored_rows, whole
+from pipeline.compare.scored import read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
     Params,
@@ -31,6 +31,7 @@ from pipeline.contracts import (
 from pipeline.data.source import DataParams
 from pipeline.kaggle.validate import check_file
 from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.paired import compare_pair, helps
 from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
 

@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import THRESHOLD, TwinsParams, decide
+from pipeline.compare.scored import TwinsParams
 from pipeline.compare.table import with_interval
 from pipeline.contracts import (
     InputError,
@@ -34,6 +34,7 @@ from pipeline.curves.learning_curve import LearningCurveParams
 from pipeline.curves.prompt_curve import PromptCurveParams
 from pipeline.curves.twins import Twins
 from pipeline.places import STUDY
+from pipeline.stats.decisions import THRESHOLD, decide
 from pipeline.stats.metrics import METRICS, weighted
 
 OUT = STUDY / "crossover"

@@ -28,6 +28,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.blend import gain_of, measured
+from pipeline.compare.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
 from pipeline.compare.table import markdown, with_interval
 from pipeline.contracts import (
     InputError,
@@ -43,7 +44,6 @@ from pipeline.curves.learning_curve import LearningCurveParams
 from pipeline.curves.points import load_trainer, made_by, stored_without
 from pipeline.fit.cross_fit import Trainer
 from pipeline.places import STUDY
-from pipeline.stats.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
 from pipeline.stats.paired import compare_pair
 
 OUT = STUDY / "nested"

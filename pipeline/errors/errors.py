@@ -18,7 +18,7 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import TwinsParams, decide, decided_rightly, read_all, scored_rows
+from pipeline.compare.scored import TwinsParams, read_all, scored_rows
 from pipeline.compare.taking_part import family_of
 from pipeline.contracts import (
     InputError,
@@ -36,6 +36,7 @@ from pipeline.errors.opinions import confident_errors, disagreements
 from pipeline.errors.slices import judge_slices, slices_of
 from pipeline.spreadsheet import write_tweets
 from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.decisions import decide, decided_rightly
 
 OUT = Path("errors")
 

@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from pipeline.compare.scored import THRESHOLD, decided_rightly
 from pipeline.contracts import Predictions
+from pipeline.stats.decisions import THRESHOLD, decided_rightly
 
 SCHOOLS = ["generative", "discriminative"]
 SCORES = ["score_generative", "score_discriminative"]

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from pipeline.compare.scored import THRESHOLD
 from pipeline.contracts import Predictions
 from pipeline.errors.opinions import disagreements, scores_of
+from pipeline.stats.decisions import THRESHOLD
 
 CLIP = 1e-6  # keeps the log-odds of a certain score finite
 MARKUP = (r"</?[A-Za-z]", r"&lt;", r"<|>|&(?:#\d+|\w+);")

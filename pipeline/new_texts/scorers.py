@@ -10,14 +10,14 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from scipy.special import expit
 
-from pipeline.compare.scored import THRESHOLD
+from pipeline.compare.blending import ALL_ROWS, Weights, to_log_odds
 from pipeline.compare.submission import BLEND
 from pipeline.compare.submission import OUT as SUBMISSION
 from pipeline.compare.taking_part import all_stages
 from pipeline.contracts import PREPARED, InputError, read_json, read_params
 from pipeline.data.source import DataParams
 from pipeline.fit.saved import read_classifier
-from pipeline.stats.blending import ALL_ROWS, Weights, to_log_odds
+from pipeline.stats.decisions import THRESHOLD
 
 Scorer = Callable[[pd.DataFrame], np.ndarray]
 """From tweets (`text` cleaned, `keyword`, `location`, `raw_text`) to P(target = 1), shape (n,); NaN for a reply not read."""

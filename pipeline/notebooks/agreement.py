@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 from sklearn.metrics import cohen_kappa_score
 
-from pipeline.compare.scored import decided_rightly, scored_rows
+from pipeline.compare.scored import scored_rows
 from pipeline.contracts import Predictions, Prepared
+from pipeline.stats.decisions import decided_rightly
 
 
 def rightly(prepared: Prepared, classifiers: Sequence[Predictions]) -> pd.DataFrame:

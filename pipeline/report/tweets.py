@@ -5,7 +5,6 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from pipeline.compare.scored import THRESHOLD
 from pipeline.compare.table import p_value
 from pipeline.errors.opinions import SCHOOLS, by_pair
 from pipeline.report import charts
@@ -13,6 +12,7 @@ from pipeline.report.cells import Column_, classifier, number, of_ends, of_numbe
 from pipeline.report.charts import in_points
 from pipeline.report.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
 from pipeline.report.sentences import joined
+from pipeline.stats.decisions import THRESHOLD
 
 TWEET: Column_ = (Column("Text", wide=True), lambda row: text(row["raw_text"]))
 KEYWORD: Column_ = (Column("Keyword"), lambda row: text(row["keyword"]))

@@ -6,7 +6,7 @@ decisions, and left out of the metrics of probabilities.
 
 import numpy as np
 
-from pipeline.compare.scored import decide
+from pipeline.stats.decisions import decide
 
 DECISIONS = ("accuracy", "f1", "precision", "recall")
 PROBABILITIES = ("roc_auc", "log_loss", "brier", "ece")

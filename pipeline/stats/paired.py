@@ -12,8 +12,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import normal_sample_size_one_tail
 
-from pipeline.compare.scored import decided_rightly
 from pipeline.stats.bootstrap import CELLS, bootstrap_means
+from pipeline.stats.decisions import decided_rightly
 
 ALPHA = 0.05  # of all tests of a family together
 POWER = 0.8

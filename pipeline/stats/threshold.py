@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.compare.scored import THRESHOLD, decide
 from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.decisions import THRESHOLD, decide
 
 
 @dataclass(frozen=True)
