@@ -20,8 +20,9 @@ import numpy as np
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.contracts import InputError, read_yaml, run
+from pipeline.contracts import InputError, read_yaml
 from pipeline.environment import machine
+from pipeline.process import run
 from pipeline.report.manifest import sha256
 
 COMPARED = (

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from pipeline.contracts import run
+from pipeline.process import run
 from pipeline.stats.bootstrap import bootstrap_means, effective_groups
 
 GROUPS = {

@@ -26,8 +26,9 @@ import psutil
 from ruamel.yaml import YAML
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, read_params, run
+from pipeline.contracts import InputError, read_params
 from pipeline.data.source import Columns, DataParams, read_source
+from pipeline.process import run
 
 ROOT = Path(__file__).parents[1]
 STAGES = {

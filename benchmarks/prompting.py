@@ -18,8 +18,9 @@ from pathlib import Path
 import openai
 import pandas as pd
 
-from pipeline.contracts import InputError, Prepared, read_params, read_prepared, run
+from pipeline.contracts import InputError, Prepared, read_params, read_prepared
 from pipeline.data.source import DataParams
+from pipeline.process import run
 from pipeline.prompting.answers import Answer, AnswerStore
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.capabilities import choose_mode

@@ -22,9 +22,10 @@ from peft import LoraConfig, PeftModel, TaskType, get_peft_model
 from torch import nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
-from pipeline.contracts import InputError, read_params, read_prepared, run
+from pipeline.contracts import InputError, read_params, read_prepared
 from pipeline.finetune import adapters, encoder, lora
 from pipeline.finetune.lora_params import LoraParams
+from pipeline.process import run
 
 WARM_UP = 4
 """Steps that are not counted: memory is claimed and kernels are chosen in them."""

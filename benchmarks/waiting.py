@@ -22,10 +22,11 @@ import torch
 from openai import OpenAI
 
 from pipeline import waiting
-from pipeline.contracts import read_params, run
+from pipeline.contracts import read_params
 from pipeline.device import choose_dtype, computing
 from pipeline.finetune import adapters
 from pipeline.finetune.lora_params import LoraParams
+from pipeline.process import run
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.server import embedded
 

@@ -21,9 +21,10 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.contracts import InputError, Params, read_yaml, run, unknown, validated, write_text
+from pipeline.contracts import InputError, Params, read_yaml, unknown, validated, write_text
 from pipeline.contracts.params import PARAMS
 from pipeline.places import STUDY
+from pipeline.process import run
 
 OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 """Sections of sections, each of which is read by itself."""

@@ -25,11 +25,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, read_params, run
+from pipeline.contracts import InputError, read_params
 from pipeline.data.source import DataParams
 from pipeline.new_texts.reading import Format, batches, checked, format_of
 from pipeline.new_texts.scorers import choose, open_scorer
 from pipeline.new_texts.writing import decisions, open_writer, written_as
+from pipeline.process import run
 from pipeline.prompting.params import PromptParams
 
 

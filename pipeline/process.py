@@ -1,9 +1,5 @@
-"""How a stage lives among other processes: it ends with the DVC that started it, and is alone at its outputs.
+"""How a stage runs: to one line where something is wrong, ending with the DVC that started it, alone at its outputs."""
 
-Also what the machine may run out of under it, each as one line.
-"""
-
-import errno
 import inspect
 import os
 import re
@@ -13,15 +9,44 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
+from traceback import clear_frames
+from typing import NoReturn
 
 import psutil
 from filelock import FileLock, Timeout
+
+from pipeline.contracts.errors import fault, show
+from pipeline.places import results
+from pipeline.waiting import quiet
 
 LOCKS = Path(".dvc/tmp/stages")
 """In the project's folder, as the outputs are, and known to git and DVC as nothing of theirs."""
 
 DRIVER = "DISASTER_TWEETS_DRIVER"
 """The environment variable with the number of the process that started DVC, if that is ours (`pipeline.repro`)."""
+
+
+def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
+    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
+
+    Neither that line nor a traceback shows what is secret. A second process with the same arguments waits for the first, unless
+    there may be `many` at once.
+    """
+    sys.excepthook = show
+    quiet()
+    try:
+        end_with_dvc()
+        with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):
+            main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        if (line := fault(error)) is None:
+            raise
+        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
+        sys.exit(f"error: {line}")
+    sys.exit(0)
+
 
 # --- the process that started it --------------------------------------------------------------------------------------
 
@@ -129,41 +154,3 @@ def alone(name: str) -> Iterator[None]:
         held = nullcontext()
     with held:
         yield
-
-
-# --- what the machine ran out of --------------------------------------------------------------------------------------
-
-BY_NUMBER = {
-    errno.ENOSPC: "the disk is full; free some space and run again",
-    errno.EDQUOT: "your share of the disk is used up; free some space and run again",
-    errno.EFBIG: "the file is larger than is allowed here (see `ulimit -f`)",
-    errno.EROFS: "the disk can only be read; run where the project's folder can be written to",
-    errno.EMFILE: "too many files are open; raise the limit (`ulimit -n 4096`) and run again",
-    errno.ENFILE: "too many files are open on this machine; close some programs and run again",
-    errno.ENOMEM: "not enough memory; close other programs, or use smaller params (batch_size, encoder)",
-}
-# Libraries that raise an error of their own name the reason in its text.
-BY_TEXT = {
-    r"No space left on device|disk is full|file write failed|unexpected pos \d+ vs": errno.ENOSPC,  # the last two are torch's
-    r"File too large": errno.EFBIG,
-    r"Read-only file system": errno.EROFS,
-    r"Too many open files": errno.EMFILE,
-    r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory|can't start new thread": errno.ENOMEM,
-    "failed to map segment": errno.ENOMEM,
-}
-
-
-def exhausted(error: BaseException) -> str | None:
-    """One line on what the machine ran out of; None if the error, or what caused it, says nothing of that."""
-    seen: BaseException | None = error
-    while seen is not None:
-        number = seen.errno if isinstance(seen, OSError) else None
-        if isinstance(seen, MemoryError):
-            number = errno.ENOMEM
-        if number not in BY_NUMBER:
-            number = next((one for text, one in BY_TEXT.items() if re.search(text, str(seen), re.IGNORECASE)), None)
-        if number is not None:
-            where = f"{seen.filename}: " if isinstance(seen, OSError) and seen.filename else ""
-            return where + BY_NUMBER[number]
-        seen = seen.__cause__ or seen.__context__
-    return None

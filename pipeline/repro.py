@@ -25,10 +25,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipeline.contracts import InputError, read_json, read_params, run, write_text
+from pipeline.contracts import InputError, read_json, read_params, write_text
 from pipeline.data.csv_file import not_there
 from pipeline.places import STUDY
-from pipeline.process import DRIVER, LOCKS
+from pipeline.process import DRIVER, LOCKS, run
 from pipeline.summary import results_in_words
 
 SECONDS = LOCKS / "seconds.json"

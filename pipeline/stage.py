@@ -16,7 +16,8 @@ try:
     from pipeline import places, waiting
 
     LOADING = waiting.snapshot()
-    from pipeline.contracts.errors import InputError, run, show
+    from pipeline.contracts.errors import InputError, show
+    from pipeline.process import run
 except ModuleNotFoundError as missing:
     sys.exit(
         f"error: {missing.name} is not installed in {sys.prefix}; activate the project's environment "

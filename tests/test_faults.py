@@ -25,7 +25,7 @@ from fake_endpoint import KEY, serving
 from test_pipeline import git, set_param
 
 from pipeline.contracts import written_whole
-from pipeline.process import BY_NUMBER, exhausted
+from pipeline.contracts.errors import BY_NUMBER, exhausted
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -151,7 +151,8 @@ import os, sys, time
 from pathlib import Path
 Path("loading").write_text(str(os.getpid()))
 time.sleep(float(os.environ.get("LOADING", "0")))
-from pipeline.contracts import run, write_text
+from pipeline.contracts import write_text
+from pipeline.process import run
 
 def main():
     Path("begun").write_text(str(os.getpid()))
@@ -363,7 +364,7 @@ def test_a_file_that_cannot_be_written_whole_is_not_written(
 @pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory there")
 def test_too_little_memory_is_one_line(tmp_path: Path) -> None:
     code = (
-        "import resource, numpy\nfrom pipeline.contracts import run\n"
+        "import resource, numpy\nfrom pipeline.process import run\n"
         "def main(): resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)); numpy.ones(2**30)\nrun(main)"
     )
     (tmp_path / "greedy.py").write_text(code)

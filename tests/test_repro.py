@@ -153,7 +153,8 @@ import sys
 import termios
 from pathlib import Path
 from tqdm import tqdm
-from pipeline.contracts import InputError, run
+from pipeline.contracts import InputError
+from pipeline.process import run
 
 def main():
     for _ in tqdm(range(3), desc="steps"):

@@ -293,7 +293,7 @@ def test_secrets_are_taken_out_of_what_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_traceback_shows_no_secret() -> None:
-    code = "import os; from pipeline.contracts import run; run(lambda: {}[os.environ['MY_TOKEN']])"
+    code = "import os; from pipeline.process import run; run(lambda: {}[os.environ['MY_TOKEN']])"
     environment = os.environ | {"MY_TOKEN": CANARY}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

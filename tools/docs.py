@@ -20,11 +20,12 @@ import vl_convert
 
 from pipeline.compare.scored import TwinsParams
 from pipeline.compare.table import markdown, number, pairs_table, with_interval
-from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, run, write_text
+from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, write_text
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
 from pipeline.places import STUDY
+from pipeline.process import run
 from pipeline.report.sentences import best_sentence, of_twins, twins_sentence
 
 DOCS, README = Path("docs"), Path("README.md")

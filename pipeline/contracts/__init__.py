@@ -11,7 +11,6 @@ from pipeline.contracts.errors import (
     printable,
     reason,
     redacted,
-    run,
     without_secrets,
 )
 from pipeline.contracts.files import read_json, read_parquet, write_text, written_whole
@@ -77,7 +76,6 @@ __all__ = [
     "read_yaml",
     "reason",
     "redacted",
-    "run",
     "stays",
     "unknown",
     "validated",

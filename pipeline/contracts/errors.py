@@ -1,21 +1,14 @@
 """Errors of one line: what the user can mend, and what the machine ran out of, without anything secret."""
 
+import errno
 import json
 import os
 import re
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import nullcontext
-from traceback import clear_frames
 from types import TracebackType
-from typing import NoReturn
 
 from pydantic import ValidationError
-
-from pipeline.places import results
-from pipeline.process import alone, end_with_dvc, exhausted, stage_name
-from pipeline.waiting import quiet
 
 SPEAKS_OF_SECRETS = "KEY|TOKEN|SECRET|PASSW|PASSPHRASE"
 SECRET_NAMES: set[str] = set()
@@ -24,28 +17,6 @@ SECRET_NAMES: set[str] = set()
 
 class InputError(Exception):
     """Something the user can mend: the message says what is wrong, where, and what to do, in one line."""
-
-
-def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
-    """Run a stage's main and exit: 0 when it returns, 1 with one line on stderr when the input or the machine is at fault.
-
-    Neither that line nor a traceback shows what is secret. A second process with the same arguments waits for the first, unless
-    there may be `many` at once.
-    """
-    sys.excepthook = show
-    quiet()
-    try:
-        end_with_dvc()
-        with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):
-            main()
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        if (line := fault(error)) is None:
-            raise
-        clear_frames(error.__traceback__)  # a progress bar that is still open ends its line
-        sys.exit(f"error: {line}")
-    sys.exit(0)
 
 
 def fault(error: BaseException) -> str | None:
@@ -104,3 +75,41 @@ def first_fault(error: ValidationError | OSError) -> str:
         return reason(error)
     first = error.errors()[0]
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+
+
+# --- what the machine ran out of --------------------------------------------------------------------------------------
+
+BY_NUMBER = {
+    errno.ENOSPC: "the disk is full; free some space and run again",
+    errno.EDQUOT: "your share of the disk is used up; free some space and run again",
+    errno.EFBIG: "the file is larger than is allowed here (see `ulimit -f`)",
+    errno.EROFS: "the disk can only be read; run where the project's folder can be written to",
+    errno.EMFILE: "too many files are open; raise the limit (`ulimit -n 4096`) and run again",
+    errno.ENFILE: "too many files are open on this machine; close some programs and run again",
+    errno.ENOMEM: "not enough memory; close other programs, or use smaller params (batch_size, encoder)",
+}
+# Libraries that raise an error of their own name the reason in its text.
+BY_TEXT = {
+    r"No space left on device|disk is full|file write failed|unexpected pos \d+ vs": errno.ENOSPC,  # the last two are torch's
+    r"File too large": errno.EFBIG,
+    r"Read-only file system": errno.EROFS,
+    r"Too many open files": errno.EMFILE,
+    r"can't allocate memory|Cannot allocate memory|bad_alloc|out of memory|can't start new thread": errno.ENOMEM,
+    "failed to map segment": errno.ENOMEM,
+}
+
+
+def exhausted(error: BaseException) -> str | None:
+    """One line on what the machine ran out of; None if the error, or what caused it, says nothing of that."""
+    seen: BaseException | None = error
+    while seen is not None:
+        number = seen.errno if isinstance(seen, OSError) else None
+        if isinstance(seen, MemoryError):
+            number = errno.ENOMEM
+        if number not in BY_NUMBER:
+            number = next((one for text, one in BY_TEXT.items() if re.search(text, str(seen), re.IGNORECASE)), None)
+        if number is not None:
+            where = f"{seen.filename}: " if isinstance(seen, OSError) and seen.filename else ""
+            return where + BY_NUMBER[number]
+        seen = seen.__cause__ or seen.__context__
+    return None

@@ -11,8 +11,7 @@ from typing import Any
 import pandas as pd
 import psutil
 
-from pipeline.contracts.errors import InputError, reason
-from pipeline.process import exhausted
+from pipeline.contracts.errors import InputError, exhausted, reason
 
 
 @contextmanager

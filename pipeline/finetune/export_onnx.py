@@ -22,10 +22,11 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from scipy.special import softmax
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, run, written_whole
+from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, written_whole
 from pipeline.finetune import adapters, encoder
 from pipeline.finetune.lora_params import LoraParams
 from pipeline.fit.cross_fit import part
+from pipeline.process import run
 
 
 def export(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, params: LoraParams, path: Path) -> None:

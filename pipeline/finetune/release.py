@@ -16,7 +16,7 @@ import transformers
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers import AutoTokenizer
 
-from pipeline.contracts import InputError, Prepared, near_duplicates, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, Prepared, near_duplicates, plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
 from pipeline.finetune import encoder, lora
 from pipeline.finetune.adapters import in_order, read
@@ -24,6 +24,7 @@ from pipeline.finetune.lora_params import LoraParams
 from pipeline.finetune.training import training_seed
 from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.packaged import PREFIX, locate
+from pipeline.process import run
 
 METRICS = {"accuracy": "Accuracy", "f1": "F1", "roc_auc": "ROC-AUC", "log_loss": "Log loss", "ece": "ECE"}
 

@@ -18,10 +18,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from pipeline.contracts import InputError, run, write_text, written_whole
+from pipeline.contracts import InputError, write_text, written_whole
 from pipeline.data.csv_file import check_size
 from pipeline.kaggle.command import kaggle, only_one
 from pipeline.kaggle.failures import COMPETITION
+from pipeline.process import run
 from pipeline.store import store_folder
 
 OUT = Path("data/kaggle")

@@ -13,9 +13,10 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from pipeline.contracts import run, write_text
+from pipeline.contracts import write_text
 from pipeline.kaggle.record import TABLE, Submission, as_csv, read_rows
 from pipeline.kaggle.validate import TEST_ROWS
+from pipeline.process import run
 
 OUT = Path("leaderboard")
 

@@ -10,7 +10,7 @@ run: python -m pipeline.kaggle.submit --message "what is new in it"   (--dry-run
 import argparse
 from datetime import UTC, datetime
 
-from pipeline.contracts import InputError, read_prepared, run
+from pipeline.contracts import InputError, read_prepared
 from pipeline.kaggle.chosen import FOLDER, Chosen, checked, read_submission
 from pipeline.kaggle.command import only_one
 from pipeline.kaggle.credentials import holds_secret
@@ -18,6 +18,7 @@ from pipeline.kaggle.failures import COMPETITION
 from pipeline.kaggle.leaderboard import save, verdict
 from pipeline.kaggle.record import TABLE, Submission, earlier, read_rows, settled
 from pipeline.kaggle.submissions import TAG, Listed, check_limit, listed, send, wait
+from pipeline.process import run
 
 
 def row_of(chosen: Chosen, date: str, message: str, ref: int | None) -> Submission:

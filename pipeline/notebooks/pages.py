@@ -15,8 +15,9 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from pipeline.contracts import run, write_text
+from pipeline.contracts import write_text
 from pipeline.notebooks.executed import execute, notebooks
+from pipeline.process import run
 
 FOLDER = Path("notebooks")
 OUT = FOLDER / "html"

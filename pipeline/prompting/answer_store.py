@@ -19,8 +19,9 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
-from pipeline.contracts import InputError, read_params, run, written_whole
+from pipeline.contracts import InputError, read_params, written_whole
 from pipeline.places import STUDY
+from pipeline.process import run
 from pipeline.prompting.answers import AnswerStore, Line, Stored
 from pipeline.prompting.params import Prices
 from pipeline.store import store_folder

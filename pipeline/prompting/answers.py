@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipeline.contracts import InputError, first_fault
-from pipeline.process import exhausted
+from pipeline.contracts.errors import exhausted
 
 # Raised when answers of an older layout must not be found any more.
 FORMAT = 2

@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, plain_name, read_params, read_prepared, run
+from pipeline.contracts import InputError, plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
+from pipeline.process import run
 from pipeline.prompting.answers import AnswerStore
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.capabilities import choose_mode

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.compare.classification import score
-from pipeline.contracts import Prepared, plain_name, read_params, read_prepared, run
+from pipeline.contracts import Prepared, plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
+from pipeline.process import run
 from pipeline.prompting.answers import AnswerStore
 from pipeline.prompting.classify import classify, contexts, embeddings_for, open_asker, rows_to_ask
 from pipeline.prompting.params import PromptParams

@@ -17,17 +17,10 @@ from conftest import as_module
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
-from pipeline.contracts import (
-    Costs,
-    School,
-    predictions_frame,
-    read_prepared,
-    run,
-    write_costs,
-    write_predictions,
-)
+from pipeline.contracts import Costs, School, predictions_frame, read_prepared, write_costs, write_predictions
 from pipeline.data.embeddings import embeddings_path
 from pipeline.data.prepare import main as prepare
+from pipeline.process import run
 
 from .case import Case
 
