@@ -88,7 +88,7 @@ def test_a_score_is_bayes_rule_over_likelihoods_token_by_token(tiny: ClassLmPara
     assert found == pytest.approx(np.array(expected), abs=1e-3)
     assert np.abs(found[:, 0] - found[:, 1]).min() > 1e-3, "the label makes a difference"
     scores = class_lm.predict(model, pd.DataFrame({"text": texts}))
-    assert scores == pytest.approx(expit(0.5 * (found[:, 1] - found[:, 0]) + 0.3))
+    assert scores == pytest.approx(expit(0.5 * (found[:, 1] - found[:, 0] + 0.3)))
 
 
 def test_a_tweets_score_depends_on_no_other_tweet_and_on_no_padding(tiny: ClassLmParams, sample: Prepared) -> None:
