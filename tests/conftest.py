@@ -59,6 +59,7 @@ def copy_project(folder: Path) -> Path:
     for name in (
         "pipeline",
         "tools",
+        "benchmarks",
         "prompts",
         ".dvc/config",
         ".dvc/.gitignore",

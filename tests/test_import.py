@@ -57,3 +57,58 @@ def test_nothing_works_at_import() -> None:
         if path != launcher and works(statement)
     ]
     assert not found
+
+
+FAMILIES = {"counts", "vectors", "finetune", "prompting"}
+
+
+def imported_by() -> dict[str, set[str]]:
+    """By module under pipeline, the modules of the project that it imports, as `room.module`, or a room alone."""
+    found: dict[str, set[str]] = {}
+    for path in (ROOT / "pipeline").rglob("*.py"):
+        nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+        names = {f"{node.module}.{one.name}" for node in nodes for one in node.names}
+        modules = {name for name in names if (ROOT / (name.replace(".", "/") + ".py")).is_file()}
+        modules |= {str(node.module) for node in nodes} - {"pipeline"}
+        own = path.relative_to(ROOT / "pipeline").with_suffix("").as_posix().replace("/", ".")
+        found[own] = {
+            name.removeprefix("pipeline.") for name in modules if name.startswith(("pipeline.", "tools", "benchmarks"))
+        }
+    return found
+
+
+def room(module: str) -> str:
+    return module.split(".", maxsplit=1)[0]
+
+
+IMPORTS = sorted(
+    (module, name) for module, names in imported_by().items() for name in names if room(name) != room(module)
+)
+
+
+def between(rooms: set[str], others: set[str]) -> list[tuple[str, str]]:
+    return [(module, name) for module, name in IMPORTS if room(module) in rooms and room(name) in others]
+
+
+def test_families_never_import_each_other() -> None:
+    assert not between(FAMILIES, FAMILIES)
+
+
+def test_contracts_and_statistics_import_nothing_of_ours() -> None:
+    assert {name for module, name in IMPORTS if room(module) in {"contracts", "stats"}} <= {"places"}, (
+        "where results lie"
+    )
+
+
+def test_the_report_reads_files_and_imports_no_stage() -> None:
+    stages = {name for module, name in IMPORTS if room(module) == "report"}
+    paths = [ROOT / "pipeline" / (name.replace(".", "/") + ".py") for name in stages]
+    assert not [path.name for path in paths if path.is_file() and "\ndef main()" in path.read_text()]
+
+
+def test_nothing_in_the_pipeline_imports_tools_or_benchmarks() -> None:
+    assert not [module for module, name in IMPORTS if room(name) in {"tools", "benchmarks"}]
+
+
+def test_what_fits_knows_nothing_of_what_compares() -> None:
+    assert not between(FAMILIES | {"fit", "data"}, {"compare", "errors", "curves", "report", "kaggle"})

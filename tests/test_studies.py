@@ -11,7 +11,7 @@ from test_pipeline import set_param
 
 from pipeline.prompting.injections import HARMLESS, MECHANISMS, inject
 from pipeline.prompting.prompt_file import harmless
-from pipeline.prompting.sensitivity import summary
+from benchmarks.sensitivity import summary
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def cells(printed: str) -> dict[str, list[str]]:
 def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path, command: Command) -> None:
     with serving() as server:
         set_param(asking, "prompt.base_url", server.url)
-        arguments = ["pipeline.prompting.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
+        arguments = ["benchmarks.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
         done = command(*arguments, OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         table = cells(done.stdout)

@@ -1,7 +1,7 @@
 """How much a score depends on how one asks: several prompts and example seeds on the same rows.
 
 in:  data/prepared, data/embed, prompts/<prompt>.yaml, and the endpoint of params.yaml
-run: python -m pipeline.prompting.sensitivity zero_shot zero_shot_event few_shot --seeds 0 1 2 --rows 200
+run: python -m benchmarks.sensitivity zero_shot zero_shot_event few_shot --seeds 0 1 2 --rows 200
 
 A prompt with fixed examples is scored once with each seed. Beside one with retrieved examples stands what the share of their
 labels scores without any LLM: what the LLM adds is the difference. Answers come from the store where it has them.
