@@ -9,9 +9,9 @@ from conftest import Command, one_line_error
 from fake_endpoint import KEY, completion, obliging, serving
 from test_pipeline import set_param
 
+from benchmarks.sensitivity import summary
 from pipeline.prompting.injections import HARMLESS, MECHANISMS, inject
 from pipeline.prompting.prompt_file import harmless
-from benchmarks.sensitivity import summary
 
 
 @pytest.fixture
