@@ -10,15 +10,13 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 from pydantic import Field
+from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 
-from pipeline.contracts import InputError, Params, read_params
-from pipeline.counts.counts import CountsParams, choose_on_counts, predict, terms
-from pipeline.counts.on_counts import classify_counts, on_counts
+from pipeline.contracts import InputError, Params
+from pipeline.counts.counts import terms
+from pipeline.counts.on_counts import OnCounts, classify
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import Trainer
-
-NAME = "naive_bayes"
 
 EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
 
@@ -30,29 +28,6 @@ class NaiveBayesParams(Params):
     """To try."""
     alpha: list[Annotated[float, Field(gt=0)]] = Field([0.5, 1.0, 2.0], min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
-
-
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NaiveBayesParams, counts: CountsParams) -> Chosen:
-    """p(y) and p(w | y), the latter smoothed by alpha pseudo-counts, from tweets and labels of shape (n,).
-
-    - multinomial: log p(1) / p(0) + Σ_w x_w log (p(w | 1) / p(w | 0)), which words are drawn
-    - bernoulli: + Σ_w (1 - x_w) log (1 - p(w | 1)) / (1 - p(w | 0)), which words occur, and which do not
-    - complement: p(w | y) counted in the other class, against skew (Rennie et al. 2003)
-
-    (McCallum & Nigam 1998 compare the first two.) Words are not independent, so all of them overstate what they know: the scores
-    are Bayes' rule at a temperature fitted on inner folds.
-    """
-    candidates = [EVENT_MODELS[model](alpha=alpha) for model in params.event_model for alpha in params.alpha]
-    return choose_on_counts(candidates, tweets, labels, counts)
-
-
-def log_likelihood_ratios(model: Chosen) -> pd.Series:
-    """log p(w | 1) - log p(w | 0) of each term, or of their odds where its absence counts too: how much its presence tells."""
-    classifier = model.pipeline["classifier"]
-    log_p = classifier.feature_log_prob_
-    if isinstance(classifier, BernoulliNB):
-        log_p = log_p - np.log1p(-np.exp(log_p))
-    return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
 
 
 def sample_bags(model: Chosen, label: int, n: int, seed: int) -> list[np.ndarray]:
@@ -72,24 +47,48 @@ def sample_bags(model: Chosen, label: int, n: int, seed: int) -> list[np.ndarray
     return [rng.choice(len(p), size=length, p=p / p.sum()) for length in lengths]
 
 
-def sample(model: Chosen, label: int, n: int, seed: int) -> list[str]:
-    """`n` new texts of a class: the words of `sample_bags` in any order, the model knows none.
+class NaiveBayes(OnCounts[NaiveBayesParams]):
+    """p(y) and p(w | y), the latter smoothed by alpha pseudo-counts, from tweets and labels of shape (n,).
 
-    Keywords are left out, and so are runs of words: theirs would be there twice.
+    - multinomial: log p(1) / p(0) + Σ_w x_w log (p(w | 1) / p(w | 0)), which words are drawn
+    - bernoulli: + Σ_w (1 - x_w) log (1 - p(w | 1)) / (1 - p(w | 0)), which words occur, and which do not
+    - complement: p(w | y) counted in the other class, against skew (Rennie et al. 2003)
+
+    (McCallum & Nigam 1998 compare the first two.) Words are not independent, so all of them overstate what they know: the scores
+    are Bayes' rule at a temperature fitted on inner folds.
     """
-    kinds, words = np.char.partition(terms(model.pipeline).astype(str), "__")[:, [0, 2]].T
-    shown = (kinds == "word") & (np.char.find(words, " ") < 0)
-    return [" ".join(words[bag[shown[bag]]]) for bag in sample_bags(model, label, n, seed)]
+
+    school = "generative"
+    samples = True
+    params_type = NaiveBayesParams
+
+    def candidates(self) -> list[BaseEstimator]:
+        return [EVENT_MODELS[model](alpha=alpha) for model in self.params.event_model for alpha in self.params.alpha]
+
+    def weights(self, model: Chosen) -> pd.Series:
+        """log p(w | 1) - log p(w | 0) of each term, or of their odds where its absence counts too."""
+        classifier = model.pipeline["classifier"]
+        log_p = classifier.feature_log_prob_
+        if isinstance(classifier, BernoulliNB):
+            log_p = log_p - np.log1p(-np.exp(log_p))
+        return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
+
+    def parameters(self, model: Chosen) -> int:
+        """A prior, and a p(w | y) of each term, per class."""
+        return 2 + 2 * len(terms(model.pipeline))
+
+    def sample(self, model: Chosen, label: int, n: int, seed: int) -> list[str]:
+        """`n` new texts of a class: the words of `sample_bags` in any order, the model knows none.
+
+        Keywords are left out, and so are runs of words: theirs would be there twice.
+        """
+        kinds, words = np.char.partition(terms(model.pipeline).astype(str), "__")[:, [0, 2]].T
+        shown = (kinds == "word") & (np.char.find(words, " ") < 0)
+        return [" ".join(words[bag[shown[bag]]]) for bag in sample_bags(model, label, n, seed)]
 
 
-def count(model: Chosen) -> int:
-    """A prior, and a p(w | y) of each term, per class."""
-    return 2 + 2 * len(terms(model.pipeline))
-
-
-def trainer() -> Trainer:
-    return on_counts(read_params(NAME, NaiveBayesParams), fit, predict)
+FAMILY = NaiveBayes
 
 
 def main() -> None:
-    classify_counts(NAME, "generative", trainer(), count, log_likelihood_ratios)
+    classify(FAMILY)

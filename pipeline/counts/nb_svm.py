@@ -13,18 +13,15 @@ run: dvc repro nb_svm   (or python -m pipeline.stage counts.nb_svm)
 
 from typing import Annotated
 
-import numpy as np
 import pandas as pd
 from pydantic import Field
+from sklearn.base import BaseEstimator
 
-from pipeline.contracts import Params, read_params
-from pipeline.counts.counts import CountsParams, choose_on_counts, predict, terms
+from pipeline.contracts import Params
+from pipeline.counts.counts import terms
 from pipeline.counts.log_count_ratios import NbSvm
-from pipeline.counts.on_counts import classify_counts, on_counts
+from pipeline.counts.on_counts import OnCounts, classify
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import Trainer
-
-NAME = "nb_svm"
 
 
 class NbSvmParams(Params):
@@ -34,25 +31,27 @@ class NbSvmParams(Params):
     """Inverse strengths of the L2 penalty on v to try."""
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NbSvmParams, counts: CountsParams) -> Chosen:
+class NbSvmOnCounts(OnCounts[NbSvmParams]):
     """Fit to tweets and labels of shape (n,)."""
-    return choose_on_counts([NbSvm(params.alpha, C) for C in params.C], tweets, labels, counts)
+
+    school = "discriminative"
+    params_type = NbSvmParams
+
+    def candidates(self) -> list[BaseEstimator]:
+        return [NbSvm(self.params.alpha, C) for C in self.params.C]
+
+    def weights(self, model: Chosen) -> pd.Series:
+        """The change in log-odds that each term's presence makes: v_w r_w."""
+        classifier = model.pipeline["classifier"]
+        return pd.Series(classifier.logistic_.coef_[0] * classifier.ratios_, index=terms(model.pipeline))
+
+    def parameters(self, model: Chosen) -> int:
+        """The intercept, a ratio and a weight per term."""
+        return 1 + 2 * len(terms(model.pipeline))
 
 
-def log_odds_weights(model: Chosen) -> pd.Series:
-    """The change in log-odds that each term's presence makes: v_w r_w."""
-    classifier = model.pipeline["classifier"]
-    return pd.Series(classifier.logistic_.coef_[0] * classifier.ratios_, index=terms(model.pipeline))
-
-
-def count(model: Chosen) -> int:
-    """The intercept, a ratio and a weight per term."""
-    return 1 + 2 * len(terms(model.pipeline))
-
-
-def trainer() -> Trainer:
-    return on_counts(read_params(NAME, NbSvmParams), fit, predict)
+FAMILY = NbSvmOnCounts
 
 
 def main() -> None:
-    classify_counts(NAME, "discriminative", trainer(), count, log_odds_weights)
+    classify(FAMILY)

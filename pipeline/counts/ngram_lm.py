@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -28,12 +28,10 @@ from sklearn.feature_extraction.text import CountVectorizer
 from pipeline.contracts import InputError, Params, read_params, read_prepared
 from pipeline.counts.counts import WORD, write_words
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.cross_fit import Trainer, cross_fit, inner_splits
+from pipeline.fit.classifier import Classifier
+from pipeline.fit.cross_fit import cross_fit, inner_splits
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator, write_json
-from pipeline.fit.saved import Origin
 from pipeline.fit.written import write_cross_fit
-
-NAME = "ngram_lm"
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -244,47 +242,66 @@ def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
     return Counts(following, {history: seen.total() for history, seen in following.items()})
 
 
-def save(model: NgramLm, folder: Path) -> None:
-    words = Words(order=model.order, discount=model.discount, vocabulary=model.vocabulary)
-    places = {word: place for place, word in enumerate([*model.vocabulary, START])}
-    write_json(folder / "words.json", words)
-    write_estimator(folder / "counts.skops", [numbered(counts, places) for counts in model.of_class])
-    write_rule(folder / "rule.json", model.rule)
+class NgramLmOnTokens(Classifier):
+    school = "generative"
+    samples = True
+
+    def __init__(self, params: NgramLmParams) -> None:
+        self.params = params
+
+    @classmethod
+    def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
+        return cls(read_params(cls.name(), NgramLmParams))
+
+    @property
+    def determined_by(self) -> dict[str, Any]:
+        return {"params": self.params.model_dump()}
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> NgramLm:  # noqa: ARG002 - there is no chance in it
+        return fit(tweets, labels, self.params)
+
+    def predict(self, model: NgramLm, tweets: pd.DataFrame) -> np.ndarray:
+        return predict(model, tweets)
+
+    def parameters(self, model: NgramLm) -> int:
+        return parameters(model)
+
+    def sample(self, model: NgramLm, label: int, n: int, seed: int) -> list[str]:
+        return sample(model, label, n, seed)
+
+    def save(self, model: NgramLm, folder: Path) -> None:
+        words = Words(order=model.order, discount=model.discount, vocabulary=model.vocabulary)
+        places = {word: place for place, word in enumerate([*model.vocabulary, START])}
+        write_json(folder / "words.json", words)
+        write_estimator(folder / "counts.skops", [numbered(counts, places) for counts in model.of_class])
+        write_rule(folder / "rule.json", model.rule)
+
+    def load(self, folder: Path) -> NgramLm:
+        """What `save` kept."""
+        path, words = folder / "counts.skops", read_json(folder / "words.json", Words)
+        found = read_estimator(path, list)
+        try:
+            against, towards = (spelt(runs, [*words.vocabulary, START]) for runs in found)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise InputError(f"{path}: not the counts of two classes: {error}") from None
+        return NgramLm(
+            [against, towards], words.vocabulary, words.order, words.discount, read_rule(folder / "rule.json")
+        )
 
 
-def load(folder: Path) -> NgramLm:
-    """What `save` kept."""
-    path, words = folder / "counts.skops", read_json(folder / "words.json", Words)
-    found = read_estimator(path, list)
-    try:
-        against, towards = (spelt(runs, [*words.vocabulary, START]) for runs in found)
-    except (ValueError, LookupError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: not the counts of two classes: {error}") from None
-    return NgramLm([against, towards], words.vocabulary, words.order, words.discount, read_rule(folder / "rule.json"))
-
-
-def trainer() -> Trainer:
-    params = read_params(NAME, NgramLmParams)
-    return Trainer(
-        lambda tweets, labels, _: fit(tweets, labels, params),
-        predict,
-        {"params": params.model_dump()},
-        save=save,
-        load=load,
-    )
+FAMILY = NgramLmOnTokens
 
 
 def main() -> None:
-    prepared, family = read_prepared(), trainer()
+    own, prepared = FAMILY.read(), read_prepared()
     fitted = cross_fit(
-        NAME,
+        own.name(),
         prepared,
-        family.fit_fold,
-        family.predict,
+        own.fit_fold,
+        own.predict,
         lambda model: (log_likelihood_ratios(model), parameters(model)),
-        save=save,
+        save=own.save,
     )
     ratios, sizes = zip(*fitted.kept, strict=True)
-    write_words(NAME, list(ratios))
-    origin, size = Origin(f"counts.{NAME}", None, family), max(sizes)
-    write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
+    write_words(own.name(), list(ratios))
+    write_cross_fit(own.name(), own, prepared, fitted, trainable=max(sizes), total=max(sizes))

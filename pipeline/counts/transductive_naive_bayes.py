@@ -18,18 +18,17 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from scipy import sparse
+from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import Params, Prepared, read_params, read_prepared
-from pipeline.counts.counts import CountsParams, features, have_keywords, load, predict, save, vectorizer
+from pipeline.contracts import Params, Prepared, read_prepared
+from pipeline.counts.counts import CountsParams, features, have_keywords, vectorizer
+from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.fit.chosen import Chosen, log_densities, log_odds
-from pipeline.fit.cross_fit import Trainer, cross_fit, inner_splits
-from pipeline.fit.saved import Origin
+from pipeline.fit.cross_fit import cross_fit, inner_splits
 from pipeline.fit.written import write_cross_fit
-
-NAME = "transductive_naive_bayes"
 
 
 class TransductiveNaiveBayesParams(Params):
@@ -98,30 +97,34 @@ def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
     return prepared.test[~prepared.test["group"].isin(held_out)]
 
 
-def trainer() -> Trainer:
-    """As it learns from rows of which some have no label (-1) in place of the test tweets."""
-    params, counts = read_params(NAME, TransductiveNaiveBayesParams), read_params("counts", CountsParams)
-    return Trainer(
-        lambda tweets, labels, _: fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], params, counts),
-        predict,
-        {"params": params.model_dump(), "counts": counts.model_dump()},
-        semi_supervised=True,
-        save=save,
-        load=load,
-    )
+class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
+    school = "generative"
+    semi_supervised = True
+    params_type = TransductiveNaiveBayesParams
+
+    def candidates(self) -> list[BaseEstimator]:
+        return [MultinomialNB(alpha=self.params.alpha)]
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
+        """From rows of which some have no label (-1), in place of the test tweets."""
+        return fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], self.params, self.counts)
+
+    def parameters(self, model: Chosen) -> int:
+        return int(model.pipeline["classifier"].feature_log_prob_.size + 2)
+
+
+FAMILY = TransductiveNaiveBayes
 
 
 def main() -> None:
-    params = read_params(NAME, TransductiveNaiveBayesParams)
-    counts = read_params("counts", CountsParams)
-    prepared, family = read_prepared(), trainer()
+    own, prepared = FAMILY.read(), read_prepared()
     fitted = cross_fit(
-        NAME,
+        own.name(),
         prepared,
-        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), params, counts),
-        predict,
-        lambda model: int(model.pipeline["classifier"].feature_log_prob_.size + 2),
-        save=save,
+        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), own.params, own.counts),
+        own.predict,
+        own.parameters,
+        save=own.save,
     )
-    origin, size = Origin(f"counts.{NAME}", None, family), max(fitted.kept)
-    write_cross_fit(NAME, "generative", prepared, fitted, trainable=size, total=size, origin=origin)
+    size = max(fitted.kept)
+    write_cross_fit(own.name(), own, prepared, fitted, trainable=size, total=size)

@@ -16,10 +16,9 @@ out: study/generation/: samples.jsonl (every sample, with its nearest training t
 run: make study   (or python -m pipeline.stage --study curves.generation)
 """
 
-import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,8 @@ from pipeline.curves.sample_quality import (
     points,
     right_after,
 )
-from pipeline.fit.cross_fit import Trainer, training_rows
+from pipeline.fit.classifier import Classifier, read_classifier_of
+from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.subsets import nested_order
 from pipeline.places import STUDY
 from pipeline.vectors.space import vectors
@@ -58,7 +58,7 @@ class AugmentationParams(Params):
 
 class GenerationParams(Params):
     families: list[str] = Field(min_length=1)
-    """Modules under `pipeline` with functions `trainer` and `sample`."""
+    """Modules under `pipeline` whose FAMILY has `samples`."""
     encoder: str
     """Whose embeddings those under `vectors` are fitted to."""
     fold: int = Field(0, ge=0)
@@ -73,20 +73,12 @@ class GenerationParams(Params):
     seed: int = Field(0, ge=0)
 
 
-class Family(NamedTuple):
-    name: str
-    trainer: Trainer
-    sample: Callable[[Any, int, int, int], list[str] | np.ndarray]
-    """From a model, a label, a number and a seed to texts, or to vectors of shape (n, d) in the family's space."""
-
-
-def load_family(name: str, encoder: str) -> Family:
-    try:
-        module = importlib.import_module(f"pipeline.{name}")
-        trainer = module.trainer(*([encoder] if name.startswith("vectors.") else []))
-        return Family(name.rpartition(".")[2], trainer, module.sample)
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"generation.families: {name}: {error}") from None
+def read_family(name: str, encoder: str) -> Classifier:
+    """A family that can sample."""
+    family = read_classifier_of(name, encoder if name.startswith("vectors.") else None, f"generation.families: {name}")
+    if not family.samples:
+        raise InputError(f"generation.families: {name}: it cannot sample")
+    return family
 
 
 def real_rows(model: Any, tweets: pd.DataFrame) -> Rows:
@@ -97,7 +89,7 @@ def real_rows(model: Any, tweets: pd.DataFrame) -> Rows:
     return np.asarray(model.space.transform(x)) if hasattr(model, "space") else x
 
 
-def generated_rows(family: Family, model: Any, numbers: Sequence[int], seed: int) -> tuple[Rows, np.ndarray]:
+def generated_rows(family: Classifier, model: Any, numbers: Sequence[int], seed: int) -> tuple[Rows, np.ndarray]:
     """So many samples of label 0 and of label 1, and their labels."""
     drawn = [family.sample(model, label, n, 2 * seed + label) for label, n in enumerate(numbers)]
     rows = [np.array(each, dtype=object) if isinstance(each, list) else each for each in drawn]
@@ -111,7 +103,7 @@ def of_each_class(labels: np.ndarray, number: int, seed: int) -> np.ndarray:
 
 
 def augmented(
-    family: Family, prepared: Prepared, size: int, seed: int, params: GenerationParams
+    family: Classifier, prepared: Prepared, size: int, seed: int, params: GenerationParams
 ) -> tuple[float, float]:
     """Accuracy on a held-out fold after `size` labelled tweets with samples of a model of them, and without."""
     folds = sorted(prepared.train["fold"].unique().tolist())
@@ -119,7 +111,7 @@ def augmented(
     tweets, labels = training_rows(prepared.train, fold)
     known = nested_order(tweets, labels, seed)[:size]
     tweets, labels = tweets.iloc[known], labels[known]
-    model = family.trainer.fit(tweets, labels, seed)
+    model = family.fit(tweets, labels, seed)
     rows, held_out = (real_rows(model, each) for each in (tweets, prepared.train[prepared.train["fold"] == fold]))
     targets = prepared.train.loc[prepared.train["fold"] == fold, "target"].to_numpy()
     numbers = [round(params.augmentation.added * (labels == label).sum()) for label in (0, 1)]
@@ -131,22 +123,22 @@ def augmented(
     )
 
 
-def shown(family: Family, labels: np.ndarray, new: Rows, near: pd.DataFrame, distance: np.ndarray) -> pd.DataFrame:
+def shown(family: Classifier, labels: np.ndarray, new: Rows, near: pd.DataFrame, distance: np.ndarray) -> pd.DataFrame:
     """A row for each sample: its text if it has one, and the training tweet nearest to it."""
-    lines = near[["id", "target", "text"]].add_prefix("nearest_").assign(family=family.name, target=labels)
+    lines = near[["id", "target", "text"]].add_prefix("nearest_").assign(family=family.name(), target=labels)
     lines = lines.assign(text=new if new.ndim == 1 else None, distance=distance)
     return lines[["family", "target", "text", "nearest_id", "nearest_target", "nearest_text", "distance"]].reset_index(
         drop=True
     )
 
 
-def examine(family: Family, prepared: Prepared, params: GenerationParams) -> tuple[pd.DataFrame, list[Measure]]:
+def examine(family: Classifier, prepared: Prepared, params: GenerationParams) -> tuple[pd.DataFrame, list[Measure]]:
     """The samples of a family that has learnt from all training folds, and all that is measured of them."""
     train = prepared.train
     tweets, labels = training_rows(train, params.fold)
     real = train[train["fold"] == params.fold]
     targets, groups = real["target"].to_numpy(), real["group"].to_numpy()
-    model = family.trainer.fit(tweets, labels, params.seed)
+    model = family.fit(tweets, labels, params.seed)
     number = min(params.per_class, int(np.bincount(labels, minlength=2).min()))
     new, of_new = generated_rows(family, model, [number, number], params.seed)
     rows, held_out = real_rows(model, tweets), real_rows(model, real)
@@ -158,7 +150,7 @@ def examine(family: Family, prepared: Prepared, params: GenerationParams) -> tup
     drawn = [of_each_class(each, compared, params.seed).reshape(2, -1) for each in (of_new, targets)]
     measures = [
         accuracy_score(
-            family.name,
+            family.name(),
             (new, of_new),
             (rows[as_many], labels[as_many]),
             (held_out, targets),
@@ -167,9 +159,9 @@ def examine(family: Family, prepared: Prepared, params: GenerationParams) -> tup
             draws=params.draws,
             seed=params.seed,
         ),
-        *novelty(family.name, distance, nearest(of_train, of_real)[0]),
+        *novelty(family.name(), distance, nearest(of_train, of_real)[0]),
         *diversity(
-            family.name,
+            family.name(),
             [(new[own], of_samples[own]) for own in drawn[0]],
             [(held_out[own], of_real[own]) for own in drawn[1]],
         ),
@@ -177,24 +169,24 @@ def examine(family: Family, prepared: Prepared, params: GenerationParams) -> tup
     return shown(family, of_new, new, tweets.iloc[position], distance), measures
 
 
-def few_labels(family: Family, prepared: Prepared, params: GenerationParams) -> list[Measure]:
+def few_labels(family: Classifier, prepared: Prepared, params: GenerationParams) -> list[Measure]:
     """What samples add to each number of labels that every fold has."""
     most = min(len(training_rows(prepared.train, fold)[0]) for fold in prepared.train["fold"].unique())
     sizes, seeds = [size for size in params.augmentation.sizes if size <= most], range(params.augmentation.seeds)
-    asked = tqdm([(size, seed) for size in sizes for seed in seeds], desc=f"  {family.name}", unit="fit", leave=False)
+    asked = tqdm([(size, seed) for size in sizes for seed in seeds], desc=f"  {family.name()}", unit="fit", leave=False)
     found = {(size, seed): augmented(family, prepared, size, seed, params) for size, seed in asked}
-    return [gain(family.name, size, [found[size, seed] for seed in seeds]) for size in sizes]
+    return [gain(family.name(), size, [found[size, seed] for seed in seeds]) for size in sizes]
 
 
 def main() -> None:
     params, prepared = read_params("generation", GenerationParams), read_prepared()
     if params.fold not in set(prepared.train["fold"]):
         raise InputError(f"generation.fold: there is no fold {params.fold}")
-    families = [load_family(name, params.encoder) for name in params.families]
+    families = [read_family(name, params.encoder) for name in params.families]
     samples: list[pd.DataFrame] = []
     measures: list[Measure] = []
     for family in tqdm(families, desc="generation", unit="family"):
-        with_inputs = family.trainer.with_inputs(prepared)
+        with_inputs = family.with_inputs(prepared)
         lines, found = examine(family, with_inputs, params)
         samples.append(lines)
         measures += found + few_labels(family, with_inputs, params)

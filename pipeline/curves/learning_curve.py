@@ -27,7 +27,8 @@ from pipeline.contracts import (
     read_prepared,
     written_whole,
 )
-from pipeline.curves.points import load_trainer, made_by, stored_point
+from pipeline.curves.points import made_by, stored_point
+from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import training_rows
 from pipeline.places import STUDY
 
@@ -73,15 +74,15 @@ def main() -> None:
     name = parser.parse_args().classifier
     params = read_params("learning_curve", LearningCurveParams)
     curve = named(name, params.curves, "learning_curve.classifiers")
-    trainer = load_trainer(curve.family, curve.preset)
-    prepared = trainer.with_inputs(read_prepared())
-    made, folds = made_by(curve.family, trainer), sorted(prepared.train["fold"].unique().tolist())
+    own = read_classifier_of(curve.family, curve.preset, f"learning_curve.curves: {name}")
+    prepared = own.with_inputs(read_prepared())
+    made, folds = made_by(own), sorted(prepared.train["fold"].unique().tolist())
     # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
     points = [(seed, size) for seed in range(curve.seeds) for size in sizes_of(prepared, params, curve.largest)]
     found = []
     for seed, size in tqdm(points, desc=f"learning_curve {name}", unit="point"):
         fold = folds[seed % len(folds)]
-        scores = stored_point(trainer, prepared, made, fold, size, seed)
+        scores = stored_point(own, prepared, made, fold, size, seed)
         ids = prepared.train.loc[prepared.train["fold"] == fold, "id"].to_numpy()
         found.append(pd.DataFrame({"size": size, "seed": seed, "fold": fold, "id": ids, "score": scores}))
     frame = pd.concat(found, ignore_index=True)

@@ -41,8 +41,8 @@ from pipeline.contracts import (
     written_whole,
 )
 from pipeline.curves.learning_curve import LearningCurveParams
-from pipeline.curves.points import load_trainer, made_by, stored_without
-from pipeline.fit.cross_fit import Trainer
+from pipeline.curves.points import made_by, stored_without
+from pipeline.fit.classifier import Classifier, read_classifier_of
 from pipeline.places import STUDY
 from pipeline.stats.paired import compare_pair
 
@@ -55,7 +55,7 @@ class NestedParams(Params):
     """Keys of learning_curve.curves."""
 
 
-def scores_by_fold_out(trainer: Trainer, prepared: Prepared, made: str, progress: "tqdm[Any]") -> np.ndarray:
+def scores_by_fold_out(own: Classifier, prepared: Prepared, made: str, progress: "tqdm[Any]") -> np.ndarray:
     """Scores of shape (n, folds): of each row by a model that has seen neither its own fold nor that of the column.
 
     Where the two are the same these are the ordinary out-of-fold scores; `made` is what `made_by` says.
@@ -66,7 +66,7 @@ def scores_by_fold_out(trainer: Trainer, prepared: Prepared, made: str, progress
     for a, b in itertools.combinations_with_replacement(folds, 2):
         out = tuple(sorted({a, b}))
         found = np.empty(len(fold_of_row))
-        found[np.isin(fold_of_row, out)] = stored_without(trainer, prepared, made, out)
+        found[np.isin(fold_of_row, out)] = stored_without(own, prepared, made, out)
         for rows, column in ((a, b), (b, a)):
             scores[fold_of_row == rows, folds.index(column)] = found[fold_of_row == rows]
         progress.update()
@@ -141,12 +141,9 @@ def main() -> None:
     count = tweets.train["fold"].nunique()
     if count < 3:
         raise InputError(f"nested: needs 3 folds, or none are left to learn from; prepare.folds is {count}")
-    trainers = [load_trainer(curve.family, curve.preset) for curve in curves]
-    with tqdm(total=len(trainers) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
-        scores = [
-            scores_by_fold_out(one, one.with_inputs(tweets), made_by(curve.family, one), progress)
-            for curve, one in zip(curves, trainers, strict=True)
-        ]
+    families = [read_classifier_of(one.family, one.preset, "nested.classifiers") for one in curves]
+    with tqdm(total=len(families) * count * (count + 1) // 2, desc="nested", unit="model") as progress:
+        scores = [scores_by_fold_out(one, one.with_inputs(tweets), made_by(one), progress) for one in families]
     ways = scored_in_each_way(to_log_odds(np.stack(scores, axis=1)), tweets.train, blending)
     table, found = compare(ways, blending)
     with written_whole(OUT / "nested.csv") as unfinished:

@@ -5,7 +5,6 @@ anew if it is torn, or nothing that a classifier can have said.
 """
 
 import hashlib
-import importlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,64 +13,53 @@ import numpy as np
 
 from pipeline.code import computing
 from pipeline.contracts import InputError, Prepared, written_whole
-from pipeline.fit.cross_fit import Trainer, training_rows
+from pipeline.fit.classifier import Classifier
+from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.subsets import nested_order
 from pipeline.store import store_folder
 
 CHECKSUM = hashlib.sha256().digest_size
 
 
-def load_trainer(family: str, preset: str | None) -> Trainer:
-    """The family's, with its params."""
-    try:
-        module = importlib.import_module(f"pipeline.{family}")
-        trainer: Trainer = module.trainer(*([preset] if preset else []))
-    except (ImportError, AttributeError, TypeError) as error:
-        raise InputError(f"family {family}, preset {preset}: {error}") from None
-    return trainer
-
-
-def made_by(family: str, trainer: Trainer) -> str:
+def made_by(own: Classifier) -> str:
     """Hash of what makes a family's scores beside params and tweets: its code and this module's, libraries, and what is here."""
-    code = computing(f"pipeline.{family}", __name__, "pipeline.contracts.prepared")
-    return hashlib.sha256(json.dumps([code, trainer.here()], sort_keys=True).encode()).hexdigest()
+    code = computing(f"pipeline.{own.family()}", __name__, "pipeline.contracts.prepared")
+    return hashlib.sha256(json.dumps([code, own.here()], sort_keys=True).encode()).hexdigest()
 
 
-def score_point(trainer: Trainer, prepared: Prepared, fold: int, size: int, seed: int) -> np.ndarray:
+def score_point(own: Classifier, prepared: Prepared, fold: int, size: int, seed: int) -> np.ndarray:
     """Scores of the fold's rows, shape (rows,), by a model that was given `size` labels of the other folds."""
     tweets, labels = training_rows(prepared.train, fold)
     known = nested_order(tweets, labels, seed)[:size]
-    if trainer.semi_supervised:
+    if own.semi_supervised:
         labels = np.where(np.isin(np.arange(len(labels)), known), labels, -1)
     else:
         tweets, labels = tweets.iloc[known], labels[known]
-    return trainer.predict(trainer.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
+    return own.predict(own.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
 
 
-def score_without(trainer: Trainer, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
+def score_without(own: Classifier, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
     """Scores of the rows of the folds `out`, in their order, by a model of the rows of the other folds."""
     train = prepared.train
     held_out = train["fold"].isin(out)
     tweets, labels = training_rows(train[~held_out], out[0])
-    return trainer.predict(trainer.fit(tweets, labels, 0), train[held_out])
+    return own.predict(own.fit(tweets, labels, 0), train[held_out])
 
 
-def stored_point(trainer: Trainer, prepared: Prepared, made: str, fold: int, size: int, seed: int) -> np.ndarray:
+def stored_point(own: Classifier, prepared: Prepared, made: str, fold: int, size: int, seed: int) -> np.ndarray:
     """As `score_point`, from the store if it is there; `made` is what `made_by` says."""
     rows = int((prepared.train["fold"] == fold).sum())
-    return stored(
-        trainer, prepared, made, [fold, size, seed], rows, lambda: score_point(trainer, prepared, fold, size, seed)
-    )
+    return stored(own, prepared, made, [fold, size, seed], rows, lambda: score_point(own, prepared, fold, size, seed))
 
 
-def stored_without(trainer: Trainer, prepared: Prepared, made: str, out: tuple[int, ...]) -> np.ndarray:
+def stored_without(own: Classifier, prepared: Prepared, made: str, out: tuple[int, ...]) -> np.ndarray:
     """As `score_without`, from the store if it is there; `made` is what `made_by` says."""
     rows = int(prepared.train["fold"].isin(out).sum())
-    return stored(trainer, prepared, made, ["without", *out], rows, lambda: score_without(trainer, prepared, out))
+    return stored(own, prepared, made, ["without", *out], rows, lambda: score_without(own, prepared, out))
 
 
 def stored(
-    trainer: Trainer,
+    own: Classifier,
     prepared: Prepared,
     made: str,
     at: Sequence[int | str],
@@ -79,7 +67,7 @@ def stored(
     compute: Callable[[], np.ndarray],
 ) -> np.ndarray:
     """The scores that `compute` finds, shape (rows,), from the store if they are there; `at` says which of the points it is."""
-    point = {"by": trainer.determined_by, "prepared": prepared.digest, "made": made, "at": list(at)}
+    point = {"by": own.determined_by, "prepared": prepared.digest, "made": made, "at": list(at)}
     key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
     path = store_folder() / "learning_curve" / f"{key}.scores"
     if (found := read(path, rows)) is None:

@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
 from pipeline.curves.learning_curve import LearningCurveParams
-from pipeline.curves.points import load_trainer
-from pipeline.fit.cross_fit import REFIT, Trainer, training_rows
+from pipeline.fit.classifier import Classifier, read_classifier_of
+from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 
@@ -63,24 +63,24 @@ def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, s
     return garbled
 
 
-def decided_rightly(trainer: Trainer, model: Any, tweets: pd.DataFrame) -> pd.Series:
+def decided_rightly(own: Classifier, model: Any, tweets: pd.DataFrame) -> pd.Series:
     """Whether each tweet is decided rightly at one half, indexed by id."""
-    scores = trainer.predict(model, tweets)
+    scores = own.predict(model, tweets)
     return pd.Series((scores > 0.5) == tweets["target"].to_numpy(dtype=bool), index=tweets["id"])
 
 
-def under_noise(trainer: Trainer, prepared: Prepared, params: RobustnessParams) -> pd.DataFrame:
+def under_noise(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.DataFrame:
     """Whether each train row is decided rightly, by a model of other folds, in columns (kind, rate); rate 0: as it is."""
     folds = []
     for fold in sorted(prepared.train["fold"].unique().tolist()):
         tweets, labels = training_rows(prepared.train, fold)
-        model = trainer.fit(tweets, labels, params.seed)
+        model = own.fit(tweets, labels, params.seed)
         held_out = prepared.train[prepared.train["fold"] == fold]
         vocabulary = np.array(" ".join(tweets["text"]).split(), dtype=object)
-        right = {("none", 0.0): decided_rightly(trainer, model, held_out)}
+        right = {("none", 0.0): decided_rightly(own, model, held_out)}
         for kind, rate in itertools.product(KINDS, params.rates):
             garbled = held_out.assign(text=garble(held_out["text"], kind, rate, vocabulary, fold))
-            right[kind, rate] = decided_rightly(trainer, model, trainer.read_new(garbled))
+            right[kind, rate] = decided_rightly(own, model, own.read_new(garbled))
         folds.append(pd.DataFrame(right))
     return pd.concat(folds)
 
@@ -100,7 +100,7 @@ def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
     return all(rows["train_target"].nunique() == 2 for rows in left)
 
 
-def under_shift(trainer: Trainer, prepared: Prepared, params: RobustnessParams) -> pd.Series:
+def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.Series:
     """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
     train = prepared.train
     hands = deal_keywords(train, train["fold"].nunique(), params.seed)
@@ -109,7 +109,7 @@ def under_shift(trainer: Trainer, prepared: Prepared, params: RobustnessParams) 
         held_out = train[hands == hand]
         apart = (hands != hand) & ~train["group"].isin(held_out["group"])
         tweets, labels = training_rows(train[apart], held_out=REFIT)
-        found.append(decided_rightly(trainer, trainer.fit(tweets, labels, params.seed), held_out))
+        found.append(decided_rightly(own, own.fit(tweets, labels, params.seed), held_out))
     right: pd.Series = pd.concat(found)
     return right
 
@@ -161,15 +161,15 @@ def main() -> None:
     noise, shift = [], []
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
         curve = named(name, curves, "robustness.classifiers")
-        trainer = load_trainer(curve.family, curve.preset)
-        prepared = trainer.with_inputs(tweets)
-        right = under_noise(trainer, prepared, params)
+        own = read_classifier_of(curve.family, curve.preset, f"robustness.classifiers: {name}")
+        prepared = own.with_inputs(tweets)
+        right = under_noise(own, prepared, params)
         for condition in right.columns:
             found = interval(right[condition], groups, params)
             noise.append({"classifier": name, "kind": condition[0], "rate": condition[1]} | found)
         if not dealt:
             continue
-        seen, unseen = right["none", 0.0], under_shift(trainer, prepared, params)
+        seen, unseen = right["none", 0.0], under_shift(own, prepared, params)
         for what, values in (("seen", seen), ("unseen", unseen), ("lost", seen.astype(int) - unseen.astype(int))):
             shift.append({"classifier": name, "what": what} | interval(values, groups, params))
     tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift, columns=SHIFT)}

@@ -28,12 +28,12 @@ from pipeline.contracts import (
     read_prepared,
     write_text,
 )
-from pipeline.curves.points import load_trainer
 from pipeline.data.source import DataParams
 from pipeline.errors.errors_table import render
 from pipeline.errors.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
 from pipeline.errors.opinions import confident_errors, disagreements
 from pipeline.errors.slices import judge_slices, slices_of
+from pipeline.fit.classifier import read_classifier_of
 from pipeline.spreadsheet import write_tweets
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import decide, decided_rightly
@@ -84,7 +84,7 @@ def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
         )
     rows = []
     for name, family in families.items():
-        trainer = load_trainer(*family)
+        trainer = read_classifier_of(family.module, family.preset, "errors.relabel")
         with tqdm(total=fits(folds), desc=f"errors {name}", unit="model") as progress:
             treated = compare_treatments(trainer, trainer.with_inputs(prepared), progress)
         rows += compare_with_keep(name, treated, prepared.train, params)

@@ -27,6 +27,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.scored import TwinsParams, read_all
+from pipeline.compare.taking_part import family_of
 from pipeline.contracts import (
     InputError,
     Params,
@@ -34,14 +35,14 @@ from pipeline.contracts import (
     read_params,
     read_prepared,
     reason,
-    unknown,
     write_text,
 )
-from pipeline.counts import logistic, naive_bayes
+from pipeline.counts.on_counts import OnCounts
 from pipeline.errors.telling import telling_tweets
 from pipeline.errors.words import Explained, explain_counts
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import MODELS, Trainer, part
+from pipeline.fit.classifier import read_classifier_of
+from pipeline.fit.cross_fit import MODELS, part
 from pipeline.fit.saved import load_part
 
 OUT = Path("explanations")
@@ -51,11 +52,6 @@ TOLERANCE = 0.05
 
 Explainer = Callable[[pd.DataFrame], Explained]
 """From a train row, a frame of one, to its score's log-odds in words."""
-
-ON_COUNTS: dict[str, tuple[Callable[[], Trainer], Callable[[Chosen], pd.Series]]] = {
-    "naive_bayes": (naive_bayes.trainer, naive_bayes.log_likelihood_ratios),
-    "logistic": (logistic.trainer, logistic.log_odds_weights),
-}
 
 
 class ExplanationsParams(Params):
@@ -69,29 +65,35 @@ class ExplanationsParams(Params):
     """Of the integrated gradients, at least: they are doubled until the sum is right."""
 
 
-def count_explainer(name: str) -> Explainer:
+def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
     """By the models of the folds, each read when it is first asked for."""
-    make_trainer, weights_of = ON_COUNTS[name]
-    trainer = make_trainer()
     models: dict[int, Chosen] = {}
 
     def explain(tweet: pd.DataFrame) -> Explained:
         fold = int(tweet["fold"].iloc[0])
         if fold not in models:
-            (models[fold],) = load_part(trainer, MODELS / name / part(fold), seeds=1)
-        return explain_counts(models[fold], weights_of(models[fold]), tweet)
+            (models[fold],) = load_part(own, MODELS / name / part(fold), seeds=1)
+        weights = own.weights(models[fold])
+        if weights is None:
+            raise InputError(f"explanations.classifiers: {name}: its words have no weights")
+        return explain_counts(models[fold], weights, tweet)
 
     return explain
 
 
 def load_explainer(name: str, steps: int) -> Explainer:
-    if name in ON_COUNTS:
-        return count_explainer(name)
+    """Of a classifier on counts whose terms have weights, or of lora."""
     if name.startswith("lora_"):
         attributions = importlib.import_module("pipeline.errors.attributions")  # and torch, which is not always there
         explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
         return explainer
-    raise InputError(f"explanations.classifiers: {name}: {unknown(name, [*ON_COUNTS, 'lora_<preset>'])}")
+    family = family_of(name, "explanations.classifiers")
+    own = read_classifier_of(family.module, family.preset, f"explanations.classifiers: {name}")
+    if not isinstance(own, OnCounts):
+        raise InputError(
+            f"explanations.classifiers: {name}: only classifiers on counts, and lora_<preset>, can be explained"
+        )
+    return count_explainer(name, own)
 
 
 def reply(asked: list[dict[str, Any]]) -> str:

@@ -18,7 +18,8 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from tqdm import tqdm
 
 from pipeline.contracts import Prepared, near_duplicates
-from pipeline.fit.cross_fit import Trainer, mean_log_odds, training_rows
+from pipeline.fit.classifier import Classifier
+from pipeline.fit.cross_fit import mean_log_odds, training_rows
 
 Treatment = Literal["keep", "drop", "relabel"]
 TREATMENTS: tuple[Treatment, ...] = ("keep", "drop", "relabel")
@@ -78,17 +79,17 @@ def treat(
     return tweets, np.where(suspected, 1 - labels, labels) if treatment == "relabel" else labels
 
 
-def inner_scores(trainer: Trainer, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[tuple[int, int], np.ndarray]:
+def inner_scores(own: Classifier, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[tuple[int, int], np.ndarray]:
     """Scores of the training rows of fold b, by a model that saw neither a nor b, under (a, b).
 
     For a as the held-out fold these are the out-of-fold scores of an inner cross-fit; one model serves (a, b) and (b, a).
     """
     found = {}
     for a, b in combinations(sorted(train["fold"].unique().tolist()), 2):
-        model = trainer.fit(*training_rows(train[train["fold"] != a], b), 0)
+        model = own.fit(*training_rows(train[train["fold"] != a], b), 0)
         for held_out, scored in ((a, b), (b, a)):
             rows = train[(train["fold"] == scored) & train["train_target"].notna()]
-            found[held_out, scored] = trainer.predict(model, rows)
+            found[held_out, scored] = own.predict(model, rows)
         progress.update()
     return found
 
@@ -116,18 +117,18 @@ def fits(folds: int) -> int:
     return folds * (folds - 1) // 2 + folds * len(TREATMENTS)
 
 
-def compare_treatments(trainer: Trainer, prepared: Prepared, progress: "tqdm[Any]") -> dict[Treatment, Treated]:
+def compare_treatments(own: Classifier, prepared: Prepared, progress: "tqdm[Any]") -> dict[Treatment, Treated]:
     """Every train row scored by models that kept, dropped or turned the labels suspected inside their training folds."""
     train = prepared.train
     scores = {treatment: np.full(len(train), np.nan) for treatment in TREATMENTS}
     without: dict[Treatment, list[int]] = {treatment: [] for treatment in TREATMENTS}
-    inner = inner_scores(trainer, train, progress)
+    inner = inner_scores(own, train, progress)
     for fold in sorted(train["fold"].unique().tolist()):
         held_out = (train["fold"] == fold).to_numpy()
         tweets, labels, suspected = suspected_in_training(train, inner, fold)
         for treatment in TREATMENTS:
-            model = trainer.fit(*treat(tweets, labels, suspected, treatment), 0)
-            scores[treatment][held_out] = trainer.predict(model, train[held_out])
+            model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
+            scores[treatment][held_out] = own.predict(model, train[held_out])
             without[treatment].append(0 if treatment == "keep" else int(suspected.sum()))
             progress.update()
     return {treatment: Treated(scores[treatment], float(np.mean(without[treatment]))) for treatment in TREATMENTS}

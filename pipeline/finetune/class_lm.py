@@ -23,6 +23,7 @@ import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -32,17 +33,15 @@ from peft import PeftModel, TaskType
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from pipeline.contracts import plain_name, read_params, read_prepared
+from pipeline.contracts import School, plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype, or_auto
 from pipeline.finetune import adapters, causal_lm, checkpoints, encoder, training
 from pipeline.finetune.class_lm_params import ClassLmParams
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
-from pipeline.finetune.several_seeds import cross_fit_seeds
+from pipeline.finetune.several_seeds import Tuned, cross_fit_seeds
 from pipeline.finetune.training import History, Network, training_seed
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.cross_fit import Trainer
-from pipeline.fit.saved import Origin
 from pipeline.fit.subsets import first_rows, split_by_group
 from pipeline.fit.tensor_files import write_tensors
 from pipeline.fit.written import write_cross_fit
@@ -234,23 +233,35 @@ def read(preset: str) -> ClassLmParams:
     return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
 
 
-def trainer(preset: str) -> Trainer:
-    params = read(preset)
-    return trainer_of(params, frozen_part(params))
+class ClassLmFamily(Tuned):
+    given: ClassLmParams
+
+    def __init__(self, params: ClassLmParams, frozen: FrozenLayers | None = None, preset: str | None = None) -> None:
+        super().__init__(params, frozen, preset)
+        self.school: School = params.objective
+
+    @classmethod
+    def read(cls, preset: str | None) -> Self:
+        params = read(str(preset))
+        return cls(params, frozen_part(params), preset)
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> ClassLm:
+        return fit(tweets, labels, self.given, seed=seed, frozen=self.frozen)
+
+    def predict(self, model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
+        return predict(model, tweets)
+
+    def parameters(self, model: ClassLm) -> int:
+        return sum(adapters.count_parameters(network)[0] for network in model.networks)
+
+    def save(self, model: ClassLm, folder: Path) -> None:
+        save(model, folder)
+
+    def load(self, folder: Path) -> ClassLm:
+        return load(folder, self.given, self.frozen)
 
 
-def trainer_of(params: ClassLmParams, frozen: FrozenLayers | None) -> Trainer:
-    determined_by = {"params": params.model_dump()}
-    params = params.model_copy(update={"train_rows": None})  # it is given them
-    return Trainer(
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
-        predict,
-        determined_by,
-        save=save,
-        load=lambda folder: load(folder, params, frozen),
-        forget=lambda: frozen.known.clear() if frozen else None,
-        here=lambda: checkpoints.here(params),
-    )
+FAMILY = ClassLmFamily
 
 
 def main() -> None:
@@ -258,8 +269,8 @@ def main() -> None:
     parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
     preset = parser.parse_args().preset
     name = f"class_lm_{preset}"
-    params, prepared = read(preset), read_prepared()
-    frozen = frozen_part(params)
+    own, prepared = ClassLmFamily.read(preset), read_prepared()
+    params, frozen = read(preset), own.frozen
     trainable, total = adapters.count_parameters(with_adapters(params)[0])
     if params.adapters == "per_class":
         trainable, total = 2 * trainable, total + trainable
@@ -271,5 +282,4 @@ def main() -> None:
         return sum(history.seconds for history in model.histories)
 
     fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params, save=save)
-    origin = Origin("finetune.class_lm", preset, trainer_of(params, frozen))
-    write_cross_fit(name, params.objective, prepared, fitted, trainable=trainable, total=total, origin=origin)
+    write_cross_fit(name, own, prepared, fitted, trainable=trainable, total=total)

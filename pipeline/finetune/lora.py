@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -27,10 +28,9 @@ from pipeline.device import choose_device, choose_dtype, or_auto, processes
 from pipeline.finetune import adapters, checkpoints, encoder, training
 from pipeline.finetune.frozen_layers import FrozenLayers
 from pipeline.finetune.lora_params import LoraParams
-from pipeline.finetune.several_seeds import cross_fit_seeds, part_of_seed
+from pipeline.finetune.several_seeds import Tuned, cross_fit_seeds, part_of_seed
 from pipeline.finetune.training import Classification, History, Report, training_seed
-from pipeline.fit.cross_fit import Trainer, part
-from pipeline.fit.saved import Origin
+from pipeline.fit.cross_fit import part
 from pipeline.fit.subsets import first_rows
 from pipeline.fit.written import write_cross_fit
 from pipeline.places import results
@@ -183,23 +183,32 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
     return joined.groupby(["series", "step"])[kind].mean().reset_index()
 
 
-def trainer(preset: str) -> Trainer:
-    params = read_params(f"lora.{preset}", LoraParams)
-    return trainer_of(params, frozen_part(params))
+class Lora(Tuned):
+    school = "discriminative"
+    given: LoraParams
+
+    @classmethod
+    def read(cls, preset: str | None) -> Self:
+        params = read_params(f"lora.{preset}", LoraParams)
+        return cls(params, frozen_part(params), preset)
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> LoraModel:
+        return fit(tweets, labels, self.given, seed=seed, frozen=self.frozen)
+
+    def predict(self, model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
+        return predict(model, tweets)
+
+    def parameters(self, model: LoraModel) -> int:
+        return adapters.count_parameters(model.network)[0]
+
+    def save(self, model: LoraModel, folder: Path) -> None:
+        model.network.save_pretrained(folder, save_embedding_layers=False)
+
+    def load(self, folder: Path) -> LoraModel:
+        return load(folder, self.given, self.frozen)
 
 
-def trainer_of(params: LoraParams, frozen: FrozenLayers | None) -> Trainer:
-    determined_by = {"params": params.model_dump()}
-    params = params.model_copy(update={"train_rows": None})  # it is given them
-    return Trainer(
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed=seed, frozen=frozen),
-        predict,
-        determined_by,
-        save=lambda model, folder: model.network.save_pretrained(folder, save_embedding_layers=False),
-        load=lambda folder: load(folder, params, frozen),
-        forget=lambda: frozen.known.clear() if frozen else None,
-        here=lambda: checkpoints.here(params),
-    )
+FAMILY = Lora
 
 
 def main() -> None:
@@ -207,10 +216,9 @@ def main() -> None:
     parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
     preset = parser.parse_args().preset
     name = f"lora_{preset}"
-    params = read_params(f"lora.{preset}", LoraParams)
-    prepared = read_prepared()
+    own, prepared = Lora.read(preset), read_prepared()
+    params, frozen = read_params(f"lora.{preset}", LoraParams), own.frozen
     state = processes(params.device)
-    frozen = frozen_part(params)
     trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
     folder = results("models") / name
     if state.is_main_process:
@@ -237,11 +245,10 @@ def main() -> None:
     if state.is_main_process:
         write_cross_fit(
             name,
-            "discriminative",
+            own,
             prepared,
             fitted,
             trainable=trainable,
             total=total,
-            origin=Origin("finetune.lora", preset, trainer_of(params, frozen)),
             alone=state.num_processes == 1,
         )

@@ -1,18 +1,43 @@
-"""A network a seed in each fold, averaged: what the stages that train networks share."""
+"""What lora and class_lm share: how they are read and saved, and a network a seed in each fold, averaged."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from pipeline.contracts import Prepared
+from pipeline.finetune import checkpoints
+from pipeline.finetune.frozen_layers import FrozenLayers
 from pipeline.finetune.lora_params import TuningParams
+from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import CrossFit, cross_fit, mean_log_odds
 
 Fitted = TypeVar("Fitted")
+
+
+class Tuned(Classifier):
+    """A family of fine-tuned transformers; models of one preset share the memory of the layers without adapters, `frozen`."""
+
+    def __init__(self, params: TuningParams, frozen: FrozenLayers | None = None, preset: str | None = None) -> None:
+        self.params = params
+        self.given = params.model_copy(update={"train_rows": None})
+        """The params where it is given the rows to learn from."""
+        self.frozen = frozen
+        self.preset = preset
+
+    @property
+    def determined_by(self) -> dict[str, Any]:
+        return {"params": self.params.model_dump()}
+
+    def forget(self) -> None:
+        if self.frozen:
+            self.frozen.known.clear()
+
+    def here(self) -> dict[str, str]:
+        return checkpoints.here(self.given)
 
 
 def part_of_seed(part: str, seed: int, params: TuningParams) -> str:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,36 +21,6 @@ Kept = TypeVar("Kept")
 
 MODELS = Path("models")
 """A folder for each trained classifier, in it one for each model that scored the test rows: `part` says which."""
-
-
-class Trainer(NamedTuple):
-    """How a family, with its params, is fitted and asked: what cross-fitting and learning curves need to know of it."""
-
-    fit: Callable[[pd.DataFrame, np.ndarray, int], Any]
-    """From tweets, labels of shape (n,) and a seed to a model."""
-    predict: Callable[[Any, pd.DataFrame], np.ndarray]
-    """From a model and tweets to P(target = 1), shape (n,)."""
-    determined_by: dict[str, Any]
-    """All that a model depends on beside the tweets, the labels, the seed and the code."""
-    with_inputs: Callable[[Prepared], Prepared] = lambda prepared: prepared
-    """Adds to the prepared tweets what it reads beside their text."""
-
-    read_new: Callable[[pd.DataFrame], pd.DataFrame] = lambda tweets: tweets
-    """Adds the same to tweets that are not among the prepared ones."""
-    semi_supervised: bool = False
-    """Whether it learns from rows without a label too: their label is -1."""
-    save: Callable[[Any, Path], None] | None = None
-    """Writes a model into a folder, without pickle; None if the family keeps none."""
-    load: Callable[[Path], Any] | None = None
-    """The model that `save` wrote; what is wrong with its files is an `InputError`."""
-    forget: Callable[[], None] = lambda: None
-    """Lets go of what `predict` remembers of tweets that it has read."""
-    here: Callable[[], dict[str, str]] = dict
-    """What determines a model too, as it is on this machine: a base model's files, the device."""
-
-    def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
-        """For `cross_fit`: the folds differ in their tweets, and share a seed."""
-        return self.fit(tweets, labels, 0)
 
 
 REFIT = -1

@@ -4,35 +4,24 @@ models/<name>/classifier.json says what it is, and models/<name>/fold-<k>/ or mo
 several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
 """
 
-import importlib
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from pipeline.contracts import InputError, prepared_digest
-from pipeline.fit.cross_fit import MODELS, Trainer, mean_log_odds
+from pipeline.fit.classifier import Classifier, read_classifier_of
+from pipeline.fit.cross_fit import MODELS, mean_log_odds
 from pipeline.fit.model_files import read_json, write_json
 from pipeline.places import anywhere, results
 
 FILE = "classifier.json"
-
-
-class Origin(NamedTuple):
-    """What a trained classifier was made by."""
-
-    family: str
-    """Module under `pipeline`."""
-    preset: str | None
-    """What its `trainer` is given; None for nothing."""
-    trainer: Trainer
 
 
 class Description(BaseModel):
@@ -55,7 +44,7 @@ class Description(BaseModel):
 
 
 @dataclass(frozen=True)
-class Classifier:
+class Trained:
     """A trained classifier: from tweets to P(target = 1).
 
     The tweets' columns are `text` (cleaned), `keyword`, `location` (string or null) and `raw_text`.
@@ -75,16 +64,16 @@ class Classifier:
 
 
 def write_description(
-    name: str, origin: Origin, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
+    name: str, own: Classifier, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
 ) -> Description:
     """Write `models/<name>/classifier.json`."""
     description = Description(
-        family=origin.family,
-        preset=origin.preset,
+        family=own.family(),
+        preset=own.preset,
         test_rows=test_rows,
         parts=parts,
         seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
-        determined_by=plain(origin.trainer.determined_by),
+        determined_by=plain(own.determined_by),
         prepared=prepared,
     )
     write_json(results(MODELS) / name / FILE, description)
@@ -105,24 +94,9 @@ def params_of(determined_by: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_trainer(description: Description, where: str) -> Trainer:
-    """The family's, with the params of params.yaml."""
-    module = f"pipeline.{description.family}"
-    made = getattr(importlib.import_module(module), "trainer", None) if find_spec(module) else None
-    if made is None:
-        raise InputError(f"{where}: there is no classifier family {description.family}")
-    try:
-        trainer: Trainer = made(*([description.preset] if description.preset else []))
-    except TypeError:
-        raise InputError(f"{where}: {description.family} with preset {description.preset} is no classifier") from None
-    if trainer.load is None:
-        raise InputError(f"{where}: {description.family} keeps no models")
-    return trainer
-
-
 def read_classifier(
     name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
-) -> Classifier:
+) -> Trained:
     """The classifier whose predictions are called `name`, its models loaded once.
 
     They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
@@ -135,50 +109,49 @@ def read_classifier(
         known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
         raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
     description = read_json(own / FILE, Description)
-    trainer = load_trainer(description, str(own / FILE))
-    here, there = (params_of(each) for each in (plain(trainer.determined_by), description.determined_by))
+    family = read_classifier_of(description.family, description.preset, str(own / FILE))
+    here, there = (params_of(each) for each in (plain(family.determined_by), description.determined_by))
     if here != there:
         changed = ", ".join(sorted(key for key in {*here, *there} if here.get(key) != there.get(key)))
         raise InputError(f"{own}: trained with other params than params.yaml has now ({changed}); {again(name)}")
     if (digest := prepared_digest()) and description.prepared != digest:
         raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
-    return opened(name, own, trainer, description.parts, description.seeds)
+    return opened(name, own, family, description.parts, description.seeds)
 
 
-def opened(name: str, folder: Path, trainer: Trainer, parts: list[str], seeds: int) -> Classifier:
+def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds: int) -> Trained:
     """The classifier whose models are in these parts of a folder, so many in each."""
-    of_part = [load_part(trainer, folder / part, seeds) for part in parts]
+    of_part = [load_part(family, folder / part, seeds) for part in parts]
 
     def score(tweets: pd.DataFrame) -> np.ndarray:
         try:
-            scores = np.stack([score_part(trainer, models, tweets) for models in of_part])
+            scores = np.stack([score_part(family, models, tweets) for models in of_part])
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
         finally:
-            trainer.forget()
+            family.forget()
         if not ((scores >= 0) & (scores <= 1)).all():
             raise InputError(f"{folder}: its scores are no probabilities; run `dvc repro` to train it anew")
         return mean_log_odds(scores)
 
-    return Classifier(name, sum(map(len, of_part)), trainer.read_new, score)
+    return Trained(name, sum(map(len, of_part)), family.read_new, score)
 
 
 def seeds_in(folder: Path) -> list[Path]:
     return sorted(folder.glob("seed-*"))
 
 
-def load_part(trainer: Trainer, folder: Path, seeds: int) -> list[Any]:
+def load_part(family: Classifier, folder: Path, seeds: int) -> list[Any]:
     """The model of one part, or one of each seed."""
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; run `dvc repro` to train it anew")
     paths = seeds_in(folder) or [folder]
     if len(paths) != seeds:
         raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")
-    load = trainer.load or (lambda _: None)  # load_trainer has made sure that there is one
-    return [load(path) for path in paths]
+    return [family.load(path) for path in paths]
 
 
-def score_part(trainer: Trainer, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:
+def score_part(family: Classifier, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:
     """Of one part, whose seeds' log-odds are averaged: shape (n,)."""
-    scores = [trainer.predict(model, tweets) for model in models]
+    scores = [family.predict(model, tweets) for model in models]
     return mean_log_odds(np.stack(scores)) if len(scores) > 1 else scores[0]

@@ -7,14 +7,14 @@ from pipeline.contracts import (
     Costs,
     InputError,
     Prepared,
-    School,
     peak_memory_mb,
     predictions_frame,
     write_costs,
     write_predictions,
 )
+from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import MODELS, REFIT, CrossFit, Kept, part
-from pipeline.fit.saved import Classifier, Origin, opened, write_description
+from pipeline.fit.saved import Trained, opened, write_description
 from pipeline.latency import Latency, after_reading, timed, with_latency
 from pipeline.places import results
 
@@ -22,7 +22,7 @@ TOLERANCE = 0.05
 """Of a saved model's scores: rounded weights and other batches differ by less, a part that was not saved by more."""
 
 
-def timed_saved(saved: Classifier, test: pd.DataFrame, expected: np.ndarray) -> Latency:
+def timed_saved(saved: Trained, test: pd.DataFrame, expected: np.ndarray) -> Latency:
     """How fast a saved classifier scores test tweets that have what it reads.
 
     It is refused if it scores them otherwise than `expected`, shape (n,).
@@ -40,36 +40,35 @@ def timed_saved(saved: Classifier, test: pd.DataFrame, expected: np.ndarray) -> 
 
 def write_cross_fit(
     name: str,
-    school: School,
+    own: Classifier,
     prepared: Prepared,
     fitted: CrossFit[Kept],
     *,
     trainable: int,
     total: int,
-    origin: Origin | None = None,
     reads: str | None = None,
     alone: bool = True,
     noise: float | None = None,
 ) -> None:
     """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model.
 
-    `origin` is that of a classifier whose models were saved: they are described, and timed, unless other processes that do
-    not come here share the work (not `alone`). `reads` names the costs of getting from a text to what the models read.
+    The models that were saved are described, and timed, unless other processes that do not come here share the work (not
+    `alone`). `reads` names the costs of getting from a text to what the models read.
     """
     train = predictions_frame(prepared.train, "train", fitted.train)
     test = predictions_frame(prepared.test, "test", fitted.test)
-    write_predictions(name, [train, test], prepared, school, fitted.test_rows, noise=noise)
+    write_predictions(name, [train, test], prepared, own.school, fitted.test_rows, noise=noise)
     costs = Costs(
         fit_seconds=fitted.fit_seconds,
         peak_memory_mb=peak_memory_mb(),
         trainable_parameters=trainable,
         total_parameters=total,
     )
-    if origin and origin.trainer.load and fitted.test_rows != "none":
+    if fitted.test_rows != "none":
         folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
         parts = list(map(part, folds))
-        description = write_description(name, origin, fitted.test_rows, parts, prepared.digest)
+        description = write_description(name, own, fitted.test_rows, parts, prepared.digest)
         if alone and len(prepared.test):
-            saved = opened(name, results(MODELS) / name, origin.trainer, parts, description.seeds)
+            saved = opened(name, results(MODELS) / name, own, parts, description.seeds)
             costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
     write_costs(name, after_reading(costs, reads) if reads else costs)

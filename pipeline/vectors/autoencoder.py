@@ -14,16 +14,12 @@ out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json
 run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.stage vectors.autoencoder minilm)
 """
 
-import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.contracts import read_params
-from pipeline.fit.cross_fit import Trainer
-from pipeline.vectors.descent import DescentParams, Fitted, both_classes, fit_density, load, mlp, predict, save
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp
+from pipeline.vectors.stage import classify
 
 
 class AutoencoderParams(DescentParams):
@@ -53,22 +49,14 @@ class Autoencoder(nn.Module):
         return torch.stack([-self.loss(x, y) for y in both_classes(x)], dim=1)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: AutoencoderParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,)."""
-    return fit_density(Autoencoder, tweets, labels, params, seed)
+class AutoencoderOnVectors(NetworkOnVectors):
+    school = "generative"
+    params_type = AutoencoderParams
+    network = Autoencoder
 
 
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.autoencoder", AutoencoderParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=lambda folder: load(Autoencoder, folder, params),
-    )
+FAMILY = AutoencoderOnVectors
 
 
 def main() -> None:
-    classify_vectors("autoencoder", "generative", trainer, Fitted.parameters)
+    classify(FAMILY)

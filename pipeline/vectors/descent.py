@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import split_by_group
 from pipeline.fit.tensor_files import read_tensors, write_tensors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
+from pipeline.vectors.stage import OnVectors
 
 
 class DescentParams(SpaceParams):
@@ -134,35 +135,6 @@ def descend(
     network.load_state_dict(best)
 
 
-def fit_density(
-    build: Callable[..., Network],
-    tweets: pd.DataFrame,
-    labels: np.ndarray,
-    params: DescentParams,
-    seed: int,
-    *,
-    holds_prior: bool = False,
-) -> Fitted:
-    """Fit space, network (`build(params)`) and temperature to tweets with vectors and labels, shape (n,), -1 for none.
-
-    `holds_prior`: the network's ratio of densities is one of p(y | x), which Bayes' rule must not multiply by p(y) again.
-    """
-    torch.manual_seed(seed)
-    known = np.flatnonzero(labels >= 0)
-    learnt, held = (known[part] for part in split_by_group(tweets.iloc[known], labels[known], params.validation, seed))
-    params = fitting(params, len(learnt))
-    space = fit_space(vectors(tweets.iloc[learnt]), labels[learnt], params)
-    learnt = np.append(learnt, unlabelled_apart_from(tweets, labels, held))
-    device = choose_device(params.device)
-    x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
-    y = torch.tensor(labels, device=device)
-    network = build(params).to(device)
-    descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
-    prior = 0.0 if holds_prior else prior_log_odds(labels[known])
-    rule = fit_bayes_rule(log_densities(network, x[held]), labels[held], prior)
-    return Fitted(space, network, rule)
-
-
 def log_densities(network: Network, x: torch.Tensor, seed: int = 0, rows: int = 1000) -> np.ndarray:
     """log p(x | y) of vectors (n, d) in the space, shape (n, 2), so many rows at a time, all with the noise of this seed."""
     found = []
@@ -174,33 +146,71 @@ def log_densities(network: Network, x: torch.Tensor, seed: int = 0, rows: int = 
     return np.concatenate(found) if found else np.zeros((0, 2))
 
 
-def draw(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` samples of a class by the network's `sample`, in the family's space: shape (n, d). The same for the same seed."""
-    device = next(model.network.parameters()).device
-    model.network.eval()
-    with torch.random.fork_rng(), torch.no_grad():
+class NetworkOnVectors(OnVectors[DescentParams]):
+    """A family of networks, which learn from nine tenths of the rows and take epoch and temperature from the rest."""
+
+    network: ClassVar[Callable[..., Network]]
+    """From params to a network."""
+    holds_prior: ClassVar[bool] = False
+    """Whether its ratio of densities is one of p(y | x), which Bayes' rule must not multiply by p(y) again."""
+    noisy: ClassVar[bool] = False
+    """Whether its densities are estimated by drawn noise."""
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Fitted:
+        """Space, network and temperature, of tweets with vectors and labels of shape (n,), -1 for none."""
         torch.manual_seed(seed)
-        drawn = model.network.sample(torch.full((n,), label, device=device))
-    return drawn.cpu().double().numpy()
+        known = np.flatnonzero(labels >= 0)
+        share = self.params.validation
+        learnt, held = (known[part] for part in split_by_group(tweets.iloc[known], labels[known], share, seed))
+        params = fitting(self.params, len(learnt))
+        space = fit_space(vectors(tweets.iloc[learnt]), labels[learnt], params)
+        learnt = np.append(learnt, unlabelled_apart_from(tweets, labels, held))
+        device = choose_device(params.device)
+        x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+        y = torch.tensor(labels, device=device)
+        network = type(self).network(params).to(device)
+        descend(network, x[learnt], y[learnt], (x[held], y[held]), params, seed)
+        prior = 0.0 if self.holds_prior else prior_log_odds(labels[known])
+        rule = fit_bayes_rule(log_densities(network, x[held]), labels[held], prior)
+        return Fitted(space, network, rule)
 
+    def predict(self, model: Fitted, tweets: pd.DataFrame, seed: int = 0) -> np.ndarray:
+        """P(target = 1) of each tweet, shape (n,); the seed is that of the noise, where a density is estimated by noise."""
+        device = next(model.network.parameters()).device
+        x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+        return model.rule(log_densities(model.network, x, seed))
 
-def predict(model: Fitted, tweets: pd.DataFrame, seed: int = 0) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,); the seed is that of the noise, where a density is estimated by noise."""
-    device = next(model.network.parameters()).device
-    x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
-    return model.rule(log_densities(model.network, x, seed))
+    def parameters(self, model: Fitted) -> int:
+        return model.parameters()
 
+    def save(self, model: Fitted, folder: Path) -> None:
+        write_estimator(folder / "space.skops", model.space)
+        write_tensors(folder / "network.safetensors", model.network.state_dict())
+        write_rule(folder / "rule.json", model.rule)
 
-def save(model: Fitted, folder: Path) -> None:
-    write_estimator(folder / "space.skops", model.space)
-    write_tensors(folder / "network.safetensors", model.network.state_dict())
-    write_rule(folder / "rule.json", model.rule)
+    def load(self, folder: Path) -> Fitted:
+        """What `save` kept, in as many dimensions as the space has."""
+        space = read_estimator(folder / "space.skops", Pipeline)
+        dimensions = dimensions_of(folder / "space.skops", space)
+        network = type(self).network(self.params.model_copy(update={"dimensions": dimensions}))
+        network.load_state_dict(read_tensors(folder / "network.safetensors", network.state_dict()))
+        device = choose_device(or_auto(self.params.device))
+        return Fitted(space, network.to(device).eval(), read_rule(folder / "rule.json"))
 
+    def sample(self, model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
+        """`n` samples of a class by the network's `sample`, in the family's space: shape (n, d). The same for the same seed."""
+        device = next(model.network.parameters()).device
+        model.network.eval()
+        with torch.random.fork_rng(), torch.no_grad():
+            torch.manual_seed(seed)
+            drawn = model.network.sample(torch.full((n,), label, device=device))
+        return drawn.cpu().double().numpy()
 
-def load(build: Callable[..., Network], folder: Path, params: DescentParams) -> Fitted:
-    """What `save` kept of a network that `build` makes of these params, in as many dimensions as the space has."""
-    space = read_estimator(folder / "space.skops", Pipeline)
-    dimensions = dimensions_of(folder / "space.skops", space)
-    network = build(params.model_copy(update={"dimensions": dimensions}))
-    network.load_state_dict(read_tensors(folder / "network.safetensors", network.state_dict()))
-    return Fitted(space, network.to(choose_device(or_auto(params.device))).eval(), read_rule(folder / "rule.json"))
+    def hangs_on_noise(self, train: pd.DataFrame, models: list[Fitted]) -> float | None:
+        if not self.noisy:
+            return None
+        turned = []
+        for model, (_, rows) in zip(models, train.groupby("fold"), strict=True):
+            first, *others = (self.predict(model, rows, seed) > 0.5 for seed in range(4))
+            turned += [other != first for other in others]
+        return float(np.concatenate(turned).mean())

@@ -17,28 +17,12 @@ run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.stage vectors.d
 import itertools
 import math
 
-import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.contracts import read_params
-from pipeline.fit.cross_fit import Trainer
-from pipeline.vectors.descent import (
-    DescentParams,
-    Fitted,
-    both_classes,
-    draw,
-    fit_density,
-    load,
-    mlp,
-    one_hot,
-    predict,
-    save,
-    spread_evenly,
-)
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.stage import classify
 
 ROWS = 4096
 """Of the network's input at once: many draws of few tweets, or few of many."""
@@ -120,27 +104,16 @@ class Diffusion(nn.Module):
         return x_t / torch.sigmoid(-gammas[-1]).sqrt() + math.exp(self.first / 2) * noise
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: DiffusionParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,)."""
-    return fit_density(Diffusion, tweets, labels, params, seed)
+class DiffusionOnVectors(NetworkOnVectors):
+    school = "generative"
+    samples = True
+    params_type = DiffusionParams
+    network = Diffusion
+    noisy = True
 
 
-def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` vectors of a class in the family's space, shape (n, d): noise, denoised as that class."""
-    return draw(model, label, n, seed)
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.diffusion", DiffusionParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=lambda folder: load(Diffusion, folder, params),
-    )
+FAMILY = DiffusionOnVectors
 
 
 def main() -> None:
-    classify_vectors("diffusion", "generative", trainer, Fitted.parameters, by_seed=predict)
+    classify(FAMILY)

@@ -12,27 +12,12 @@ out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.
 run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.stage vectors.flow_matching minilm)
 """
 
-import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.contracts import read_params
-from pipeline.fit.cross_fit import Trainer
-from pipeline.vectors.descent import (
-    DescentParams,
-    Fitted,
-    both_classes,
-    draw,
-    fit_density,
-    load,
-    mlp,
-    one_hot,
-    predict,
-    save,
-)
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot
+from pipeline.vectors.stage import classify
 
 
 class FlowMatchingParams(DescentParams):
@@ -102,27 +87,15 @@ class FlowMatching(nn.Module):
         return x
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: FlowMatchingParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,)."""
-    return fit_density(FlowMatching, tweets, labels, params, seed)
+class FlowMatchingOnVectors(NetworkOnVectors):
+    school = "generative"
+    samples = True
+    params_type = FlowMatchingParams
+    network = FlowMatching
 
 
-def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` vectors of a class in the family's space, shape (n, d): noise, carried to that class."""
-    return draw(model, label, n, seed)
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.flow_matching", FlowMatchingParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=lambda folder: load(FlowMatching, folder, params),
-    )
+FAMILY = FlowMatchingOnVectors
 
 
 def main() -> None:
-    classify_vectors("flow_matching", "generative", trainer, Fitted.parameters)
+    classify(FAMILY)

@@ -14,16 +14,12 @@ out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<en
 run: dvc repro vectors@gan-minilm   (or python -m pipeline.stage vectors.gan minilm)
 """
 
-import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.contracts import read_params
-from pipeline.fit.cross_fit import Trainer
-from pipeline.vectors.descent import DescentParams, Fitted, draw, fit_density, load, mlp, predict, save
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.descent import DescentParams, NetworkOnVectors, mlp
+from pipeline.vectors.stage import classify
 
 FORGED = 2
 POOL = 20
@@ -101,28 +97,17 @@ class Gan(nn.Module):
         return forged[torch.multinomial(belief.clamp(min=1e-30), len(y))]
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GanParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,); a label of -1: none."""
-    return fit_density(Gan, tweets, labels, params, seed, holds_prior=True)
+class GanOnVectors(NetworkOnVectors):
+    school = "generative"
+    samples = True
+    params_type = GanParams
+    network = Gan
+    semi_supervised = True
+    holds_prior = True
 
 
-def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` forged vectors in the family's space, shape (n, d), that the discriminator holds for this class if they were real."""
-    return draw(model, label, n, seed)
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.gan", GanParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=lambda folder: load(Gan, folder, params),
-        semi_supervised=True,
-    )
+FAMILY = GanOnVectors
 
 
 def main() -> None:
-    classify_vectors("gan", "generative", trainer, Fitted.parameters)
+    classify(FAMILY)

@@ -15,18 +15,14 @@ run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.ga
 from typing import Annotated, Literal
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
+from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, read_params
-from pipeline.fit import chosen
+from pipeline.contracts import Params
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import Trainer
 from pipeline.vectors.separate_gaussians import SeparateGaussians
-from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import choose_on_vectors, classify_vectors, on_vectors
+from pipeline.vectors.stage import ChosenOnVectors, classify
 
 
 class GaussianParams(Params):
@@ -37,51 +33,38 @@ class GaussianParams(Params):
     inner_folds: int = Field(3, ge=2)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: GaussianParams) -> Chosen:
-    """The covariance and shrinkage that are most accurate on inner folds, fitted to all tweets and labels, shape (n,)."""
-    of_kind = {
-        "shared": lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
-        "separate": lambda shrinkage: SeparateGaussians(solver="eigen", shrinkage=shrinkage, tol=1e-9),
-    }
-    candidates = [of_kind[kind](shrinkage) for kind in params.covariance for shrinkage in params.shrinkage]
-    return choose_on_vectors(candidates, tweets, labels, params.inner_folds)
+class Gaussian(ChosenOnVectors[GaussianParams]):
+    school = "generative"
+    samples = True
+    params_type = GaussianParams
+
+    def candidates(self) -> list[BaseEstimator]:
+        of_kind = {
+            "shared": lambda shrinkage: LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage),
+            "separate": lambda shrinkage: SeparateGaussians(solver="eigen", shrinkage=shrinkage, tol=1e-9),
+        }
+        return [of_kind[kind](shrinkage) for kind in self.params.covariance for shrinkage in self.params.shrinkage]
+
+    def sample(self, model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
+        """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
+        classifier = model.pipeline["classifier"]
+        if isinstance(classifier, LinearDiscriminantAnalysis):
+            covariance = classifier.covariance_
+        else:  # scikit-learn keeps its axes and the variances along them
+            axes, variances = classifier.rotations_[label], classifier.scalings_[label]
+            covariance = (axes * variances) @ axes.T
+        rng = np.random.default_rng(seed)
+        return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
+
+    def parameters(self, model: Chosen) -> int:
+        """Means, covariances and priors."""
+        classifier = model.pipeline["classifier"]
+        d, matrices = classifier.n_features_in_, 1 if isinstance(classifier, LinearDiscriminantAnalysis) else 2
+        return 2 * d + matrices * d * (d + 1) // 2 + 1
 
 
-def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    return model.predict(vectors(tweets))
-
-
-def sample(model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
-    classifier = model.pipeline["classifier"]
-    if isinstance(classifier, LinearDiscriminantAnalysis):
-        covariance = classifier.covariance_
-    else:  # scikit-learn keeps its axes and the variances along them
-        axes, variances = classifier.rotations_[label], classifier.scalings_[label]
-        covariance = (axes * variances) @ axes.T
-    rng = np.random.default_rng(seed)
-    return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
-
-
-def count(model: Chosen) -> int:
-    """Means, covariances and priors."""
-    classifier = model.pipeline["classifier"]
-    d, matrices = classifier.n_features_in_, 1 if isinstance(classifier, LinearDiscriminantAnalysis) else 2
-    return 2 * d + matrices * d * (d + 1) // 2 + 1
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.gaussian", GaussianParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, _: fit(tweets, labels, params),
-        predict,
-        save=chosen.save,
-        load=lambda folder: chosen.load(folder, FunctionTransformer()),
-    )
+FAMILY = Gaussian
 
 
 def main() -> None:
-    classify_vectors("gaussian", "generative", trainer, count)
+    classify(FAMILY)

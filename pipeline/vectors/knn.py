@@ -11,17 +11,18 @@ out: predictions/knn_<encoder>.parquet, costs/knn_<encoder>.json, models/knn_<en
 run: dvc repro vectors@knn-minilm   (or python -m pipeline.stage vectors.knn minilm)
 """
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.neighbors import KNeighborsRegressor
 
-from pipeline.contracts import Params, read_params
-from pipeline.fit.cross_fit import Trainer
+from pipeline.contracts import Params
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import unanimous
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.stage import OnVectors, classify
 
 FILE = "neighbours.skops"
 
@@ -31,35 +32,34 @@ class KnnParams(Params):
     """That have a vote."""
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: KnnParams) -> KNeighborsRegressor:
-    """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
-    pool = unanimous(tweets, labels)
-    model = KNeighborsRegressor(min(params.neighbours, len(pool)), algorithm="brute", metric="cosine")
-    return model.fit(vectors(tweets.iloc[pool]).astype("float32"), labels[pool])
+class Knn(OnVectors[KnnParams]):
+    school = "discriminative"
+    params_type = KnnParams
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> KNeighborsRegressor:  # noqa: ARG002 - there is no chance in it
+        """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
+        pool = unanimous(tweets, labels)
+        model = KNeighborsRegressor(min(self.params.neighbours, len(pool)), algorithm="brute", metric="cosine")
+        return model.fit(vectors(tweets.iloc[pool]).astype("float32"), labels[pool])
+
+    def predict(self, model: KNeighborsRegressor, tweets: pd.DataFrame) -> np.ndarray:
+        """P(target = 1) of each tweet, shape (n,)."""
+        share = model.predict(vectors(tweets).astype("float32"))  # of the votes
+        return np.asarray((1 + model.n_neighbors * share) / (2 + model.n_neighbors))
+
+    def parameters(self, model: KNeighborsRegressor) -> int:
+        """What it keeps of the tweets: their vectors and labels."""
+        return int(model.n_samples_fit_ * (model.n_features_in_ + 1))
+
+    def save(self, model: KNeighborsRegressor, folder: Path) -> None:
+        write_estimator(folder / FILE, model)
+
+    def load(self, folder: Path) -> KNeighborsRegressor:
+        return read_estimator(folder / FILE, KNeighborsRegressor)
 
 
-def predict(model: KNeighborsRegressor, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    share = model.predict(vectors(tweets).astype("float32"))  # of the votes
-    return np.asarray((1 + model.n_neighbors * share) / (2 + model.n_neighbors))
-
-
-def count(model: KNeighborsRegressor) -> int:
-    """What it keeps of the tweets: their vectors and labels."""
-    return int(model.n_samples_fit_ * (model.n_features_in_ + 1))
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.knn", KnnParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, _: fit(tweets, labels, params),
-        predict,
-        save=lambda model, folder: write_estimator(folder / FILE, model),
-        load=lambda folder: read_estimator(folder / FILE, KNeighborsRegressor),
-    )
+FAMILY = Knn
 
 
 def main() -> None:
-    classify_vectors("knn", "discriminative", trainer, count)
+    classify(FAMILY)

@@ -20,12 +20,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import read_params
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.cross_fit import Trainer, inner_splits
+from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.stage import OnVectors, classify
 
 
 class MixtureParams(SpaceParams):
@@ -68,71 +67,62 @@ def fit_mixtures(
     return Mixture(space, found, rule)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: MixtureParams, seed: int = 0) -> Mixture:
-    """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
-    prior = prior_log_odds(labels)
-    # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
-    splits = [
-        (learnt, held)
-        for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)
-        if np.bincount(labels[learnt], minlength=2).min() >= 2
-    ]
-    out_of_fold = {}
-    for components in params.components:
-        found = np.zeros((len(labels), 2))
-        for learnt, held in splits:
-            part = fit_mixtures(tweets.iloc[learnt], labels[learnt], params, components, seed, BayesRule(prior))
-            found[held] = part.log_densities(tweets.iloc[held])
-        out_of_fold[components] = found
-    own = {components: found[np.arange(len(labels)), labels].mean() for components, found in out_of_fold.items()}
-    best = max(own, key=own.__getitem__)
-    rule = fit_bayes_rule(out_of_fold[best], labels, prior)
-    return fit_mixtures(tweets, labels, params, best, seed, rule)
+class MixtureOnVectors(OnVectors[MixtureParams]):
+    school = "generative"
+    samples = True
+    params_type = MixtureParams
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Mixture:
+        """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
+        params, prior = self.params, prior_log_odds(labels)
+        # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
+        splits = [
+            (learnt, held)
+            for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)
+            if np.bincount(labels[learnt], minlength=2).min() >= 2
+        ]
+        out_of_fold = {}
+        for components in params.components:
+            found = np.zeros((len(labels), 2))
+            for learnt, held in splits:
+                part = fit_mixtures(tweets.iloc[learnt], labels[learnt], params, components, seed, BayesRule(prior))
+                found[held] = part.log_densities(tweets.iloc[held])
+            out_of_fold[components] = found
+        own = {components: found[np.arange(len(labels)), labels].mean() for components, found in out_of_fold.items()}
+        best = max(own, key=own.__getitem__)
+        rule = fit_bayes_rule(out_of_fold[best], labels, prior)
+        return fit_mixtures(tweets, labels, params, best, seed, rule)
+
+    def predict(self, model: Mixture, tweets: pd.DataFrame) -> np.ndarray:
+        """P(target = 1) of each tweet, shape (n,)."""
+        return model.rule(model.log_densities(tweets))
+
+    def sample(self, model: Mixture, label: int, n: int, seed: int) -> np.ndarray:
+        """`n` vectors of a class in the family's space, shape (n, d): a component by its weight, then a point of its Gaussian."""
+        drawn, _ = copy.copy(model.of_class[label]).set_params(random_state=seed).sample(n)
+        return np.random.default_rng(seed).permutation(drawn)  # scikit-learn gives them component by component
+
+    def parameters(self, model: Mixture) -> int:
+        return sum(mixture._n_parameters() for mixture in model.of_class) + 1
+
+    def save(self, model: Mixture, folder: Path) -> None:
+        write_estimator(folder / "space.skops", model.space)
+        for label, mixture in enumerate(model.of_class):
+            write_estimator(folder / f"class-{label}.skops", mixture)
+        write_rule(folder / "rule.json", model.rule)
+
+    def load(self, folder: Path) -> Mixture:
+        """What `save` kept."""
+        space = read_estimator(folder / "space.skops", Pipeline)
+        paths = [folder / f"class-{label}.skops" for label in (0, 1)]
+        of_class = [read_estimator(path, GaussianMixture) for path in paths]
+        for path, mixture in zip(paths, of_class, strict=True):
+            check_width(path, mixture, dimensions_of(folder / "space.skops", space))
+        return Mixture(space, of_class, read_rule(folder / "rule.json"))
 
 
-def predict(model: Mixture, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    return model.rule(model.log_densities(tweets))
-
-
-def sample(model: Mixture, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` vectors of a class in the family's space, shape (n, d): a component by its weight, then a point of its Gaussian."""
-    drawn, _ = copy.copy(model.of_class[label]).set_params(random_state=seed).sample(n)
-    return np.random.default_rng(seed).permutation(drawn)  # scikit-learn gives them component by component
-
-
-def count(model: Mixture) -> int:
-    return sum(mixture._n_parameters() for mixture in model.of_class) + 1
-
-
-def save(model: Mixture, folder: Path) -> None:
-    write_estimator(folder / "space.skops", model.space)
-    for label, mixture in enumerate(model.of_class):
-        write_estimator(folder / f"class-{label}.skops", mixture)
-    write_rule(folder / "rule.json", model.rule)
-
-
-def load(folder: Path) -> Mixture:
-    """What `save` kept."""
-    space = read_estimator(folder / "space.skops", Pipeline)
-    paths = [folder / f"class-{label}.skops" for label in (0, 1)]
-    of_class = [read_estimator(path, GaussianMixture) for path in paths]
-    for path, mixture in zip(paths, of_class, strict=True):
-        check_width(path, mixture, dimensions_of(folder / "space.skops", space))
-    return Mixture(space, of_class, read_rule(folder / "rule.json"))
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.mixture", MixtureParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=load,
-    )
+FAMILY = MixtureOnVectors
 
 
 def main() -> None:
-    classify_vectors("mixture", "generative", trainer, count)
+    classify(FAMILY)

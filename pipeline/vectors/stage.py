@@ -1,27 +1,28 @@
-"""What the stages over embeddings all do: read, cross-fit one family, write its predictions and costs."""
+"""What the families over embeddings share: how they are read, fitted, asked and written."""
 
 import argparse
-from collections.abc import Callable, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, School, plain_name, read_params, read_prepared
+from pipeline.contracts import Params, Prepared, plain_name, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
-from pipeline.fit.chosen import Chosen, choose, fit_chosen
-from pipeline.fit.cross_fit import Trainer, cross_fit
-from pipeline.fit.saved import Origin
+from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.classifier import Classifier
+from pipeline.fit.cross_fit import cross_fit
 from pipeline.fit.written import write_cross_fit
 from pipeline.vectors.space import vectors, with_vectors
 
-BySeed = Callable[[Any, pd.DataFrame, int], np.ndarray]
-"""As a trainer's `predict`, by a seed of the noise that scores hang on; at 0 the same."""
+Own = TypeVar("Own", bound=Params)
 
 
 @lru_cache(maxsize=4)
@@ -30,73 +31,83 @@ def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
     return embed(list(texts), params)
 
 
-def on_vectors(
-    encoder: str,
-    params: Params,
-    fit: Callable[[pd.DataFrame, np.ndarray, int], Any],
-    predict: Callable[[Any, pd.DataFrame], np.ndarray],
-    *,
-    save: Callable[[Any, Path], None],
-    load: Callable[[Path], Any],
-    semi_supervised: bool = False,
-) -> Trainer:
-    """How a family is fitted to the embeddings of an encoder."""
-    embed_params = read_params(f"embed.{encoder}", EmbedParams)
-    digest = embeddings_digest(encoder) if embeddings_path(encoder).is_file() else None  # new tweets need none
-    return Trainer(
-        fit,
-        predict,
-        {"params": params.model_dump(), "embed": embed_params.model_dump(), "embeddings": digest},
-        lambda prepared: with_vectors(prepared, read_embeddings(prepared, encoder)),
-        lambda tweets: tweets.assign(vector=list(embed_new(tuple(tweets["text"]), embed_params))),
-        semi_supervised,
-        save,
-        load,
-    )
+class OnVectors(Classifier, Generic[Own]):
+    """A family over the embeddings of an encoder; without one, over vectors that the tweets have already."""
+
+    params_type: ClassVar[type[Params]]
+
+    def __init__(self, params: Own, preset: str | None = None) -> None:
+        self.params = params
+        self.preset = preset
+
+    @classmethod
+    def read(cls, preset: str | None) -> Self:
+        return cls(cast("Own", read_params(f"vectors.{cls.name()}", cls.params_type)), preset)
+
+    @property
+    def embed_params(self) -> EmbedParams:
+        return read_params(f"embed.{self.preset}", EmbedParams)
+
+    @property
+    def determined_by(self) -> dict[str, Any]:
+        there = self.preset and embeddings_path(self.preset).is_file()  # new tweets need none
+        digest = embeddings_digest(str(self.preset)) if there else None
+        return {"params": self.params.model_dump(), "embed": self.embed_params.model_dump(), "embeddings": digest}
+
+    def with_inputs(self, prepared: Prepared) -> Prepared:
+        return with_vectors(prepared, read_embeddings(prepared, str(self.preset)))
+
+    def read_new(self, tweets: pd.DataFrame) -> pd.DataFrame:
+        return tweets.assign(vector=list(embed_new(tuple(tweets["text"]), self.embed_params)))
+
+    def hangs_on_noise(self, train: pd.DataFrame, models: list[Any]) -> float | None:  # noqa: ARG002 - few do
+        """Share of out-of-fold decisions that another draw of the noise turns over; None where scores hang on none.
+
+        There is a model for each fold, in their order.
+        """
+        return None
 
 
-def choose_on_vectors(
-    classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, inner_folds: int
-) -> Chosen:
-    """The classifier that is most accurate on inner folds by group, fitted to all tweets with labels of shape (n,)."""
-    x, as_it_is = vectors(tweets), FunctionTransformer()
-    classifier, rule = choose(as_it_is, classifiers, x, labels, tweets["group"], inner_folds)
-    return fit_chosen(as_it_is, classifier, x, labels, rule)
+class ChosenOnVectors(OnVectors[Own]):
+    """A family of scikit-learn's classifiers, of which the most accurate on inner folds by group is taken."""
+
+    @abstractmethod
+    def candidates(self) -> Sequence[BaseEstimator]:
+        """The classifiers to try."""
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
+        x, as_it_is = vectors(tweets), FunctionTransformer()
+        inner_folds: int = getattr(self.params, "inner_folds")  # noqa: B009
+        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], inner_folds)
+        return chosen.fit_chosen(as_it_is, best, x, labels, rule)
+
+    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+        return model.predict(vectors(tweets))
+
+    def save(self, model: Chosen, folder: Path) -> None:
+        chosen.save(model, folder)
+
+    def load(self, folder: Path) -> Chosen:
+        return chosen.load(folder, FunctionTransformer())
 
 
-def turned_over(train: pd.DataFrame, models: list[Any], by_seed: BySeed) -> float:
-    """Share of out-of-fold decisions that another seed of the noise turns over, mean over three; a model for each fold."""
-    turned = []
-    for model, (_, rows) in zip(models, train.groupby("fold"), strict=True):
-        first, *others = (by_seed(model, rows, seed) > 0.5 for seed in range(4))
-        turned += [other != first for other in others]
-    return float(np.concatenate(turned).mean())
-
-
-def classify_vectors(
-    family: str,
-    school: School,
-    trainer: Callable[[str], Trainer],
-    parameters: Callable[[Any], int],
-    by_seed: BySeed | None = None,
-) -> None:
-    """Score all tweets by `family` on the embeddings of the encoder that the command line names."""
-    parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family}.")
+def classify(family: type[OnVectors[Any]]) -> None:
+    """Score all tweets by a family on the embeddings of the encoder that the command line names."""
+    parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family.name()}.")
     parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
     encoder = parser.parse_args().encoder
-    own = trainer(encoder)
+    own = family.read(encoder)
     prepared = own.with_inputs(read_prepared())
-    name = f"{family}_{encoder}"
+    name = f"{family.name()}_{encoder}"
     fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
-    size = max(map(parameters, fitted.kept))
+    size = max(map(own.parameters, fitted.kept))
     write_cross_fit(
         name,
-        school,
+        own,
         prepared,
         fitted,
         trainable=size,
         total=size,
-        origin=Origin(f"vectors.{family}", encoder, own),
         reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
-        noise=turned_over(prepared.train, fitted.kept, by_seed) if by_seed else None,
+        noise=own.hangs_on_noise(prepared.train, fitted.kept),
     )

@@ -13,28 +13,12 @@ run: dvc repro vectors@vae-minilm   (or python -m pipeline.stage vectors.vae min
 
 import math
 
-import numpy as np
-import pandas as pd
 import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.contracts import read_params
-from pipeline.fit.cross_fit import Trainer
-from pipeline.vectors.descent import (
-    DescentParams,
-    Fitted,
-    both_classes,
-    draw,
-    fit_density,
-    load,
-    mlp,
-    one_hot,
-    predict,
-    save,
-    spread_evenly,
-)
-from pipeline.vectors.stage import classify_vectors, on_vectors
+from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.stage import classify
 
 
 class VaeParams(DescentParams):
@@ -95,27 +79,16 @@ class Vae(nn.Module):
         return self.likelihood(z, y).sample()
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: VaeParams, seed: int = 0) -> Fitted:
-    """Fit to tweets with vectors and labels of shape (n,)."""
-    return fit_density(Vae, tweets, labels, params, seed)
+class VaeOnVectors(NetworkOnVectors):
+    school = "generative"
+    samples = True
+    params_type = VaeParams
+    network = Vae
+    noisy = True
 
 
-def sample(model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
-    """`n` vectors of a class in the family's space, shape (n, d): z from the prior, decoded, with the decoder's noise."""
-    return draw(model, label, n, seed)
-
-
-def trainer(encoder: str) -> Trainer:
-    params = read_params("vectors.vae", VaeParams)
-    return on_vectors(
-        encoder,
-        params,
-        lambda tweets, labels, seed: fit(tweets, labels, params, seed),
-        predict,
-        save=save,
-        load=lambda folder: load(Vae, folder, params),
-    )
+FAMILY = VaeOnVectors
 
 
 def main() -> None:
-    classify_vectors("vae", "generative", trainer, Fitted.parameters, by_seed=predict)
+    classify(FAMILY)

@@ -1,0 +1,104 @@
+"""What a family of classifiers is, with its params: fitted, asked, saved and opened."""
+
+import importlib
+from abc import ABC, abstractmethod
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from pipeline.contracts import InputError, Prepared, School
+
+
+class Classifier(ABC):
+    """A family with its params. A model is whatever `fit` returns; the module of a family calls its class FAMILY."""
+
+    school: School
+    preset: str | None = None
+    """What it was read with."""
+    semi_supervised: ClassVar[bool] = False
+    """Whether it learns from rows without a label too: their label is -1."""
+    samples: ClassVar[bool] = False
+    """Whether it can make new texts, or vectors."""
+
+    @classmethod
+    def family(cls) -> str:
+        """Its module under `pipeline`."""
+        return cls.__module__.removeprefix("pipeline.")
+
+    @classmethod
+    def name(cls) -> str:
+        """That of its module, and of its section of params."""
+        return cls.__module__.rpartition(".")[2]
+
+    @classmethod
+    @abstractmethod
+    def read(cls, preset: str | None) -> Self:
+        """The family with the params of params.yaml; a preset is an encoder, or a key of the family's section."""
+
+    @property
+    @abstractmethod
+    def determined_by(self) -> dict[str, Any]:
+        """All that a model depends on beside the tweets, the labels, the seed and the code."""
+
+    @abstractmethod
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:
+        """A model of tweets with labels of shape (n,)."""
+
+    def fit_fold(self, _: int, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
+        """For `cross_fit`: the folds differ in their tweets, and share a seed."""
+        return self.fit(tweets, labels, 0)
+
+    @abstractmethod
+    def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
+        """P(target = 1) of each tweet, shape (n,)."""
+
+    @abstractmethod
+    def parameters(self, model: Any) -> int:
+        """How many numbers a model has learnt."""
+
+    @abstractmethod
+    def save(self, model: Any, folder: Path) -> None:
+        """Write a model into a folder, without pickle."""
+
+    @abstractmethod
+    def load(self, folder: Path) -> Any:
+        """The model that `save` wrote; what is wrong with its files is an `InputError`."""
+
+    def sample(self, model: Any, label: int, n: int, seed: int) -> list[str] | np.ndarray:
+        """`n` new texts of a class, or vectors of shape (n, d) in the family's space; of families that have `samples`."""
+        raise NotImplementedError
+
+    def with_inputs(self, prepared: Prepared) -> Prepared:
+        """The prepared tweets with what it reads beside their text."""
+        return prepared
+
+    def read_new(self, tweets: pd.DataFrame) -> pd.DataFrame:
+        """Tweets that are not among the prepared ones, with the same."""
+        return tweets
+
+    def forget(self) -> None:  # noqa: B027 - most remember nothing
+        """Let go of what `predict` remembers of tweets that it has read."""
+
+    def here(self) -> dict[str, str]:
+        """What determines a model too, as it is on this machine: a base model's files, the device."""
+        return {}
+
+
+def read_classifier_of(family: str, preset: str | None, where: str) -> Classifier:
+    """The FAMILY of a module under `pipeline`, with the params of params.yaml; `where` begins the message if there is none."""
+    module = f"pipeline.{family}"
+    try:
+        made: type[Classifier] | None = (
+            getattr(importlib.import_module(module), "FAMILY", None) if find_spec(module) else None
+        )
+    except ModuleNotFoundError as missing:
+        if str(missing.name).startswith("pipeline"):
+            made = None
+        else:
+            raise
+    if made is None:
+        raise InputError(f"{where}: there is no classifier family {family}")
+    return made.read(preset)
