@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from made import Made
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from test_pipeline import set_param
@@ -35,7 +36,6 @@ from pipeline.contracts import (
     write_predictions,
 )
 from pipeline.curves.nested import blend_nested, scores_by_fold_out
-from pipeline.fit.cross_fit import Trainer
 from pipeline.stats.threshold import Rule
 
 PARAMS = read_params("blend", BlendParams, ROOT / "params.yaml").model_copy(update={"draws": 200})
@@ -164,9 +164,9 @@ def test_one_classifier_alone_is_no_blend() -> None:
 # --- nested -----------------------------------------------------------------------------------------------------------
 
 
-def seen_folds() -> Trainer:
+def seen_folds() -> Made:
     """A classifier that says which folds it learnt from: 0.1 + the sum of 2^fold, as a share."""
-    return Trainer(
+    return Made(
         lambda tweets, labels, seed: sum(2 ** int(fold) for fold in tweets["fold"].unique()) / 100,
         lambda share, tweets: np.full(len(tweets), share),
         {"a": 1},
@@ -193,7 +193,7 @@ def test_each_score_is_by_a_model_that_saw_neither_fold(
             assert scores[row, column] == pytest.approx(seen / 100)
 
 
-def by_keyword(weight: float) -> Trainer:
+def by_keyword(weight: float) -> Made:
     """A classifier that remembers the mean label of a keyword, as strongly as it is told to."""
 
     def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> pd.Series:
@@ -202,7 +202,7 @@ def by_keyword(weight: float) -> Trainer:
     def predict(means: pd.Series, tweets: pd.DataFrame) -> np.ndarray:
         return 0.5 + weight * (means.reindex(tweets["keyword"].fillna("")).fillna(0.5).to_numpy() - 0.5)
 
-    return Trainer(fit, predict, {"weight": weight})
+    return Made(fit, predict, {"weight": weight})
 
 
 def test_no_label_of_a_fold_reaches_its_nested_scores(

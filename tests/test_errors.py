@@ -2,19 +2,20 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import prepared_folder
+from made import Made, on_counts
 from scipy.stats import fisher_exact
 from tqdm import tqdm
 
 from pipeline.compare.scored import scored_rows
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, write_predictions
 from pipeline.counts import naive_bayes
-from pipeline.counts.counts import CountsParams, predict
-from pipeline.counts.naive_bayes import NaiveBayesParams
+from pipeline.counts.counts import CountsParams
 from pipeline.errors import errors
 from pipeline.errors.errors import ErrorsParams, compare_with_keep, relabelled
 from pipeline.errors.label_noise import (
@@ -29,7 +30,6 @@ from pipeline.errors.label_noise import (
 )
 from pipeline.errors.opinions import by_pair, confident_errors, disagreements
 from pipeline.errors.slices import effective_rows, judge_slices, p_of_difference, slices_of
-from pipeline.fit.cross_fit import Trainer
 from pipeline.report import tweets
 from pipeline.report.results import read_csv
 
@@ -221,10 +221,9 @@ def noisy_tweets(seed: int) -> Prepared:
     return Prepared(train, train.iloc[:0], "")
 
 
-def bayes() -> Trainer:
-    params = NaiveBayesParams(event_model=["multinomial"], alpha=[1.0])
+def bayes() -> Any:
     counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
-    return Trainer(lambda tweets, labels, _: naive_bayes.fit(tweets, labels, params, counts), predict, {})
+    return on_counts(naive_bayes, counts, event_model=["multinomial"], alpha=[1.0])
 
 
 def test_relabelling_helps_where_labels_are_wrong_in_one_direction() -> None:
@@ -275,7 +274,7 @@ def test_a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold() -
         return tweets["id"].to_numpy() / 100
 
     with tqdm(**QUIET) as progress:
-        inner = inner_scores(Trainer(fit, score, {}), train, progress)
+        inner = inner_scores(Made(fit, score, {}), train, progress)
     assert seen == [{2}, {1}, {0}]
     assert set(inner) == {(a, b) for a in range(3) for b in range(3) if a != b}
     assert inner[0, 2].tolist() == (train.loc[train["fold"] == 2, "id"] / 100).tolist()

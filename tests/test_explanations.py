@@ -1,26 +1,25 @@
 """Words sum to what a classifier said; the model that explains a tweet has not seen it; tweets stay as they were written."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import prepared_folder
+from made import on_counts
 from scipy.special import expit, logit
 
 from pipeline.contracts import InputError, Predictions, Prepared, predictions_frame, read_prepared, write_predictions
 from pipeline.counts import counts, logistic, naive_bayes
 from pipeline.counts.counts import CountsParams, predict
-from pipeline.counts.logistic import LogisticParams
-from pipeline.counts.naive_bayes import NaiveBayesParams
 from pipeline.errors import explanations
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling import markup, telling_tweets
 from pipeline.errors.words import Explained, credited, explain_counts, weights_of_spans
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import CrossFit, Trainer, cross_fit, training_rows
+from pipeline.fit.cross_fit import CrossFit, cross_fit, training_rows
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 
@@ -45,11 +44,11 @@ def test_a_run_of_words_is_shared_by_them_and_a_repeated_word_by_its_places() ->
 def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -> None:
     tweets, labels = sample.train.head(200), sample.train["target"].head(200).to_numpy()
     if family == "logistic":
-        model = logistic.fit(tweets, labels, LogisticParams(C=[1.0]), COUNTS)
-        weights = logistic.log_odds_weights(model)
+        own = on_counts(logistic, COUNTS, C=[1.0])
     else:
-        model = naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=[family], alpha=[1.0]), COUNTS)
-        weights = naive_bayes.log_likelihood_ratios(model)
+        own = on_counts(naive_bayes, COUNTS, event_model=[family], alpha=[1.0])
+    model = own.fit(tweets, labels)
+    weights = own.weights(model)
     asked = sample.train.iloc[200:230]
     asked = pd.concat([asked, asked.head(2).assign(text=["İstanbul fire FIRE, fire! don't", "…"], keyword=None)])
     for row, score in enumerate(predict(model, asked)):
@@ -63,9 +62,10 @@ def test_a_word_of_disasters_speaks_for_one() -> None:
     texts = ["fire burns hills", "fire near town", "cake tastes good", "cake for lunch"] * 5
     tweets = pd.DataFrame({"text": texts, "keyword": None, "group": range(20)})
     labels = np.array([1, 1, 0, 0] * 5)
-    model = naive_bayes.fit(tweets, labels, NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), COUNTS)
+    own = on_counts(naive_bayes, COUNTS, event_model=["multinomial"], alpha=[1.0])
+    model = own.fit(tweets, labels)
     asked = tweets.head(1).assign(text="Fire and cake, unheard")
-    found = dict(explain_counts(model, naive_bayes.log_likelihood_ratios(model), asked).words)
+    found = dict(explain_counts(model, own.weights(model), asked).words)
     assert found["Fire"] > 0 > found["cake,"]
     assert found["unheard"] == found["and"] == 0
 
@@ -74,29 +74,20 @@ def test_a_word_of_disasters_speaks_for_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "fit", "weights_of"),
+    ("name", "own"),
     [
-        (
-            "naive_bayes",
-            lambda *rows: naive_bayes.fit(*rows, NaiveBayesParams(event_model=["bernoulli"], alpha=[1.0]), COUNTS),
-            naive_bayes.log_likelihood_ratios,
-        ),
-        ("logistic", lambda *rows: logistic.fit(*rows, LogisticParams(C=[1.0]), COUNTS), logistic.log_odds_weights),
+        ("naive_bayes", on_counts(naive_bayes, COUNTS, event_model=["bernoulli"], alpha=[1.0])),
+        ("logistic", on_counts(logistic, COUNTS, C=[1.0])),
     ],
 )
 def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
-    name: str,
-    fit: Callable[..., Chosen],
-    weights_of: Callable[[Chosen], pd.Series],
-    sample: Prepared,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, own: Any, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Digit for digit as by the model itself, and each is read once."""
     monkeypatch.chdir(tmp_path)
-    models = {fold: fit(*training_rows(sample.train, fold)) for fold in (0, 3)}
+    models = {fold: own.fit(*training_rows(sample.train, fold)) for fold in (0, 3)}
     for fold, model in models.items():
-        counts.save(model, Path(f"models/{name}/fold-{fold}"))
+        own.save(model, Path(f"models/{name}/fold-{fold}"))
     read: list[Path] = []
 
     def load(folder: Path) -> Chosen:
@@ -106,13 +97,12 @@ def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
     def nothing_to_fit(*_: object) -> Chosen:
         raise AssertionError
 
-    monkeypatch.setitem(
-        explanations.ON_COUNTS, name, (lambda: Trainer(nothing_to_fit, predict, {}, load=load), weights_of)
-    )
-    explain = count_explainer(name)
+    monkeypatch.setattr(own, "fit", nothing_to_fit)
+    monkeypatch.setattr(own, "load", load)
+    explain = count_explainer(name, own)
     for fold in (0, 3, 0):
         tweet = sample.train[sample.train["fold"] == fold].head(1)
-        assert explain(tweet) == explain_counts(models[fold], weights_of(models[fold]), tweet)
+        assert explain(tweet) == explain_counts(models[fold], own.weights(models[fold]), tweet)
     assert [folder.name for folder in read] == ["fold-0", "fold-3"]
     with pytest.raises(InputError, match=f"models/{name}/fold-1: no such folder; run `dvc repro`"):
         explain(sample.train[sample.train["fold"] == 1].head(1))
@@ -130,8 +120,8 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
 
 
 def test_only_some_classifiers_can_be_explained() -> None:
-    with pytest.raises(InputError, match="gan_minilm: unknown; known here: logistic, lora_<preset>, naive_bayes"):
-        load_explainer("gan_minilm", 8)
+    with pytest.raises(InputError, match="gaussian_minilm: only classifiers on counts, and lora_<preset>, can be explained"):
+        load_explainer("gaussian_minilm", 8)
 
 
 # --- replies ----------------------------------------------------------------------------------------------------------
@@ -216,9 +206,9 @@ def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) ->
     prepared = prepared_folder(
         tmp_path, monkeypatch, train, sample.test, explanations={"tweets": 6}, classifiers=takes_part
     )
-    trainer = naive_bayes.trainer()
+    own = naive_bayes.FAMILY.read()
     fitted: CrossFit[None] = cross_fit(
-        "naive_bayes", prepared, trainer.fit_fold, trainer.predict, lambda _: None, save=trainer.save
+        "naive_bayes", prepared, own.fit_fold, own.predict, lambda _: None, save=own.save
     )
     for name, school, scores in (
         ("naive_bayes", "generative", fitted.train),

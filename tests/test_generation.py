@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, Command, one_line_error
+from made import Made, on_counts
 from test_pipeline import set_param
 from test_vectors import SMALL, params_of, silenced, two_clouds
 
@@ -18,10 +19,10 @@ from pipeline.contracts import InputError, Prepared, read_params
 from pipeline.counts import naive_bayes, ngram_lm
 from pipeline.counts.counts import CountsParams, terms
 from pipeline.curves import generation, sample_quality
-from pipeline.curves.generation import AugmentationParams, Family, GenerationParams
+from pipeline.curves.generation import AugmentationParams, GenerationParams
 from pipeline.curves.sample_quality import distinct, nearest, points, right_after, spread
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.cross_fit import Trainer, training_rows
+from pipeline.fit.cross_fit import training_rows
 
 torch = pytest.importorskip("torch")
 
@@ -40,15 +41,16 @@ def params() -> GenerationParams:
 # --- samples of words ---------------------------------------------------------------------------------------------------
 
 
-def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> Chosen:
+def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> tuple[Any, Chosen]:
+    """The family, and a model of it."""
     counts = CountsParams(ngrams=[ngrams], min_count=[1], inner_folds=2)
-    own = naive_bayes.NaiveBayesParams(event_model=[event_model], alpha=[1.0])
-    return naive_bayes.fit(*training_rows(sample.train, held_out=0), own, counts)
+    own = on_counts(naive_bayes, counts, event_model=[event_model], alpha=[1.0])
+    return own, own.fit(*training_rows(sample.train, held_out=0))
 
 
 @pytest.mark.parametrize("event_model", ["multinomial", "bernoulli"])
 def test_words_are_as_frequent_as_naive_bayes_says(sample: Prepared, event_model: str) -> None:
-    model = naive(sample, event_model)
+    _, model = naive(sample, event_model)
     p = np.exp(model.pipeline["classifier"].feature_log_prob_[1])
     bags = naive_bayes.sample_bags(model, 1, 4000, seed=0)
     found = np.bincount(np.concatenate(bags), minlength=len(p))
@@ -64,17 +66,18 @@ def test_words_are_as_frequent_as_naive_bayes_says(sample: Prepared, event_model
 
 
 def test_a_bag_is_shown_as_its_words(sample: Prepared) -> None:
-    model = naive(sample, "multinomial", ngrams=2)
+    own, model = naive(sample, "multinomial", ngrams=2)
     names = terms(model.pipeline)
-    bags, texts = (sampled(model, 0, 20, 3) for sampled in (naive_bayes.sample_bags, naive_bayes.sample))
+    bags, texts = (sampled(model, 0, 20, 3) for sampled in (naive_bayes.sample_bags, own.sample))
     for bag, text in zip(bags, texts, strict=True):
         words = [name.removeprefix("word__") for name in names[bag] if name.startswith("word__")]
         assert text.split() == [word for word in words if " " not in word]
 
 
 def test_weights_that_are_no_probabilities_are_not_sampled(sample: Prepared) -> None:
+    own, model = naive(sample, "complement")
     with pytest.raises(InputError, match="complement has no p"):
-        naive_bayes.sample(naive(sample, "complement"), 0, 1, 0)
+        own.sample(model, 0, 1, 0)
 
 
 # --- samples of vectors -------------------------------------------------------------------------------------------------
@@ -83,10 +86,11 @@ def test_weights_that_are_no_probabilities_are_not_sampled(sample: Prepared) -> 
 @pytest.mark.parametrize("covariance", ["shared", "separate"])
 def test_samples_of_a_gaussian_have_its_mean_and_covariance(covariance: str) -> None:
     tweets, labels = two_clouds(dimensions=4)
-    model = gaussian.fit(tweets, labels, params_of("gaussian", covariance=[covariance], shrinkage=[0.2]))
+    family = gaussian.FAMILY(params_of("gaussian", covariance=[covariance], shrinkage=[0.2]))
+    model = family.fit(tweets, labels)
     of_class = [np.cov(vectors(tweets)[labels == label].T, ddof=0) for label in (0, 1)]
     for label in (0, 1):
-        drawn = gaussian.sample(model, label, 50_000, seed=0)
+        drawn = family.sample(model, label, 50_000, seed=0)
         plain = (
             of_class[label] if covariance == "separate" else np.average(of_class, axis=0, weights=np.bincount(labels))
         )
@@ -98,8 +102,9 @@ def test_samples_of_a_gaussian_have_its_mean_and_covariance(covariance: str) -> 
 
 def test_samples_of_a_mixture_have_its_components() -> None:
     tweets, _ = two_clouds(600)
-    model = mixture.fit(tweets, np.arange(600) % 2, params_of("mixture", dimensions=2, components=[2]))
-    drawn = mixture.sample(model, 1, 20_000, seed=0)
+    family = mixture.FAMILY(params_of("mixture", dimensions=2, components=[2]))
+    model = family.fit(tweets, np.arange(600) % 2)
+    drawn = family.sample(model, 1, 20_000, seed=0)
     own = model.of_class[1]
     assert drawn.mean(axis=0) == pytest.approx(own.weights_ @ own.means_, abs=0.03)
     first = np.linalg.norm(drawn - own.means_[0], axis=1) < np.linalg.norm(drawn - own.means_[1], axis=1)
@@ -111,18 +116,19 @@ def test_samples_of_a_mixture_have_its_components() -> None:
 def test_samples_of_each_label_are_of_its_cloud(family: str) -> None:
     module = importlib.import_module(f"pipeline.vectors.{family}")
     tweets, labels = two_clouds(400)
-    model = module.fit(tweets, labels, params_of(family, **SMALL | {"epochs": 40}))
+    own = module.FAMILY(params_of(family, **SMALL | {"epochs": 40}))
+    model = own.fit(tweets, labels)
     real = generation.real_rows(model, tweets)
     for label in (0, 1):
-        drawn = module.sample(model, label, 500, seed=1)
+        drawn = own.sample(model, label, 500, seed=1)
         assert drawn.shape == (500, real.shape[1])
         own, other = (real[labels == each].mean(axis=0) for each in (label, 1 - label))
         closer = np.linalg.norm(drawn - own, axis=1) < np.linalg.norm(drawn - other, axis=1)
         assert closer.mean() > 0.95
         assert drawn.mean(axis=0) == pytest.approx(own, abs=0.35)
         assert drawn.std(axis=0) == pytest.approx(real[labels == label].std(axis=0), rel=0.35)
-        assert (drawn == module.sample(model, label, 500, seed=1)).all()
-        assert (drawn != module.sample(model, label, 500, seed=2)).any()
+        assert (drawn == own.sample(model, label, 500, seed=1)).all()
+        assert (drawn != own.sample(model, label, 500, seed=2)).any()
 
 
 def test_a_perfect_denoiser_samples_its_gaussian() -> None:
@@ -254,13 +260,13 @@ def test_the_gain_is_paired_and_has_students_interval() -> None:
 # --- the stage ----------------------------------------------------------------------------------------------------------
 
 
-def copier(sample: Callable[[Any, int, int, int], list[str]]) -> Family:
+def copier(sample: Callable[[Any, int, int, int], list[str]]) -> Made:
     """A family whose model are the texts that it learnt, by label."""
 
     def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> list[list[str]]:
         return [tweets["text"][labels == label].tolist() for label in (0, 1)]
 
-    return Family("copier", Trainer(fit, lambda model, tweets: np.zeros(len(tweets)), {}), sample)
+    return Made(fit, lambda model, tweets: np.zeros(len(tweets)), sample=sample, called="copier")
 
 
 def test_one_that_copies_is_found_out(sample: Prepared, params: GenerationParams) -> None:
@@ -287,7 +293,7 @@ def test_one_that_repeats_itself_is_found_out(sample: Prepared, params: Generati
 
 
 def test_no_sample_is_shown_beside_a_held_out_tweet(sample: Prepared, params: GenerationParams) -> None:
-    family = Family("ngram_lm", ngram_trainer(), ngram_lm.sample)
+    family = ngram_lm.FAMILY(read_params("ngram_lm", ngram_lm.NgramLmParams, ROOT / "params.yaml"))
     lines, measures = generation.examine(family, sample, params)
     again, same = generation.examine(family, sample, params)
     pd.testing.assert_frame_equal(lines, again)
@@ -298,20 +304,12 @@ def test_no_sample_is_shown_beside_a_held_out_tweet(sample: Prepared, params: Ge
     assert (other["text"] != lines["text"]).any()
 
 
-def ngram_trainer() -> Trainer:
-    own = read_params("ngram_lm", ngram_lm.NgramLmParams, ROOT / "params.yaml")
-    return Trainer(lambda tweets, labels, _: ngram_lm.fit(tweets, labels, own), ngram_lm.predict, {})
-
-
 def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationParams) -> None:
     tweets, labels = two_clouds(400)
     tweets = tweets.assign(id=np.arange(400) + 1000, text=[f"tweet {i}" for i in range(400)], fold=np.arange(400) % 5)
     tweets = tweets.assign(target=labels, train_target=labels)
     own = params_of("mixture", dimensions=4, components=[1])
-    trainer = Trainer(lambda tweets, labels, seed: mixture.fit(tweets, labels, own, seed), mixture.predict, {})
-    lines, measures = generation.examine(
-        Family("mixture", trainer, mixture.sample), Prepared(tweets, tweets, ""), params
-    )
+    lines, measures = generation.examine(mixture.FAMILY(own), Prepared(tweets, tweets, ""), params)
     assert lines["text"].isna().all()
     assert (lines["nearest_target"] == lines["target"]).mean() > 0.95
     assert (lines["nearest_text"] == "tweet " + (lines["nearest_id"] - 1000).astype(str)).all()

@@ -9,7 +9,7 @@ from pipeline.compare.scored import TwinsParams
 from pipeline.contracts import InputError, Prepared, read_params, validated
 from pipeline.curves import crossover, prompt_curve
 from pipeline.curves.learning_curve import LearningCurveParams, sizes_of
-from pipeline.curves.points import load_trainer
+from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.subsets import nested_order
 
@@ -36,14 +36,14 @@ def test_sizes_are_those_that_every_fold_has_rows_for(sample: Prepared) -> None:
     assert sizes_of(sample, params, 64) == [16, 64]
 
 
-def test_every_curve_of_the_params_has_a_trainer() -> None:
+def test_every_curve_of_the_params_has_a_family() -> None:
     params = read_params("learning_curve", LearningCurveParams, ROOT / "study/params.yaml")
     assert set(params.classifiers) <= set(params.curves)
     for curve in params.curves.values():
         source = (ROOT / "pipeline" / f"{curve.family.replace('.', '/')}.py").read_text()
-        assert ("def trainer()" if curve.preset is None else "def trainer(") in source
-    with pytest.raises(InputError, match=r"family classifiers\.none"):
-        load_trainer("counts.none", None)
+        assert "\nFAMILY = " in source
+    with pytest.raises(InputError, match=r"x: there is no classifier family counts\.none"):
+        read_classifier_of("counts.none", None, "x")
 
 
 # --- where curves cross -------------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def test_latency_is_of_models_that_remember_no_tweet(
     params = tiny.model_copy(update={"layers": 1, "epochs": 1})
     frozen = lora.frozen_part(params)
     assert frozen is not None
-    family = lora.trainer_of(params, frozen)
+    family = lora.Lora(params, frozen)
     model = family.fit(*ten(sample), 0)
     for fold in (0, 1):
         model.network.save_pretrained(tmp_path / f"fold-{fold}", save_embedding_layers=False)

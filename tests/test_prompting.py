@@ -157,13 +157,10 @@ def test_retrieved_examples_are_the_nearest_and_the_nearest_is_last(sample: Prep
 def test_neighbours_vote_as_the_examples_that_a_prompt_retrieves_are_labelled(sample: Prepared, write: Any) -> None:
     rows, vectors = rows_to_ask(sample, 60, test=False), embeddings_of(sample)
     examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
-    train = with_vectors(sample, vectors).train
-    models = {
-        fold: knn.fit(*training_rows(train, fold), knn.KnnParams(neighbours=4))
-        for fold in sorted(rows["fold"].unique())
-    }
+    train, own = with_vectors(sample, vectors).train, knn.KnnParams(neighbours=4)
+    models = {fold: knn.Knn(own).fit(*training_rows(train, fold)) for fold in sorted(rows["fold"].unique())}
     for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
-        score = knn.predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
+        score = knn.Knn(own).predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
         assert score == pytest.approx((1 + sum(example["label"] for example in shown)) / 6)
 
 

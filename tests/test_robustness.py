@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from made import Made
 
 from pipeline.contracts import Prepared
 from pipeline.curves import robustness
 from pipeline.curves.robustness import RobustnessParams, deal_keywords, garble, interval, under_noise, under_shift
-from pipeline.fit.cross_fit import Trainer
 
 PARAMS = RobustnessParams(classifiers=["a"], rates=[0.3], draws=200, seed=0)
 
@@ -25,7 +25,7 @@ def test_so_many_words_are_dropped_or_replaced() -> None:
     assert garble(texts, "drop", 0.3, vocabulary, 0) == dropped
 
 
-def knows(words: list[frozenset[str]]) -> Trainer:
+def knows(words: list[frozenset[str]]) -> Made:
     """Says 1 for tweets with a word that stood in a training tweet with label 1; notes the keywords it was given."""
 
     def fit(tweets: pd.DataFrame, labels: np.ndarray, _: int) -> set[str]:
@@ -35,7 +35,7 @@ def knows(words: list[frozenset[str]]) -> Trainer:
     def predict(known: set[str], tweets: pd.DataFrame) -> np.ndarray:
         return np.array([0.9 if known & set(text.split()) else 0.1 for text in tweets["text"]])
 
-    return Trainer(fit, predict, {})
+    return Made(fit, predict, {})
 
 
 def test_no_tweet_is_scored_by_a_model_that_saw_its_keyword(sample: Prepared) -> None:

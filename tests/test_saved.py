@@ -32,7 +32,7 @@ from pipeline.contracts import (
 from pipeline.counts import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.data import embed
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator
-from pipeline.fit.saved import Classifier, Description, read_classifier
+from pipeline.fit.saved import Description, Trained, read_classifier
 from pipeline.fit.written import timed_saved
 from pipeline.latency import FEWEST, Latency, after_reading, of_requests, timed, with_latency
 
@@ -95,7 +95,7 @@ def copied(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 def test_families_on_counts_score_the_test_tweets_as_their_stages_did(trained: Path) -> None:
     found = in_a_fresh_process(trained)
-    assert set(found) == {one.NAME for one in ON_COUNTS}
+    assert set(found) == {one.FAMILY.name() for one in ON_COUNTS}
     for name in found:
         np.testing.assert_array_equal(found[name], on_test(name), err_msg=name)
 
@@ -116,7 +116,7 @@ def test_a_classifier_is_read_once_and_asked_often(copied: Path) -> None:
 
 def test_every_stage_says_how_long_a_tweet_takes(trained: Path) -> None:
     for one in ON_COUNTS:
-        costs = read_costs(one.NAME)
+        costs = read_costs(one.FAMILY.name())
         assert 0 < costs.latency_ms_p50 <= costs.latency_ms_p95 < 5000
         assert costs.tweets_per_second > 0
 
@@ -377,8 +377,8 @@ def test_costs_without_latency_are_still_read(tmp_path: Path, monkeypatch: pytes
 def test_a_saved_model_that_scores_otherwise_fails_the_stage(sample: Prepared) -> None:
     expected = np.linspace(0.1, 0.9, len(sample.test))
     by_id = dict(zip(sample.test["id"], expected, strict=True))
-    same = Classifier("same", 1, lambda tweets: tweets, lambda tweets: tweets["id"].map(by_id).to_numpy())
+    same = Trained("same", 1, lambda tweets: tweets, lambda tweets: tweets["id"].map(by_id).to_numpy())
     assert timed_saved(same, sample.test, expected).tweets_per_second > 0
-    other = Classifier("other", 1, lambda tweets: tweets, lambda tweets: 1 - same.score(tweets))
+    other = Trained("other", 1, lambda tweets: tweets, lambda tweets: 1 - same.score(tweets))
     with pytest.raises(InputError, match=r"models/other: read back, it scores tweet .* not all of it was saved"):
         timed_saved(other, sample.test, expected)

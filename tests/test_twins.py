@@ -1,44 +1,41 @@
 """naive_bayes, logistic and what is between them learn, and learn from the right rows only."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from made import on_counts
 
-from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
+from pipeline.contracts import Prepared, read_params
 from pipeline.counts import logistic, naive_bayes, nb_svm, transductive_naive_bayes
 from pipeline.counts.counts import Counted, CountsParams, count_all, features, terms, vectorizer
-from pipeline.counts.on_counts import classify_counts
 from pipeline.fit.chosen import log_odds
-from pipeline.fit.cross_fit import Trainer, cross_fit, mean_log_odds, training_rows
+from pipeline.fit.classifier import Classifier
+from pipeline.fit.cross_fit import cross_fit, mean_log_odds, training_rows
 from pipeline.fit.subsets import first_rows
+
+WORDS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 
 
 @dataclass
 class Twin:
-    module: ModuleType
-    fit: Callable[[pd.DataFrame, np.ndarray], Any]
+    family: Classifier
+
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
+        return self.family.fit(tweets, labels)
 
     def predict(self, model: Any, texts: list[str], keyword: str | None = None) -> np.ndarray:
-        return self.module.predict(model, pd.DataFrame({"text": texts, "keyword": keyword}))
+        return self.family.predict(model, pd.DataFrame({"text": texts, "keyword": keyword}))
 
 
-@pytest.fixture(
-    scope="module",
-    params=[(naive_bayes, "NaiveBayesParams"), (logistic, "LogisticParams"), (nb_svm, "NbSvmParams")],
-    ids=["naive_bayes", "logistic", "nb_svm"],
-)
+@pytest.fixture(scope="module", params=[naive_bayes, logistic, nb_svm], ids=["naive_bayes", "logistic", "nb_svm"])
 def twin(request: pytest.FixtureRequest) -> Twin:
-    module, params_name = request.param
-    params = read_params(module.NAME, getattr(module, params_name), ROOT / "params.yaml")
-    counts = read_params("counts", CountsParams, ROOT / "params.yaml")
-    return Twin(module, lambda tweets, labels: module.fit(tweets, labels, params, counts))
+    family = request.param.FAMILY
+    params = read_params(family.name(), family.params_type, ROOT / "params.yaml")
+    return Twin(family(params, read_params("counts", CountsParams, ROOT / "params.yaml")))
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +44,7 @@ def fitted(twin: Twin, sample: Prepared) -> Any:
 
 
 def out_of_fold(twin: Twin, prepared: Prepared) -> np.ndarray:
-    return cross_fit(
-        "test", prepared, lambda _, tweets, labels: twin.fit(tweets, labels), twin.module.predict, type
-    ).train
+    return cross_fit("test", prepared, twin.family.fit_fold, twin.family.predict, type).train
 
 
 @pytest.mark.parametrize("ngrams", [1, 2])
@@ -74,14 +69,7 @@ def test_twins_see_the_same_counts(labels: int | None, sample: Prepared) -> None
     counts = read_params("counts", CountsParams, ROOT / "params.yaml")
     for fold in range(5):
         rows = first_rows(*training_rows(sample.train, fold), labels)
-        seen = [
-            set(terms(module.fit(*rows, params(), counts).pipeline))
-            for module, params in (
-                (naive_bayes, naive_bayes.NaiveBayesParams),
-                (logistic, logistic.LogisticParams),
-                (nb_svm, nb_svm.NbSvmParams),
-            )
-        ]
+        seen = [set(terms(on_counts(module, counts).fit(*rows).pipeline)) for module in (naive_bayes, logistic, nb_svm)]
         assert seen[0] == seen[1] == seen[2]
 
 
@@ -91,7 +79,7 @@ def test_what_is_deployed_is_what_was_chosen_by(twin: Twin, sample: Prepared) ->
         model = twin.fit(*first_rows(*training_rows(sample.train, fold), labels))
         held_out = sample.train[sample.train["fold"] == fold]
         bare = log_odds(model.pipeline, features(held_out))
-        assert ((twin.module.predict(model, held_out) > 0.5) == (bare > 0))[np.abs(bare) > 1e-9].all()
+        assert ((twin.family.predict(model, held_out) > 0.5) == (bare > 0))[np.abs(bare) > 1e-9].all()
 
 
 def test_it_beats_a_dummy(twin: Twin, sample: Prepared) -> None:
@@ -146,9 +134,9 @@ def test_rows_left_out_of_training_are_still_scored(twin: Twin, sample: Prepared
 @pytest.mark.parametrize("event_model", ["multinomial", "bernoulli"])
 def test_naive_bayes_is_bayes_rule(sample: Prepared, event_model: str) -> None:
     """log p(y) + Σ log p(w | y), counted by hand for one tweet."""
-    params = naive_bayes.NaiveBayesParams(event_model=[event_model], alpha=[1.0])
     tweets, labels = training_rows(sample.train, held_out=0)
-    model = naive_bayes.fit(tweets, labels, params, CountsParams(ngrams=[1], min_count=[1], inner_folds=2))
+    family = on_counts(naive_bayes, WORDS, event_model=[event_model], alpha=[1.0])
+    model = family.fit(tweets, labels)
     used = np.isin(terms(model.pipeline), ("word__fire", "word__in", "keyword__(none)"))
     presence = model.pipeline["features"].transform(features(tweets)).toarray()
     joint = []
@@ -159,7 +147,7 @@ def test_naive_bayes_is_bayes_rule(sample: Prepared, event_model: str) -> None:
         joint.append(np.log((labels == label).mean()) + np.log(p[used]).sum() + absent)
     tweet = pd.DataFrame({"text": ["Fire in"], "keyword": [None]})
     assert log_odds(model.pipeline, features(tweet))[0] == pytest.approx(joint[1] - joint[0])
-    weights = naive_bayes.log_likelihood_ratios(model)
+    weights = family.weights(model)
     nothing = pd.DataFrame({"text": [""], "keyword": [None]})
     told = log_odds(model.pipeline, features(tweet))[0] - log_odds(model.pipeline, features(nothing))[0]
     assert weights[["word__fire", "word__in"]].sum() == pytest.approx(told)
@@ -167,30 +155,11 @@ def test_naive_bayes_is_bayes_rule(sample: Prepared, event_model: str) -> None:
 
 def test_nb_svm_with_equal_weights_is_naive_bayes(sample: Prepared) -> None:
     tweets, labels = training_rows(sample.train, held_out=0)
-    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
-    naive = naive_bayes.fit(
-        tweets, labels, naive_bayes.NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), counts
-    )
-    bridge = nb_svm.fit(tweets, labels, nb_svm.NbSvmParams(alpha=1.0, C=[1.0]), counts)
+    twin = on_counts(naive_bayes, WORDS, event_model=["multinomial"], alpha=[1.0])
+    between = on_counts(nb_svm, WORDS, alpha=1.0, C=[1.0])
+    naive, bridge = twin.fit(tweets, labels), between.fit(tweets, labels)
     bridge.pipeline["classifier"].logistic_.coef_[:] = 1.0
-    assert nb_svm.log_odds_weights(bridge).to_numpy() == pytest.approx(
-        naive_bayes.log_likelihood_ratios(naive).to_numpy()
-    )
-
-
-def test_a_family_without_weights_leaves_no_words(
-    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "data" / "prepared").mkdir(parents=True)
-    for name, tweets in (("train", sample.train), ("test", sample.test)):
-        tweets.to_parquet(tmp_path / "data" / "prepared" / f"{name}.parquet")
-    monkeypatch.chdir(tmp_path)
-    rate = Trainer(lambda tweets, labels, _: labels.mean(), lambda model, tweets: np.full(len(tweets), model), {})
-    classify_counts("base_rate", "generative", rate, lambda _: 1)
-    found = read_predictions(Path("predictions/base_rate.parquet"), read_prepared())
-    assert found.train["score"].between(0.3, 0.6).all()
-    assert read_costs("base_rate").total_parameters == 1
-    assert not (tmp_path / "models").exists()
+    assert between.weights(bridge).to_numpy() == pytest.approx(twin.weights(naive).to_numpy())
 
 
 # --- learning from tweets without labels --------------------------------------------------------------------------------
@@ -198,8 +167,7 @@ def test_a_family_without_weights_leaves_no_words(
 
 def transductive(tweets: pd.DataFrame, labels: np.ndarray, unlabelled: pd.DataFrame, weight: float) -> Any:
     params = transductive_naive_bayes.TransductiveNaiveBayesParams(alpha=1.0, weights=[weight], rounds=50)
-    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
-    return transductive_naive_bayes.fit(tweets, labels, unlabelled, params, counts)
+    return transductive_naive_bayes.fit(tweets, labels, unlabelled, params, WORDS)
 
 
 def test_what_stands_beside_a_known_word_is_learnt_without_labels() -> None:
@@ -208,18 +176,15 @@ def test_what_stands_beside_a_known_word_is_learnt_without_labels() -> None:
     unlabelled = pd.DataFrame({"text": beside, "keyword": None, "group": range(100, 130)})
     labels, new = np.array([1, 0] * 4), pd.DataFrame({"text": ["rubble", "cream"], "keyword": None})
     without, with_them = (transductive(tweets, labels, unlabelled, weight) for weight in (0.0, 1.0))
-    assert transductive_naive_bayes.predict(without, new) == pytest.approx([0.5, 0.5])
-    high, low = transductive_naive_bayes.predict(with_them, new)
+    assert without.predict(features(new)) == pytest.approx([0.5, 0.5])
+    high, low = with_them.predict(features(new))
     assert high > 0.9
     assert low < 0.1
 
 
 def test_without_unlabelled_tweets_it_is_naive_bayes(sample: Prepared) -> None:
     tweets, labels = training_rows(sample.train, held_out=0)
-    counts = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
-    naive = naive_bayes.fit(
-        tweets, labels, naive_bayes.NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]), counts
-    )
+    naive = on_counts(naive_bayes, WORDS, event_model=["multinomial"], alpha=[1.0]).fit(tweets, labels)
     same = transductive(tweets, labels, sample.test.head(0), 1.0)
     expected = log_odds(naive.pipeline, features(sample.test))
     assert log_odds(same.pipeline, features(sample.test)) == pytest.approx(expected)
