@@ -120,7 +120,9 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
 
 
 def test_only_some_classifiers_can_be_explained() -> None:
-    with pytest.raises(InputError, match="gaussian_minilm: only classifiers on counts, and lora_<preset>, can be explained"):
+    with pytest.raises(
+        InputError, match="gaussian_minilm: only classifiers on counts, and lora_<preset>, can be explained"
+    ):
         load_explainer("gaussian_minilm", 8)
 
 

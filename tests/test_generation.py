@@ -116,19 +116,19 @@ def test_samples_of_a_mixture_have_its_components() -> None:
 def test_samples_of_each_label_are_of_its_cloud(family: str) -> None:
     module = importlib.import_module(f"pipeline.vectors.{family}")
     tweets, labels = two_clouds(400)
-    own = module.FAMILY(params_of(family, **SMALL | {"epochs": 40}))
-    model = own.fit(tweets, labels)
+    fitted = module.FAMILY(params_of(family, **SMALL | {"epochs": 40}))
+    model = fitted.fit(tweets, labels)
     real = generation.real_rows(model, tweets)
     for label in (0, 1):
-        drawn = own.sample(model, label, 500, seed=1)
+        drawn = fitted.sample(model, label, 500, seed=1)
         assert drawn.shape == (500, real.shape[1])
         own, other = (real[labels == each].mean(axis=0) for each in (label, 1 - label))
         closer = np.linalg.norm(drawn - own, axis=1) < np.linalg.norm(drawn - other, axis=1)
         assert closer.mean() > 0.95
         assert drawn.mean(axis=0) == pytest.approx(own, abs=0.35)
         assert drawn.std(axis=0) == pytest.approx(real[labels == label].std(axis=0), rel=0.35)
-        assert (drawn == own.sample(model, label, 500, seed=1)).all()
-        assert (drawn != own.sample(model, label, 500, seed=2)).any()
+        assert (drawn == fitted.sample(model, label, 500, seed=1)).all()
+        assert (drawn != fitted.sample(model, label, 500, seed=2)).any()
 
 
 def test_a_perfect_denoiser_samples_its_gaussian() -> None:
@@ -190,11 +190,11 @@ def test_all_that_are_listed_can_sample_and_the_autoencoder_cannot(
     (tmp_path / "data/embed/minilm.safetensors").touch()
     (tmp_path / "params.yaml").symlink_to(ROOT / "params.yaml")
     monkeypatch.chdir(tmp_path)
-    names = [generation.load_family(name, params.encoder).name for name in params.families]
+    names = [generation.read_family(name, params.encoder).name() for name in params.families]
     assert len(set(names)) == len(names)
     for name in ("vectors.autoencoder", "counts.logistic", "vectors.none"):
         with pytest.raises(InputError, match=rf"generation\.families: {name}: .*"):
-            generation.load_family(name, params.encoder)
+            generation.read_family(name, params.encoder)
 
 
 # --- measures -----------------------------------------------------------------------------------------------------------

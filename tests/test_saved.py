@@ -235,7 +235,7 @@ def test_what_is_missing_is_named(copied: Path) -> None:
     [
         ({"family": "os.path"}, "family"),
         ({"family": "counts.../x"}, "family"),
-        ({"family": "fit.chosen"}, "no classifier family fit.chosen"),
+        ({"family": "counts.counts"}, "no classifier family counts.counts"),
         ({"family": "counts.not_there"}, "no classifier family counts.not_there"),
         ({"family": "counts.naive_bayes", "preset": "minilm"}, "is no classifier"),
         ({"preset": "../../elsewhere"}, "preset"),

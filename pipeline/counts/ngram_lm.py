@@ -244,6 +244,7 @@ def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
 
 class NgramLmOnTokens(Classifier):
     school = "generative"
+    presets = False
     samples = True
 
     def __init__(self, params: NgramLmParams) -> None:

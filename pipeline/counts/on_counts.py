@@ -22,6 +22,7 @@ Own = TypeVar("Own", bound=Params)
 class OnCounts(Classifier, Generic[Own]):
     """A family of scikit-learn's classifiers on the counts that all share; the most accurate on inner folds is taken."""
 
+    presets = False
     params_type: ClassVar[type[Params]]
 
     def __init__(self, params: Own, counted: CountsParams) -> None:

@@ -18,6 +18,8 @@ class Classifier(ABC):
     school: School
     preset: str | None = None
     """What it was read with."""
+    presets: ClassVar[bool] = True
+    """Whether it is read with one."""
     semi_supervised: ClassVar[bool] = False
     """Whether it learns from rows without a label too: their label is -1."""
     samples: ClassVar[bool] = False
@@ -101,4 +103,6 @@ def read_classifier_of(family: str, preset: str | None, where: str) -> Classifie
             raise
     if made is None:
         raise InputError(f"{where}: there is no classifier family {family}")
+    if made.presets == (preset is None):
+        raise InputError(f"{where}: {family} with preset {preset} is no classifier")
     return made.read(preset)
