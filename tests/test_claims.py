@@ -100,7 +100,7 @@ README: list[tuple[str, Check]] = [
         defining("inner_folds: int = Field", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
         and "inner_folds" in BlendParams.model_fields),
     ("of the networks (autoencoder, vae, gan, diffusion, flow_matching)", lambda:
-        defining(r"return fit_density\(", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
+        defining(r"\(NetworkOnVectors\)", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
     ("on fold seed 0 ([CHANGELOG.md](CHANGELOG.md) lists the variants)", lambda: "fold seed 0" in text_of("CHANGELOG.md")),
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),

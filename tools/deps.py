@@ -130,17 +130,27 @@ def ignored() -> set[Path]:
 # --- params -----------------------------------------------------------------------------------------------------------
 
 
+OWN_SECTION = ("cls.name()", "f'vectors.{cls.name()}'")
+
+
 @lru_cache
 def sections_in(path: Path) -> frozenset[str]:
-    """The sections that a module asks `read_params` for; what an f-string fills in is `${item}`."""
+    """The sections that a module asks `read_params` for; what an f-string fills in is `${item}`.
+
+    A family on counts or vectors is read with the section of its own name, by what it inherits.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     names: dict[str, Any] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
             names |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
     found: set[str] = set()
+    if "\nFAMILY = " in path.read_text(encoding="utf-8") and path.parent.name in ("counts", "vectors"):
+        found.add(f"{'vectors.' * (path.parent.name == 'vectors')}{path.stem}")
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
+            if ast.unparse(node.args[0]) in OWN_SECTION:
+                continue
             match node.args[0]:
                 case ast.Constant(value=section):
                     found.add(str(section))
