@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SAMPLE, Command, one_line_error, prepared_folder
-from fake_endpoint import KEY, completion, serving
+from conftest import SAMPLE, Command, one_line_error, prepared_folder
+from fake_endpoint import KEY, serving
 from test_pipeline import git, ran, set_param
 
 from pipeline.compare import cascade
 from pipeline.compare.cascade import price_of
 from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared
-from pipeline.prompting import imported, prompt
+from pipeline.prompting import imported
 from pipeline.prompting.calibration import platt
-from pipeline.prompting.imported_lines import shows
-from pipeline.prompting.prompt_file import harmless
 
 Line = dict[str, Any]
 FIELDS = {"label_words": ["No", "Yes"], "calibration": "none", "max_unparsed": 0.1}
@@ -161,23 +159,6 @@ REFUSED: list[tuple[str, str]] = [
         r"line 2: a label, where .*line 1 is a score; one folder, one kind",
     ),
     ('{"id": ID, "score": 0.5}\n{"id"', r"line 2: not JSON"),
-    ('{"id": ID, "identity": "x", "asked": []}', r"line 1, column asked: nothing was asked about tweet ID"),
-    ('{"id": ID, "asked": []}', r"line 1, column identity: Field required"),
-    (
-        '{"id": ID, "identity": "x", "asked": [{"request": {"messages": [{"role": "user", "content": "a"}]}, "answer": {}}]}',
-        r"line 1, column asked: does not show the text of tweet ID: these answers are about other tweets",
-    ),
-    *(
-        (f'{{"id": ID, "identity": "x", "asked": [{{"request": {{"messages": {one}}}, "answer": {{}}}}]}}', message)
-        for one in ('"a"', "3", '{"role": "user"}', '[{"role": "user"}]', '[{"content": ["a"]}]')
-        for message in [
-            r"line 1, column asked\.0\.request: Value error, messages must be a list, each with its content as"
-        ]
-    ),
-    (
-        '{"id": ID, "identity": "x", "asked": [{"request": {}, "answer": {"top_logprobs": [["Yes", 1e300]]}}]}',
-        r"line 1, column asked\.0\.answer\.top_logprobs\.0\.1: Input should be less than or equal to 1",
-    ),
     ('{"id": ID, "reply": "perhaps"}', r"100% of the replies could not be read.*label_words those that the LLM"),
     ("", r"no answer is about a train tweet"),
 ]
@@ -198,58 +179,6 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(
 def test_no_folder_is_one_line(importing: Callable[..., Prepared]) -> None:
     with pytest.raises(InputError, match=r"imports/gpt: no such folder, or no \*\.jsonl in it"):
         imported.main()
-
-
-def test_a_tweet_is_found_in_a_question_that_cut_it() -> None:
-    text = "Forest fire near La Ronge, Sask. Canada: residents asked to shelter in place"
-    assert shows(f"<tweet>{harmless(text, 30)}</tweet>", text)
-    assert shows(f"A tweet… {harmless(text, 30)}", text)
-    assert not shows(f"<tweet>{harmless(text, 30)}</tweet>", text[:25] + " and something else than that")
-    assert not shows(f"<tweet>{text[:30]}</tweet>", text), "cut without saying so: another tweet"
-
-
-# --- transcripts ------------------------------------------------------------------------------------------------------
-
-
-def of_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, url: str, **values: object) -> list[Line]:
-    """The transcript of a run of the stage, with a key and a store of its own."""
-    given = {"base_url": url, "train_rows": 60, "calibration": "none", "submit": [which]}
-    for name, value in (given | values).items():
-        set_param(tmp_path, f"prompt.{name}", value)
-    shutil.copytree(ROOT / "prompts", "prompts", dirs_exist_ok=True)
-    with monkeypatch.context() as patch:
-        patch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "store"))
-        patch.setenv("OPENAI_API_KEY", KEY)
-        patch.setattr(sys, "argv", ["prompt", which])
-        prompt.main()
-    return [json.loads(line) for line in Path(f"transcripts/prompt_{which}.jsonl").read_text().splitlines()]
-
-
-@pytest.mark.parametrize(("which", "logprobs"), [("zero_shot", True), ("few_shot", True), ("zero_shot", False)])
-def test_a_transcript_is_scored_as_the_stage_scored_it(
-    importing: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, which: str, logprobs: bool
-) -> None:
-    """From its answers, whatever it says of its scores; by log-probabilities, or by votes where there are none."""
-
-    def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
-        status, reply = (
-            200,
-            completion("Yes" if "fire" in body["messages"][-1]["content"] else "No", n=body.get("n", 1)),
-        )
-        return (status, reply) if logprobs or not body.get("logprobs") else (400, {"error": {"message": "no logprobs"}})
-
-    with serving(respond) as server:
-        lines = of_stage(tmp_path, monkeypatch, which, server.url)
-    importing([{**line, "score": 0.5, "uncalibrated": 0.5} for line in lines])
-    imported.main()
-    ours = read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared())
-    theirs = read_predictions(Path(f"predictions/prompt_{which}.parquet"), read_prepared())
-    pd.testing.assert_frame_equal(ours.train, theirs.train)
-    pd.testing.assert_frame_equal(ours.test, theirs.test)
-    found, expected = (read_costs(name).llm for name in ("imported_gpt", f"prompt_{which}"))
-    assert (found.scoring, found.model) == (expected.scoring, expected.model)
-    assert (found.prompt_tokens, found.completion_tokens) == (expected.prompt_tokens, expected.completion_tokens)
-    assert (found.example_labels >= 8) if which == "few_shot" else (found.example_labels == 0)
 
 
 @pytest.mark.slow
