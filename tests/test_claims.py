@@ -68,7 +68,7 @@ def asked_in_the_table() -> set[str]:
     """The rows of the prompts in the published table; where there are none, any number will do."""
     table = "".join(BLOCK.findall(text_of("README.md"))).split("As probabilities")[0]
     found = set(re.findall(r"prompt_\w+ +\| prompted +\| +([\d,]+)", table))
-    return {one.replace(",", "") for one in found} or {"1080"}
+    return {one.replace(",", "") for one in found} or {"400"}
 
 
 Check = str | Callable[[], object]
@@ -113,7 +113,7 @@ README: list[tuple[str, Check]] = [
     ("`--dry-run` checks without asking Kaggle", "submit.a_dry_run_asks_nobody_and_writes_nothing"),
     ("It is never part of `dvc repro`", "submit.no_stage_sends_or_fetches_anything"),
     ("more than five standard errors", lambda: MAX_STANDARD_ERRORS == 5),
-    ("`prompt.train_rows=1080`", lambda: asked_in_the_table() == {"1080"}),
+    ("`prompt.train_rows=400`", lambda: asked_in_the_table() == {"400"}),
     ("for 508 messages that come with the project", lambda: rows(SPAM) == 508),
     ("This is all of [`examples/spam.yaml`]", lambda:
         re.sub("^#.*\n", "", text_of("examples/spam.yaml"), flags=re.MULTILINE).lstrip() in blocks("yaml")),

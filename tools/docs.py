@@ -34,8 +34,9 @@ BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- compar
 CHART = Path(".dvc/plots/learning_curve.json")
 CODE = ("pipeline", "prompts", "dvc.yaml", "study/dvc.yaml", "requirements")
 KEPT = {
-    "evaluate": ("scores.csv", "paired.csv", "costs.csv", "table.md"),
-    "crossover": ("curves.csv", "twins.csv", "table.md"),
+    "evaluate": ("table.md", "scores.csv", "paired.csv", "costs.csv"),
+    "submission": ("choice.json",),
+    "crossover": ("table.md", "curves.csv", "twins.csv"),
     "robustness": ("table.md",),
     "generation": ("table.md",),
 }
@@ -69,9 +70,9 @@ class Results(NamedTuple):
 
 def stage_of(name: str) -> str | None:
     """DVC's name for the stage whose results are kept: the study's, which has the main job's classifiers too, if it ran."""
-    if (STUDY / name / "table.md").is_file():
+    if (STUDY / name / KEPT[name][0]).is_file():
         return f"{STUDY}/dvc.yaml:{name}"
-    return name if Path(name, "table.md").is_file() else None
+    return name if Path(name, KEPT[name][0]).is_file() else None
 
 
 def check(stages: list[str]) -> str:
@@ -137,6 +138,22 @@ def origin(run: Found) -> str:
     )
 
 
+def submitted(last: Results) -> str:
+    """What was submitted, with its own estimate and the nested one; empty if nothing was."""
+    path = last.folder / "submission/choice.json"
+    if not path.is_file():
+        return ""
+    chosen = read_json(path)["chosen"]
+    own, nested = (
+        "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * chosen[name] for name in names))
+        for names in (("accuracy", "accuracy_low", "accuracy_high"), ("nested_accuracy", "nested_low", "nested_high"))
+    )
+    return (
+        f" The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what is "
+        "chosen on the others."
+    )
+
+
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
     """README's block: the verdict, the classifiers of the published run with their accuracy by other folds, the twins."""
     *others, last = results
@@ -162,7 +179,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         *(f"by folds of seed {one.run.seed}" for one in others),
     ]
     parts = [
-        f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}",
+        f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}{submitted(last)}",
         markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
         f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
     ]
