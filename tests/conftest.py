@@ -104,7 +104,6 @@ STUDY_ALONE = {
     "generation",
     "nested",
     "cascade",
-    "manifest",
 }
 
 

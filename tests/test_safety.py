@@ -327,7 +327,7 @@ def spoken(body: dict[str, object], number: int) -> tuple[int, object]:
 
 @pytest.mark.slow
 def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, command: Command, tmp_path: Path) -> None:
-    """Not in logs, transcripts, the answer store, costs, the manifest; with one that works see test_the_key_is_nowhere."""
+    """Not in logs, transcripts, the answer store, costs; with one that works see test_the_key_is_nowhere."""
     assert command("pipeline.data.prepare").returncode == 0
     set_param(project, "prompt.train_rows", 10)
     set_param(project, "prompt.retries", 0)
@@ -338,11 +338,9 @@ def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, command
             done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
             one_line_error(done)
             said += done.stdout + done.stderr
-    done = command("pipeline.report.manifest", OPENAI_API_KEY=KEY, KAGGLE_KEY=KEY)
-    assert done.returncode == 0, done.stderr
-    assert KEY not in said + done.stdout + done.stderr
+    assert KEY not in said
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert {"answers.sqlite", "manifest.json"} <= {path.name for path in written}
+    assert "answers.sqlite" in {path.name for path in written}
     assert not [path for path in written if KEY.encode() in path.read_bytes()]
 
 

@@ -7,7 +7,7 @@ from pipeline.environment import commit, machine, packages
 PACKAGES = (
     "numpy", "pandas", "scikit-learn", "scipy", "torch", "transformers", "peft", "openai", "xllamacpp", "dvc", "altair",
 )  # fmt: skip
-"""Those that matter most to the results; all are in manifest/manifest.json."""
+"""Those that matter most to the results; requirements/ pins all."""
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
