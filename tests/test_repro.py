@@ -151,6 +151,7 @@ def test_few_classifiers_are_all_there() -> None:
 STAGE = """
 import sys
 import termios
+import time
 from pathlib import Path
 from tqdm import tqdm
 from pipeline.contracts import InputError
@@ -162,6 +163,7 @@ def main():
     if Path("broken").exists():
         raise InputError(f"{sys.argv[1]}: no luck")
     print("said by", sys.argv[1])
+    time.sleep(0.5)  # times from there on are remembered
     Path(sys.argv[1]).write_text("made")
 
 run(main)
