@@ -54,15 +54,16 @@ def true_accuracy(threshold: float) -> float:
 
 def simulate(count: int, n: int, params: SubmissionParams, rng: np.random.Generator) -> Run:
     rows, folds = equals(count, n, rng), pd.Series(rng.permutation(n) % FOLDS)
+    groups = pd.Series(range(n))
 
     def best(some: dict[str, pd.DataFrame]) -> Rule:
         again = rules_of(some, folds, params)
-        return again[choose(again, set(), used=False)]
+        return again[choose(again, set(), groups, params, used=False)]
 
     rules = rules_of(rows, folds, params)
     once = max(rules.values(), key=lambda rule: max(rule.accuracy_at_half, rule.accuracy_cross_fitted))
     paid = once.accuracy_cross_fitted > once.accuracy_at_half
-    now = rules[choose(rules, set(), used=False)]
+    now = rules[choose(rules, set(), groups, params, used=False)]
     ranked = rank({name: decided_rightly(one) for name, one in rows.items()})
     found = compare_pairs(rows, [(name, ranked[0]) for name in ranked[1:]], params.draws, params.seed)
     paired = pd.DataFrame([{"a": a, "b": b} | pair for (a, b), pair in found.items()])

@@ -26,7 +26,7 @@ from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
 from pipeline.places import STUDY
 from pipeline.process import run
-from pipeline.report.sentences import best_sentence, of_twins, twins_sentence
+from pipeline.report.sentences import of_twins, verdict
 
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
@@ -101,8 +101,8 @@ def keep() -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     for name, stage in found.items():
         source = STUDY / name if stage.startswith(f"{STUDY}/") else Path(name)
+        (folder / name).mkdir(parents=True)
         for file in KEPT[name]:
-            (folder / name).mkdir(parents=True, exist_ok=True)
             shutil.copy(source / file, folder / name / file)
     here = Found(
         commit=commit[:12],
@@ -110,7 +110,7 @@ def keep() -> Path:
         folds=params.folds,
         rows=len(prepared.train),
         test_rows=len(prepared.test),
-        machine={key: machine()[key] for key in ("processor", "cores", "Python") if key in machine()},
+        machine={key: value for key, value in machine().items() if key in ("processor", "cores", "Python")},
     )
     write_text(folder / "run.json", here.model_dump_json(indent=2) + "\n")
     return folder
@@ -179,7 +179,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         *(f"by folds of seed {one.run.seed}" for one in others),
     ]
     parts = [
-        f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}{submitted(last)}",
+        " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
         markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
         f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
     ]
@@ -232,7 +232,7 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
 
     values = {
         "origin": origin(last.run),
-        "verdict": f"{best_sentence(last.scores)} {twins_sentence(last.paired, twins)}",
+        "verdict": " ".join(verdict(last.scores, last.paired, twins)),
         "pairs": pairs_table(of_twins(last.paired, twins)),
         "curves": page("crossover"),
         "robustness": page("robustness"),

@@ -38,7 +38,7 @@ from pipeline.contracts import (
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import THRESHOLD, decided_rightly
-from pipeline.stats.paired import sum_by_group
+from pipeline.stats.paired import variance_by_group
 
 OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -123,11 +123,10 @@ class Offer(NamedTuple):
 def clears_chance(gain: pd.Series, groups: pd.Series, looks: int) -> bool:
     """Whether the interval of the mean gain, of rows by id with their groups, lies above 0, at the level for so many `looks`.
 
-    That is 95 % for all of them together (Bonferroni); the standard error is that of groups, as in `design_effect`.
+    That is 95 % for all of them together (Bonferroni); the standard error is that of groups.
     """
-    values, of_row = gain.to_numpy(), groups[gain.index].to_numpy()
-    error = np.sqrt(np.sum(sum_by_group(values - values.mean(), of_row) ** 2)) / len(values)
-    return bool(values.mean() > norm.isf(0.025 / looks) * error)
+    error = np.sqrt(variance_by_group(gain.to_numpy(), groups[gain.index].to_numpy()))
+    return bool(gain.mean() > norm.isf(0.025 / looks) * error)
 
 
 def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:

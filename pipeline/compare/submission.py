@@ -30,7 +30,7 @@ from pipeline.contracts import (
 )
 from pipeline.data.source import DataParams
 from pipeline.kaggle.validate import check_file
-from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.bootstrap import bootstrap_means, clears_chance
 from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.paired import compare_pair, helps
 from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
@@ -115,10 +115,8 @@ def choose(
     best = max(rivals, key=lambda name: len(rules[name].right))  # of as many rows the first, which is the best
     for name in rank({name: rules[name].right for name in rivals}):
         lead = (rules[name].right.astype(float) - rules[best].right).dropna()
-        if name == best or (
-            len(lead)
-            and bootstrap_means(lead.to_numpy(), groups[lead.index].to_numpy(), params.draws, params.seed)[0][0] > 0
-        ):
+        of_rows = groups[lead.index].to_numpy()
+        if name == best or clears_chance(lead.to_numpy(), of_rows, params.draws, params.seed):
             break
     return name
 

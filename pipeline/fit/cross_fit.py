@@ -40,7 +40,7 @@ class CrossFit(Generic[Kept]):
     test: np.ndarray
     test_rows: TestRows
     kept: list[Kept]
-    """What was kept of each fold's model; the models themselves are let go, they may be large."""
+    """What was kept of each fold's model: all of it, or what is reported where models are large."""
     fit_seconds: float
 
 

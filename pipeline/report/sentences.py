@@ -64,7 +64,7 @@ def twin_clause(pair: pd.Series) -> str:
 
 
 def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
-    """What being generative costs or gains where nothing else differs."""
+    """What being generative costs or gains beside a twin that sees the same features."""
     clauses = [twin_clause(pair) for _, pair in of_twins(paired, twins).iterrows()]
     if not clauses:
         return "What the school does is open: no two twins ran."
@@ -72,4 +72,5 @@ def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
 
 
 def verdict(scores: pd.DataFrame, paired: pd.DataFrame, twins: Pairs) -> list[str]:
+    """The best and the twins, a sentence or two each."""
     return [best_sentence(scores), twins_sentence(paired, twins)]

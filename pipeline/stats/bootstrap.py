@@ -64,3 +64,8 @@ def bootstrap_means(values: np.ndarray, groups: np.ndarray, draws: int, seed: in
         return np.atleast_2d((weights @ values).T / weights.sum(axis=1))
 
     return group_bootstrap(means, groups, draws, seed)
+
+
+def clears_chance(gain: np.ndarray, groups: np.ndarray, draws: int, seed: int) -> bool:
+    """Whether the interval of the mean gain, of rows of shape (n,) with their groups, lies above 0; of no rows it doesn't."""
+    return bool(len(gain) and gain.mean() > 0 and bootstrap_means(gain, groups, draws, seed)[0][0] > 0)

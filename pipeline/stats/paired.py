@@ -108,15 +108,21 @@ def exact_mcnemar(gains: np.ndarray) -> float:
     return float(min(1.0, 2 * chance[: max(0, at_most + 1 - least)].sum()))
 
 
+def variance_by_group(values: np.ndarray, groups: np.ndarray) -> float:
+    """Variance of the mean of values, shape (n,), over groups: that of a ratio (Cochran 1977, section 6.3).
+
+    The grouped bootstrap comes to it with many draws.
+    """
+    return float(np.sum(sum_by_group(values - values.mean(), groups) ** 2)) / len(values) ** 2
+
+
 def design_effect(gain: np.ndarray, groups: np.ndarray) -> float:
     """How many times as large groups make the variance of the mean gain as it were if rows were independent (Kish 1965).
 
-    The variance over groups is that of a ratio (Cochran 1977, section 6.3), which the grouped bootstrap comes to with many
-    draws. 1 where gains do not vary.
+    1 where gains do not vary.
     """
-    alone = float(np.sum((gain - gain.mean()) ** 2))
-    together = float(np.sum(sum_by_group(gain - gain.mean(), groups) ** 2))
-    return together / alone if alone else 1.0
+    alone = float(gain.var() / len(gain))
+    return variance_by_group(gain, groups) / alone if alone else 1.0
 
 
 def rows_needed(difference: float, discordant: float, design: float, alpha: float) -> float:
@@ -173,8 +179,8 @@ def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:
             lead, low, high, other = pair["difference"], pair["low"], pair["high"], pair["a"]
             if other == best:
                 lead, low, high, other = -lead, -high, -low, pair["b"]
-            standing = {"real": "ahead" if lead > 0 else "behind"}.get(judged(pair), judged(pair))
-            found[other] = (standing, lead, low, high)
+            said = judged(pair)
+            found[other] = ("ahead" if lead > 0 else "behind") if said == "real" else said, lead, low, high
     order = sorted(ranked, key=lambda name: ORDER[found[name][0]])
     table = pd.DataFrame([found[name] for name in order], index=pd.Index(order, name="classifier"), columns=STANDING)
     table.insert(0, "rank", range(1, len(order) + 1))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.bootstrap import clears_chance
 from pipeline.stats.decisions import THRESHOLD, decide
 
 
@@ -63,7 +63,7 @@ def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray, draws: int, seed:
         of_others = best_threshold(targets[~held_out], scores[~held_out])
         fitted[held_out] = decide(targets[held_out], scores[held_out], of_others) == targets[held_out]
     gain, threshold = fitted.astype(float) - at_half, best_threshold(targets, scores)
-    pays = gain.mean() > 0 and bootstrap_means(gain, rows["group"].to_numpy(), draws, seed)[0][0] > 0
+    pays = clears_chance(gain, rows["group"].to_numpy(), draws, seed)
     return Rule(
         classifier=name,
         threshold=threshold if pays else THRESHOLD,

@@ -206,11 +206,11 @@ class NetworkOnVectors(OnVectors[DescentParams]):
             drawn = model.network.sample(torch.full((n,), label, device=device))
         return drawn.cpu().double().numpy()
 
-    def hangs_on_noise(self, train: pd.DataFrame, models: list[Fitted]) -> float | None:
+    def hangs_on_noise(self, train: pd.DataFrame, scores: np.ndarray, models: list[Fitted]) -> float | None:
         if not self.noisy:
             return None
         turned = []
-        for model, (_, rows) in zip(models, train.groupby("fold"), strict=True):
-            first, *others = (self.predict(model, rows, seed) > 0.5 for seed in range(4))
-            turned += [other != first for other in others]
+        for model, (_, rows) in zip(models, train.reset_index(drop=True).groupby("fold"), strict=True):
+            decided = scores[rows.index] > 0.5
+            turned += [(self.predict(model, rows, seed) > 0.5) != decided for seed in (1, 2, 3)]
         return float(np.concatenate(turned).mean())

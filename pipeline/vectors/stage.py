@@ -60,10 +60,10 @@ class OnVectors(Classifier, Generic[Own]):
     def read_new(self, tweets: pd.DataFrame) -> pd.DataFrame:
         return tweets.assign(vector=list(embed_new(tuple(tweets["text"]), self.embed_params)))
 
-    def hangs_on_noise(self, train: pd.DataFrame, models: list[Any]) -> float | None:  # noqa: ARG002 - few do
+    def hangs_on_noise(self, train: pd.DataFrame, scores: np.ndarray, models: list[Any]) -> float | None:  # noqa: ARG002 - few do
         """Share of out-of-fold decisions that another draw of the noise turns over; None where scores hang on none.
 
-        There is a model for each fold, in their order.
+        `scores` are the out-of-fold ones, shape (n,); there is a model for each fold, in their order.
         """
         return None
 
@@ -109,5 +109,5 @@ def classify(family: type[OnVectors[Any]]) -> None:
         trainable=size,
         total=size,
         reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
-        noise=own.hangs_on_noise(prepared.train, fitted.kept),
+        noise=own.hangs_on_noise(prepared.train, fitted.train, fitted.kept),
     )
