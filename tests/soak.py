@@ -28,9 +28,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from conftest import as_module, clean_environment, copy_project
+from conftest import QUICK, as_module, clean_environment, copy_project, git, set_param
 from tabulate import tabulate
-from test_pipeline import QUICK, git, set_param
 
 QUICK_TARGETS = [
     "counts@logistic",

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Command, one_line_error, prepared_folder
-from test_pipeline import git, ran, set_param
+from conftest import Command, git, one_line_error, prepared_folder, ran, set_param
 
 from pipeline import places
 from pipeline.compare.scored import read_all

@@ -13,16 +13,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_results
-from conftest import LABELS, ROOT, Command, one_line_error, run_stages
+from conftest import LABELS, ROOT, Command, one_line_error, run_stages, set_param
 from fake_endpoint import KEY, completion, serving
+from made import on_counts
 from ruamel.yaml import YAML
-from test_pipeline import set_param
 
 from pipeline.compare.submission import written
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
+from pipeline.counts import naive_bayes
 from pipeline.counts.counts import CountsParams
-from pipeline.counts.counts import predict as counts_predict
-from pipeline.counts.naive_bayes import NaiveBayesParams, fit, log_likelihood_ratios
 from pipeline.counts.ngram_lm import NgramLmParams
 from pipeline.counts.ngram_lm import fit as fit_ngrams
 from pipeline.counts.ngram_lm import log_likelihood_ratios as ngram_ratios
@@ -42,6 +41,10 @@ SPAM = ROOT / "data/spam"
 EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
 PROMPTS = [*EXAMPLE["classifiers"]["prompts"], *EXAMPLE["study"]["classifiers"]["prompts"]]
 COUNTS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
+
+
+def multinomial(counts: CountsParams) -> naive_bayes.NaiveBayes:
+    return on_counts(naive_bayes, counts, event_model=["multinomial"], alpha=[1.0])
 
 
 @pytest.fixture(scope="module")
@@ -108,20 +111,11 @@ def test_texts_in_which_no_word_occurs_twice_are_scored_as_nothing_is_known(spam
     """A text without spaces is one word to the counts: Chinese, Japanese and Thai are written so."""
     texts = spam.train.assign(text=[f"字{row}" for row in range(len(spam.train))], keyword=None)
     labels = texts["target"].to_numpy()
-    model = fit(
-        texts,
-        labels,
-        NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]),
-        COUNTS.model_copy(update={"min_count": [2, 1]}),
-    )
-    assert np.ptp(counts_predict(model, texts.assign(text="字"))) < 1e-9
+    family = multinomial(COUNTS.model_copy(update={"min_count": [2, 1]}))
+    model = family.fit(texts, labels)
+    assert np.ptp(family.predict(model, texts.assign(text="字"))) < 1e-9
     with pytest.raises(InputError, match=r"counts\.min_count: no word is in so many"):
-        fit(
-            texts,
-            labels,
-            NaiveBayesParams(event_model=["multinomial"], alpha=[1.0]),
-            COUNTS.model_copy(update={"min_count": [2]}),
-        )
+        multinomial(COUNTS.model_copy(update={"min_count": [2]})).fit(texts, labels)
 
 
 def test_groups_that_are_large_do_not_empty_what_is_asked_or_shown(spam: Prepared) -> None:
@@ -196,9 +190,9 @@ def test_the_stage_refuses_it_before_anything_is_sent(project: Path, command: Co
 
 
 def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> None:
-    params = NaiveBayesParams(event_model=["multinomial"], alpha=[1.0])
-    model = fit(spam.train, spam.train["target"].to_numpy(), params, COUNTS)
-    ratios = log_likelihood_ratios(model)
+    family = multinomial(COUNTS)
+    model = family.fit(spam.train, spam.train["target"].to_numpy())
+    ratios = family.weights(model)
     assert ratios.index.str.startswith("word__").all()
     shown = explain_counts(model, ratios, spam.train.head(1))
     assert [word for word, _ in shown.words] == spam.train["text"].iloc[0].split()

@@ -10,9 +10,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, one_line_error
+from conftest import ROOT, Command, one_line_error, set_param
 from fake_endpoint import KEY, serving
-from test_pipeline import set_param
 
 from pipeline.contracts import InputError, Params, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source

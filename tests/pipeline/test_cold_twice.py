@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command
-from test_pipeline import git
+from conftest import ROOT, Command, git
 
 from benchmarks.cold_twice import compare, other_outputs, scores_apart
 

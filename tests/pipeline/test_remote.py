@@ -11,11 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Command, one_line_error
+from conftest import ROOT, Command, git, one_line_error, set_param
 from fake_endpoint import KEY, serving
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
-from test_pipeline import git, set_param
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import AnswerStore

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, one_line_error
+from conftest import ROOT, Command, one_line_error, set_param
 from made import Made, on_counts
-from test_pipeline import set_param
 from test_vectors import SMALL, params_of, silenced, two_clouds
 
 from pipeline.contracts import InputError, Prepared, read_params

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SAMPLE, Command, one_line_error, prepared_folder
+from conftest import SAMPLE, Command, git, one_line_error, prepared_folder, ran, set_param
 from fake_endpoint import KEY, serving
-from test_pipeline import git, ran, set_param
 
 from pipeline.compare import cascade
 from pipeline.compare.cascade import price_of

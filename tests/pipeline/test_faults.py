@@ -20,9 +20,8 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Command, as_module, clean_environment, one_line_error
+from conftest import ROOT, Command, as_module, clean_environment, git, one_line_error, set_param
 from fake_endpoint import KEY, serving
-from test_pipeline import git, set_param
 
 from pipeline.contracts import written_whole
 from pipeline.contracts.errors import BY_NUMBER, exhausted

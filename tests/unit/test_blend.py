@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, set_param
 from made import Made
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
-from test_pipeline import set_param
 
 from pipeline.compare import blend, submission
 from pipeline.compare.blend import compare

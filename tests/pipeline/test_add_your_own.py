@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command
-from test_pipeline import git, set_param
+from conftest import ROOT, Command, git, set_param
 
 from pipeline.contracts import read_yaml
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, fewer_examples, one_line_error
-from ruamel.yaml import YAML
+from conftest import QUICK, ROOT, Command, fewer_examples, git, one_line_error, ran, set_param
 
 from pipeline.contracts import read_json
 from tools import docs
@@ -21,58 +20,6 @@ CLASSIFIERS = sorted(
     ["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "knn_minilm", "lora_minilm", *PROMPTS]
 )
 IN_STUDY = sorted([*CLASSIFIERS, "nb_svm", "flow_matching_minilm"])
-
-
-def git(project: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=test", "-c", "user.email=test@example.org"]
-    subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True)
-
-
-def set_param(project: Path, section: str, value: object) -> None:
-    """Change one value of params.yaml, or of study/params.yaml, named with dots."""
-    yaml, path = YAML(), project / "params.yaml"
-    study = section.removeprefix("study/") != section or section.split(".", maxsplit=1)[0] not in yaml.load(path)
-    path = project / "study/params.yaml" if study else path
-    content = yaml.load(path)
-    *parents, key = section.removeprefix("study/").split(".")
-    inner = content
-    for parent in parents:
-        inner = inner[parent]
-    inner[key] = value
-    yaml.dump(content, path)
-
-
-def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
-    """The stages that DVC ran."""
-    return {line.split("'")[1] for line in done.stdout.splitlines() if line.startswith("Running stage")}
-
-
-QUICK: dict[str, object] = {
-    "prompt.train_rows": 14,
-    "prompt.submit": ["few_shot"],
-    "counts.ngrams": [1],
-    "counts.min_count": [1],
-    "study/classifiers.counts": ["nb_svm"],
-    "study/classifiers.vectors": ["flow_matching"],
-    "study/classifiers.prompts": [],
-    "vectors.flow_matching.epochs": 10,
-    "learning_curve.sizes": [16, None],
-    "learning_curve.classifiers": ["naive_bayes", "logistic"],
-    "crossover.draws": 200,
-    "robustness.classifiers": ["naive_bayes"],
-    "generation.families": ["counts.naive_bayes"],
-    "generation.augmentation.sizes": [16],
-    "errors.relabel": ["naive_bayes"],
-    "errors.draws": 200,
-    "explanations.tweets": 3,
-    "explanations.steps": 8,
-    "evaluate.draws": 200,
-    "calibration.draws": 200,
-    "blend.draws": 200,
-    "nested.classifiers": ["naive_bayes", "logistic"],
-    "cascade.draws": 200,
-}
-"""Params under which the whole pipeline is quick."""
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command
+from conftest import ROOT, Command, git, set_param
 
 pytest.importorskip("altair")
 pytest.importorskip("nbclient")
@@ -17,7 +17,6 @@ pytest.importorskip("safetensors")
 
 from nbformat import NotebookNode
 from safetensors.numpy import save_file
-from test_pipeline import git, set_param
 
 from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
 from pipeline.notebooks.agreement import agreement, covering_all, rightly

@@ -5,9 +5,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import Command, one_line_error
+from conftest import Command, one_line_error, set_param
 from fake_endpoint import KEY, completion, obliging, serving
-from test_pipeline import set_param
 
 from benchmarks.sensitivity import summary
 from pipeline.prompting.injections import HARMLESS, MECHANISMS, inject

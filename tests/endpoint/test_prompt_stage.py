@@ -13,9 +13,8 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SAMPLE, Command, as_module, one_line_error
+from conftest import SAMPLE, Command, as_module, one_line_error, set_param
 from fake_endpoint import KEY, Fake, completion, serving
-from test_pipeline import set_param
 
 NAME = "prompt_zero_shot"
 

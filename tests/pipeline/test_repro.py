@@ -11,8 +11,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, clean_environment, one_line_error
-from test_pipeline import git, set_param
+from conftest import ROOT, Command, clean_environment, git, one_line_error, set_param
 
 from pipeline.repro import UNREADABLE, Progress, seconds_left, spoken
 from pipeline.summary import SAMPLE, summary

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, git
 from ruamel.yaml import YAML
-from test_pipeline import git
 
 from pipeline.apply import class_of, main, value_of, wanted_by
 from pipeline.compare.taking_part import ClassifiersParams

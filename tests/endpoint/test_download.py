@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Command, one_line_error
+from conftest import ROOT, Command, one_line_error
 from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, serving
 
 from pipeline.contracts import InputError
@@ -112,7 +112,7 @@ def test_a_download_that_is_cut_goes_on_where_it_was(download: Ran, kaggle: Kagg
 def test_a_download_that_is_killed_goes_on_in_the_next(download: Ran, kaggle: Kaggle) -> None:
     kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
     kaggle.hold.clear()
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     first = subprocess.Popen(
         [sys.executable, "-m", "pipeline.kaggle.download"], env=environment, start_new_session=True
     )
