@@ -72,7 +72,7 @@ def named_by_params(stage: str) -> list[str]:
         case "errors":  # those that take part: any of them may be named
             return families_of("counts") + families_of("vectors.") + ["finetune.lora"]
         case "explanations":
-            return ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.attributions"]
+            return ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.integrated_gradients"]
         case "learning_curve":
             return list(curves.values())
         case "robustness" | "nested":

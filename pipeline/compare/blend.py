@@ -1,9 +1,7 @@
 """Blend all classifiers that scored every tweet, by weights on their log-odds, and hold it against the best single one.
 
 The rows of a fold are scored by weights that were fitted on the other folds, the test rows by weights fitted on all. The best
-single classifier is chosen on the very rows that the two are compared on, which favours it; beside it stands the one that is
-best on the other folds, which is chosen as the weights are. Both decide at one half, where a blend is calibrated and a single
-classifier may not be: so they are also compared as they would be submitted, each with a threshold of its own if that pays.
+single classifier is chosen on the very rows that the two are compared on, which favours it.
 
 in:  data/prepared, predictions/*.parquet
 out: blend/: blend.parquet (the predictions contract), weights.csv, comparison.json, metrics.json, table.md
@@ -20,7 +18,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.blend_table import render
-from pipeline.compare.blending import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
+from pipeline.compare.blend_weights import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
 from pipeline.compare.scored import read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
@@ -30,8 +28,8 @@ from pipeline.contracts import (
     read_prepared,
     write_predictions,
     write_text,
-    written_whole,
 )
+from pipeline.contracts.files import write_csv
 from pipeline.stats.bootstrap import group_bootstrap
 from pipeline.stats.decisions import decided_rightly
 from pipeline.stats.metrics import METRICS, weighted
@@ -48,18 +46,11 @@ def log_odds_of(classifiers: list[Predictions], split: str) -> np.ndarray:
 
 def measured(rows: pd.DataFrame, params: BlendParams) -> dict[str, float]:
     """Each metric of `scored_rows`, and the interval of the accuracy."""
-    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    low, high = group_bootstrap(
-        lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
-    )
+    targets, scores, groups = (rows[column].to_numpy() for column in ("target", "score", "group"))
+    low, high = group_bootstrap(lambda weights: weighted(targets, scores, weights), groups, params.draws, params.seed)
     at = METRICS.index("accuracy")
     values = dict(zip(METRICS, weighted(targets, scores, np.ones((1, len(rows))))[:, 0].tolist(), strict=True))
     return values | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
-
-
-def gain_of(pair: dict[str, Any], name: str = "gain") -> dict[str, float]:
-    """The difference that `compare_pair` found, and the ends of its interval, under a name."""
-    return {name: float(pair["difference"]), f"{name}_low": float(pair["low"]), f"{name}_high": float(pair["high"])}
 
 
 def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: BlendParams) -> dict[str, Any]:
@@ -70,13 +61,18 @@ def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: Ble
         scores = measured(rows, params)
         found |= {f"accuracy_{which}{end}": scores[f"accuracy{end}"] for end in ("", "_low", "_high")}
         found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
-    paired = compare_pair(blended, singles[best], params.draws, params.seed)
-    found |= gain_of(paired) | {
-        "only_blend_right": paired["only_a_right"],
-        "only_best_single_right": paired["only_b_right"],
+    pair = compare_pair(blended, singles[best], params.draws, params.seed)
+    return found | {
+        "gain": pair["difference"],
+        "gain_low": float(pair["low"]),
+        "gain_high": float(pair["high"]),
+        "only_blend_right": pair["only_a_right"],
+        "only_best_single_right": pair["only_b_right"],
+        "mcnemar_p": pair["mcnemar_p"],
+        "group_p": pair["group_p"],
+        "margin": params.margin,
+        "used": len(singles) > 1 and helps(pair, params.margin),
     }
-    found |= {"mcnemar_p": paired["mcnemar_p"], "group_p": paired["group_p"], "margin": params.margin}
-    return found | {"used": len(singles) > 1 and helps(paired, params.margin)}
 
 
 def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame:
@@ -111,10 +107,9 @@ def main() -> None:
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),
     ]
     write_predictions(NAME, frames, prepared, "blend", "refit", folder=OUT)
-    with written_whole(OUT / "weights.csv") as partial:
-        table.to_csv(partial, index=False)  # to the last digit: new tweets are blended by them
+    write_csv(OUT / "weights.csv", table)  # to the last digit: new tweets are blended by them
     metrics = {metric: round(found[f"{metric}_{NAME}"], 6) for metric in ("accuracy", "log_loss")}
-    write_text(OUT / "comparison.json", json.dumps(found, indent=2) + "\n")
-    write_text(OUT / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    for name, values in (("comparison", found), ("metrics", metrics)):
+        write_text(OUT / f"{name}.json", json.dumps(values, indent=2) + "\n")
     accuracies = {name: float(decided_rightly(one).mean()) for name, one in singles.items()}
     write_text(OUT / "table.md", render(found, table, accuracies, left_out))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from pipeline.compare.blending import ALL_ROWS
+from pipeline.compare.blend_weights import ALL_ROWS
 from pipeline.compare.table import markdown, number, p_value, with_interval
 
 

@@ -9,39 +9,29 @@ run: dvc repro calibration   (or python -m pipeline.stage compare.calibration)
 """
 
 import pandas as pd
-from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, read_all, scored_rows
 from pipeline.compare.table import markdown, number, with_interval
-from pipeline.contracts import (
-    InputError,
-    Params,
-    Predictions,
-    Prepared,
-    read_params,
-    read_prepared,
-    write_text,
-    written_whole,
-)
+from pipeline.contracts import InputError, read_params, read_prepared, write_text
+from pipeline.contracts.files import write_csv
 from pipeline.places import results
 from pipeline.stats.decisions import decided_rightly, rank
-from pipeline.stats.recalibrated import METHODS, recalibrated
+from pipeline.stats.post_hoc_calibration import METHODS, calibrated_by_fold
 from pipeline.stats.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
 
 NAME = "calibration"
 
 
-class CalibrationParams(Params):
-    draws: int = Field(1000, ge=100)
-    """Bootstrap draws for each interval."""
-    seed: int = Field(0, ge=0)
+COLUMNS = {
+    "scores": ["classifier", "method", "rows", "temperature"]
+    + [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")],
+    "reliability": ["classifier", "method", "bin", "predicted", "observed", "low", "high", "rows"],
+}
 
 
-def read_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
-    """The classifier's `scored_rows` with their `fold`, without those that could not be read."""
-    folds = predictions.train.set_index("id")["fold"]
-    return scored_rows(prepared, predictions).assign(fold=folds).dropna(subset="score")
+class CalibrationParams(BootstrapParams):
+    """Of the intervals alone."""
 
 
 def before_and_after(rows: pd.DataFrame, params: CalibrationParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -49,7 +39,7 @@ def before_and_after(rows: pd.DataFrame, params: CalibrationParams) -> tuple[pd.
     targets, raw, folds, groups = (rows[column].to_numpy() for column in ("target", "score", "fold", "group"))
     found, points = [], []
     for method in METHODS:
-        scores, temperature = recalibrated(raw, targets, folds, method)
+        scores, temperature = calibrated_by_fold(raw, targets, folds, method)
         scored = Scored(targets, scores, groups, folds)
         row: dict[str, object] = {"method": method, "rows": len(rows), "temperature": temperature}
         found.append(row | measures(scored, params.draws, params.seed))
@@ -96,30 +86,23 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
 
 
 def main() -> None:
-    params, out = read_params(NAME, CalibrationParams), results(NAME)
-    prepared = read_prepared()
+    params, out, prepared = read_params(NAME, CalibrationParams), results(NAME), read_prepared()
     classifiers, left_out = read_all(prepared)
-    order = rank({one.name: decided_rightly(scored_rows(prepared, one)) for one in classifiers})
-    scores, points = [], []
-    for one in tqdm(sorted(classifiers, key=lambda one: order.index(one.name)), desc="calibration", unit="classifier"):
-        rows = read_rows(prepared, one)
-        if rows["target"].nunique() < 2:
-            left_out.append(f"left out {one.name}: of the rows that it scored, none or all are positive")
+    rows, folds = {one.name: scored_rows(prepared, one) for one in classifiers}, prepared.train.set_index("id")["fold"]
+    found: dict[str, list[pd.DataFrame]] = {name: [] for name in COLUMNS}
+    ranked = rank({name: decided_rightly(one) for name, one in rows.items()})
+    for name in tqdm(ranked, desc=NAME, unit="classifier"):
+        read = rows[name].assign(fold=folds).dropna(subset="score")
+        if read["target"].nunique() < 2:
+            left_out.append(f"left out {name}: of the rows that it scored, none or all are positive")
             continue
-        measured, diagram = before_and_after(rows, params)
-        scores.append(measured.assign(classifier=one.name))
-        points.append(diagram.assign(classifier=one.name))
-    if not scores:
+        for frames, frame in zip(found.values(), before_and_after(read, params), strict=True):
+            frames.append(frame.assign(classifier=name))
+    if not found["scores"]:
         raise InputError(f"calibration: nothing to measure; {'; '.join(left_out)}")
-    columns = {
-        "scores": ["classifier", "method", "rows", "temperature"]
-        + [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")],
-        "reliability": ["classifier", "method", "bin", "predicted", "observed", "low", "high", "rows"],
-    }
-    tables = {"scores": pd.concat(scores), "reliability": pd.concat(points)}
+    tables = {name: pd.concat(frames)[COLUMNS[name]] for name, frames in found.items()}
     for name, table in tables.items():
-        with written_whole(out / f"{name}.csv") as partial:
-            table[columns[name]].round(6).to_csv(partial, index=False)
+        write_csv(out / f"{name}.csv", table, 6)
     write_text(out / "table.md", render(tables["scores"], params.draws, left_out))
     for line in left_out:
         print(line)

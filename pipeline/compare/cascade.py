@@ -23,18 +23,10 @@ from pydantic import Field
 from scipy.stats import norm
 from tqdm import tqdm
 
-from pipeline.compare.scored import read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, read_all, scored_rows
 from pipeline.compare.table import markdown
-from pipeline.contracts import (
-    InputError,
-    Params,
-    Predictions,
-    read_costs,
-    read_params,
-    read_prepared,
-    write_text,
-    written_whole,
-)
+from pipeline.contracts import InputError, Predictions, read_costs, read_params, read_prepared, write_text
+from pipeline.contracts.files import write_csv
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import THRESHOLD, decided_rightly
@@ -48,16 +40,13 @@ AS_GOOD = 0.01
 Pair = tuple[str, str]
 
 
-class CascadeParams(Params):
+class CascadeParams(BootstrapParams):
     pairs: list[Annotated[Pair, Field(strict=False)]] | None = None
     """The first and the second classifier of each cascade; null for all that are worth their cost."""
     gain: float = Field(0.001, ge=0)
     """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
     steps: int = Field(20, ge=20, multiple_of=20)
     """Into which the share of the rows passed on is cut."""
-    draws: int = Field(1000, ge=100)
-    """Bootstrap draws for each interval."""
-    seed: int = Field(0, ge=0)
 
 
 class Price(NamedTuple):
@@ -91,13 +80,8 @@ def price_of(classifier: Predictions) -> Price | None:
     return Price(costs.ms_per_text, 1000 * money / scored, costs.reads, costs.reading_ms or 0.0)
 
 
-def shares_of(steps: int) -> np.ndarray:
-    """The shares passed on, shape (steps + 1,), from none to all."""
-    return np.linspace(0, 1, steps + 1).round(4)
-
-
 def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Whether each row that both scored is decided rightly: a column for each share passed on, indexed by id.
+    """Whether each row that both scored is decided rightly: a column for each share passed on, from 0 to 1, indexed by id.
 
     Both frames are those of `scored_rows`.
     """
@@ -105,9 +89,8 @@ def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.
     right, right_of_second = (decided_rightly(rows.loc[shared]).to_numpy() for rows in (first, second))
     certainty = np.abs(first.loc[shared, "score"].fillna(THRESHOLD).to_numpy() - THRESHOLD)
     place = np.argsort(np.argsort(certainty, kind="stable"), kind="stable")
-    by_share = {
-        share: np.where(place < round(share * len(shared)), right_of_second, right) for share in shares_of(steps)
-    }
+    shares = np.linspace(0, 1, steps + 1).round(4)
+    by_share = {share: np.where(place < round(share * len(shared)), right_of_second, right) for share in shares}
     return pd.DataFrame(by_share, index=shared)
 
 
@@ -116,15 +99,16 @@ class Offer(NamedTuple):
 
     price: Price
     lead: float
-    rightly: pd.Series
+    right: pd.Series
     pair: Pair | None = None
 
 
-def clears_chance(gain: pd.Series, groups: pd.Series, looks: int) -> bool:
-    """Whether the interval of the mean gain, of rows by id with their groups, lies above 0, at the level for so many `looks`.
+def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> bool:
+    """Whether the interval of the mean gain over another, on the rows that both have, lies above 0; groups are by id.
 
-    That is 95 % for all of them together (Bonferroni); the standard error is that of groups.
+    At 95 % for so many looks together (Bonferroni), by the normal distribution: so far out no bootstrap draws often enough.
     """
+    gain = (offer.right.astype(float) - best.right).dropna()
     error = np.sqrt(variance_by_group(gain.to_numpy(), groups[gain.index].to_numpy()))
     return bool(gain.mean() > norm.isf(0.025 / looks) * error)
 
@@ -132,44 +116,42 @@ def clears_chance(gain: pd.Series, groups: pd.Series, looks: int) -> bool:
 def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
     """The pairs that are worth their cost: at some share they beat whatever costs less and is worth its own, by `gain`.
 
-    A cascade must also beat the best of that by more than chance makes, on the rows that both scored. The first is the cheaper
-    and the less accurate one. All accuracies are leads over the best of those with the most rows, on the rows that the two
-    share, as in `rank`: not all score the same rows.
+    A cascade must also beat the best of that by more than chance makes. The first is the cheaper and the less accurate one. All
+    accuracies are leads over the best of those with the most rows, on the rows that the two share, as in `rank`: not all score
+    the same rows.
     """
     if not rows:
         return []
     right = {name: decided_rightly(one) for name, one in rows.items()}
     reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
 
-    def lead(rightly: pd.Series) -> float:
-        return float((rightly - reference).mean())  # what one of the two did not score drops out
+    def offer(price: Price, right: pd.Series, pair: Pair | None = None) -> Offer:
+        return Offer(
+            price, float((right - reference).mean()), right, pair
+        )  # what one of the two did not score drops out
 
     groups = pd.concat([one["group"] for one in rows.values()])
     groups = groups[~groups.index.duplicated()]
-    leads = {name: lead(one) for name, one in right.items()}
-    offers: list[Offer] = [Offer(prices[name], leads[name], right[name]) for name in rows]
+    alone = {name: offer(prices[name], right[name]) for name in rows}
     pairs = [
         (first, second)
         for first, second in itertools.permutations(rows, 2)
-        if prices[first].at_most(prices[second]) and leads[first] < leads[second]
+        if prices[first].at_most(prices[second]) and alone[first].lead < alone[second].lead
     ]
+    offers = [*alone.values()]
     for first, second in pairs:
         by_share = right_by_share(rows[first], rows[second], params.steps)
-        for share in shares_of(params.steps)[1:-1].tolist():
-            rightly = by_share[share]
-            price = prices[second].after(prices[first], share)
-            offers.append(Offer(price, lead(rightly), rightly, (first, second)))
+        for share in by_share.columns[1:-1].tolist():
+            offers.append(offer(prices[second].after(prices[first], share), by_share[share], (first, second)))
     worth: list[Offer] = []
-    for offer in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
-        best = max((one for one in worth if one.price.at_most(offer.price)), key=lambda one: one.lead, default=None)
-        if best and offer.lead < best.lead + params.gain:
+    for one in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
+        best = max((other for other in worth if other.price.at_most(one.price)), key=lambda one: one.lead, default=None)
+        if best and one.lead < best.lead + params.gain:
             continue
-        if best and offer.pair:
-            gain = (offer.rightly.astype(float) - best.rightly).dropna()
-            if not clears_chance(gain, groups, len(pairs)):
-                continue
-        worth.append(offer)
-    return list(dict.fromkeys(offer.pair for offer in worth if offer.pair))
+        if best and one.pair and not gains_clearly(one, best, groups, len(pairs)):
+            continue
+        worth.append(one)
+    return list(dict.fromkeys(one.pair for one in worth if one.pair))
 
 
 def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -> pd.DataFrame:
@@ -211,18 +193,17 @@ def main() -> None:
     prices = {one.name: price for one in classifiers if (price := price_of(one))}
     left_out += [f"left out {one.name}: what it takes is not known" for one in classifiers if one.name not in prices]
     rows = {one.name: scored_rows(prepared, one) for one in classifiers if one.name in prices}
-    named = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
-    if unknown := {name for pair in named for name in pair} - set(rows):
+    pairs = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
+    if unknown := {name for pair in pairs for name in pair} - set(rows):
         raise InputError(f"params.yaml: cascade.pairs: no predictions of {', '.join(sorted(unknown))}")
-    curves = []
-    for first, second in tqdm(named, desc="cascade", unit="pair"):
+    curves = [pd.DataFrame(columns=COLUMNS)] if not pairs else []
+    for first, second in tqdm(pairs, desc="cascade", unit="pair"):
         if not rows[first].index.isin(rows[second].index).any():
             raise InputError(f"params.yaml: cascade.pairs: {first} and {second} scored no row in common")
         curve = curve_of(rows[first], rows[second], params)
         expected = [prices[second].after(prices[first], share)._asdict() for share in curve["share"]]
         curve = curve.assign(first=first, second=second, series=f"{first} → {second}")
         curves.append(pd.concat([curve, pd.DataFrame(expected)], axis=1))
-    cascades = pd.concat(curves)[COLUMNS] if curves else pd.DataFrame(columns=COLUMNS)
-    with written_whole(OUT / "cascade.csv") as partial:
-        cascades.round(5).to_csv(partial, index=False)
+    cascades = pd.concat(curves)[COLUMNS]
+    write_csv(OUT / "cascade.csv", cascades, 5)
     write_text(OUT / "table.md", render(cascades, left_out))

@@ -7,8 +7,8 @@ run: dvc repro evaluate   (or python -m pipeline.stage compare.evaluate)
 
 import itertools
 import json
+from collections.abc import Mapping
 from functools import reduce
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,22 +17,21 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tqdm import tqdm
 
 from pipeline.compare.classification import score
-from pipeline.compare.scored import TwinsParams, read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, TwinsParams, read_all, scored_rows
 from pipeline.compare.table import render_table
 from pipeline.compare.taking_part import predictions_of
 from pipeline.contracts import (
     PREPARED,
     UNCALIBRATED,
     Costs,
-    Params,
     read_costs,
     read_json,
     read_params,
     read_predictions,
     read_prepared,
     write_text,
-    written_whole,
 )
+from pipeline.contracts.files import write_csv
 from pipeline.places import results
 from pipeline.stats.bootstrap import effective_groups, group_bootstrap
 from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
@@ -43,10 +42,12 @@ NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
 
 
-class EvaluateParams(Params):
+class EvaluateParams(BootstrapParams):
     draws: int = Field(2000, ge=100)
-    """Bootstrap draws for each interval."""
-    seed: int = Field(0, ge=0)
+
+
+def by_classifier(rows: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("classifier")
 
 
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
@@ -64,97 +65,23 @@ def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParam
     return found | {"shared_rows": len(shared), "shared_accuracy": float(right.mean()) if len(shared) else float("nan")}
 
 
+def compare(
+    rows: dict[str, pd.DataFrame], twins: list[tuple[str, str]], params: EvaluateParams
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The `places` of all, by the `scored_rows` of each, and all pairs `with_verdicts`."""
+    ranked = rank({name: decided_rightly(one) for name, one in rows.items()})
+    best = max(ranked, key=lambda name: len(rows[name]))  # the first of those with the most
+    pairs = [pair[::-1] if pair[::-1] in twins else pair for pair in itertools.combinations(ranked[::-1], 2)]
+    found = compare_pairs(rows, pairs, params.draws, params.seed)
+    paired = with_verdicts(pd.DataFrame([{"a": a, "b": b} | pair for (a, b), pair in found.items()]), best, twins)
+    return places(ranked, best, paired), paired
+
+
 def metrics_of_best(table: pd.DataFrame, rows: int) -> dict[str, float]:
     """The content of metrics.json: of the best of those that scored all train rows, or the best of all if none did."""
     whole = table[(table["rows"] == rows) & (table["unparsed"] == 0)]
     best = (whole if len(whole) else table).iloc[0]
     return {metric: round(float(best[metric]), 6) for metric in ("accuracy", "f1", "log_loss")}
-
-
-def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The points of a classifier's plots: `confusion`, `roc`, `precision_recall` and `calibration`, without unparsed rows."""
-    rows = rows.dropna(subset="score")
-    if rows["target"].nunique() < 2:
-        return {name: pd.DataFrame() for name in PLOTS}
-    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
-    precision, recall, _ = precision_recall_curve(targets, scores)
-    decided = pd.DataFrame({"actual": targets, "predicted": decide(targets, scores)})
-    cells = pd.MultiIndex.from_product([[0, 1], [0, 1]], names=["actual", "predicted"])
-    confusion = decided.value_counts().reindex(cells, fill_value=0).rename("rows").reset_index()
-    calibration = pd.DataFrame({"bin": equal_mass_bins(scores), "predicted": scores, "observed": targets})
-    return {
-        "confusion": confusion.assign(share=confusion["rows"] / confusion.groupby("actual")["rows"].transform("sum")),
-        "roc": thin(
-            pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate})
-        ),
-        "precision_recall": thin(pd.DataFrame({"recall": recall, "precision": precision})),
-        "calibration": calibration.groupby("bin").mean(),
-    }
-
-
-def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:
-    """At most `points` points of a curve, its ends among them: a plot shows no more."""
-    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
-
-
-def write_csv(path: Path, frame: pd.DataFrame, *, index: bool = False) -> None:
-    with written_whole(path) as partial:
-        frame.to_csv(partial, index=index)
-
-
-def main() -> None:
-    out = results(NAME)
-    params, twins = read_params(NAME, EvaluateParams), read_params("twins", TwinsParams).pairs
-    prepared, report = read_prepared(), read_json(PREPARED / "report.json")
-    classifiers, left_out = read_all(prepared)
-    costs: dict[str, Costs] = {one.name: read_costs(one.name) for one in classifiers}
-    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
-    shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
-    ranked = rank({name: decided_rightly(one) for name, one in rows.items()})
-    best = max(ranked, key=lambda name: len(rows[name]))  # the first of those with the most
-    pairs = [pair[::-1] if pair[::-1] in twins else pair for pair in itertools.combinations(ranked[::-1], 2)]
-    scores: dict[str, dict[str, object]] = {}
-    for one in tqdm(classifiers, desc="evaluate", unit="classifier"):
-        found = score_classifier(rows[one.name], shared, params)
-        scores[one.name] = {"school": one.school, "noise": one.noise, **found}
-    paired = [
-        {"a": a, "b": b} | found for (a, b), found in compare_pairs(rows, pairs, params.draws, params.seed).items()
-    ]
-    uncalibrated = {
-        one.name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
-        for one in classifiers
-        if (path := predictions_of(one.name, UNCALIBRATED)).is_file() and was_calibrated(costs[one.name])
-    }
-    table = pd.DataFrame.from_dict(scores, orient="index").rename_axis("classifier")
-    paired_table = with_verdicts(pd.DataFrame(paired), best, twins)
-    table = places(ranked, best, paired_table).join(table)
-    costs_table = pd.DataFrame.from_dict({name: flat_costs(costs[name]) for name in table.index}, orient="index")
-    write_csv(out / "scores.csv", table, index=True)
-    uncalibrated_table = pd.DataFrame.from_dict(uncalibrated, orient="index").rename_axis("classifier")
-    write_csv(out / "uncalibrated.csv", uncalibrated_table, index=True)
-    write_csv(out / "paired.csv", paired_table)
-    write_csv(out / "costs.csv", costs_table.rename_axis("classifier"), index=True)
-    write_text(out / "metrics.json", json.dumps(metrics_of_best(table, len(prepared.train)), indent=2) + "\n")
-    points = {name: plot_points(one) for name, one in rows.items()}
-    for plot in PLOTS:
-        series = [points[name][plot].assign(series=name) for name in table.index]
-        write_csv(out / "plots" / f"{plot}.csv", pd.concat(series).round(5))
-    page = render_table(
-        table,
-        paired=paired_table,
-        twins=twins,
-        costs=costs_table,
-        uncalibrated=uncalibrated_table,
-        report=report,
-        draws=params.draws,
-        alpha=ALPHA,
-        wide=WIDE,
-        left_out=left_out,
-    )
-    write_text(out / "table.md", page)
-    for line in left_out:
-        print(line)
 
 
 def was_calibrated(costs: Costs) -> bool:
@@ -166,3 +93,78 @@ def flat_costs(costs: Costs) -> dict[str, object]:
     values = costs.model_dump()
     own = {key: value for key, value in values.items() if key not in ("llm", "embedding_seconds")}
     return own | {"ms_per_text": costs.ms_per_text} | (values["llm"] or {})
+
+
+def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:
+    """At most `points` points of a curve, its ends among them: a plot shows no more."""
+    return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
+
+
+def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The points of a classifier's `PLOTS`, without unparsed rows."""
+    rows = rows.dropna(subset="score")
+    if rows["target"].nunique() < 2:
+        return {name: pd.DataFrame() for name in PLOTS}
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
+    precision, recall, _ = precision_recall_curve(targets, scores)
+    decided = pd.DataFrame({"actual": targets, "predicted": decide(targets, scores)})
+    cells = pd.MultiIndex.from_product([[0, 1], [0, 1]], names=["actual", "predicted"])
+    confusion = decided.value_counts().reindex(cells, fill_value=0).rename("rows").reset_index()
+    roc = pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate})
+    reliability = pd.DataFrame({"bin": equal_mass_bins(scores), "predicted": scores, "observed": targets})
+    return {
+        "confusion": confusion.assign(share=confusion["rows"] / confusion.groupby("actual")["rows"].transform("sum")),
+        "roc": thin(roc),
+        "precision_recall": thin(pd.DataFrame({"recall": recall, "precision": precision})),
+        "calibration": reliability.groupby("bin").mean(),
+    }
+
+
+def main() -> None:
+    out, params = results(NAME), read_params(NAME, EvaluateParams)
+    twins, report = read_params("twins", TwinsParams).pairs, read_json(PREPARED / "report.json")
+    prepared = read_prepared()
+    classifiers, left_out = read_all(prepared)
+    costs = {one.name: read_costs(one.name) for one in classifiers}
+    rows = {one.name: scored_rows(prepared, one) for one in classifiers}
+    shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
+    placed, paired = compare(rows, twins, params)
+    scores = by_classifier(
+        {
+            one.name: {"school": one.school, "noise": one.noise, **score_classifier(rows[one.name], shared, params)}
+            for one in tqdm(classifiers, desc=NAME, unit="classifier")
+        }
+    )
+    uncalibrated = by_classifier(
+        {
+            name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
+            for name in rows
+            if (path := predictions_of(name, UNCALIBRATED)).is_file() and was_calibrated(costs[name])
+        }
+    )
+    table = placed.join(scores)
+    costs_table = by_classifier({name: flat_costs(costs[name]) for name in table.index})
+    for name, frame in (("scores", table), ("uncalibrated", uncalibrated), ("costs", costs_table)):
+        write_csv(out / f"{name}.csv", frame, index=True)
+    write_csv(out / "paired.csv", paired)
+    write_text(out / "metrics.json", json.dumps(metrics_of_best(table, len(prepared.train)), indent=2) + "\n")
+    points = {name: plot_points(rows[name]) for name in table.index}
+    for plot in PLOTS:
+        series = [each[plot].assign(series=name) for name, each in points.items()]
+        write_csv(out / "plots" / f"{plot}.csv", pd.concat(series), 5)
+    page = render_table(
+        table,
+        paired=paired,
+        twins=twins,
+        costs=costs_table,
+        uncalibrated=uncalibrated,
+        report=report,
+        draws=params.draws,
+        alpha=ALPHA,
+        wide=WIDE,
+        left_out=left_out,
+    )
+    write_text(out / "table.md", page)
+    for line in left_out:
+        print(line)

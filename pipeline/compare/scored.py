@@ -10,6 +10,14 @@ from pipeline.compare.taking_part import predictions_of, taking_part
 from pipeline.contracts import PREDICTIONS, InputError, Params, Predictions, Prepared, read_predictions
 
 
+class BootstrapParams(Params):
+    """What all stages with intervals share."""
+
+    draws: int = Field(1000, ge=100)
+    """Of the bootstrap, for each interval."""
+    seed: int = Field(0, ge=0)
+
+
 class TwinsParams(Params):
     pairs: list[Annotated[tuple[str, str], Field(strict=False)]]
     """A generative and a discriminative classifier of the same features, each with hyperparameters of its own."""

@@ -16,10 +16,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.compare.scored import read_all, scored_rows, whole
+from pipeline.compare.scored import BootstrapParams, read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
-    Params,
     Predictions,
     Prepared,
     first_fault,
@@ -39,17 +38,15 @@ OUT = Path("submission")
 BLEND = "blend"
 
 
-class SubmissionParams(Params):
+class SubmissionParams(BootstrapParams):
     classifier: str | None = None
     """The classifier to submit, or `blend`; null for the blend if it helps, else for the one with the best accuracy."""
     draws: int = Field(2000, ge=100)
-    """Of the bootstrap of groups, for each interval."""
-    seed: int = Field(0, ge=0)
     targets: Literal["numbers", "names"] = "numbers"
     """How decisions are written: 0 and 1, as Kaggle wants them, or the names in data.labels."""
 
 
-class Verdict(BaseModel):
+class BlendVerdict(BaseModel):
     """What the stage blend says of its blend: the part of blend/comparison.json that is needed here."""
 
     best_single: str
@@ -67,13 +64,13 @@ class Verdict(BaseModel):
         )
 
 
-def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, Verdict]:
+def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, BlendVerdict]:
     """The blend's scores, and what its own stage says of them; `InputError` if it has not been made from these tweets."""
     scores, verdict = folder / f"{BLEND}.parquet", folder / "comparison.json"
     if not scores.is_file():
         raise InputError(f"{scores}: no such file; `dvc repro blend` makes it")
     try:
-        return read_predictions(scores, prepared), Verdict.model_validate_json(verdict.read_bytes())
+        return read_predictions(scores, prepared), BlendVerdict.model_validate_json(verdict.read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(f"{verdict}: not what the stage blend writes: {first_fault(error)}") from None
 
@@ -121,13 +118,12 @@ def choose(
     return name
 
 
-def interval(right: pd.Series, groups: np.ndarray, params: SubmissionParams) -> tuple[float | None, float | None]:
-    """Ends of the 95 % interval of the accuracy; None where a single group, or none, says nothing of it."""
+def interval(right: pd.Series, groups: pd.Series, params: SubmissionParams) -> list[float | None]:
+    """Ends of the 95 % interval of the accuracy; None where a single group, or none, says nothing of it. Both are by id."""
     if not len(right):
-        return None, None
-    ends = bootstrap_means(right.to_numpy(dtype=float), groups, params.draws, params.seed)
-    low, high = (None if np.isnan(end[0]) else float(end[0]) for end in ends)
-    return low, high
+        return [None, None]
+    ends = bootstrap_means(right.to_numpy(dtype=float), groups[right.index].to_numpy(), params.draws, params.seed)
+    return [None if np.isnan(end[0]) else float(end[0]) for end in ends]
 
 
 def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["numbers", "names"]) -> str:
@@ -142,65 +138,52 @@ def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["
 
 
 def main() -> None:
-    params = read_params("submission", SubmissionParams)
-    prepared = read_prepared()
+    params, prepared = read_params("submission", SubmissionParams), read_prepared()
     classifiers, _ = read_all(prepared)
-    scored = {one.name: one for one in classifiers}
+    scored, blended = {one.name: one for one in classifiers}, {one.name for one in classifiers if whole(one, prepared)}
     used, margin = False, 0.0
     try:
         scored[BLEND], verdict = read_blend(prepared)
         used, margin, why = verdict.used, verdict.margin, str(verdict)
     except InputError as error:
         why = f"left out {error}"
-    rows, folds = competing([*scored.values()], prepared), prepared.train.set_index("id")["fold"]
-    blended = {one.name for one in classifiers if whole(one, prepared)}
-    rules, groups = rules_of(rows, folds, params), prepared.train.set_index("id")["group"]
+    folds, groups = (prepared.train.set_index("id")[column] for column in ("fold", "group"))
+    rows = competing([*scored.values()], prepared)
+    rules = rules_of(rows, folds, params)
     name = params.classifier or choose(rules, blended, groups, params, used=used)
-    if name == BLEND and BLEND not in rules:
-        raise InputError(f"params.yaml: submission.classifier: {why}")
     if name not in rules:
-        raise InputError(
-            f"params.yaml: submission.classifier: {name} did not score every test row; {', '.join(rules)} did"
-        )
-    rule = rules[name]
-    targets = (scored[name].test["score"] > rule.threshold).astype(int)
-    text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
-    share = float(targets.mean())
+        absent = f"{name} did not score every test row; {', '.join(rules)} did"
+        raise InputError(f"params.yaml: submission.classifier: {why if name == BLEND else absent}")
 
     def choose_again(some: dict[str, pd.DataFrame]) -> Rule:
         again = rules_of(some, folds, params)
         helped = blend_helps(some, blended, margin, params)
         return again[params.classifier or choose(again, blended, groups, params, used=helped)]
 
+    rule = rules[name]
     nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
-    low, high = interval(rule.right, groups[rule.right.index].to_numpy(), params)
-    nested_low, nested_high = interval(nested, groups[nested.index].to_numpy(), params)
-    if params.classifier:
-        why = "params.yaml names it"
-    found = {
+    (low, high), (nested_low, nested_high) = (interval(right, groups, params) for right in (rule.right, nested))
+    targets = (scored[name].test["score"] > rule.threshold).astype(int)
+    text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
+    chosen = rule.report() | {
         "accuracy_low": low,
         "accuracy_high": high,
         "nested_accuracy": float(nested.mean()),
         "nested_low": nested_low,
         "nested_high": nested_high,
         "nested_rows": len(nested),
-        "share_of_positives": share,
+        "share_of_positives": float(targets.mean()),
         "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "why": why,
+        "why": "params.yaml names it" if params.classifier else why,
     }
-    choice = {
-        "chosen": rule.report() | found,
-        "candidates": [one.report() for one in rules.values()],
-    }
+    metrics = {key: round(chosen[key], 6) for key in ("accuracy", "nested_accuracy")}
+    choice = {"chosen": chosen, "candidates": [one.report() for one in rules.values()]}
     write_text(OUT / "submission.csv", text)
     write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
-    metrics = {"accuracy": float(rule.right.mean()), "nested_accuracy": float(nested.mean())}
-    write_text(
-        OUT / "metrics.json", json.dumps({key: round(value, 6) for key, value in metrics.items()}, indent=2) + "\n"
-    )
+    write_text(OUT / "metrics.json", json.dumps(metrics, indent=2) + "\n")
     print(
-        f"submission: {name}, out-of-fold accuracy {rule.right.mean():.4f} at threshold {rule.threshold:.3f}, "
+        f"submission: {name}, out-of-fold accuracy {chosen['accuracy']:.4f} at threshold {rule.threshold:.3f}, "
         f"{nested.mean():.4f} when each fold is decided by what is chosen on the others; "
-        f"{len(targets)} rows, {share:.1%} positive ({why})"
+        f"{len(targets)} rows, {targets.mean():.1%} positive ({chosen['why']})"
     )

@@ -54,3 +54,9 @@ def read_parquet(path: Path) -> pd.DataFrame:
         return pd.read_parquet(path)
     except (OSError, ValueError, KeyError, TypeError, NotImplementedError) as error:  # whatever bytes there are in it
         raise InputError(f"{path}: not a parquet file: {reason(error)}") from None
+
+
+def write_csv(path: Path, frame: pd.DataFrame, digits: int | None = None, *, index: bool = False) -> None:
+    """The frame with numbers of so many digits after the point; all that they have, if nothing is said."""
+    with written_whole(path) as partial:
+        (frame if digits is None else frame.round(digits)).to_csv(partial, index=index)

@@ -29,9 +29,9 @@ from pipeline.contracts import (
     write_text,
 )
 from pipeline.data.source import DataParams
+from pipeline.errors.disagreements import confident_errors, disagreements
 from pipeline.errors.errors_table import render
 from pipeline.errors.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
-from pipeline.errors.opinions import confident_errors, disagreements
 from pipeline.errors.slices import judge_slices, slices_of
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.spreadsheet import write_tweets

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from pipeline.compare.table import markdown, number, p_value
-from pipeline.errors.opinions import by_pair
+from pipeline.errors.disagreements import by_pair
 
 MOST_SLICES = 40
 

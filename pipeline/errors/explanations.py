@@ -38,8 +38,8 @@ from pipeline.contracts import (
     write_text,
 )
 from pipeline.counts.on_counts import OnCounts
-from pipeline.errors.telling import telling_tweets
-from pipeline.errors.words import Explained, explain_counts
+from pipeline.errors.telling_tweets import telling_tweets
+from pipeline.errors.word_weights import Explained, explain_counts
 from pipeline.fit.chosen import Chosen
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import MODELS, part
@@ -84,7 +84,9 @@ def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
 def load_explainer(name: str, steps: int) -> Explainer:
     """Of a classifier on counts whose terms have weights, or of lora."""
     if name.startswith("lora_"):
-        attributions = importlib.import_module("pipeline.errors.attributions")  # and torch, which is not always there
+        attributions = importlib.import_module(
+            "pipeline.errors.integrated_gradients"
+        )  # and torch, which is not always there
         explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
         return explainer
     family = family_of(name, "explanations.classifiers")

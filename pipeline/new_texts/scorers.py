@@ -10,7 +10,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from scipy.special import expit
 
-from pipeline.compare.blending import ALL_ROWS, Weights, to_log_odds
+from pipeline.compare.blend_weights import ALL_ROWS, Weights, to_log_odds
 from pipeline.compare.submission import BLEND
 from pipeline.compare.submission import OUT as SUBMISSION
 from pipeline.compare.taking_part import all_stages

@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from pipeline.compare.table import p_value
-from pipeline.errors.opinions import SCHOOLS, by_pair
+from pipeline.errors.disagreements import SCHOOLS, by_pair
 from pipeline.report import charts
 from pipeline.report.cells import Column_, classifier, number, of_ends, of_number, table, text
 from pipeline.report.charts import in_points

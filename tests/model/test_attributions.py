@@ -14,7 +14,7 @@ from tiny_encoder import make_tiny  # noqa: E402
 
 from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
 from pipeline.errors import attributions  # noqa: E402
-from pipeline.errors.attributions import LoraExplainer, explain, load  # noqa: E402
+from pipeline.errors.integrated_gradients import LoraExplainer, explain, load  # noqa: E402
 from pipeline.finetune import adapters, encoder  # noqa: E402
 from pipeline.finetune.lora_params import LoraParams  # noqa: E402
 

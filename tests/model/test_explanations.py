@@ -16,8 +16,8 @@ from pipeline.counts import counts, logistic, naive_bayes
 from pipeline.counts.counts import CountsParams, predict
 from pipeline.errors import explanations
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
-from pipeline.errors.telling import markup, telling_tweets
-from pipeline.errors.words import Explained, credited, explain_counts, weights_of_spans
+from pipeline.errors.telling_tweets import markup, telling_tweets
+from pipeline.errors.word_weights import Explained, credited, explain_counts, weights_of_spans
 from pipeline.fit.chosen import Chosen
 from pipeline.fit.cross_fit import CrossFit, cross_fit, training_rows
 

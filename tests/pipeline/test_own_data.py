@@ -29,7 +29,7 @@ from pipeline.curves import robustness
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
 from pipeline.errors.slices import slices_of
-from pipeline.errors.words import explain_counts
+from pipeline.errors.word_weights import explain_counts
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows

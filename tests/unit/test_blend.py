@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeline.compare import blend, submission
 from pipeline.compare.blend import compare
-from pipeline.compare.blending import (
+from pipeline.compare.blend_weights import (
     BlendParams,
     candidates,
     cross_fitted,

@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from pipeline.compare.calibration import CalibrationParams, before_and_after, main, render
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.stats.recalibrated import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
+from pipeline.stats.post_hoc_calibration import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
 from pipeline.stats.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
 
 GROUP_SIZES = [1, 2, 10]

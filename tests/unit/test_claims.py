@@ -20,7 +20,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from pipeline.apply import check_lists, class_of, put, wanted_by
-from pipeline.compare.blending import BlendParams
+from pipeline.compare.blend_weights import BlendParams
 from pipeline.contracts import SECRET_NAMES, InputError, read_yaml, without_secrets
 from pipeline.counts.counts import write_words
 from pipeline.data.csv_file import LARGEST, LONGEST

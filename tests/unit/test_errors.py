@@ -28,7 +28,7 @@ from pipeline.errors.label_noise import (
     suspected_in_training,
     treat,
 )
-from pipeline.errors.opinions import by_pair, confident_errors, disagreements
+from pipeline.errors.disagreements import by_pair, confident_errors, disagreements
 from pipeline.errors.slices import effective_rows, judge_slices, p_of_difference, slices_of
 from pipeline.report import tweets
 from pipeline.report.results import read_csv

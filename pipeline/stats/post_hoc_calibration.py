@@ -1,4 +1,4 @@
-"""Scores calibrated after the fact, each fold by what the labels of the other folds say of their out-of-fold scores."""
+"""Post-hoc calibration: each fold by what the labels of the other folds say of their out-of-fold scores."""
 
 from typing import Literal
 
@@ -38,7 +38,7 @@ def isotonic(scores: np.ndarray, targets: np.ndarray, new: np.ndarray) -> np.nda
     return np.asarray(steps.fit(scores, targets).predict(new))
 
 
-def recalibrated(
+def calibrated_by_fold(
     scores: np.ndarray, targets: np.ndarray, folds: np.ndarray, method: Method
 ) -> tuple[np.ndarray, float]:
     """Calibrated scores, shape (n,), and the temperature (at the folds' mean factor on the log-odds; NaN for other methods).

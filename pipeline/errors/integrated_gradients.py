@@ -14,7 +14,7 @@ from captum.attr import LayerIntegratedGradients
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from pipeline.contracts import InputError, read_params
-from pipeline.errors.words import Explained, credited
+from pipeline.errors.word_weights import Explained, credited
 from pipeline.finetune import adapters, encoder
 from pipeline.finetune.lora_params import LoraParams
 from pipeline.fit.saved import seeds_in

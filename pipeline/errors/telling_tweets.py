@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from pipeline.contracts import Predictions
-from pipeline.errors.opinions import disagreements, scores_of
+from pipeline.errors.disagreements import disagreements, scores_of
 from pipeline.stats.decisions import THRESHOLD
 
 CLIP = 1e-6  # keeps the log-odds of a certain score finite

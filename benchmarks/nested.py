@@ -28,7 +28,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.blend import gain_of, measured
-from pipeline.compare.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
+from pipeline.compare.blend_weights import BlendParams, cross_fitted, fit_weights, to_log_odds
 from pipeline.compare.table import markdown, with_interval
 from pipeline.contracts import (
     InputError,

@@ -22,7 +22,7 @@ from pydantic import Field
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from pipeline.contracts import Params
+from pipeline.compare.scored import BootstrapParams
 from pipeline.fit.cross_fit import inner_splits
 
 CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
@@ -31,7 +31,7 @@ ALL_ROWS = -1
 """The fold of weights that were fitted on all rows: none is held out."""
 
 
-class BlendParams(Params):
+class BlendParams(BootstrapParams):
     few: list[Annotated[float, Field(gt=0)]] = Field([1.0, 10.0, 100.0])
     """Penalties on the sum of the weights to try, in nats of all rows' log loss."""
     equal: list[Annotated[float, Field(gt=0)]] = Field([100.0, 1000.0])
@@ -43,8 +43,6 @@ class BlendParams(Params):
     margin: float = Field(0.003, ge=0)
     """The accuracy that the blend may lose, by the low end of the interval, and still be submitted if it gains on average."""
     draws: int = Field(2000, ge=100)
-    """Bootstrap draws for each interval."""
-    seed: int = Field(0, ge=0)
 
 
 @dataclass(frozen=True)
