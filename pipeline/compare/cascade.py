@@ -141,8 +141,10 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     offers = [*alone.values()]
     for first, second in pairs:
         by_share = right_by_share(rows[first], rows[second], params.steps)
-        for share in by_share.columns[1:-1].tolist():
-            offers.append(offer(prices[second].after(prices[first], share), by_share[share], (first, second)))
+        offers += [
+            offer(prices[second].after(prices[first], share), by_share[share], (first, second))
+            for share in by_share.columns.to_numpy()[1:-1].tolist()
+        ]
     worth: list[Offer] = []
     for one in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
         best = max((other for other in worth if other.price.at_most(one.price)), key=lambda one: one.lead, default=None)

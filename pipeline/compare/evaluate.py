@@ -7,8 +7,8 @@ run: dvc repro evaluate   (or python -m pipeline.stage compare.evaluate)
 
 import itertools
 import json
-from collections.abc import Mapping
 from functools import reduce
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +46,7 @@ class EvaluateParams(BootstrapParams):
     draws: int = Field(2000, ge=100)
 
 
-def by_classifier(rows: Mapping[str, Mapping[str, object]]) -> pd.DataFrame:
+def by_classifier(rows: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("classifier")
 
 

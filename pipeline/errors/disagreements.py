@@ -47,10 +47,10 @@ def by_pair(apart: pd.DataFrame) -> list[tuple[str, str, int, int]]:
     return [(str(a), str(b), len(right), int((right == "generative").sum())) for (a, b), right in pairs]
 
 
-def confident_errors(train: pd.DataFrame, one: Predictions, rows: pd.DataFrame, show: int) -> pd.DataFrame:
-    """A classifier's wrong decisions, the surest first; a reply that could not be read is not sure of anything."""
+def confident_errors(train: pd.DataFrame, name: str, rows: pd.DataFrame, show: int) -> pd.DataFrame:
+    """A classifier's wrong decisions, of its `scored_rows`, the surest first; an unread reply is not sure of anything."""
     read = rows.dropna(subset="score")
-    wrong = read[~decided_rightly(read)]
-    surest = (wrong["score"] - THRESHOLD).abs().sort_values(ascending=False, kind="stable").head(show).index
-    listed = shown_tweets(train).loc[surest].assign(classifier=one.name, score=wrong["score"][surest]).reset_index()
+    wrong = read.loc[~decided_rightly(read), "score"]
+    surest = (wrong - THRESHOLD).abs().sort_values(ascending=False, kind="stable").head(show).index
+    listed = shown_tweets(train).loc[surest].assign(classifier=name, score=wrong[surest]).reset_index()
     return listed[["classifier", "id", "target", "score", "keyword", "raw_text"]]

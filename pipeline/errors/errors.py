@@ -18,20 +18,13 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import TwinsParams, read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, TwinsParams, read_all, scored_rows
 from pipeline.compare.taking_part import family_of
-from pipeline.contracts import (
-    InputError,
-    Params,
-    Prepared,
-    read_params,
-    read_prepared,
-    write_text,
-)
+from pipeline.contracts import InputError, Prepared, read_params, read_prepared, write_text
 from pipeline.data.source import DataParams
 from pipeline.errors.disagreements import confident_errors, disagreements
 from pipeline.errors.errors_table import render
-from pipeline.errors.label_noise import Treated, Treatment, calibrated_mean, compare_treatments, fits, list_suspects
+from pipeline.errors.label_noise import Treated, Treatment, compare_treatments, list_suspects, platt_scaled_mean
 from pipeline.errors.slices import judge_slices, slices_of
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.spreadsheet import write_tweets
@@ -39,57 +32,59 @@ from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import decide, decided_rightly
 
 OUT = Path("errors")
+RELABELLED = ["classifier", "treatment", "trained_without", "accuracy", "low", "high"]
+RELABELLED += ["difference", "difference_low", "difference_high"]
 
 
-class ErrorsParams(Params):
+class ErrorsParams(BootstrapParams):
     min_rows: int = Field(20, ge=5)
     """Least number of tweets in a slice, near-duplicates counted once."""
     show: int = Field(50, ge=1)
     """Most confident errors of each classifier that are listed."""
     relabel: list[str] = Field(["naive_bayes", "logistic"])
     """Classifiers that take part, trained without the labels that are suspected."""
-    draws: int = Field(1000, ge=100)
-    """Of the bootstrap, for each interval."""
-    seed: int = Field(0, ge=0)
 
 
 def compare_with_keep(
     name: str, treated: dict[Treatment, Treated], train: pd.DataFrame, params: ErrorsParams
 ) -> list[dict[str, object]]:
     """A row for each treatment: accuracy against the original labels, and that minus the accuracy of `keep`."""
-    targets, groups = train["target"].to_numpy(), train["group"].to_numpy()
-    right = {
-        treatment: (decide(targets, found.scores) == targets).astype(float) for treatment, found in treated.items()
-    }
-    rows: list[dict[str, object]] = []
-    for treatment, found in treated.items():
-        values = np.stack([right[treatment], right[treatment] - right["keep"]], axis=1)
-        low, high = bootstrap_means(values, groups, params.draws, params.seed)
-        accuracy, difference = values.mean(axis=0)
-        rows.append(
-            {"classifier": name, "treatment": treatment, "trained_without": round(found.trained_without)}
-            | {"accuracy": accuracy, "low": low[0], "high": high[0]}
-            | {"difference": difference, "difference_low": low[1], "difference_high": high[1]}
-        )
+    targets, rows = train["target"].to_numpy(), []
+    right = {how: (decide(targets, found.scores) == targets).astype(float) for how, found in treated.items()}
+    for how, found in treated.items():
+        values = np.stack([right[how], right[how] - right["keep"]], axis=1)
+        low, high = bootstrap_means(values, train["group"].to_numpy(), params.draws, params.seed)
+        (accuracy, difference), ends = values.mean(axis=0), [low, high]
+        measured = [accuracy, *(end[0] for end in ends), difference, *(end[1] for end in ends)]
+        rows.append(dict(zip(RELABELLED, [name, how, round(found.trained_without), *measured], strict=True)))
     return rows
 
 
 def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
     """What each treatment of suspected labels is worth to each classifier of `params.relabel`."""
     families = {name: family_of(name, "params.yaml: errors.relabel") for name in params.relabel}
-    folds = prepared.train["fold"].nunique()
-    if params.relabel and folds < 3:
+    if params.relabel and prepared.train["fold"].nunique() < 3:
         raise InputError(
             "errors.relabel: labels are judged by models that two folds are kept from; set prepare.folds to 3"
         )
     rows = []
     for name, family in families.items():
-        trainer = read_classifier_of(family.module, family.preset, "errors.relabel")
-        with tqdm(total=fits(folds), desc=f"errors {name}", unit="model") as progress:
-            treated = compare_treatments(trainer, trainer.with_inputs(prepared), progress)
+        own = read_classifier_of(family.module, family.preset, "errors.relabel")
+        treated = compare_treatments(own, own.with_inputs(prepared), name)
         rows += compare_with_keep(name, treated, prepared.train, params)
-    columns = ["classifier", "treatment", "trained_without", "accuracy", "low", "high"]
-    return pd.DataFrame(rows, columns=[*columns, "difference", "difference_low", "difference_high"])
+    return pd.DataFrame(rows, columns=RELABELLED)
+
+
+def slices(rows: dict[str, pd.DataFrame], train: pd.DataFrame, params: ErrorsParams) -> pd.DataFrame:
+    """What `judge_slices` says of each classifier, by the `scored_rows` of each; all cover all train rows."""
+    masks, groups = slices_of(train, params.min_rows), train["group"].to_numpy()
+    judged = [pd.DataFrame(columns=["classifier", "slice", "worse"])] if not (masks and rows) else []
+    for name in tqdm(rows if masks else [], desc="errors", unit="classifier"):
+        right = decided_rightly(rows[name]).to_numpy(dtype=float)
+        found = judge_slices(right, masks, groups, params.draws, params.seed)
+        found.insert(0, "classifier", name)
+        judged.append(found)
+    return pd.concat(judged)
 
 
 def main() -> None:
@@ -97,29 +92,17 @@ def main() -> None:
     train, labels = prepared.train, read_params("data", DataParams).labels
     classifiers, left_out = read_all(prepared)
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
-    everywhere = [
-        one for one in classifiers if len(rows[one.name]) == len(train) and rows[one.name]["score"].notna().all()
-    ]
-    slices, groups = slices_of(train, params.min_rows), train["group"].to_numpy()
-    judged = []
-    for one in tqdm(everywhere if slices else [], desc="errors", unit="classifier"):
-        right = decided_rightly(rows[one.name]).to_numpy(dtype=float)
-        judged.append(judge_slices(right, slices, groups, params.draws, params.seed).assign(classifier=one.name))
-    targets, folds = train["target"].to_numpy(), train["fold"].to_numpy()
-    scores = np.stack([rows[one.name]["score"].to_numpy() for one in everywhere])
-    by_slice = pd.concat(judged) if judged else pd.DataFrame(columns=["slice", "classifier", "worse"])
+    whole = {name: one for name, one in rows.items() if len(one) == len(train) and one["score"].notna().all()}
+    scores = np.stack([one["score"].to_numpy() for one in whole.values()])
+    probable = platt_scaled_mean(scores, train["target"].to_numpy(), train["fold"].to_numpy())
     tables = {
-        "slices": by_slice.set_index("classifier").reset_index(),
+        "slices": slices(whole, train, params),
         "disagreements": disagreements(train, classifiers, read_params("twins", TwinsParams).pairs),
-        "confident_errors": pd.concat(
-            [confident_errors(train, one, rows[one.name], params.show) for one in classifiers]
-        ),
-        "label_noise": list_suspects(train, calibrated_mean(scores, targets, folds)),
+        "confident_errors": pd.concat(confident_errors(train, name, one, params.show) for name, one in rows.items()),
+        "label_noise": list_suspects(train, probable),
         "relabelled": relabelled(prepared, params),
     }
     for name, table in tables.items():
         write_tweets(OUT / f"{name}.csv", table.round(5))
-    write_text(
-        OUT / "table.md",
-        render(**tables, classifiers=len(everywhere), rows=len(train), labels=labels, left_out=left_out),
-    )
+    page = render(**tables, classifiers=len(whole), rows=len(train), labels=labels, left_out=left_out)
+    write_text(OUT / "table.md", page)

@@ -17,6 +17,7 @@ The tweets are untrusted text, as they were written: whoever shows them must esc
 import importlib
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +29,9 @@ from tqdm import tqdm
 
 from pipeline.compare.scored import TwinsParams, read_all
 from pipeline.compare.taking_part import family_of
-from pipeline.contracts import (
-    InputError,
-    Params,
-    Predictions,
-    read_params,
-    read_prepared,
-    reason,
-    write_text,
-)
+from pipeline.contracts import InputError, Params, Predictions, read_params, read_prepared, reason, write_text
 from pipeline.counts.on_counts import OnCounts
+from pipeline.errors.disagreements import shown_tweets
 from pipeline.errors.telling_tweets import telling_tweets
 from pipeline.errors.word_weights import Explained, explain_counts
 from pipeline.fit.chosen import Chosen
@@ -67,34 +61,28 @@ class ExplanationsParams(Params):
 
 def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
     """By the models of the folds, each read when it is first asked for."""
-    models: dict[int, Chosen] = {}
 
-    def explain(tweet: pd.DataFrame) -> Explained:
-        fold = int(tweet["fold"].iloc[0])
-        if fold not in models:
-            (models[fold],) = load_part(own, MODELS / name / part(fold), seeds=1)
-        weights = own.weights(models[fold])
-        if weights is None:
+    @cache
+    def model_of(fold: int) -> tuple[Chosen, pd.Series]:
+        (model,) = load_part(own, MODELS / name / part(fold), seeds=1)
+        if (weights := own.weights(model)) is None:
             raise InputError(f"explanations.classifiers: {name}: its words have no weights")
-        return explain_counts(models[fold], weights, tweet)
+        return model, weights
 
-    return explain
+    return lambda tweet: explain_counts(*model_of(int(tweet["fold"].iloc[0])), tweet)
 
 
 def load_explainer(name: str, steps: int) -> Explainer:
     """Of a classifier on counts whose terms have weights, or of lora."""
     if name.startswith("lora_"):
-        attributions = importlib.import_module(
-            "pipeline.errors.integrated_gradients"
-        )  # and torch, which is not always there
-        explainer: Explainer = attributions.LoraExplainer(name.removeprefix("lora_"), steps)
+        module = importlib.import_module("pipeline.errors.integrated_gradients")  # and torch, which is not always there
+        explainer: Explainer = module.lora_explainer(name.removeprefix("lora_"), steps)
         return explainer
+    where = f"explanations.classifiers: {name}"
     family = family_of(name, "explanations.classifiers")
-    own = read_classifier_of(family.module, family.preset, f"explanations.classifiers: {name}")
+    own = read_classifier_of(family.module, family.preset, where)
     if not isinstance(own, OnCounts):
-        raise InputError(
-            f"explanations.classifiers: {name}: only classifiers on counts, and lora_<preset>, can be explained"
-        )
+        raise InputError(f"{where}: only classifiers on counts, and lora_<preset>, can be explained")
     return count_explainer(name, own)
 
 
@@ -127,26 +115,30 @@ def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
     return found
 
 
-def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> list[dict[str, Any]]:
-    """What a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
-    rows, scores = train.set_index("id", drop=False), one.train.set_index("id")["score"]
-    order = sorted(ids, key=rows["fold"].to_dict().__getitem__)  # each fold's model is loaded once
-    found = {
-        number: explainer(rows.loc[[number]]) for number in tqdm(order, desc=f"explanations {one.name}", unit="tweet")
-    }
-    seen = []
-    for number in ids:
-        score, why = float(scores[number]), found[number]
+def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> dict[int, dict[str, Any]]:
+    """By id, what a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
+    rows, scores = train.set_index("id", drop=False).loc[ids], one.train.set_index("id")["score"]
+    seen = {}
+    by_fold = rows.sort_values("fold", kind="stable").index  # each fold's model is loaded once
+    for number in tqdm(by_fold.tolist(), desc=f"explanations {one.name}", unit="tweet"):
+        score, why = float(scores[number]), explainer(rows.loc[[number]])
         if abs(expit(why.log_odds) - score) > TOLERANCE:
             raise InputError(
                 f"predictions/{one.name}.parquet: tweet {number} has a score of {score:.3f}, and its fold's model says "
                 f"{expit(why.log_odds):.3f}; run `dvc repro` to make both anew"
             )
         words = [[word, round(weight, 4)] for word, weight in why.words]
-        seen.append(
-            {"classifier": one.name, "score": score, "kind": "words", "base": round(why.base, 4), "words": words}
-        )
+        about = {"classifier": one.name, "score": score, "kind": "words"}
+        seen[number] = about | {"base": round(why.base, 4), "words": words}
     return seen
+
+
+def replied(one: Predictions, said: dict[int, str], ids: list[int]) -> dict[int, dict[str, Any]]:
+    """By id, what an LLM replied about those of the tweets that it was asked about."""
+    scores = one.train.set_index("id")["score"].astype(object).where(lambda score: score.notna(), None)
+    return {
+        n: {"classifier": one.name, "score": scores[n], "kind": "reply", "reply": said[n]} for n in ids if n in said
+    }
 
 
 def main() -> None:
@@ -154,31 +146,19 @@ def main() -> None:
     train = prepared.train
     classifiers, _ = read_all(prepared)
     by_name = {one.name: one for one in classifiers}
-    replies = {
-        one.name: said
-        for one in classifiers
-        if one.school == "prompted" and params.prompts and (said := read_replies(one.name))
-    }
+    prompts = [one.name for one in classifiers if one.school == "prompted" and params.prompts]
+    replies = {name: said for name in prompts if (said := read_replies(name))}
     asked = pd.Index(train["id"])[train["id"].isin(set().union(*replies.values()))]
     pool = asked if len(asked) >= params.tweets else pd.Index(train["id"])
     ids = telling_tweets(train, classifiers, read_params("twins", TwinsParams).pairs, pool, params.tweets)
-    seen: dict[int, list[dict[str, Any]]] = {number: [] for number in ids}
+    seen = []
     for name in params.classifiers:
-        if name not in by_name:
+        if name in by_name:
+            seen.append(explained(load_explainer(name, params.steps), by_name[name], train, ids))
+        else:
             print(f"explanations: passed over {name}, there are no predictions of it")
-            continue
-        explainer = load_explainer(name, params.steps)
-        for number, what in zip(ids, explained(explainer, by_name[name], train, ids), strict=True):
-            seen[number].append(what)
-    for name, said in replies.items():
-        scores = by_name[name].train.set_index("id")["score"]
-        for number in filter(said.__contains__, ids):
-            score = None if pd.isna(scores[number]) else float(scores[number])
-            seen[number].append({"classifier": name, "score": score, "kind": "reply", "reply": said[number]})
-    about = train.set_index("id")[["target", "keyword", "raw_text"]].astype(object)
+    seen += [replied(by_name[name], said, ids) for name, said in replies.items()]
+    about = shown_tweets(train).astype(object)
     tweets = about.where(about.notna(), None).loc[ids].to_dict(orient="index")
-    lines = [
-        {"id": number} | {str(key): value for key, value in tweets[number].items()} | {"seen": seen[number]}
-        for number in ids
-    ]
+    lines = [{"id": n} | tweets[n] | {"seen": [each[n] for each in seen if n in each]} for n in ids]
     write_text(OUT / "explanations.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))

@@ -4,6 +4,8 @@ Sundararajan et al. 2017 (https://arxiv.org/abs/1703.01365): the gradient is ave
 is masked to the tweet itself. The attributions sum to the difference of the two in log-odds (completeness), which is checked.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from pipeline.contracts import InputError, read_params
 from pipeline.errors.word_weights import Explained, credited
 from pipeline.finetune import adapters, encoder
 from pipeline.finetune.lora_params import LoraParams
+from pipeline.fit.cross_fit import MODELS, part
 from pipeline.fit.saved import seeds_in
 
 TOLERANCE = 0.02
@@ -55,11 +58,7 @@ def tokenized(
 
 
 def explain(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    params: LoraParams,
-    tweet: pd.DataFrame,
-    steps: int,
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, params: LoraParams, tweet: pd.DataFrame, steps: int
 ) -> Explained:
     """The log-odds of one tweet, a frame of one row, as a sum over its words; more steps are taken until the sum is right.
 
@@ -80,13 +79,8 @@ def explain(
     with torch.no_grad():
         base, whole = (float(log_odds(each, *read.values())) for each in (baseline, ids))
     for doubling in range(DOUBLINGS + 1):
-        found = gradients.attribute(
-            ids,
-            baseline,
-            additional_forward_args=tuple(read.values()),
-            n_steps=steps * 2**doubling,
-            internal_batch_size=BATCH,
-        )
+        others, count = tuple(read.values()), steps * 2**doubling
+        found = gradients.attribute(ids, baseline, None, others, count, internal_batch_size=BATCH)
         weights = found.sum(dim=-1)[0].tolist()
         if abs(base + sum(weights) - whole) <= TOLERANCE:
             return Explained(base, words_of(tokenizer, encoded, texts, weights))
@@ -101,13 +95,8 @@ def words_of(
 ) -> list[tuple[str, float]]:
     """The words of the text or texts in order, each with the weights of its tokens."""
     if not tokenizer.is_fast:
-        tokens = tokenizer.convert_ids_to_tokens(encoded["input_ids"])
-        special = encoded["special_tokens_mask"]
-        return [
-            (token, weight)
-            for token, weight, is_special in zip(tokens, weights, special, strict=True)
-            if not is_special
-        ]
+        tokens = zip(tokenizer.convert_ids_to_tokens(encoded["input_ids"]), weights, strict=True)
+        return [each for each, special in zip(tokens, encoded["special_tokens_mask"], strict=True) if not special]
     places = list(zip(encoded.sequence_ids(0), encoded["offset_mapping"], weights, strict=True))
     words = []
     for number, text in enumerate(texts):
@@ -116,21 +105,18 @@ def words_of(
     return words
 
 
-class LoraExplainer:
-    """The models of each fold of a preset, loaded when they are first asked for."""
+def lora_explainer(preset: str, steps: int) -> Callable[[pd.DataFrame], Explained]:
+    """By the models that held the tweet's fold out; a preset of several seeds is the mean of its models' log-odds."""
+    params = read_params(f"lora.{preset}", LoraParams)
 
-    def __init__(self, preset: str, steps: int) -> None:
-        self.params = read_params(f"lora.{preset}", LoraParams)
-        self.folder, self.steps = Path("models") / f"lora_{preset}", steps
-        self.fold: int | None = None
-        self.models: list[tuple[PreTrainedModel, PreTrainedTokenizerBase]] = []
+    @lru_cache(maxsize=1)
+    def models_of(fold: int) -> list[tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
+        return load(params, MODELS / f"lora_{preset}" / part(fold))
 
-    def __call__(self, tweet: pd.DataFrame) -> Explained:
-        """By the models that held the tweet's fold out; a preset of several seeds is the mean of its models' log-odds."""
-        fold = int(tweet["fold"].iloc[0])
-        if fold != self.fold:
-            self.fold, self.models = fold, load(self.params, self.folder / f"fold-{fold}")
-        found = [explain(model, tokenizer, self.params, tweet, self.steps) for model, tokenizer in self.models]
+    def explain_tweet(tweet: pd.DataFrame) -> Explained:
+        found = [explain(*model, params, tweet, steps) for model in models_of(int(tweet["fold"].iloc[0]))]
         weights = np.mean([[weight for _, weight in each.words] for each in found], axis=0)
         words = [word for word, _ in found[0].words]
         return Explained(float(np.mean([each.base for each in found])), list(zip(words, weights.tolist(), strict=True)))
+
+    return explain_tweet

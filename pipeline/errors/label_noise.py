@@ -45,8 +45,8 @@ def suspect(labels: np.ndarray, scores: np.ndarray) -> Suspected:
     return Suspected(np.asarray(mislabelled, dtype=bool), np.asarray(get_label_quality_scores(labels, p)))
 
 
-def calibrated_mean(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """The mean log-odds of several classifiers, calibrated by Platt's method on the other folds.
+def platt_scaled_mean(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """The mean log-odds of several classifiers as probabilities, by Platt scaling on the other folds.
 
     Scores have shape (classifiers, n); the result, like targets and folds, has shape (n,).
     """
@@ -112,23 +112,20 @@ class Treated(NamedTuple):
     trained_without: float
 
 
-def fits(folds: int) -> int:
-    """How many models `compare_treatments` fits."""
-    return folds * (folds - 1) // 2 + folds * len(TREATMENTS)
-
-
-def compare_treatments(own: Classifier, prepared: Prepared, progress: "tqdm[Any]") -> dict[Treatment, Treated]:
+def compare_treatments(own: Classifier, prepared: Prepared, name: str = "") -> dict[Treatment, Treated]:
     """Every train row scored by models that kept, dropped or turned the labels suspected inside their training folds."""
-    train = prepared.train
+    train, folds = prepared.train, sorted(prepared.train["fold"].unique().tolist())
     scores = {treatment: np.full(len(train), np.nan) for treatment in TREATMENTS}
     without: dict[Treatment, list[int]] = {treatment: [] for treatment in TREATMENTS}
-    inner = inner_scores(own, train, progress)
-    for fold in sorted(train["fold"].unique().tolist()):
-        held_out = (train["fold"] == fold).to_numpy()
-        tweets, labels, suspected = suspected_in_training(train, inner, fold)
-        for treatment in TREATMENTS:
-            model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
-            scores[treatment][held_out] = own.predict(model, train[held_out])
-            without[treatment].append(0 if treatment == "keep" else int(suspected.sum()))
-            progress.update()
+    models = len(folds) * (len(folds) - 1) // 2 + len(folds) * len(TREATMENTS)
+    with tqdm(total=models, desc=f"errors {name}", unit="model") as progress:
+        inner = inner_scores(own, train, progress)
+        for fold in folds:
+            held_out = (train["fold"] == fold).to_numpy()
+            tweets, labels, suspected = suspected_in_training(train, inner, fold)
+            for treatment in TREATMENTS:
+                model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
+                scores[treatment][held_out] = own.predict(model, train[held_out])
+                without[treatment].append(0 if treatment == "keep" else int(suspected.sum()))
+                progress.update()
     return {treatment: Treated(scores[treatment], float(np.mean(without[treatment]))) for treatment in TREATMENTS}

@@ -9,29 +9,14 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from statsmodels.stats.multitest import multipletests
 
 from pipeline.data.clean import words
-from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.bootstrap import effective_groups, group_bootstrap
 
 SIGNIFICANT = 0.05
 
 COMMON_WORDS = ENGLISH_STOP_WORDS - {
-    *(
-        "amount",
-        "bill",
-        "bottom",
-        "call",
-        "cry",
-        "describe",
-        "detail",
-        "empty",
-        "fill",
-        "find",
-        "fire",
-        "found",
-        "front",
-        "full",
-    ),
-    *("interest", "mill", "move", "name", "part", "serious", "show", "side", "sincere", "system", "thick", "thin"),
-}
+    "amount", "bill", "bottom", "call", "cry", "describe", "detail", "empty", "fill", "find", "fire", "found", "front", "full",
+    "interest", "mill", "move", "name", "part", "serious", "show", "side", "sincere", "system", "thick", "thin",
+}  # fmt: skip
 """Without those of scikit-learn's list that say what a tweet is about."""
 
 PATTERNS = {
@@ -71,29 +56,17 @@ def slices_of(tweets: pd.DataFrame, least: int) -> dict[str, np.ndarray]:
     quarters = pd.qcut(in_words.map(len), 4, duplicates="drop")
     for quarter in quarters.cat.categories:
         found[f"{int(np.floor(quarter.left)) + 1} to {int(quarter.right)} words"] = quarters == quarter
-    found |= {
-        f"keyword: {keyword}": tweets["keyword"] == keyword for keyword in sorted(tweets["keyword"].dropna().unique())
-    }
+    found |= {f"keyword: {one}": tweets["keyword"] == one for one in sorted(tweets["keyword"].dropna().unique())}
     masks = {name: np.asarray(mask, dtype=bool) for name, mask in found.items()}
-    groups = tweets["group"].to_numpy()
-    return {
-        name: mask
-        for name, mask in masks.items()
-        if min(len(np.unique(groups[mask])), len(np.unique(groups[~mask]))) >= least
-    }
-
-
-def effective_rows(groups: np.ndarray) -> float:
-    """How many independent rows these are worth, a group counted as one: (Σ n_g)² / Σ n_g² (Kish 1965)."""
-    sizes = np.unique(groups, return_counts=True)[1]
-    return float(sizes.sum() ** 2 / (sizes**2).sum())
+    groups = tweets["group"]
+    return {name: mask for name, mask in masks.items() if min(groups[mask].nunique(), groups[~mask].nunique()) >= least}
 
 
 def p_of_difference(right: np.ndarray, mask: np.ndarray, groups: np.ndarray) -> float:
-    """That a slice and the rest are equally easy: Fisher's exact test on their `effective_rows`."""
+    """That a slice and the rest are equally easy: Fisher's exact test on as many rows as they have `effective_groups`."""
     table = []
     for part in (mask, ~mask):
-        rows = effective_rows(groups[part])
+        rows = effective_groups(np.unique(groups[part], return_counts=True)[1])
         hits = round(rows * right[part].mean())
         table.append([hits, round(rows) - hits])
     return float(fisher_exact(table).pvalue)

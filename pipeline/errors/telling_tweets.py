@@ -26,18 +26,15 @@ def ordered_kinds(train: pd.DataFrame, classifiers: list[Predictions], twins: li
     The last in turns of both labels, so that there are some of each.
     """
     targets, scores = train.set_index("id")["target"], scores_of(train, classifiers)
-    found = disagreements(train, classifiers, twins).sort_values("gap", ascending=False, kind="stable")
-    apart = pd.Index(found["id"].unique())
-    log_odds = scores.clip(CLIP, 1 - CLIP).apply(logit)
-    together = expit(log_odds.mean(axis=1)).dropna()
+    apart = disagreements(train, classifiers, twins).sort_values("gap", ascending=False, kind="stable")["id"].unique()
+    together = expit(scores.clip(CLIP, 1 - CLIP).apply(logit).mean(axis=1)).dropna()
     sureness = (together - THRESHOLD).abs().sort_values(ascending=False, kind="stable")
-    right = (together > THRESHOLD) == (targets[together.index] == 1)
-    wrong = sureness.index[~right[sureness.index]]
-    scores = scores.loc[together.index]
-    each_right = (scores > THRESHOLD).eq(targets[together.index] == 1, axis=0) | scores.isna()
-    easy = sureness.index[each_right.all(axis=1)[sureness.index]]
-    turns = targets[easy].groupby(targets[easy]).cumcount().sort_values(kind="stable").index
-    return [apart, wrong, turns]
+    together, targets, scores = (each.loc[sureness.index] for each in (together, targets, scores))
+    wrong = sureness.index[(together > THRESHOLD) != (targets == 1)]
+    each_right = (scores > THRESHOLD).eq(targets == 1, axis=0) | scores.isna()
+    easy = targets[each_right.all(axis=1)]
+    turns = easy.groupby(easy).cumcount().sort_values(kind="stable").index
+    return [pd.Index(apart), wrong, turns]
 
 
 def telling_tweets(
@@ -47,12 +44,11 @@ def telling_tweets(
 
     If any tweet at all holds something like HTML, one of these does: whoever shows them must be ready for it.
     """
-    by_id = train.set_index("id")
-    kinds = [list(ids[ids.isin(pool)]) for ids in ordered_kinds(train, classifiers, twins)]
-    shares = [number // 3, number // 3, number - 2 * (number // 3)]
+    by_id, third = train.set_index("id"), number // 3
+    kinds = [ids[ids.isin(pool)] for ids in ordered_kinds(train, classifiers, twins)]
     chosen: list[int] = []
 
-    def take(ids: list[int], most: int) -> None:
+    def take(ids: pd.Index, most: int) -> None:
         for one in ids:
             if most <= 0 or len(chosen) == number:
                 return
@@ -60,13 +56,12 @@ def telling_tweets(
                 chosen.append(int(one))
                 most -= 1
 
-    for ids, share in zip(kinds, shares, strict=True):
+    for ids, share in zip(kinds, (third, third, number - 2 * third), strict=True):
         take(ids, share)
-    for ids in (*kinds, list(pool)):  # where a kind had too few
+    for ids in (*kinds, pool):  # where a kind had too few
         take(ids, number)
     dangers = by_id["raw_text"].map(markup)
-    in_pool = by_id.index.isin(pool)
-    worst = by_id.index[np.lexsort((~in_pool, dangers))[0]]
+    worst = by_id.index[np.lexsort((~by_id.index.isin(pool), dangers))[0]]
     if chosen and dangers[worst] < dangers[chosen].min():
         chosen[-1] = int(worst)
     return chosen

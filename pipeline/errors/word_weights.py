@@ -31,11 +31,10 @@ class Explained(NamedTuple):
 
 def credited(text: str, spans: Sequence[Span], weights: Sequence[float]) -> list[tuple[str, float]]:
     """Each word of the text with the weights of the spans (start and end in characters) whose last character is in it."""
-    words = [(match[0], match.start(), match.end()) for match in re.finditer(r"\S+", text)]
-    ends = [end - 1 for _, end in spans]
+    found = list(zip(spans, weights, strict=True))
     return [
-        (word, sum(weight for at, weight in zip(ends, weights, strict=True) if start <= at < stop))
-        for word, start, stop in words
+        (word[0], sum(weight for (_, end), weight in found if word.start() < end <= word.end()))
+        for word in re.finditer(r"\S+", text)
     ]
 
 
