@@ -102,7 +102,6 @@ STUDY_ALONE = {
     "crossover",
     "robustness",
     "generation",
-    "nested",
     "cascade",
 }
 
@@ -245,7 +244,6 @@ QUICK: dict[str, object] = {
     "evaluate.draws": 200,
     "calibration.draws": 200,
     "blend.draws": 200,
-    "nested.classifiers": ["naive_bayes", "logistic"],
     "cascade.draws": 200,
 }
 """Params under which the whole pipeline is quick."""

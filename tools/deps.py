@@ -75,7 +75,7 @@ def named_by_params(stage: str) -> list[str]:
             return ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.integrated_gradients"]
         case "learning_curve":
             return list(curves.values())
-        case "robustness" | "nested":
+        case "robustness":
             return [curves[name] for name in study[stage]["classifiers"]]
         case "generation":
             return list(study["generation"]["families"])

@@ -11,26 +11,16 @@ run: make study   (or python -m pipeline.stage --study curves.crossover)
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import TwinsParams
+from pipeline.compare.scored import BootstrapParams, TwinsParams
 from pipeline.compare.table import with_interval
-from pipeline.contracts import (
-    InputError,
-    Params,
-    Prepared,
-    read_params,
-    read_parquet,
-    read_prepared,
-    write_text,
-    written_whole,
-)
-from pipeline.curves.learning_curve import LearningCurveParams
+from pipeline.contracts import InputError, read_params, read_prepared, write_text
+from pipeline.contracts.files import write_csv
+from pipeline.curves.learning_curve import LearningCurveParams, read_curve
 from pipeline.curves.prompt_curve import PromptCurveParams
 from pipeline.curves.twins import Twins
 from pipeline.places import STUDY
@@ -41,18 +31,8 @@ OUT = STUDY / "crossover"
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
 
 
-class CrossoverParams(Params):
-    draws: int = Field(1000, ge=100)
-    """Bootstrap draws of whole curves, over seeds and groups."""
-    seed: int = Field(0, ge=0)
-
-
-def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
-    """A learning curve's points, a row for each tweet scored, with its `target` and `group`."""
-    frame = read_parquet(path)
-    if frame.attrs.get("prepared") != prepared.digest:
-        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro learning_curve@{path.stem}`")
-    return frame.join(prepared.train.set_index("id")[["target", "group"]], on="id")
+class CrossoverParams(BootstrapParams):
+    """Draws are of whole curves, over seeds and groups."""
 
 
 def weights_of_draws(curve: pd.DataFrame, draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,16 +53,13 @@ def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
     rows = []
     for size, part in curve.groupby("size"):
         targets, scores = part["target"].to_numpy(), part["score"].to_numpy()
-        weights = by_seed[:, part["seed"]] * by_group[:, part["group"]]
-        all_at_once = np.ones((1, len(part)))
-        found = dict(zip(METRICS, weighted(targets, scores, all_at_once)[:, 0], strict=True))
-        drawn = weighted(targets, scores, weights)
+        drawn = weighted(targets, scores, by_seed[:, part["seed"]] * by_group[:, part["group"]])
         low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
-        ends = {f"{m}_low": low[i] for i, m in enumerate(METRICS)} | {
-            f"{m}_high": high[i] for i, m in enumerate(METRICS)
-        }
         called = (part["score"] > THRESHOLD).groupby(part["seed"]).mean()
-        rows.append({"size": size, "seeds": len(called), "one_answer": called.isin([0, 1]).mean()} | found | ends)
+        row = {"size": size, "seeds": len(called), "one_answer": called.isin([0, 1]).mean()}
+        row |= dict(zip(METRICS, weighted(targets, scores, np.ones((1, len(part))))[:, 0], strict=True))
+        rows.append(row | {f"{m}_low": low[i] for i, m in enumerate(METRICS)})
+        rows[-1] |= {f"{m}_high": high[i] for i, m in enumerate(METRICS)}
     return pd.DataFrame(rows)
 
 
@@ -128,22 +105,11 @@ def find_crossing(
     crossings = np.array([crossing(sizes, each) for each in drawn])
     crossed = crossings[~np.isnan(crossings)]
     low, high = np.percentile(crossed, [2.5, 97.5]) if len(crossed) else (np.nan, np.nan)
-    ends = np.percentile(drawn, [2.5, 97.5], axis=0)
+    at_ends = np.stack([lead, *np.percentile(drawn, [2.5, 97.5], axis=0)])[:, [0, -1]].T.tolist()
     return Twins(
-        generative=generative,
-        discriminative=discriminative,
-        crossing=crossing(sizes, lead),
-        low=float(low),
-        high=float(high),
-        share=len(crossed) / len(crossings),
-        first=int(sizes[0]),
-        lead_at_first=float(lead[0]),
-        lead_at_first_low=float(ends[0, 0]),
-        lead_at_first_high=float(ends[1, 0]),
-        last=int(sizes[-1]),
-        lead_at_last=float(lead[-1]),
-        lead_at_last_low=float(ends[0, -1]),
-        lead_at_last_high=float(ends[1, -1]),
+        *(generative, discriminative, crossing(sizes, lead), float(low), float(high), len(crossed) / len(crossings)),
+        *(int(sizes[0]), *at_ends[0]),
+        *(int(sizes[-1]), *at_ends[1]),
     )
 
 
@@ -228,12 +194,8 @@ def main() -> None:
         for a, b in pairs
         if a in scored and b in scored
     ]
-    joined = pd.concat([curve.assign(series=name) for name, curve in curves.items()])
-    for name, frame in (("curves", joined), ("twins", pd.DataFrame(map(asdict, twins)))):
-        with written_whole(OUT / f"{name}.csv") as partial:
-            frame.round(5).to_csv(partial, index=False)
+    last = {name: {one: round(float(curve[one].iloc[-1]), 4) for one in SHOWN} for name, curve in curves.items()}
+    write_csv(OUT / "curves.csv", pd.concat([curve.assign(series=name) for name, curve in curves.items()]), 5)
+    write_csv(OUT / "twins.csv", pd.DataFrame(map(asdict, twins)), 5)
     write_text(OUT / "table.md", render(curves, twins, params.draws))
-    last = {
-        name: {metric: round(float(curve[metric].iloc[-1]), 4) for metric in SHOWN} for name, curve in curves.items()
-    }
     write_text(OUT / "metrics.json", json.dumps(last, indent=2) + "\n")

@@ -25,7 +25,9 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
+from pipeline.compare.scored import BootstrapParams
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_prepared, write_text, written_whole
+from pipeline.contracts.files import write_csv
 from pipeline.curves.generation_table import render
 from pipeline.curves.sample_quality import (
     Measure,
@@ -45,6 +47,7 @@ from pipeline.places import STUDY
 from pipeline.vectors.space import vectors
 
 OUT = STUDY / "generation"
+SAMPLE = ["family", "target", "text", "nearest_id", "nearest_target", "nearest_text", "distance"]
 
 
 class AugmentationParams(Params):
@@ -56,7 +59,7 @@ class AugmentationParams(Params):
     """Subsets of each size, the folds held out in turn."""
 
 
-class GenerationParams(Params):
+class GenerationParams(BootstrapParams):
     families: list[str] = Field(min_length=1)
     """Modules under `pipeline` whose FAMILY has `samples`."""
     encoder: str
@@ -68,9 +71,6 @@ class GenerationParams(Params):
     C: float = Field(1.0, gt=0)
     """Inverse strength of the L2 penalty of the logistic regression that learns from them."""
     augmentation: AugmentationParams = AugmentationParams()
-    draws: int = Field(1000, ge=100)
-    """Of the bootstrap of the held-out tweets."""
-    seed: int = Field(0, ge=0)
 
 
 def read_family(name: str, encoder: str) -> Classifier:
@@ -106,35 +106,27 @@ def augmented(
     family: Classifier, prepared: Prepared, size: int, seed: int, params: GenerationParams
 ) -> tuple[float, float]:
     """Accuracy on a held-out fold after `size` labelled tweets with samples of a model of them, and without."""
-    folds = sorted(prepared.train["fold"].unique().tolist())
+    train, folds = prepared.train, sorted(prepared.train["fold"].unique().tolist())
     fold = folds[seed % len(folds)]
-    tweets, labels = training_rows(prepared.train, fold)
+    tweets, labels = training_rows(train, fold)
     known = nested_order(tweets, labels, seed)[:size]
     tweets, labels = tweets.iloc[known], labels[known]
     model = family.fit(tweets, labels, seed)
-    rows, held_out = (real_rows(model, each) for each in (tweets, prepared.train[prepared.train["fold"] == fold]))
-    targets = prepared.train.loc[prepared.train["fold"] == fold, "target"].to_numpy()
+    real = train[train["fold"] == fold]
+    rows, held_out, targets = real_rows(model, tweets), real_rows(model, real), real["target"].to_numpy()
     numbers = [round(params.augmentation.added * (labels == label).sum()) for label in (0, 1)]
     new, of_new = generated_rows(family, model, numbers, seed)
     both, of_both = np.concatenate([rows, new]), np.concatenate([labels, of_new])
-    return (
-        float(right_after(both, of_both, held_out, targets, params.C).mean()),
-        float(right_after(rows, labels, held_out, targets, params.C).mean()),
-    )
-
-
-def shown(family: Classifier, labels: np.ndarray, new: Rows, near: pd.DataFrame, distance: np.ndarray) -> pd.DataFrame:
-    """A row for each sample: its text if it has one, and the training tweet nearest to it."""
-    lines = near[["id", "target", "text"]].add_prefix("nearest_").assign(family=family.name(), target=labels)
-    lines = lines.assign(text=new if new.ndim == 1 else None, distance=distance)
-    return lines[["family", "target", "text", "nearest_id", "nearest_target", "nearest_text", "distance"]].reset_index(
-        drop=True
-    )
+    with_samples = right_after(both, of_both, held_out, targets, params.C).mean()
+    return float(with_samples), float(right_after(rows, labels, held_out, targets, params.C).mean())
 
 
 def examine(family: Classifier, prepared: Prepared, params: GenerationParams) -> tuple[pd.DataFrame, list[Measure]]:
-    """The samples of a family that has learnt from all training folds, and all that is measured of them."""
-    train = prepared.train
+    """The samples of a family that has learnt from all training folds, and all that is measured of them.
+
+    A row for each sample: its text if it has one, and the training tweet nearest to it.
+    """
+    name, train = family.name(), prepared.train
     tweets, labels = training_rows(train, params.fold)
     real = train[train["fold"] == params.fold]
     targets, groups = real["target"].to_numpy(), real["group"].to_numpy()
@@ -142,31 +134,25 @@ def examine(family: Classifier, prepared: Prepared, params: GenerationParams) ->
     number = min(params.per_class, int(np.bincount(labels, minlength=2).min()))
     new, of_new = generated_rows(family, model, [number, number], params.seed)
     rows, held_out = real_rows(model, tweets), real_rows(model, real)
-    as_many = of_each_class(labels, number, params.seed)
     of_train, of_real, of_samples = points([rows, held_out], [new])
     distance, position = nearest(of_train, of_samples)
+    near = tweets.iloc[position][["id", "target", "text"]].add_prefix("nearest_")
+    samples = near.assign(family=name, target=of_new, text=new if new.ndim == 1 else None, distance=distance)
+    as_many = of_each_class(labels, number, params.seed)
     # of each class as many samples as held-out tweets
     compared = min(number, int(np.bincount(targets, minlength=2).min()))
-    drawn = [of_each_class(each, compared, params.seed).reshape(2, -1) for each in (of_new, targets)]
+    ours, theirs = (of_each_class(each, compared, params.seed).reshape(2, -1) for each in (of_new, targets))
+    learnt = (new, of_new), (rows[as_many], labels[as_many])
     measures = [
-        accuracy_score(
-            family.name(),
-            (new, of_new),
-            (rows[as_many], labels[as_many]),
-            (held_out, targets),
-            groups,
-            C=params.C,
-            draws=params.draws,
-            seed=params.seed,
-        ),
-        *novelty(family.name(), distance, nearest(of_train, of_real)[0]),
+        accuracy_score(name, *learnt, (held_out, targets), groups, C=params.C, draws=params.draws, seed=params.seed),
+        *novelty(name, distance, nearest(of_train, of_real)[0]),
         *diversity(
-            family.name(),
-            [(new[own], of_samples[own]) for own in drawn[0]],
-            [(held_out[own], of_real[own]) for own in drawn[1]],
+            name,
+            [(new[own], of_samples[own]) for own in ours],
+            [(held_out[own], of_real[own]) for own in theirs],
         ),
     ]
-    return shown(family, of_new, new, tweets.iloc[position], distance), measures
+    return samples[SAMPLE].reset_index(drop=True), measures
 
 
 def few_labels(family: Classifier, prepared: Prepared, params: GenerationParams) -> list[Measure]:
@@ -193,6 +179,5 @@ def main() -> None:
     metrics = pd.DataFrame(map(asdict, measures))
     with written_whole(OUT / "samples.jsonl") as partial:
         pd.concat(samples).to_json(partial, orient="records", lines=True, force_ascii=False)
-    with written_whole(OUT / "metrics.csv") as partial:
-        metrics.round(5).to_csv(partial, index=False)
+    write_csv(OUT / "metrics.csv", metrics, 5)
     write_text(OUT / "table.md", render(metrics, params.fold, params.augmentation.added, params.augmentation.seeds))

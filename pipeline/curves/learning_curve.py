@@ -11,24 +11,29 @@ Every point is kept in the store: an interrupted curve goes on where it was.
 """
 
 import argparse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Self
 
+import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from pipeline.contracts import (
+    InputError,
     Name,
     Params,
     Prepared,
     named,
     plain_name,
     read_params,
+    read_parquet,
     read_prepared,
     written_whole,
 )
 from pipeline.curves.points import made_by, stored_point
-from pipeline.fit.classifier import read_classifier_of
+from pipeline.fit.classifier import Classifier, read_classifier_of
 from pipeline.fit.cross_fit import training_rows
 from pipeline.places import STUDY
 
@@ -61,6 +66,12 @@ class LearningCurveParams(Params):
         return self
 
 
+def read_curve_classifier(name: str, params: LearningCurveParams, where: str) -> Classifier:
+    """The classifier of a key of `curves`; `where` begins the message if there is none."""
+    curve = named(name, params.curves, where)
+    return read_classifier_of(curve.family, curve.preset, f"learning_curve.curves: {name}")
+
+
 def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | None) -> list[int]:
     """The numbers of labels that every fold has training rows for, rising."""
     most = min(len(training_rows(prepared.train, fold)[0]) for fold in prepared.train["fold"].unique())
@@ -68,24 +79,46 @@ def sizes_of(prepared: Prepared, params: LearningCurveParams, largest: int | Non
     return sorted({size or most for size in params.sizes if (size or most) <= limit})
 
 
+def draw_curve(
+    name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int, score: Callable[[int, int, int], np.ndarray]
+) -> pd.DataFrame:
+    """A row for each tweet that is scored at each point, by `score(fold, size, seed)`: scores of the fold's tweets, in order."""
+    folds = sorted(tweets["fold"].unique().tolist())
+    # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
+    points = [(seed, size) for seed in range(seeds) for size in sizes]
+    found = []
+    for seed, size in tqdm(points, desc=f"learning_curve {name}", unit="point"):
+        fold = folds[seed % len(folds)]
+        ids = tweets.loc[tweets["fold"] == fold, "id"].to_numpy()
+        scores = score(fold, size, seed)
+        found.append(pd.DataFrame({"size": size, "seed": seed, "fold": fold, "id": ids, "score": scores}))
+    return pd.concat(found, ignore_index=True)
+
+
+def write_curve(name: str, curve: pd.DataFrame, prepared: Prepared) -> None:
+    curve.attrs = {"name": name, "prepared": prepared.digest}
+    with written_whole(OUT / f"{name}.parquet") as partial:
+        curve.to_parquet(partial, index=False)
+
+
+def read_curve(path: Path, prepared: Prepared) -> pd.DataFrame:
+    """A learning curve's points, a row for each tweet scored, with its `target` and `group`."""
+    frame = read_parquet(path)
+    if frame.attrs.get("prepared") != prepared.digest:
+        raise InputError(f"{path}: made from other prepared tweets; run `dvc repro learning_curve@{path.stem}`")
+    return frame.join(prepared.train.set_index("id")[["target", "group"]], on="id")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("classifier", type=plain_name, help="a key of learning_curve.curves in study/params.yaml")
     name = parser.parse_args().classifier
     params = read_params("learning_curve", LearningCurveParams)
-    curve = named(name, params.curves, "learning_curve.classifiers")
-    own = read_classifier_of(curve.family, curve.preset, f"learning_curve.curves: {name}")
-    prepared = own.with_inputs(read_prepared())
-    made, folds = made_by(own), sorted(prepared.train["fold"].unique().tolist())
-    # Seeds outside, sizes inside: whenever it is interrupted, whole curves are there.
-    points = [(seed, size) for seed in range(curve.seeds) for size in sizes_of(prepared, params, curve.largest)]
-    found = []
-    for seed, size in tqdm(points, desc=f"learning_curve {name}", unit="point"):
-        fold = folds[seed % len(folds)]
-        scores = stored_point(own, prepared, made, fold, size, seed)
-        ids = prepared.train.loc[prepared.train["fold"] == fold, "id"].to_numpy()
-        found.append(pd.DataFrame({"size": size, "seed": seed, "fold": fold, "id": ids, "score": scores}))
-    frame = pd.concat(found, ignore_index=True)
-    frame.attrs = {"name": name, "prepared": prepared.digest}
-    with written_whole(OUT / f"{name}.parquet") as partial:
-        frame.to_parquet(partial, index=False)
+    own = read_curve_classifier(name, params, "learning_curve.classifiers")
+    prepared, made, curve = own.with_inputs(read_prepared()), made_by(own), params.curves[name]
+
+    def score(fold: int, size: int, seed: int) -> np.ndarray:
+        return stored_point(own, prepared, made, fold, size, seed)
+
+    sizes = sizes_of(prepared, params, curve.largest)
+    write_curve(name, draw_curve(name, prepared.train, sizes, curve.seeds, score), prepared)

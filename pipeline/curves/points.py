@@ -1,4 +1,4 @@
-"""Scores of held-out tweets by a model of a part of the others: learning curves and nested blends are made of such points.
+"""Scores of held-out tweets by a model of a part of the others: learning curves are made of such points.
 
 Each is computed once, and kept in the store under all that determines it. What comes back from there is checked, and computed
 anew if it is torn, or nothing that a classifier can have said.
@@ -6,7 +6,6 @@ anew if it is torn, or nothing that a classifier can have said.
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,42 +37,18 @@ def score_point(own: Classifier, prepared: Prepared, fold: int, size: int, seed:
     return own.predict(own.fit(tweets, labels, seed), prepared.train[prepared.train["fold"] == fold])
 
 
-def score_without(own: Classifier, prepared: Prepared, out: tuple[int, ...]) -> np.ndarray:
-    """Scores of the rows of the folds `out`, in their order, by a model of the rows of the other folds."""
-    train = prepared.train
-    held_out = train["fold"].isin(out)
-    tweets, labels = training_rows(train[~held_out], out[0])
-    return own.predict(own.fit(tweets, labels, 0), train[held_out])
-
-
 def stored_point(own: Classifier, prepared: Prepared, made: str, fold: int, size: int, seed: int) -> np.ndarray:
     """As `score_point`, from the store if it is there; `made` is what `made_by` says."""
-    rows = int((prepared.train["fold"] == fold).sum())
-    return stored(own, prepared, made, [fold, size, seed], rows, lambda: score_point(own, prepared, fold, size, seed))
-
-
-def stored_without(own: Classifier, prepared: Prepared, made: str, out: tuple[int, ...]) -> np.ndarray:
-    """As `score_without`, from the store if it is there; `made` is what `made_by` says."""
-    rows = int(prepared.train["fold"].isin(out).sum())
-    return stored(own, prepared, made, ["without", *out], rows, lambda: score_without(own, prepared, out))
-
-
-def stored(
-    own: Classifier,
-    prepared: Prepared,
-    made: str,
-    at: Sequence[int | str],
-    rows: int,
-    compute: Callable[[], np.ndarray],
-) -> np.ndarray:
-    """The scores that `compute` finds, shape (rows,), from the store if they are there; `at` says which of the points it is."""
-    point = {"by": own.determined_by, "prepared": prepared.digest, "made": made, "at": list(at)}
+    point = {"by": own.determined_by, "prepared": prepared.digest, "made": made, "at": [fold, size, seed]}
     key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
     path = store_folder() / "learning_curve" / f"{key}.scores"
+    rows = int((prepared.train["fold"] == fold).sum())
     if (found := read(path, rows)) is None:
-        found = np.asarray(compute(), dtype=np.float64)
+        found = np.asarray(score_point(own, prepared, fold, size, seed), dtype=np.float64)
         if not possible(found, rows):
-            raise InputError(f"learning_curve: a model's scores are no probabilities ({at}): its training diverged")
+            raise InputError(
+                f"learning_curve: a model's scores are no probabilities ({point['at']}): its training diverged"
+            )
         with written_whole(path) as partial:
             partial.write_bytes(checksum(path, found.tobytes()) + found.tobytes())
     return found

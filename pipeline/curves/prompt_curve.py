@@ -30,9 +30,8 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    written_whole,
 )
-from pipeline.curves.learning_curve import OUT, LearningCurveParams, sizes_of
+from pipeline.curves.learning_curve import LearningCurveParams, draw_curve, sizes_of, write_curve
 from pipeline.fit.subsets import nested_order
 
 CLIP = 1e-6  # votes and hard replies can be 0 or 1
@@ -52,58 +51,46 @@ def asked(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     return tweets.assign(score=scores.loc[tweets["id"]].to_numpy())
 
 
-def level(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
-    """The scores as they are, at each of the points (seed, size): labels change nothing."""
-    folds = sorted(tweets["fold"].unique())
-    frames: list[pd.DataFrame] = []
-    for seed, size in points:
-        fold = folds[seed % len(folds)]
-        held_out = tweets[tweets["fold"] == fold]
-        frames.append(held_out[["id", "score"]].assign(size=size, seed=seed, fold=fold))
-    return pd.concat(frames, ignore_index=True)
+def as_it_is(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> pd.DataFrame:
+    """The curve of the scores as they are: labels change nothing."""
+
+    def score(fold: int, _size: int, _seed: int) -> np.ndarray:
+        return tweets.loc[tweets["fold"] == fold, "score"].to_numpy()
+
+    return draw_curve(name, tweets, sizes, seeds, score)
 
 
-def platt(tweets: pd.DataFrame, points: list[tuple[int, int]]) -> pd.DataFrame:
-    """The held-out scores after Platt scaling on `size` labels of the other folds, at each of the points (seed, size)."""
-    tweets = tweets.dropna(subset="score")
-    x, folds = logit(tweets["score"].clip(CLIP, 1 - CLIP)).to_numpy()[:, None], sorted(tweets["fold"].unique())
-    frames = []
-    for seed, size in points:
-        fold = folds[seed % len(folds)]
-        held_out = (tweets["fold"] == fold).to_numpy()
-        others = np.flatnonzero(~held_out & tweets["train_target"].notna().to_numpy())
+def platt_scaled(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> pd.DataFrame:
+    """The curve of the held-out scores after Platt scaling on `size` labels of the other folds; all have a score."""
+    log_odds, folds = logit(tweets["score"].clip(CLIP, 1 - CLIP)).to_numpy()[:, None], tweets["fold"].to_numpy()
+
+    def score(fold: int, size: int, seed: int) -> np.ndarray:
+        others = np.flatnonzero((folds != fold) & tweets["train_target"].notna().to_numpy())
         labels = tweets["train_target"].iloc[others].to_numpy(dtype=int)
         known = nested_order(tweets.iloc[others], labels, seed)[:size]
         # its default penalty keeps the slope finite where few labels are told apart without an error
-        fitted = LogisticRegression().fit(x[others[known]], labels[known])
-        scores = fitted.predict_proba(x[held_out])[:, 1]
-        rows = pd.DataFrame({"id": tweets.loc[held_out, "id"].to_numpy(), "score": scores})
-        frames.append(rows.assign(size=size, seed=seed, fold=fold))
-    return pd.concat(frames, ignore_index=True)
+        fitted = LogisticRegression().fit(log_odds[others[known]], labels[known])
+        return np.asarray(fitted.predict_proba(log_odds[folds == fold])[:, 1])
+
+    return draw_curve(name, tweets, sizes, seeds, score)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("prompt", type=plain_name, help="one of classifiers.prompts, without examples")
     name = f"prompt_{parser.parse_args().prompt}"
-    params, sizes = read_params("prompt_curve", PromptCurveParams), read_params("learning_curve", LearningCurveParams)
+    params, curves = read_params("prompt_curve", PromptCurveParams), read_params("learning_curve", LearningCurveParams)
     prepared = read_prepared()
     llm = read_costs(name).llm
     if llm is None or llm.example_labels or llm.calibration_labels:
         raise InputError(
             f"prompt_curve: {name} has learnt from labels; name a prompt without examples, and calibrate it without labels"
         )
-    seeds = range(params.seeds)
-    as_it_is, raw = (
+    scored, raw = (
         asked(prepared, read_predictions(predictions_of(name, folder), prepared))
         for folder in (PREDICTIONS, UNCALIBRATED)
     )
-    few = Prepared(raw.dropna(subset="score"), prepared.test, prepared.digest)
-    points = [(seed, size) for seed in seeds for size in sizes_of(prepared, sizes, None)]
-    for file, frame in (
-        (name, level(as_it_is, points)),
-        (f"{name}_platt", platt(raw, [(seed, size) for seed in seeds for size in sizes_of(few, sizes, None)])),
-    ):
-        frame.attrs = {"name": file, "prepared": prepared.digest}
-        with written_whole(OUT / f"{file}.parquet") as partial:
-            frame[["size", "seed", "fold", "id", "score"]].to_parquet(partial, index=False)
+    raw, platt = raw.dropna(subset="score"), f"{name}_platt"
+    few = sizes_of(Prepared(raw, prepared.test, prepared.digest), curves, None)
+    write_curve(name, as_it_is(name, scored, sizes_of(prepared, curves, None), params.seeds), prepared)
+    write_curve(platt, platt_scaled(platt, raw, few, params.seeds), prepared)

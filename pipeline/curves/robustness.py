@@ -19,12 +19,15 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.contracts import Params, Prepared, named, read_params, read_prepared, write_text, written_whole
-from pipeline.curves.learning_curve import LearningCurveParams
-from pipeline.fit.classifier import Classifier, read_classifier_of
+from pipeline.compare.scored import BootstrapParams
+from pipeline.contracts import Prepared, read_params, read_prepared, write_text
+from pipeline.contracts.files import write_csv
+from pipeline.curves.learning_curve import LearningCurveParams, read_curve_classifier
+from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
+from pipeline.stats.decisions import decided_rightly
 
 OUT = STUDY / "robustness"
 
@@ -34,14 +37,11 @@ SHIFT = ["classifier", "what", "value", "low", "high"]
 NO_SHIFT = "What unseen keywords cost was not measured: there are too few keywords to leave some out and still learn both labels."
 
 
-class RobustnessParams(Params):
+class RobustnessParams(BootstrapParams):
     classifiers: list[str] = Field(["naive_bayes", "logistic"], min_length=1)
     """Keys of learning_curve.curves."""
     rates: list[Annotated[float, Field(gt=0, le=1)]] = Field([0.05, 0.1, 0.2, 0.3], min_length=1)
     """Shares of the words that are dropped or replaced."""
-    draws: int = Field(1000, ge=100)
-    """Of the bootstrap, for each interval."""
-    seed: int = Field(0, ge=0)
 
 
 def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, seed: int) -> list[str]:
@@ -63,10 +63,9 @@ def garble(texts: pd.Series, kind: Noise, rate: float, vocabulary: np.ndarray, s
     return garbled
 
 
-def decided_rightly(own: Classifier, model: Any, tweets: pd.DataFrame) -> pd.Series:
-    """Whether each tweet is decided rightly at one half, indexed by id."""
-    scores = own.predict(model, tweets)
-    return pd.Series((scores > 0.5) == tweets["target"].to_numpy(dtype=bool), index=tweets["id"])
+def right_about(tweets: pd.DataFrame, own: Classifier, model: Any) -> pd.Series:
+    """Whether the model decides each tweet rightly at one half, indexed by id."""
+    return decided_rightly(tweets.set_index("id")[["target"]].assign(score=own.predict(model, tweets)))
 
 
 def under_noise(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.DataFrame:
@@ -77,10 +76,10 @@ def under_noise(own: Classifier, prepared: Prepared, params: RobustnessParams) -
         model = own.fit(tweets, labels, params.seed)
         held_out = prepared.train[prepared.train["fold"] == fold]
         vocabulary = np.array(" ".join(tweets["text"]).split(), dtype=object)
-        right = {("none", 0.0): decided_rightly(own, model, held_out)}
+        right = {("none", 0.0): right_about(held_out, own, model)}
         for kind, rate in itertools.product(KINDS, params.rates):
             garbled = held_out.assign(text=garble(held_out["text"], kind, rate, vocabulary, fold))
-            right[kind, rate] = decided_rightly(own, model, own.read_new(garbled))
+            right[kind, rate] = right_about(own.read_new(garbled), own, model)
         folds.append(pd.DataFrame(right))
     return pd.concat(folds)
 
@@ -109,7 +108,7 @@ def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -
         held_out = train[hands == hand]
         apart = (hands != hand) & ~train["group"].isin(held_out["group"])
         tweets, labels = training_rows(train[apart], held_out=REFIT)
-        found.append(decided_rightly(own, own.fit(tweets, labels, params.seed), held_out))
+        found.append(right_about(held_out, own, own.fit(tweets, labels, params.seed)))
     right: pd.Series = pd.concat(found)
     return right
 
@@ -153,20 +152,17 @@ def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
 
 
 def main() -> None:
-    params = read_params("robustness", RobustnessParams)
-    curves = read_params("learning_curve", LearningCurveParams).curves
-    tweets = read_prepared()
-    groups = tweets.train.set_index("id")["group"]
+    params, tweets = read_params("robustness", RobustnessParams), read_prepared()
+    curves, groups = read_params("learning_curve", LearningCurveParams), tweets.train.set_index("id")["group"]
     dealt = can_be_dealt(tweets.train, params.seed)
     noise, shift = [], []
     for name in tqdm(params.classifiers, desc="robustness", unit="classifier"):
-        curve = named(name, curves, "robustness.classifiers")
-        own = read_classifier_of(curve.family, curve.preset, f"robustness.classifiers: {name}")
+        own = read_curve_classifier(name, curves, "robustness.classifiers")
         prepared = own.with_inputs(tweets)
         right = under_noise(own, prepared, params)
-        for condition in right.columns:
-            found = interval(right[condition], groups, params)
-            noise.append({"classifier": name, "kind": condition[0], "rate": condition[1]} | found)
+        for noised in right.columns:
+            found = interval(right[noised], groups, params)
+            noise.append({"classifier": name, "kind": noised[0], "rate": noised[1]} | found)
         if not dealt:
             continue
         seen, unseen = right["none", 0.0], under_shift(own, prepared, params)
@@ -174,6 +170,5 @@ def main() -> None:
             shift.append({"classifier": name, "what": what} | interval(values, groups, params))
     tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift, columns=SHIFT)}
     for name, table in tables.items():
-        with written_whole(OUT / f"{name}.csv") as partial:
-            table.round(5).to_csv(partial, index=False)
+        write_csv(OUT / f"{name}.csv", table, 5)
     write_text(OUT / "table.md", render(**tables))

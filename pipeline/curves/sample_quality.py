@@ -20,6 +20,8 @@ from pipeline.counts.counts import WORD
 from pipeline.stats.bootstrap import bootstrap_means
 
 Rows = np.ndarray
+Labelled = tuple[Rows, np.ndarray]
+"""Rows with their labels."""
 Points = Any
 """An array, or a sparse matrix: neither is the other to Python's types."""
 
@@ -99,9 +101,9 @@ def distinct(texts: Rows, n: int) -> float:
 
 def accuracy_score(
     family: str,
-    generated: tuple[Rows, np.ndarray],
-    real: tuple[Rows, np.ndarray],
-    held_out: tuple[Rows, np.ndarray],
+    generated: Labelled,
+    real: Labelled,
+    held_out: Labelled,
     groups: np.ndarray,
     *,
     C: float,

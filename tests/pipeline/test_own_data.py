@@ -291,7 +291,6 @@ QUICK: dict[str, Any] = {
             "augmentation": {"sizes": [32], "seeds": 2},
             "draws": 100,
         },
-        "nested": {"classifiers": ["naive_bayes", "logistic"]},
         "cascade": {"draws": 100},
     },
 }

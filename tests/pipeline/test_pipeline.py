@@ -141,7 +141,7 @@ def test_from_raw_tweets_to_a_submission(repository: Path, command: Command) -> 
     assert "Twins: the generative one's lead" in (repository / "study/crossover/table.md").read_text()
     page = (repository / "study/report/index.html").read_text(encoding="utf-8")
     assert all(name in page for name in [*IN_STUDY, "blend"])
-    for result in ("nested/nested.csv", "cascade/cascade.csv", "robustness/noise.csv"):
+    for result in ("cascade/cascade.csv", "robustness/noise.csv"):
         assert (repository / "study" / result).is_file()
     assert not ran(command("dvc", "repro", "study/dvc.yaml"))
     of_main_job = pd.read_csv(repository / "evaluate/scores.csv")["classifier"]
