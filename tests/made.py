@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import Params
+from pipeline.contracts import Params, Predictions, predictions_frame
 from pipeline.counts.counts import CountsParams
 from pipeline.fit.classifier import Classifier
 
@@ -68,3 +68,18 @@ def on_counts(module: ModuleType, counts: CountsParams, **params: Any) -> Any:
 
 def on_vectors(module: ModuleType, params: Params) -> Any:
     return module.FAMILY(params)
+
+
+def predicted(
+    name: str, school: Any, train: pd.DataFrame, scores: Any, test: pd.DataFrame | None = None
+) -> Predictions:
+    """Predictions of these train rows, and one half for all test rows if there are any."""
+    rows = predictions_frame(train, "train", np.asarray(scores, dtype=float))
+    tested = rows.iloc[:0] if test is None else predictions_frame(test, "test", np.full(len(test), 0.5))
+    return Predictions(name, school, "none" if test is None else "refit", rows, tested)
+
+
+def rows_of(targets: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = None, start: int = 0) -> pd.DataFrame:
+    """As `scored_rows`: a group each if nothing is said, ids from `start` on."""
+    ids = pd.RangeIndex(start, start + len(targets), name="id")
+    return pd.DataFrame({"target": targets, "group": ids if groups is None else groups, "score": scores}, index=ids)

@@ -3,6 +3,8 @@
 The lists are a dependency of every stage that reads predictions: DVC leaves the files of a name that was taken out in place.
 """
 
+import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,22 +40,24 @@ class ClassifiersParams(Params):
     imported: list[Name] = Field(default_factory=list)
     """Keys of imported."""
 
+    def each(self) -> Iterator[tuple[str, str, Family | None]]:
+        """The name of its predictions, what DVC calls the stage that makes them, and what is fitted (None: an LLM is asked)."""
+        for name in self.counts:
+            yield name, f"counts@{name}", Family(f"counts.{name}", None)
+        for encoder, family in itertools.product(self.encoders, self.vectors):
+            yield f"{family}_{encoder}", f"vectors@{family}-{encoder}", Family(f"vectors.{family}", encoder)
+        for kind, presets in (("lora", self.lora), ("class_lm", self.class_lm)):
+            yield from ((f"{kind}_{one}", f"{kind}@{one}", Family(f"finetune.{kind}", one)) for one in presets)
+        for kind, presets in (("prompt", self.prompts), ("imported", self.imported)):
+            yield from ((f"{kind}_{one}", f"{kind}@{one}", None) for one in presets)
+
     def trained(self) -> dict[str, Family]:
         """By the name of its predictions, what makes each classifier that is fitted."""
-        found = {name: Family(f"counts.{name}", None) for name in self.counts}
-        for encoder in self.encoders:
-            found |= {f"{family}_{encoder}": Family(f"vectors.{family}", encoder) for family in self.vectors}
-        for kind in ("lora", "class_lm"):
-            found |= {f"{kind}_{preset}": Family(f"finetune.{kind}", preset) for preset in getattr(self, kind)}
-        return found
+        return {name: family for name, _, family in self.each() if family}
 
     def stages(self) -> dict[str, str]:
-        """By the name of its predictions, what DVC calls the stage that makes each; those of prompts and imported answers too."""
-        found = {name: f"counts@{name}" for name in self.counts}
-        for encoder in self.encoders:
-            found |= {f"{family}_{encoder}": f"vectors@{family}-{encoder}" for family in self.vectors}
-        presets = {"lora": self.lora, "class_lm": self.class_lm, "prompt": self.prompts, "imported": self.imported}
-        return found | {f"{kind}_{one}": f"{kind}@{one}" for kind, ones in presets.items() for one in ones}
+        """By the name of its predictions, what DVC calls the stage that makes each."""
+        return {name: stage for name, stage, _ in self.each()}
 
     def names(self) -> list[str]:
         """Of all predictions."""

@@ -10,7 +10,9 @@ from conftest import ROOT, set_param
 from made import Made
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
 
+from benchmarks.nested import scores_by_fold_out
 from pipeline.compare import blend, submission
 from pipeline.compare.blend import compare
 from pipeline.compare.blend_weights import (
@@ -34,7 +36,6 @@ from pipeline.contracts import (
     read_yaml,
     write_predictions,
 )
-from pipeline.curves.nested import blend_nested, scores_by_fold_out
 from pipeline.stats.threshold import Rule
 
 PARAMS = read_params("blend", BlendParams, ROOT / "params.yaml").model_copy(update={"draws": 200})
@@ -160,70 +161,24 @@ def test_one_classifier_alone_is_no_blend() -> None:
     assert not found["used"]
 
 
-# --- nested -----------------------------------------------------------------------------------------------------------
+# --- nested (benchmarks/nested.py) ------------------------------------------------------------------------------------
 
 
 def seen_folds() -> Made:
-    """A classifier that says which folds it learnt from: 0.1 + the sum of 2^fold, as a share."""
+    """A classifier that says which folds it learnt from: the sum of 2^fold, as a share."""
     return Made(
         lambda tweets, labels, seed: sum(2 ** int(fold) for fold in tweets["fold"].unique()) / 100,
         lambda share, tweets: np.full(len(tweets), share),
-        {"a": 1},
     )
 
 
-class Progress:
-    steps = 0
-
-    def update(self) -> None:
-        self.steps += 1
-
-
-def test_each_score_is_by_a_model_that_saw_neither_fold(
-    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
-    progress = Progress()
-    scores = scores_by_fold_out(seen_folds(), sample, "code", progress)
-    assert progress.steps == 15, "5 folds, and 10 pairs of them"
+def test_each_score_is_by_a_model_that_saw_neither_fold(sample: Prepared) -> None:
+    with tqdm(disable=True) as progress:
+        scores = scores_by_fold_out(seen_folds(), sample, progress)
     for row, fold in enumerate(sample.train["fold"]):
         for column in range(5):
             seen = sum(2**other for other in range(5) if other not in (fold, column))
             assert scores[row, column] == pytest.approx(seen / 100)
-
-
-def by_keyword(weight: float) -> Made:
-    """A classifier that remembers the mean label of a keyword, as strongly as it is told to."""
-
-    def fit(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> pd.Series:
-        return pd.Series(labels, index=tweets["keyword"].fillna("").to_numpy()).groupby(level=0).mean()
-
-    def predict(means: pd.Series, tweets: pd.DataFrame) -> np.ndarray:
-        return 0.5 + weight * (means.reindex(tweets["keyword"].fillna("")).fillna(0.5).to_numpy() - 0.5)
-
-    return Made(fit, predict, {"weight": weight})
-
-
-def test_no_label_of_a_fold_reaches_its_nested_scores(
-    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not even through the models that scored the other folds, through which it does reach cross-fitted ones."""
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
-    train = sample.train
-    folds, groups = train["fold"].to_numpy(), train["group"].to_numpy()
-    flipped = train.assign(train_target=np.where(folds == 1, 1 - train["train_target"], train["train_target"]))
-    flipped["target"] = flipped["train_target"].astype(int)
-    nested, ordinary = [], []
-    for digest, tweets in (("as it is", train), ("flipped", flipped)):
-        prepared = Prepared(tweets, sample.test, digest)
-        scores = [scores_by_fold_out(by_keyword(weight), prepared, "code", Progress()) for weight in (0.9, 0.3)]
-        log_odds = to_log_odds(np.stack(scores, axis=1))
-        labels = tweets["target"].to_numpy()
-        nested.append(blend_nested(log_odds, labels, folds, groups, PARAMS)[folds == 1])
-        own = log_odds[np.arange(len(labels)), :, folds]
-        ordinary.append(cross_fitted(own, labels, folds, groups, PARAMS)[0][folds == 1])
-    assert (nested[0] == nested[1]).all()
-    assert (ordinary[0] != ordinary[1]).any()
 
 
 # --- submission -------------------------------------------------------------------------------------------------------

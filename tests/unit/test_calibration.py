@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss, log_loss
 
 from pipeline.compare.calibration import CalibrationParams, before_and_after, main, render
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.stats.post_hoc_calibration import METHODS, inverse_temperature, isotonic, log_odds, recalibrated
+from pipeline.stats.post_hoc_calibration import METHODS, calibrated_by_fold, inverse_temperature, isotonic, log_odds
 from pipeline.stats.reliability import MEASURES, Scored, brier_parts, measures, reliability_diagram, squared_mean
 
 GROUP_SIZES = [1, 2, 10]
@@ -72,14 +72,14 @@ def test_the_temperature_is_scikit_learns(sureness: float) -> None:
 
 def test_scores_that_were_made_too_sure_are_made_less_so() -> None:
     targets, scores, groups, truth = tweets(RNG(0), 6000, 3.0)
-    found, temperature = recalibrated(scores, targets, groups % 5, "temperature")
+    found, temperature = calibrated_by_fold(scores, targets, groups % 5, "temperature")
     assert temperature == pytest.approx(3.0, rel=0.1)
     assert np.abs(found - truth).mean() < np.abs(scores - truth).mean() / 5
 
 
 def test_scores_worse_than_chance_are_not_turned_around() -> None:
     targets, scores, groups, _ = tweets(RNG(0), 500)
-    found, temperature = recalibrated(1 - scores, targets, groups % 5, "temperature")
+    found, temperature = calibrated_by_fold(1 - scores, targets, groups % 5, "temperature")
     assert (found == 0.5).all()
     assert temperature == np.inf
 
@@ -94,8 +94,8 @@ def test_isotonic_steps_by_hand() -> None:
 def test_a_folds_labels_are_not_seen_by_its_own_calibration(method: str) -> None:
     targets, scores, groups, _ = tweets(RNG(0), 300, 2.0)
     folds = groups % 3
-    before, _ = recalibrated(scores, targets, folds, method)
-    after, _ = recalibrated(scores, np.where(folds == 1, 1 - targets, targets), folds, method)
+    before, _ = calibrated_by_fold(scores, targets, folds, method)
+    after, _ = calibrated_by_fold(scores, np.where(folds == 1, 1 - targets, targets), folds, method)
     assert (before[folds == 1] == after[folds == 1]).all()
     assert (before[folds != 1] != after[folds != 1]).any()
 
@@ -103,9 +103,9 @@ def test_a_folds_labels_are_not_seen_by_its_own_calibration(method: str) -> None
 def test_without_two_labels_to_learn_from_scores_stay() -> None:
     scores, targets, folds = np.array([0.1, 0.7, 0.9]), np.array([1, 1, 0]), np.array([0, 0, 1])
     for method in METHODS:
-        found, _ = recalibrated(scores, targets, folds, method)
+        found, _ = calibrated_by_fold(scores, targets, folds, method)
         assert found[2] == 0.9, "the other fold has positives alone"
-    assert recalibrated(scores, targets, folds, "none")[0].tolist() == scores.tolist()
+    assert calibrated_by_fold(scores, targets, folds, "none")[0].tolist() == scores.tolist()
 
 
 # --- measuring --------------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_what_calibration_errs_by_is_seen_within_folds_and_would_cancel_out_over
     for _ in range(300):
         truth = rng.random(100)
         targets, groups = (rng.random(100) < truth).astype(int), np.arange(100)
-        scores, _ = recalibrated(truth, targets, groups % FOLDS, "temperature")
+        scores, _ = calibrated_by_fold(truth, targets, groups % FOLDS, "temperature")
         within.append(brier_parts(scored(targets, scores, groups, folds=FOLDS), ones(100), debiased=True)[0, 0])
         over.append(brier_parts(scored(targets, scores, groups), ones(100), debiased=True)[0, 0])
         exact.append(brier_parts(scored(truth, scores, groups, folds=FOLDS), ones(100), debiased=False)[0, 0])

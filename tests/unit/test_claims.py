@@ -217,8 +217,6 @@ REPORT: list[tuple[str, str, Check]] = [
     ("compare/calibration.py", "an infinite one that they are worse than chance",
         "calibration.scores_worse_than_chance_are_not_turned_around"),
     ("compare/calibration.py", "less what noise alone would add", "calibration.a_squared_mean_by_hand"),
-    ("curves/nested.py", "to which no label of the fold they decide has come",
-        "blend.no_label_of_a_fold_reaches_its_nested_scores"),
     ("curves/generation_table.py", "A logistic regression learns from samples, or from as many real training texts",
         "generation.copies_teach_as_much_as_what_they_are_copies_of"),
     ("curves/robustness.py", "keywords that training has not seen",
