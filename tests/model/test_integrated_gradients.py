@@ -13,8 +13,8 @@ pytest.importorskip("captum")
 from tiny_encoder import make_tiny  # noqa: E402
 
 from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
-from pipeline.errors import attributions  # noqa: E402
-from pipeline.errors.integrated_gradients import LoraExplainer, explain, load  # noqa: E402
+from pipeline.errors import integrated_gradients  # noqa: E402
+from pipeline.errors.integrated_gradients import TOLERANCE, explain, load, lora_explainer  # noqa: E402
 from pipeline.finetune import adapters, encoder  # noqa: E402
 from pipeline.finetune.lora_params import LoraParams  # noqa: E402
 
@@ -22,6 +22,12 @@ from pipeline.finetune.lora_params import LoraParams  # noqa: E402
 @pytest.fixture
 def default() -> LoraParams:
     return read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+
+
+def tiny_model(params: LoraParams) -> tuple[torch.nn.Module, object]:
+    torch.manual_seed(1)
+    model, tokenizer, _ = encoder.load(params.base_model)
+    return model.eval().requires_grad_(False), tokenizer
 
 
 def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, tweet: pd.DataFrame) -> float:
@@ -47,13 +53,11 @@ def test_words_and_the_base_sum_to_the_log_odds(
     family: str, inputs: list[str], tmp_path: Path, default: LoraParams, sample: Prepared
 ) -> None:
     params = make_tiny(family, tmp_path, default).model_copy(update={"inputs": inputs})
-    torch.manual_seed(1)
-    model, tokenizer, _ = encoder.load(params.base_model)
-    model.eval().requires_grad_(False)
+    model, tokenizer = tiny_model(params)
     tweet = sample.train[sample.train["keyword"].notna()].iloc[[3]]
     found = explain(model, tokenizer, params, tweet, 16)
-    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=attributions.TOLERANCE)
-    assert sum(abs(weight) for _, weight in found.words) > attributions.TOLERANCE
+    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=TOLERANCE)
+    assert sum(abs(weight) for _, weight in found.words) > TOLERANCE
     *context, text = (tweet[column].fillna("").iloc[0] for column in inputs)
     assert [word for word, _ in found.words] == [*", ".join(filter(None, context)).split(), *text.split()]
 
@@ -62,23 +66,22 @@ def test_a_tokenizer_without_places_is_shown_by_its_tokens(
     tmp_path: Path, default: LoraParams, sample: Prepared
 ) -> None:
     params = make_tiny("bertweet", tmp_path, default)
-    model, tokenizer, _ = encoder.load(params.base_model)
-    model.eval().requires_grad_(False)
+    model, tokenizer = tiny_model(params)
     tweet = sample.train.iloc[[0]].assign(text="fire now")
     found = explain(model, tokenizer, params, tweet, 16)
     assert "".join(word.replace("@@", "") for word, _ in found.words) == "firenow"
-    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=attributions.TOLERANCE)
+    assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=TOLERANCE)
 
 
 def test_a_sum_that_is_wrong_is_refused(
     tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = make_tiny("bert", tmp_path, default)
-    model, tokenizer, _ = encoder.load(params.base_model)
-    monkeypatch.setattr(attributions, "TOLERANCE", 0.0)
-    monkeypatch.setattr(attributions, "DOUBLINGS", 0)
+    model, tokenizer = tiny_model(params)
+    monkeypatch.setattr(integrated_gradients, "TOLERANCE", 0.0)
+    monkeypatch.setattr(integrated_gradients, "DOUBLINGS", 0)
     with pytest.raises(InputError, match=r"raise explanations\.steps"):
-        explain(model.eval().requires_grad_(False), tokenizer, params, sample.train.iloc[[0]], 8)
+        explain(model, tokenizer, params, sample.train.iloc[[0]], 8)
 
 
 def test_the_models_of_the_tweet_s_own_fold_explain_it(
@@ -94,15 +97,15 @@ def test_the_models_of_the_tweet_s_own_fold_explain_it(
             torch.manual_seed(10 * fold + seed)
             network, _ = adapters.with_adapters(params)
             network.save_pretrained(f"models/lora_tiny/fold-{fold}/seed-{seed}", save_embedding_layers=False)
-    explainer = LoraExplainer("tiny", 16)
+    explainer = lora_explainer("tiny", 16)
     found = {}
     for fold in (1, 2):
         tweet = sample.train.iloc[[0]].assign(fold=fold)
         saved = load(params, Path(f"models/lora_tiny/fold-{fold}"))
         each = [log_odds(model, tokenizer, params, tweet) for model, tokenizer in saved]
         found[fold] = explainer(tweet).log_odds
-        assert found[fold] == pytest.approx(sum(each) / 2, abs=attributions.TOLERANCE)
-        assert abs(each[0] - each[1]) > attributions.TOLERANCE
-    assert abs(found[1] - found[2]) > attributions.TOLERANCE
+        assert found[fold] == pytest.approx(sum(each) / 2, abs=TOLERANCE)
+        assert abs(each[0] - each[1]) > TOLERANCE
+    assert abs(found[1] - found[2]) > TOLERANCE
     with pytest.raises(InputError, match=r"fold-4/adapter_model\.safetensors: no such file"):
         explainer(sample.train.iloc[[0]].assign(fold=4))
