@@ -32,22 +32,12 @@ def score(name: str, prepared: Prepared) -> None:
 
 
 def test_names_follow_from_the_lists() -> None:
-    lists = ClassifiersParams(
-        counts=["naive_bayes"],
-        encoders=["minilm", "mpnet"],
-        vectors=["gaussian"],
-        lora=["minilm"],
-        prompts=["zero_shot"],
-        imported=["gpt"],
-    )
-    assert lists.names() == [
-        "naive_bayes",
-        "gaussian_minilm",
-        "gaussian_mpnet",
-        "lora_minilm",
-        "prompt_zero_shot",
-        "imported_gpt",
-    ]
+    vectors = {"encoders": ["minilm", "mpnet"], "vectors": ["gaussian"]}
+    lists = ClassifiersParams(counts=["naive_bayes"], **vectors, lora=["a"], prompts=["zero_shot"], imported=["gpt"])
+    of_vectors = {f"gaussian_{encoder}": f"vectors@gaussian-{encoder}" for encoder in ("minilm", "mpnet")}
+    llms = {"prompt_zero_shot": "prompt@zero_shot", "imported_gpt": "imported@gpt"}
+    assert lists.stages() == {"naive_bayes": "counts@naive_bayes"} | of_vectors | {"lora_a": "lora@a"} | llms
+    assert list(lists.trained()) == lists.names()[:-2]
     assert lists.trained()["gaussian_mpnet"] == Family("vectors.gaussian", "mpnet")
 
 
