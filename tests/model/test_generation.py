@@ -1,7 +1,6 @@
 """Samples come from the class that they were asked of, and are measured as what they are."""
 
 import importlib
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, one_line_error, set_param
+from conftest import ROOT, prepared_folder, set_param
 from made import Made, on_counts
 from test_vectors import SMALL, params_of, silenced, two_clouds
 
@@ -85,18 +84,15 @@ def test_weights_that_are_no_probabilities_are_not_sampled(sample: Prepared) -> 
 @pytest.mark.parametrize("covariance", ["shared", "separate"])
 def test_samples_of_a_gaussian_have_its_mean_and_covariance(covariance: str) -> None:
     tweets, labels = two_clouds(dimensions=4)
-    family = gaussian.FAMILY(params_of("gaussian", covariance=[covariance], shrinkage=[0.2]))
+    family, x = gaussian.FAMILY(params_of("gaussian", covariance=[covariance], shrinkage=[0.2])), vectors(tweets)
     model = family.fit(tweets, labels)
-    of_class = [np.cov(vectors(tweets)[labels == label].T, ddof=0) for label in (0, 1)]
+    of_class = [np.cov(x[labels == label].T, ddof=0) for label in (0, 1)]
+    shared = np.average(of_class, axis=0, weights=np.bincount(labels))
     for label in (0, 1):
         drawn = family.sample(model, label, 50_000, seed=0)
-        plain = (
-            of_class[label] if covariance == "separate" else np.average(of_class, axis=0, weights=np.bincount(labels))
-        )
-        scale = np.trace(plain) / 4
-        expected = 0.8 * plain + 0.2 * scale * np.eye(4)
-        assert drawn.mean(axis=0) == pytest.approx(vectors(tweets)[labels == label].mean(axis=0), abs=0.03)
-        assert np.cov(drawn.T) == pytest.approx(expected, abs=0.05)
+        plain = of_class[label] if covariance == "separate" else shared
+        assert drawn.mean(axis=0) == pytest.approx(x[labels == label].mean(axis=0), abs=0.03)
+        assert np.cov(drawn.T) == pytest.approx(0.8 * plain + 0.2 * np.trace(plain) / 4 * np.eye(4), abs=0.05)
 
 
 def test_samples_of_a_mixture_have_its_components() -> None:
@@ -207,31 +203,26 @@ def test_copies_teach_as_much_as_what_they_are_copies_of(sample: Prepared) -> No
     tweets, labels = training_rows(sample.train, held_out=0)
     held_out = sample.train[sample.train["fold"] == 0]
     rows, real = (texts_of(tweets), labels), (texts_of(held_out), held_out["target"].to_numpy())
-    groups = held_out["group"].to_numpy()
-    same = sample_quality.accuracy_score("copy", rows, rows, real, groups, C=1.0, draws=100, seed=0)
-    assert same.generated == same.real > 0.6
+    rest: dict[str, Any] = {"groups": held_out["group"].to_numpy(), "C": 1.0, "draws": 100, "seed": 0}
+    same = sample_quality.accuracy_score("copy", rows, rows, real, **rest)
+    assert same.generated == same.real == right_after(*rows, *real, 1.0).mean() > 0.6
     assert (same.low, same.high) == (0.0, 0.0)
-    wrong = sample_quality.accuracy_score("wrong", (rows[0], 1 - labels), rows, real, groups, C=1.0, draws=100, seed=0)
+    wrong = sample_quality.accuracy_score("wrong", (rows[0], 1 - labels), rows, real, **rest)
     assert wrong.generated == pytest.approx(1 - same.real, abs=0.05)
     assert wrong.high < -0.1
-    assert right_after(*rows, *real, 1.0).mean() == same.real
 
 
 def test_copies_are_seen_as_memorised(sample: Prepared) -> None:
     tweets, _ = training_rows(sample.train, held_out=0)
-    train, held_out = texts_of(tweets), texts_of(sample.train[sample.train["fold"] == 0])
+    train = texts_of(tweets)
     copies = np.array([train[7], " ".join(reversed(train[7].upper().split())), train[7] + " qwerty fire"], dtype=object)
-    of_train, of_real, of_copies = points([train, held_out], [copies])
+    of_train, of_copies = points([train], [copies])
     distance, position = nearest(of_train, of_copies)
     assert distance[0] == distance[1] == 0, "the same words, in whatever order and case"
     assert distance[2] > 0
     assert position[0] == 7
-    assert (nearest(of_train, of_train)[0] == 0).all()
-    found = {
-        each.measure: each for each in sample_quality.novelty("copies", np.zeros(5), nearest(of_train, of_real)[0])
-    }
-    assert found["copies"].generated == found["closer than 1 % of real"].generated == 1
-    assert found["copies"].real == 0
+    found = sample_quality.novelty("copies", np.zeros(5), np.full(5, 0.3))
+    assert [(each.generated, each.real) for each in found] == [(0, 0.3), (1, 0), (1, 0)]
     x = np.random.default_rng(0).normal(size=(500, 384)) + 5
     distance, position = nearest(x, x[:100])
     assert (distance == 0).all()
@@ -268,23 +259,18 @@ def copier(sample: Callable[[Any, int, int, int], list[str]]) -> Made:
     return Made(fit, lambda model, tweets: np.zeros(len(tweets)), sample=sample, called="copier")
 
 
-def test_one_that_copies_is_found_out(sample: Prepared, params: GenerationParams) -> None:
-    def copies(model: list[list[str]], label: int, n: int, seed: int) -> list[str]:
-        return np.random.default_rng(seed).choice(model[label], n).tolist()
-
-    lines, measures = generation.examine(copier(copies), sample, params)
+def test_one_that_copies_and_one_that_repeats_itself_are_found_out(sample: Prepared, params: GenerationParams) -> None:
+    copies = copier(lambda model, label, n, seed: np.random.default_rng(seed).choice(model[label], n).tolist())
+    lines, measures = generation.examine(copies, sample, params)
     found = {each.measure: each for each in measures}
     assert found["copies"].generated == 1
     assert found["nearest distance"].generated == 0 < found["nearest distance"].real
     assert (lines["text"] == lines["nearest_text"]).mean() > 0.95, "but for tweets of the same words"
     assert (lines["target"] == lines["nearest_target"]).mean() > 0.95
     assert lines["target"].tolist() == [0] * 60 + [1] * 60
-    few = generation.few_labels(copier(copies), sample, params)
-    assert [each.rows for each in few] == [32]
-    assert few[0].generated == pytest.approx(few[0].real, abs=0.1)
-
-
-def test_one_that_repeats_itself_is_found_out(sample: Prepared, params: GenerationParams) -> None:
+    (few,) = generation.few_labels(copies, sample, params)
+    assert few.rows == 32
+    assert few.generated == pytest.approx(few.real, abs=0.1)
     _, measures = generation.examine(copier(lambda model, label, n, _: model[label][:1] * n), sample, params)
     found = {each.measure: each for each in measures}
     assert found["self-similarity"].generated == pytest.approx(1)
@@ -319,22 +305,22 @@ def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationPa
     assert found["copies"].generated == 0
 
 
-def test_the_stage_writes_what_it_says(project: Path, command: Command) -> None:
-    set_param(project, "generation.families", ["counts.ngram_lm"])
-    set_param(project, "generation.augmentation", {"sizes": [32]})
-    assert command("pipeline.data.prepare").returncode == 0
-    done = command("pipeline.curves.generation")
-    assert done.returncode == 0, done.stderr
-    metrics = pd.read_csv(project / "study/generation/metrics.csv")
+def test_the_stage_writes_what_it_says(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own: dict[str, object] = {"families": ["counts.ngram_lm"], "augmentation": {"sizes": [32]}, "per_class": 20}
+    prepared_folder(tmp_path, monkeypatch, sample.train.head(90), sample.test.head(10), generation=own)
+    generation.main()
+    metrics = pd.read_csv("study/generation/metrics.csv")
     assert set(metrics["measure"]) == {
         *("accuracy score", "few labels", "nearest distance", "closer than 1 % of real", "copies"),
         *("self-similarity", "distinct-1", "distinct-2"),
     }
-    samples = [json.loads(line) for line in (project / "study/generation/samples.jsonl").read_text().splitlines()]
-    assert {line["family"] for line in samples} == {"ngram_lm"}
-    assert len(samples) == 2 * metrics.loc[metrics["measure"] == "accuracy score", "rows"].item() / 2
-    table = (project / "study/generation/table.md").read_text()
+    samples = pd.read_json("study/generation/samples.jsonl", lines=True)
+    assert (
+        samples["family"].tolist() == ["ngram_lm"] * metrics.loc[metrics["measure"] == "accuracy score", "rows"].item()
+    )
+    table = Path("study/generation/table.md").read_text()
     assert "| ngram_lm |" in table
     assert "nan" not in table
-    set_param(project, "generation.fold", 9)
-    assert "generation.fold: there is no fold 9" in one_line_error(command("pipeline.curves.generation"))
+    set_param(tmp_path, "generation.fold", 9)
+    with pytest.raises(InputError, match=r"generation\.fold: there is no fold 9"):
+        generation.main()

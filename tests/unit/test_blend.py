@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, set_param
-from made import Made
+from conftest import ROOT, prepared_folder, set_param
+from made import Made, predicted, rows_of
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
@@ -21,18 +21,15 @@ from pipeline.compare.blend_weights import (
     cross_fitted,
     fit_greedy,
     fit_logistic,
-    fit_weights,
     log_losses,
-    to_log_odds,
 )
+from pipeline.compare.scored import whole
 from pipeline.contracts import (
     InputError,
-    Predictions,
     Prepared,
     predictions_frame,
     read_params,
     read_predictions,
-    read_prepared,
     read_yaml,
     write_predictions,
 )
@@ -74,27 +71,12 @@ def test_what_is_useless_or_wrong_has_no_weight(candidate: int) -> None:
     assert (fitted.weights >= 0).all()
 
 
-def test_chance_has_next_to_no_weight() -> None:
-    labels, log_odds = noisy([1.0, 0.7])
-    chance = np.random.default_rng(2).normal(size=(ROWS, 3))
-    chosen = fit_weights(np.hstack([log_odds, chance]), labels, GROUPS, PARAMS)
-    assert (chosen.weights[2:] < 0.1 * chosen.weights[:2].min()).all()
-
-
 def test_one_that_comes_twice_is_worth_one() -> None:
     labels, log_odds = noisy([0.6, 0.6, 0.9])
     twice = np.hstack([log_odds, log_odds[:, [2]]])
     for fit in (lambda *of: fit_logistic(*of, 10, "few"), lambda *of: fit_greedy(*of, 20)):
         once = fit(log_odds, labels)(log_odds)
         assert fit(twice, labels)(twice) == pytest.approx(once, abs=5e-3)
-
-
-def test_one_that_is_always_right_gets_everything() -> None:
-    labels, log_odds = noisy([0.8, 0.8])
-    perfect = to_log_odds(labels.astype(float))[:, None]
-    fitted = fit_weights(np.hstack([log_odds, perfect]), labels, GROUPS, PARAMS)
-    assert fitted.weights[:2] == pytest.approx([0, 0], abs=1e-3)
-    assert accuracy(fitted(np.hstack([log_odds, perfect])), labels) == 1
 
 
 def test_without_a_penalty_it_is_logistic_regression() -> None:
@@ -121,22 +103,21 @@ def test_the_bag_is_filled_by_what_lowers_the_log_loss() -> None:
 
 
 def test_a_folds_labels_have_no_say_in_its_scores() -> None:
-    labels, log_odds = noisy([0.5, 0.7])
-    blended, _ = cross_fitted(log_odds, labels, FOLDS, GROUPS, PARAMS)
-    others, _ = cross_fitted(log_odds, np.where(FOLDS == 2, 1 - labels, labels), FOLDS, GROUPS, PARAMS)
-    assert (blended == others)[FOLDS == 2].all()
-    assert (blended != others)[FOLDS != 2].all()
+    (labels, log_odds), folds, groups = noisy([0.5, 0.7], rows=500), FOLDS[:500], GROUPS[:500]
+    blended, _ = cross_fitted(log_odds, labels, folds, groups, PARAMS)
+    others, _ = cross_fitted(log_odds, np.where(folds == 2, 1 - labels, labels), folds, groups, PARAMS)
+    assert (blended == others)[folds == 2].all()
+    assert (blended != others)[folds != 2].all()
 
 
 def frames(log_odds: np.ndarray, labels: np.ndarray) -> dict[str, pd.DataFrame]:
     """As `scored_rows`, one a column."""
-    target = pd.DataFrame({"target": labels, "group": GROUPS})
-    return {f"c{i}": target.assign(score=expit(one)) for i, one in enumerate(log_odds.T)}
+    return {f"c{i}": rows_of(labels, expit(one), GROUPS) for i, one in enumerate(log_odds.T)}
 
 
-@pytest.mark.parametrize(("strengths", "used"), [([0.8, 0.8], True), ([1.0, 0.0], False), ([1.0], False)])
+@pytest.mark.parametrize(("strengths", "used"), [([0.8, 0.8], True), ([1.0, 0.0], False)])
 def test_a_blend_is_used_if_it_helps(strengths: list[float], used: bool) -> None:
-    """Not where it is one classifier beside chance, nor where there is nothing to blend."""
+    """Not where it is one classifier beside chance."""
     labels, log_odds = noisy(strengths, seed=3)
     singles = frames(log_odds, labels)
     if used:
@@ -187,21 +168,14 @@ def test_each_score_is_by_a_model_that_saw_neither_fold(sample: Prepared) -> Non
 @pytest.fixture
 def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows; no costs."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    set_param(tmp_path, "classifiers", {"counts": ["first", "second", "part"]})
-    (tmp_path / "data/prepared").mkdir(parents=True)
-    sample.train.to_parquet("data/prepared/train.parquet")
-    sample.test.to_parquet("data/prepared/test.parquet")
-    prepared = read_prepared()
+    lists: dict[str, object] = {"counts": ["first", "second", "part"], "vectors": [], "lora": [], "prompts": []}
+    prepared = prepared_folder(tmp_path, monkeypatch, sample.train, sample.test, classifiers=lists)
     rng = np.random.default_rng(0)
-    for name, seen in (("first", slice(None)), ("second", slice(None)), ("part", slice(0, 90))):
-        rows = prepared.train[seen]
+    for name, seen in (("first", 1000), ("second", 1000), ("part", 90)):
+        rows = prepared.train.head(seen)
         known = 2 * rows["target"].to_numpy() - 1 + rng.normal(0, 1.2, len(rows))
-        scored = [
-            predictions_frame(rows, "train", expit(known)),
-            predictions_frame(prepared.test, "test", expit(rng.normal(0, 2, len(prepared.test)))),
-        ]
+        tested = predictions_frame(prepared.test, "test", expit(rng.normal(0, 2, len(prepared.test))))
+        scored = [predictions_frame(rows, "train", expit(known)), tested]
         write_predictions(name, scored, prepared, "prompted" if name == "part" else "discriminative", "refit")
     return prepared
 
@@ -241,7 +215,7 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
     assert str(chosen["why"]).endswith("it is used")
     assert "| blend " in Path("blend/table.md").read_text()
 
-    # It does not help, says its stage; or it was made from other tweets; or the params name another.
+    # It does not help, says its stage; or it was made from other tweets.
     Path("blend/comparison.json").write_text(json.dumps(found | {"used": False}))
     chosen, _ = submitted()
     assert chosen["classifier"] != "blend"
@@ -260,17 +234,18 @@ def test_no_times_come_between_scores_and_submission() -> None:
         assert not [dep for dep in stages[stage]["deps"] if dep.startswith(("costs", "evaluate"))]
 
 
-def test_the_params_name_what_is_submitted(results: Prepared) -> None:
-    params = Path("params.yaml")
-    text = params.read_text()
-    params.write_text(text.replace("  classifier: #", "  classifier: second #"))
+def test_the_params_name_what_is_submitted(results: Prepared, tmp_path: Path) -> None:
+    set_param(tmp_path, "submission.classifier", "second")
     chosen, _ = submitted()
-    assert (chosen["classifier"], chosen["why"]) == ("second", "params.yaml names it")
-    assert chosen["threshold"] == 0.5
+    assert (chosen["classifier"], chosen["why"], chosen["threshold"]) == ("second", "params.yaml names it", 0.5)
     assert chosen["nested_accuracy"] == chosen["accuracy"], "there is nothing left to choose"
-    params.write_text(text.replace("  classifier: #", "  classifier: blend #"))
-    with pytest.raises(InputError, match=r"submission\.classifier: left out blend/blend\.parquet: no such file"):
-        submission.main()
+    for name, why in (
+        ("blend", r"left out blend/blend\.parquet: no such file"),
+        ("x", "x did not score every test row"),
+    ):
+        set_param(tmp_path, "submission.classifier", name)
+        with pytest.raises(InputError, match=rf"submission\.classifier: {why}"):
+            submission.main()
 
 
 def rule(name: str, right: list[int], start: int = 0) -> Rule:
@@ -298,27 +273,15 @@ def chosen_of(rules: dict[str, Rule], *, used: bool) -> str:
     return submission.choose(rules, {"single"}, groups, submission.SubmissionParams(draws=500), used=used)
 
 
-def test_nothing_that_scored_the_test_rows_is_one_clear_error() -> None:
-    with pytest.raises(InputError, match="no classifier scored every test row"):
-        chosen_of({}, used=False)
-
-
 def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:
+    """And a reply to each of them."""
     for name in ("first", "second"):
         Path(f"predictions/{name}.parquet").unlink()
     with pytest.raises(InputError, match="blend: no classifier scored every tweet"):
         blend.main()
-
-
-def test_a_classifier_with_unread_replies_is_not_whole(sample: Prepared) -> None:
-    from pipeline.compare.scored import whole
-
-    def scored(missing: int) -> Predictions:
-        scores = np.full(len(sample.train), 0.5)
-        scores[:missing] = np.nan
-        train = predictions_frame(sample.train, "train", scores)
-        test = predictions_frame(sample.test, "test", np.full(len(sample.test), 0.5))
-        return Predictions("one", "prompted", "refit", train, test)
-
-    assert whole(scored(0), sample)
-    assert not whole(scored(1), sample)
+    scores = np.full(len(results.train), 0.5)
+    assert whole(predicted("one", "prompted", results.train, scores, results.test), results)
+    scores[0] = np.nan
+    assert not whole(predicted("one", "prompted", results.train, scores, results.test), results)
+    with pytest.raises(InputError, match="no classifier scored every test row"):
+        chosen_of({}, used=False)

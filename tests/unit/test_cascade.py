@@ -6,26 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from made import predicted, rows_of
 
 from pipeline.compare.cascade import CascadeParams, Price, curve_of, price_of, render, right_by_share, worthwhile
-from pipeline.contracts import Costs, LlmCosts, Predictions, Prepared, predictions_frame, read_params, write_costs
+from pipeline.contracts import Costs, LlmCosts, Prepared, read_params, write_costs
 from pipeline.stats.decisions import decided_rightly
 
 PARAMS = read_params("cascade", CascadeParams, ROOT / "study/params.yaml").model_copy(update={"draws": 200})
 ROWS = 1000
 
 
-def frame(targets: np.ndarray, scores: np.ndarray, start: int = 0) -> pd.DataFrame:
-    """As `scored_rows`."""
-    ids = pd.RangeIndex(start, start + len(targets), name="id")
-    return pd.DataFrame(
-        {"target": targets, "group": np.arange(start, start + len(targets)), "score": scores}, index=ids
-    )
-
-
 def sure(right: np.ndarray, certainty: np.ndarray, targets: np.ndarray) -> pd.DataFrame:
     """Rows decided rightly or not, with scores that far from one half."""
-    return frame(targets, 0.5 + np.where(right, 1, -1) * (2 * targets - 1) * certainty)
+    return rows_of(targets, 0.5 + np.where(right, 1, -1) * (2 * targets - 1) * certainty)
 
 
 def test_the_least_certain_are_passed_on_and_unread_ones_before_all() -> None:
@@ -33,7 +26,7 @@ def test_the_least_certain_are_passed_on_and_unread_ones_before_all() -> None:
     scores = np.linspace(0.6, 0.95, 20)
     scores[[4, 9]], scores[15] = [0.48, 0.46], np.nan
     targets = np.ones(20, dtype=int)
-    right = right_by_share(frame(targets, scores), frame(targets, np.full(20, 0.9)), 20)
+    right = right_by_share(rows_of(targets, scores), rows_of(targets, np.full(20, 0.9)), 20)
     assert right.sum().tolist() == [17, 18, 19, *[20] * 18]
     assert [list(np.flatnonzero(~right[share])) for share in (0.0, 0.05, 0.1)] == [[4, 9, 15], [4, 9], [9]]
 
@@ -41,8 +34,8 @@ def test_the_least_certain_are_passed_on_and_unread_ones_before_all() -> None:
 def test_a_pair_is_compared_on_the_rows_that_both_scored() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 2, 60)
-    first = frame(targets, rng.random(60))
-    second = frame(targets[20:], rng.random(40), start=20)
+    first = rows_of(targets, rng.random(60))
+    second = rows_of(targets[20:], rng.random(40), start=20)
     right = right_by_share(first, second, 20)
     assert right.index.tolist() == list(range(20, 60))
     assert (right[0.0] == decided_rightly(first).loc[20:]).all()
@@ -66,38 +59,31 @@ def test_the_curve_has_each_share_with_its_interval() -> None:
 
 
 def test_a_tweet_is_expected_to_take_the_first_and_a_share_of_the_second() -> None:
+    """And an embedding that both read once."""
     cheap, costly = Price(2.0, 0.0), Price(100.0, 5.0)
-    assert costly.after(cheap, 0.0) == cheap
-    assert costly.after(cheap, 0.25) == Price(27.0, 1.25)
+    assert [costly.after(cheap, share) for share in (0.0, 0.25)] == [cheap, Price(27.0, 1.25)]
     assert cheap.at_most(costly)
     assert not costly.at_most(cheap)
     assert not Price(1.0, 9.0).at_most(costly), "faster, but dearer"
-
-
-def test_two_that_read_the_same_embedding_pay_for_it_once() -> None:
     first, second = Price(6.0, 0.0, "embed_minilm", 5.0), Price(9.0, 0.0, "embed_minilm", 5.0)
     assert second.after(first, 0.5) == Price(8.0, 0.0)
     assert second.after(first._replace(reads="embed_mpnet"), 0.5) == Price(10.5, 0.0)
-    assert second.after(Price(1.0, 0.0), 0.5) == Price(5.5, 0.0)
 
 
 def test_money_is_that_of_the_rows_scored(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     asked = dict.fromkeys(LlmCosts.model_fields, 0) | {"model": "m", "endpoint": "remote", "scoring": "s"}
-    llm = LlmCosts.model_validate(asked | {"calibration": "none", "money": 0.3})
-    write_costs("llm", Costs(fit_seconds=0, tweets_per_second=1000 / 150, peak_memory_mb=1, llm=llm))
+    answers = LlmCosts.model_validate(asked | {"calibration": "none", "money": 0.3})
+    write_costs("llm", Costs(fit_seconds=0, tweets_per_second=1000 / 150, peak_memory_mb=1, llm=answers))
     write_costs("own", Costs(fit_seconds=0, tweets_per_second=1000 / 1.5, peak_memory_mb=1))
-    parts = (
-        predictions_frame(sample.train[:40], "train", np.full(40, 0.5)),
-        predictions_frame(sample.test[:20], "test", np.full(20, 0.5)),
-    )
-    assert price_of(Predictions("llm", "prompted", "refit", *parts)) == Price(pytest.approx(150), pytest.approx(5.0))
-    assert price_of(Predictions("own", "generative", "refit", *parts)) == Price(pytest.approx(1.5), 0.0)
+    llm, own = (predicted(name, "prompted", sample.train[:40], [0.5] * 40, sample.test[:20]) for name in ("llm", "own"))
+    assert price_of(llm) == Price(pytest.approx(150), pytest.approx(5.0))
+    assert price_of(own) == Price(pytest.approx(1.5), 0.0)
     times = {"tweets_per_second": 125, "latency_ms_p50": 90, "reads": "embed_minilm", "reading_ms": 5}
     write_costs("own", Costs(fit_seconds=0, peak_memory_mb=1, **times))
-    assert price_of(Predictions("own", "generative", "refit", *parts)) == Price(8, 0.0, "embed_minilm", 5)
+    assert price_of(own) == Price(8, 0.0, "embed_minilm", 5)
     write_costs("own", Costs(fit_seconds=0, peak_memory_mb=1, latency_ms_p50=90))
-    assert price_of(Predictions("own", "generative", "refit", *parts)) is None
+    assert price_of(own) is None
 
 
 def test_pairs_that_are_worth_their_cost_are_found() -> None:

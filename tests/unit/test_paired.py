@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from made import rows_of
 from scipy import stats
 from scipy.special import expit
 from statsmodels.stats.contingency_tables import mcnemar
@@ -27,9 +28,7 @@ from pipeline.stats.paired import (
 def scored(right: np.ndarray, groups: np.ndarray | None = None) -> pd.DataFrame:
     """Rows as `scored_rows` that a classifier decides rightly where `right` says so."""
     targets = np.arange(len(right)) % 2
-    scores = np.where(right, targets, 1 - targets).astype(float)
-    groups = np.arange(len(right)) if groups is None else groups
-    return pd.DataFrame({"target": targets, "group": groups, "score": scores})
+    return rows_of(targets, np.where(right, targets, 1 - targets).astype(float), groups)
 
 
 def compare_all(right: dict[str, pd.Series], best: str, twins: tuple[tuple[str, str], ...] = ()) -> pd.DataFrame:
@@ -64,14 +63,6 @@ def test_many_gains_are_tested_as_exactly(plus: int, minus: int) -> None:
     expected = stats.binomtest(plus, plus + minus).pvalue
     assert exact_mcnemar(np.repeat([1, -1], [plus, minus])) == pytest.approx(expected, rel=1e-9, abs=1e-300)
     assert exact_mcnemar(np.repeat([7, -7], [plus, minus])) == pytest.approx(expected, rel=1e-9, abs=1e-300)
-
-
-def test_many_groups_of_all_sizes_by_the_normal_distribution() -> None:
-    rng = np.random.default_rng(0)
-    gains = rng.integers(-20, 21, 50_000)
-    gains[:20] = 20
-    expected = 2 * stats.norm.sf((abs(gains.sum()) - 0.5) / np.sqrt(np.sum(gains.astype(float) ** 2)))
-    assert exact_mcnemar(gains) == pytest.approx(expected, rel=0.01)
 
 
 def test_pairs_that_share_their_draws_come_out_as_each_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,14 +136,11 @@ def test_the_level_is_students_with_few_groups_and_stays_with_thousands() -> Non
     assert level(10) == pytest.approx(1 - 2 * stats.norm.cdf(-((10 / 9) ** 0.5) * 2.262157))
     assert level(6000) == pytest.approx(0.95, abs=1e-4)
     assert level(1 + 1e-9) == 1
+    assert effective_groups(np.full(12, 7)) == pytest.approx(12), "worth fewer where their sizes differ"
+    assert effective_groups(np.array([1] * 500 + [200])) == pytest.approx(700**2 / (500 + 200**2))
     groups = np.append(np.arange(30), np.full(10**6, 30))
     low, high = bootstrap_means(np.arange(len(groups)) % 2, groups, 100, 0)
     assert 0 <= low <= 0.5 <= high <= 1, "one group has nearly all rows"
-
-
-def test_groups_are_worth_fewer_where_their_sizes_differ() -> None:
-    assert effective_groups(np.full(12, 7)) == pytest.approx(12)
-    assert effective_groups(np.array([1] * 500 + [200])) == pytest.approx(700**2 / (500 + 200**2))
 
 
 def test_rows_needed_by_hand() -> None:
@@ -160,13 +148,6 @@ def test_rows_needed_by_hand() -> None:
     by_hand = (1.959964 * 0.2**0.5 + 0.841621 * (0.2 - 0.05**2) ** 0.5) ** 2 / 0.05**2
     assert rows_needed(0.05, 0.2, 1.0, 0.05) == np.ceil(by_hand) == 626
     assert rows_needed(-0.05, 0.2, 2.0, 0.05) == pytest.approx(2 * by_hand, abs=1)
-
-
-def test_so_many_rows_find_the_difference_four_times_in_five() -> None:
-    rng = np.random.default_rng(0)
-    rows = int(rows_needed(0.1, 0.3, 1.0, 0.05))
-    found = [exact_mcnemar(rng.choice([1, -1, 0], size=rows, p=[0.2, 0.1, 0.7])) < 0.05 for _ in range(1000)]
-    assert np.mean(found) == pytest.approx(0.8, abs=0.04)
 
 
 def test_holm_by_hand() -> None:
@@ -180,23 +161,13 @@ def test_holm_by_hand() -> None:
     assert found["rows_needed"].tolist() == [needed, pd.NA, needed], "two are open: each is asked for at half the level"
 
 
-def test_a_difference_that_is_not_real_needs_more_rows_than_there_are() -> None:
-    rng = np.random.default_rng(0)
-    found = compare_all({name: pd.Series(rng.random(300) < 0.6 + 0.01 * i) for i, name in enumerate("abcdef")}, "f")
-    still_open = found[~found["real"].fillna(value=True) & (found["difference"] != 0)]
-    assert len(still_open) > 3
-    assert (still_open["rows_needed"] > still_open["rows"]).all()
-
-
 def test_pairs_of_poor_classifiers_are_not_tested_and_cost_the_best_nothing() -> None:
     """Of six the best has five tests and its twin, which is one of them; that two poor ones differ is nobody's question."""
     rng = np.random.default_rng(0)
-    right = {
-        name: pd.Series(rng.random(1000) < share / 10)
-        for name, share in zip("abcdef", (9, 8.5, 5, 5, 4, 3), strict=True)
-    }
+    shares = dict(zip("abcdef", (9, 8.5, 5, 5, 4, 3), strict=True))
+    right = {name: pd.Series(rng.random(1000) < share / 10) for name, share in shares.items()}
     found = compare_all(right, "a", (("a", "b"), ("c", "d"))).set_index(["a", "b"])
-    tested = [*((("a", name)) for name in "bcdef"), ("c", "d")]
+    tested = [*(("a", name) for name in "bcdef"), ("c", "d")]
     assert [pair for pair, p in found["p_holm"].items() if pd.notna(p)] == tested
     assert found["real"].notna().tolist() == found["p_holm"].notna().tolist()
     assert found.loc[("a", "b"), "p_holm"] <= 6 * found.loc[("a", "b"), "group_p"]

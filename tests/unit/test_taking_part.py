@@ -1,12 +1,13 @@
 """What is compared is what params name: nothing that an earlier run has left, and nothing twice."""
 
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import Command, git, one_line_error, prepared_folder, ran, set_param
+from conftest import Command, git, prepared_folder, ran, set_param
 
-from pipeline import places
+from pipeline import places, stage
 from pipeline.compare.scored import read_all
 from pipeline.compare.taking_part import ClassifiersParams, Family, family_of, taking_part
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
@@ -95,8 +96,11 @@ def test_a_classifier_taken_out_of_a_list_leaves_the_table(project: Path, comman
     assert sorted(pd.read_csv(project / "evaluate/scores.csv")["classifier"]) == ["logistic", "naive_bayes"]
 
 
-def test_the_launcher_refuses_what_is_no_stage(command: Command) -> None:
-    assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage"))
-    assert "usage: python -m pipeline.stage" in one_line_error(command("pipeline.stage", "naive_bayes"))
-    assert "pipeline.compare.nothing: no such stage" in one_line_error(command("pipeline.stage", "compare.nothing"))
-    assert "pipeline.stats.metrics: no such stage" in one_line_error(command("pipeline.stage", "stats.metrics"))
+def test_the_launcher_refuses_what_is_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for arguments in ([], ["naive_bayes"]):
+        with pytest.raises(InputError, match=r"usage: python -m pipeline\.stage"):
+            stage.start(arguments)
+    for module in ("pipeline.compare.nothing", "pipeline.stats.metrics"):
+        with pytest.raises(InputError, match=f"{module}: no such stage"):
+            stage.main_of(module)
