@@ -34,7 +34,8 @@ from pipeline.stats.paired import variance_by_group
 
 OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
-"""The shares of the page; the steps are multiples of 20, so that all have them."""
+"""The shares of the page."""
+SHARES = np.linspace(0, 1, 21).round(4)
 AS_GOOD = 0.01
 
 Pair = tuple[str, str]
@@ -45,8 +46,6 @@ class CascadeParams(BootstrapParams):
     """The first and the second classifier of each cascade; null for all that are worth their cost."""
     gain: float = Field(0.001, ge=0)
     """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
-    steps: int = Field(20, ge=20, multiple_of=20)
-    """Into which the share of the rows passed on is cut."""
 
 
 class Price(NamedTuple):
@@ -80,8 +79,8 @@ def price_of(classifier: Predictions) -> Price | None:
     return Price(costs.ms_per_text, 1000 * money / scored, costs.reads, costs.reading_ms or 0.0)
 
 
-def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.DataFrame:
-    """Whether each row that both scored is decided rightly: a column for each share passed on, from 0 to 1, indexed by id.
+def right_by_share(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Whether each row that both scored is decided rightly: a column for each of `SHARES` passed on, indexed by id.
 
     Both frames are those of `scored_rows`.
     """
@@ -89,8 +88,7 @@ def right_by_share(first: pd.DataFrame, second: pd.DataFrame, steps: int) -> pd.
     right, right_of_second = (decided_rightly(rows.loc[shared]).to_numpy() for rows in (first, second))
     certainty = np.abs(first.loc[shared, "score"].fillna(THRESHOLD).to_numpy() - THRESHOLD)
     place = np.argsort(np.argsort(certainty, kind="stable"), kind="stable")
-    shares = np.linspace(0, 1, steps + 1).round(4)
-    by_share = {share: np.where(place < round(share * len(shared)), right_of_second, right) for share in shares}
+    by_share = {share: np.where(place < round(share * len(shared)), right_of_second, right) for share in SHARES}
     return pd.DataFrame(by_share, index=shared)
 
 
@@ -140,10 +138,10 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     ]
     offers = [*alone.values()]
     for first, second in pairs:
-        by_share = right_by_share(rows[first], rows[second], params.steps)
+        by_share = right_by_share(rows[first], rows[second])
         offers += [
             offer(prices[second].after(prices[first], share), by_share[share], (first, second))
-            for share in by_share.columns.to_numpy()[1:-1].tolist()
+            for share in SHARES[1:-1].tolist()
         ]
     worth: list[Offer] = []
     for one in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
@@ -158,7 +156,7 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
 
 def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -> pd.DataFrame:
     """By share passed on: the accuracy, and by how much it differs from that of the second classifier alone."""
-    right = right_by_share(first, second, params.steps).astype(float)
+    right = right_by_share(first, second).astype(float)
     values = np.concatenate([right, right.sub(right[1.0], axis=0)], axis=1)
     low, high = bootstrap_means(values, first.loc[right.index, "group"].to_numpy(), params.draws, params.seed)
     columns = {"share": right.columns.to_numpy(), "rows": np.full(right.shape[1], len(right))}

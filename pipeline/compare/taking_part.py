@@ -18,7 +18,7 @@ SECTION = "classifiers"
 
 
 class Family(NamedTuple):
-    """What makes a classifier: a module under `pipeline` with a function `trainer`, and what that is given (None: nothing)."""
+    """What makes a classifier: the module of a family under `pipeline`, and the preset that it is read with."""
 
     module: str
     preset: str | None

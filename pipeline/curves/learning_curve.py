@@ -42,9 +42,9 @@ OUT = STUDY / "learning_curve"
 
 class CurveParams(Params):
     family: str
-    """Module under `pipeline` with a function `trainer`."""
+    """Module of its family under `pipeline`."""
     preset: str | None = None
-    """What `trainer` is given: an encoder or a preset; null for nothing."""
+    """What it is read with: an encoder, or a key of its section; null for nothing."""
     seeds: int = Field(10, ge=1)
     """Subsets of each size, the folds held out in turn."""
     largest: int | None = Field(None, ge=1)

@@ -84,30 +84,28 @@ def under_noise(own: Classifier, prepared: Prepared, params: RobustnessParams) -
     return pd.concat(folds)
 
 
-def deal_keywords(train: pd.DataFrame, hands: int, seed: int) -> pd.Series:
-    """The hand of each tweet, by its keyword; those without one are a keyword of their own."""
-    keywords = train["keyword"].fillna("")
+def deal_keywords(train: pd.DataFrame, seed: int) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """The keywords dealt into as many hands as folds, those without one as a keyword: the tweets of each hand, and the others.
+
+    Near-duplicates of a hand's tweets are not among the others.
+    """
+    keywords, count = train["keyword"].fillna(""), train["fold"].nunique()
     order = np.random.default_rng(seed).permutation(keywords.unique())
-    hand_of = {keyword: place % hands for place, keyword in enumerate(order)}
-    return pd.Series([hand_of[keyword] for keyword in keywords], index=train.index)
+    hand_of = keywords.map({keyword: place % count for place, keyword in enumerate(order)})
+    hands = [train[hand_of == hand] for hand in sorted(hand_of.unique())]
+    return [(one, train[~train.index.isin(one.index) & ~train["group"].isin(one["group"])]) for one in hands]
 
 
 def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
     """Whether each hand of keywords leaves tweets of both labels to learn from; without keywords there is one hand."""
-    hands = deal_keywords(train, train["fold"].nunique(), seed)
-    left = [train[(hands != hand) & ~train["group"].isin(train.loc[hands == hand, "group"])] for hand in hands.unique()]
-    return all(rows["train_target"].nunique() == 2 for rows in left)
+    return all(others["train_target"].nunique() == 2 for _, others in deal_keywords(train, seed))
 
 
 def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.Series:
     """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
-    train = prepared.train
-    hands = deal_keywords(train, train["fold"].nunique(), params.seed)
     found = []
-    for hand in sorted(hands.unique()):
-        held_out = train[hands == hand]
-        apart = (hands != hand) & ~train["group"].isin(held_out["group"])
-        tweets, labels = training_rows(train[apart], held_out=REFIT)
+    for held_out, others in deal_keywords(prepared.train, params.seed):
+        tweets, labels = training_rows(others, held_out=REFIT)
         found.append(right_about(held_out, own, own.fit(tweets, labels, params.seed)))
     right: pd.Series = pd.concat(found)
     return right

@@ -99,11 +99,10 @@ def measures(rows: Scored, draws: int, seed: int) -> dict[str, float]:
     middle = value[parts] + brier_parts(rows, once, debiased=False)[:, 0]
     low[parts], high[parts] = middle - high[parts], middle - low[parts]
     found: dict[str, float] = {}
-    for i, name in enumerate((*PLAIN, *PARTS)):
-        found |= {name: value[i], f"{name}_low": low[i], f"{name}_high": high[i]}
-    for end in ("", "_low", "_high"):
+    for end, values in (("", value), ("_low", low), ("_high", high)):
+        found |= {f"{name}{end}": float(one) for name, one in zip((*PLAIN, *PARTS), values, strict=True)}
         found[f"ece_debiased{end}"] = signed_root(found[f"reliability{end}"])
-    return {f"{name}{end}": float(found[f"{name}{end}"]) for name in MEASURES for end in ("", "_low", "_high")}
+    return {f"{name}{end}": found[f"{name}{end}"] for name in MEASURES for end in ("", "_low", "_high")}
 
 
 def reliability_diagram(rows: Scored) -> pd.DataFrame:

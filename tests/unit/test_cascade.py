@@ -26,7 +26,7 @@ def test_the_least_certain_are_passed_on_and_unread_ones_before_all() -> None:
     scores = np.linspace(0.6, 0.95, 20)
     scores[[4, 9]], scores[15] = [0.48, 0.46], np.nan
     targets = np.ones(20, dtype=int)
-    right = right_by_share(rows_of(targets, scores), rows_of(targets, np.full(20, 0.9)), 20)
+    right = right_by_share(rows_of(targets, scores), rows_of(targets, np.full(20, 0.9)))
     assert right.sum().tolist() == [17, 18, 19, *[20] * 18]
     assert [list(np.flatnonzero(~right[share])) for share in (0.0, 0.05, 0.1)] == [[4, 9, 15], [4, 9], [9]]
 
@@ -36,7 +36,7 @@ def test_a_pair_is_compared_on_the_rows_that_both_scored() -> None:
     targets = rng.integers(0, 2, 60)
     first = rows_of(targets, rng.random(60))
     second = rows_of(targets[20:], rng.random(40), start=20)
-    right = right_by_share(first, second, 20)
+    right = right_by_share(first, second)
     assert right.index.tolist() == list(range(20, 60))
     assert (right[0.0] == decided_rightly(first).loc[20:]).all()
     assert (right[1.0] == decided_rightly(second)).all()
@@ -48,7 +48,7 @@ def test_the_curve_has_each_share_with_its_interval() -> None:
     first = sure(rng.random(ROWS) < 0.7, rng.random(ROWS) / 2, targets)
     second = sure(rng.random(ROWS) < 0.9, rng.random(ROWS) / 2, targets)
     curve = curve_of(first, second, PARAMS).set_index("share")
-    right = right_by_share(first, second, PARAMS.steps)
+    right = right_by_share(first, second)
     assert curve.index.tolist() == right.columns.tolist()
     assert curve["accuracy"].tolist() == pytest.approx(right.mean().tolist())
     assert curve["difference"].tolist() == pytest.approx((right.mean() - right[1.0].mean()).tolist())
