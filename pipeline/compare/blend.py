@@ -18,7 +18,7 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.blend_table import render
-from pipeline.compare.blend_weights import ALL_ROWS, BlendParams, Weights, cross_fitted, fit_weights, to_log_odds
+from pipeline.compare.blend_weights import ALL_ROWS, BlendParams, cross_fitted, fit_weights, to_log_odds
 from pipeline.compare.scored import read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
@@ -75,15 +75,6 @@ def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: Ble
     }
 
 
-def weights_table(names: list[str], weights: dict[int, Weights]) -> pd.DataFrame:
-    """`weights.csv`: each classifier's weight for the rows of each fold, and how the weights of that fold were found."""
-    return pd.DataFrame(
-        {"classifier": name, "fold": fold, "weight": weight, "intercept": fitted.intercept, "method": fitted.method}
-        for fold, fitted in weights.items()
-        for name, weight in zip(names, fitted.weights, strict=True)
-    )
-
-
 def main() -> None:
     params, prepared = read_params("blend", BlendParams), read_prepared()
     classifiers, left_out = read_all(prepared)
@@ -101,7 +92,11 @@ def main() -> None:
         rows = prepared.train.set_index("id")[["target", "group"]].assign(score=expit(blended))
         found = compare(rows, singles, params)
         progress.update()
-    table = weights_table(list(singles), weights)
+    table = pd.DataFrame(
+        {"classifier": name, "fold": fold, "weight": weight, "intercept": fitted.intercept, "method": fitted.method}
+        for fold, fitted in weights.items()
+        for name, weight in zip(singles, fitted.weights, strict=True)
+    )
     frames = [
         predictions_frame(prepared.train, "train", expit(blended)),
         predictions_frame(prepared.test, "test", expit(weights[ALL_ROWS](log_odds_of(members, "test")))),

@@ -84,10 +84,6 @@ def metrics_of_best(table: pd.DataFrame, rows: int) -> dict[str, float]:
     return {metric: round(float(best[metric]), 6) for metric in ("accuracy", "f1", "log_loss")}
 
 
-def was_calibrated(costs: Costs) -> bool:
-    return costs.llm is not None and costs.llm.calibration != "none"
-
-
 def flat_costs(costs: Costs) -> dict[str, object]:
     """One row of the cost table: an LLM's costs beside the others."""
     values = costs.model_dump()
@@ -140,7 +136,9 @@ def main() -> None:
         {
             name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
             for name in rows
-            if (path := predictions_of(name, UNCALIBRATED)).is_file() and was_calibrated(costs[name])
+            if (llm := costs[name].llm)
+            and llm.calibration != "none"
+            and (path := predictions_of(name, UNCALIBRATED)).is_file()
         }
     )
     table = placed.join(scores)

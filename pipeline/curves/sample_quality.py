@@ -41,20 +41,17 @@ class Measure:
     """That were learnt from: as many generated as real ones, or the labelled ones; 0 where nothing was learnt."""
 
 
-def judge(rows: Rows, C: float) -> Any:
-    """The classifier that learns from rows: logistic regression, on words of texts that occur or not, or on vectors."""
+def right_after(rows: Rows, labels: np.ndarray, held_out: Rows, targets: np.ndarray, C: float) -> np.ndarray:
+    """Whether a logistic regression on these rows is right about each held-out one: 0 or 1, shape (held out,).
+
+    On words of texts that occur or not, or on vectors. Of generated rows alone the mean is the classification accuracy score
+    (Ravuri & Vinyals 2019, https://arxiv.org/abs/1905.10887): to do as well as real rows, they must be right about each class,
+    and about all of it.
+    """
     logistic = LogisticRegression(C=C, max_iter=2000)
     words = CountVectorizer(token_pattern=WORD, binary=True)
-    return logistic if rows.ndim > 1 else make_pipeline(words, logistic)
-
-
-def right_after(rows: Rows, labels: np.ndarray, held_out: Rows, targets: np.ndarray, C: float) -> np.ndarray:
-    """Whether the classifier that has learnt from these rows is right about each held-out one: 0 or 1, shape (held out,).
-
-    Of generated rows alone its mean is the classification accuracy score (Ravuri & Vinyals 2019,
-    https://arxiv.org/abs/1905.10887): to do as well as real rows, they must be right about each class, and about all of it.
-    """
-    return np.asarray(judge(rows, C).fit(rows, labels).predict(held_out) == targets, dtype=float)
+    own: Any = logistic if rows.ndim > 1 else make_pipeline(words, logistic)
+    return np.asarray(own.fit(rows, labels).predict(held_out) == targets, dtype=float)
 
 
 def points(real: list[Rows], generated: list[Rows]) -> list[Points]:
@@ -96,9 +93,6 @@ def distinct(texts: Rows, n: int) -> float:
     return len(set(found)) / max(len(found), 1)
 
 
-# --- numbers of samples beside those of real tweets ----------------------------------------------------------------------
-
-
 def accuracy_score(
     family: str,
     generated: Labelled,
@@ -115,10 +109,8 @@ def accuracy_score(
     The interval is that of the held-out rows' draw, by bootstrap over their groups, of shape (held out,).
     """
     of_generated, of_real = (right_after(*rows, *held_out, C) for rows in (generated, real))
-    gain = of_generated - of_real
-    low, high = bootstrap_means(gain, groups, draws, seed)
-    accuracy, of_as_many = float(of_generated.mean()), float(of_real.mean())
-    return Measure(family, "accuracy score", accuracy, of_as_many, float(low[0]), float(high[0]), len(real[1]))
+    low, high = (float(end[0]) for end in bootstrap_means(of_generated - of_real, groups, draws, seed))
+    return Measure(family, "accuracy score", float(of_generated.mean()), float(of_real.mean()), low, high, len(real[1]))
 
 
 def novelty(family: str, generated: np.ndarray, real: np.ndarray) -> list[Measure]:
