@@ -162,9 +162,13 @@ def with_verdicts(paired: pd.DataFrame, best: str, twins: list[tuple[str, str]])
 
 
 def judged(pair: Any) -> str:
-    """`real`, `ties` or, where the interval is too wide to call that a tie, `too few rows`: what a tested pair says."""
+    """`real`, `ties` or `too few rows`: what a tested pair says.
+
+    To call it a tie takes an interval that is not too wide, and a difference that chance explains before any correction: what
+    Holm's correction alone makes unsure is no tie.
+    """
     narrow = pair["high"] - pair["low"] <= 2 * WIDE  # of a single group it has no ends
-    return "real" if pair["real"] else "ties" if narrow else "too few rows"
+    return "real" if pair["real"] else "ties" if narrow and pair["group_p"] >= ALPHA else "too few rows"
 
 
 def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:

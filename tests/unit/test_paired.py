@@ -18,6 +18,7 @@ from pipeline.stats.paired import (
     compare_pairs,
     design_effect,
     exact_mcnemar,
+    judged,
     places,
     rows_needed,
     sum_by_group,
@@ -199,6 +200,15 @@ def test_with_too_few_rows_there_is_no_place_and_no_tie() -> None:
     found = placed({"best": best, **few}, "best")
     assert found["standing"].to_dict() == {"best": "best", "many": "ties", "twenty": "too few rows"}
     assert found["rank"].tolist() == [1, 2, pd.NA], "who has too few comes last"
+
+
+def test_what_only_the_correction_makes_unsure_is_no_tie() -> None:
+    """A prompt 4.2 points behind the best on 400 rows was said to tie with it."""
+    pair = {"real": False, "low": -0.081, "high": -0.007, "group_p": 0.033}
+    assert judged(pair) == "too few rows"
+    assert judged(pair | {"high": 0.01, "group_p": 0.12}) == "ties"
+    assert judged(pair | {"low": -0.2, "group_p": 0.12}) == "too few rows"
+    assert judged(pair | {"real": True}) == "real"
 
 
 def test_who_scored_a_part_of_the_rows_is_ahead_only_by_a_real_difference() -> None:
