@@ -19,14 +19,15 @@ import pandas as pd
 import vl_convert
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import markdown, number, pairs_table, with_interval
+from pipeline.compare.table import ACCURACY, CLASSIFIER, F1, PLACE, ROWS, SCHOOL, pairs_among, pairs_table
 from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, write_text
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
 from pipeline.places import STUDY
 from pipeline.process import run
-from pipeline.report.sentences import of_twins, verdict
+from pipeline.report.sentences import verdict
+from pipeline.tables import Column, Table
 
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
@@ -157,30 +158,18 @@ def submitted(last: Results) -> str:
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
     """README's block: the verdict, the classifiers of the published run with their accuracy by other folds, the twins."""
     *others, last = results
-    costs = last.costs.set_index("classifier")
-    elsewhere = [
-        {str(row["classifier"]): with_interval(row, "accuracy") for _, row in one.scores.iterrows()} for one in others
-    ]
-    rows = []
-    for _, row in last.scores.iterrows():
-        name = str(row["classifier"])
-        cells = [number(row["rank"]), name, row["school"], number(row["rows"]), with_interval(row, "accuracy")]
-        cells += [by_name.get(name, "–") for by_name in elsewhere]
-        cost = costs.loc[name]
-        cells += [with_interval(row, "f1"), f"{row['log_loss']:.3f}"]
-        cells += [number(cost["fit_seconds"]), number(cost["latency_ms_p50"], 1)]
-        rows.append(cells)
-    header = [
-        "Place",
-        "Classifier",
-        "School",
-        "Rows",
-        "Accuracy",
-        *(f"by folds of seed {one.run.seed}" for one in others),
-    ]
+    scores = last.scores.merge(last.costs[["classifier", "fit_seconds", "latency_ms_p50"]], on="classifier")
+    columns = [PLACE, CLASSIFIER, SCHOOL, ROWS, ACCURACY]
+    for one in others:
+        title = f"by folds of seed {one.run.seed}"
+        elsewhere = {row["classifier"]: ACCURACY.text(row) for row in one.scores.to_dict("records")}
+        scores[title] = scores["classifier"].map(elsewhere)
+        columns.append(Column(title, title, order="accuracy"))
+    columns += [F1, Column("Log loss", "log_loss", ".3f")]
+    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("Latency, ms", "latency_ms_p50", ",.1f")]
     parts = [
         " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
-        markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
+        Table(scores, columns).markdown(),
         f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
     ]
     return "\n\n".join(parts)
@@ -233,7 +222,7 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
     values = {
         "origin": origin(last.run),
         "verdict": " ".join(verdict(last.scores, last.paired, twins)),
-        "pairs": pairs_table(of_twins(last.paired, twins)),
+        "pairs": pairs_table(pairs_among(last.paired, twins)),
         "curves": page("crossover"),
         "robustness": page("robustness"),
         "generation": page("generation"),

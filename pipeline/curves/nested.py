@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from pipeline.compare.blend import gain_of, measured
 from pipeline.compare.blending import BlendParams, cross_fitted, fit_weights, to_log_odds
-from pipeline.compare.table import markdown, with_interval
+from pipeline.compare.table import ACCURACY
 from pipeline.contracts import (
     InputError,
     Params,
@@ -45,6 +45,7 @@ from pipeline.curves.points import made_by, stored_without
 from pipeline.fit.classifier import Classifier, read_classifier_of
 from pipeline.places import STUDY
 from pipeline.stats.paired import compare_pair
+from pipeline.tables import Column, Table, interval, page, points
 
 OUT = STUDY / "nested"
 WAYS = {"best_single": "best single classifier", "cross_fitted": "cross-fitted weights", "nested": "nested weights"}
@@ -116,21 +117,14 @@ def compare(ways: dict[str, pd.DataFrame], params: BlendParams) -> tuple[pd.Data
 
 def render(table: pd.DataFrame, leak: dict[str, float], classifiers: list[str]) -> str:
     """The page: what either way of fitting weights gains, and by how much the two differ."""
-
-    def points(row: Any, key: str) -> str:
-        value, low, high = (100 * row[name] for name in (key, f"{key}_low", f"{key}_high"))
-        return "–" if pd.isna(value) else f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"
-
-    rows = [
-        [WAYS[str(way)], with_interval(row, "accuracy"), f"{row['log_loss']:.4f}", points(row, "gain")]
-        for way, row in table.iterrows()
-    ]
-    return (
+    decided_by = Column("Decided by", lambda row: WAYS[row["way"]])
+    columns = [decided_by, ACCURACY, Column("Log loss", "log_loss", ".4f"), points("Gain, points", "gain")]
+    return page(
         f"The blend of {', '.join(classifiers)}, out-of-fold, in brackets the 95 % interval by bootstrap over "
-        "near-duplicate groups; the best single classifier is chosen on the same rows:\n\n"
-        f"{markdown(['Decided by', 'Accuracy', 'Log loss', 'Gain, points'], rows)}\n\n"
-        f"Cross-fitted weights are {points(leak, 'leak')} points more accurate than nested ones, to which no label of the fold "
-        "they decide has come.\n"
+        "near-duplicate groups; the best single classifier is chosen on the same rows:",
+        Table(table.reset_index(), columns).markdown(),
+        f"Cross-fitted weights are {interval(leak, 'leak', '+.2f', 100)} points more accurate than nested ones, to which no "
+        "label of the fold they decide has come.",
     )
 
 

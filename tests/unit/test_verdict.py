@@ -9,7 +9,7 @@ import pytest
 from pipeline.compare.classification import score
 from pipeline.compare.evaluate import EvaluateParams, flat_costs, metrics_of_best, plot_points, score_classifier
 from pipeline.compare.submission import SubmissionParams, competing, rules_of
-from pipeline.compare.table import cautions, render_table
+from pipeline.compare.table import cautions, render
 from pipeline.contracts import Costs, Predictions, Prepared, predictions_frame
 from pipeline.stats import bootstrap
 from pipeline.stats.bootstrap import group_bootstrap
@@ -272,7 +272,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     ).assign(scoring="logprobs", calibration="platt", example_labels=8, calibration_labels=100)
     uncalibrated = pd.DataFrame.from_dict({"beta": score_classifier(rows(SCORES), shared, PARAMS)}, orient="index")
     report = {"source": "somewhere", "rows": {"train": 8, "test": 3}, "folds": {"0": {}, "1": {}}}
-    text = render_table(
+    text = render(
         scores,
         paired=pairs,
         twins=[("alpha", "beta")],
@@ -280,8 +280,6 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         uncalibrated=uncalibrated,
         report=report,
         draws=300,
-        alpha=0.05,
-        wide=0.05,
         left_out=["left out x.parquet: made from other prepared tweets"],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
