@@ -82,7 +82,8 @@ def render(
         f"The {len(confident_errors):,} surest errors of all classifiers are in `errors/confident_errors.csv`.",
         (
             f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
-            f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; {int(label_noise['conflict'].sum()):,} "
+            f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; "
+            f"{int(label_noise['conflict'].sum()):,} "
             "have a near-duplicate with the other label. All rows stay, and are scored against the label that they came with."
         ),
     ]
