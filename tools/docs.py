@@ -27,7 +27,7 @@ from pipeline.environment import machine, output
 from pipeline.places import STUDY
 from pipeline.process import run
 from pipeline.report.sentences import verdict
-from pipeline.tables import Column, Table
+from pipeline.tables import Column, Table, interval
 
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
@@ -145,10 +145,8 @@ def submitted(last: Results) -> str:
     if not path.is_file():
         return ""
     chosen = read_json(path)["chosen"]
-    own, nested = (
-        "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * chosen[name] for name in names))
-        for names in (("accuracy", "accuracy_low", "accuracy_high"), ("nested_accuracy", "nested_low", "nested_high"))
-    )
+    own = interval(chosen, "accuracy", ".1f", 100, unit=" %")
+    nested = interval(chosen, "nested_accuracy", ".1f", 100, ("nested_low", "nested_high"), unit=" %")
     return (
         f" The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what is "
         "chosen on the others."
@@ -200,12 +198,7 @@ def figure(curves: pd.DataFrame, title: str) -> str:
 def curves_in_words(twins: pd.DataFrame) -> Iterator[str]:
     """Of each pair: its lead with the fewest and the most labels, and whether the curves cross."""
     for _, row in twins.iterrows():
-        ends = [
-            "{:+.1f} points [{:+.1f}, {:+.1f}]".format(
-                *(100 * row[f"lead_at_{end}{part}"] for part in ("", "_low", "_high"))
-            )
-            for end in ("first", "last")
-        ]
+        ends = [interval(row, f"lead_at_{end}", "+.1f", 100, unit=" points") for end in ("first", "last")]
         yield (
             f"- {row['generative']} against {row['discriminative']}: {ends[0]} at {row['first']:,} labels, {ends[1]} at "
             f"{row['last']:,}. {Twins(**{str(key): value for key, value in row.items()}).verdict()}"
