@@ -34,7 +34,7 @@ from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.prompt_file import harmless, read_prompt, render
-from pipeline.report.report import sections
+from pipeline.report.report import FILES, about, sections
 from pipeline.report.results import read_results
 
 SPAM = ROOT / "data/spam"
@@ -228,8 +228,8 @@ def test_the_report_has_no_empty_columns_and_no_disasters(tmp_path: Path) -> Non
         if "keyword" in table:
             table.assign(keyword=None).to_csv(path, index=False)
     (tmp_path / "robustness/shift.csv").write_text("classifier,what,value,low,high\n")
-    found, _ = read_results(tmp_path)
-    made = {section.name: section for section in sections(found, ["ham", "spam"], 50)}
+    found, _ = read_results(FILES, tmp_path)
+    made = {section.name: section for section in sections(found, about(found, ["ham", "spam"], 50))}
     assert "not measured" in made["robustness"].lead
     assert [part.name for part in made["robustness"].parts] == ["noise"]
     titles = {
