@@ -41,6 +41,8 @@ KEPT = {
     "generation": ("table.md",),
 }
 """What is kept of each stage, if it ran."""
+OTHERS = ("F1", "Log loss", "Fit, s", "Latency, ms")
+"""What README's table says beside accuracies."""
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
@@ -170,17 +172,10 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         cells += [with_interval(row, "f1"), f"{row['log_loss']:.3f}"]
         cells += [number(cost["fit_seconds"]), number(cost["latency_ms_p50"], 1)]
         rows.append(cells)
-    header = [
-        "Place",
-        "Classifier",
-        "School",
-        "Rows",
-        "Accuracy",
-        *(f"by folds of seed {one.run.seed}" for one in others),
-    ]
+    by_other_folds = [f"by folds of seed {one.run.seed}" for one in others]
     parts = [
         " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
-        markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
+        markdown(["Place", "Classifier", "School", "Rows", "Accuracy", *by_other_folds, *OTHERS], rows),
         f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
     ]
     return "\n\n".join(parts)

@@ -143,17 +143,10 @@ def install(requirements: Path) -> None:
 
 def lock() -> None:
     """Write the requirements files. Versions that they have stay, as far as pyproject.toml allows."""
-    universal = (
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--generate-hashes",
-        "--no-header",
-        "--no-annotate",
-        "--quiet",
-    )
+    universal = ["--universal", "--python-version", "3.11", "--generate-hashes"]
+    quietly = ["--no-header", "--no-annotate", "--quiet"]
     for name, what in LOCKS.items():
-        if not uv("compile", *what, *universal, "--output-file", f"requirements/{name}.txt", names=INDEX):
+        if not uv("compile", *what, *universal, *quietly, "--output-file", f"requirements/{name}.txt", names=INDEX):
             sys.exit(f"error: requirements/{name}.txt: uv cannot be had, or failed; see above")
 
 
