@@ -20,9 +20,9 @@ import numpy as np
 import pandas as pd
 
 from pipeline.contracts import InputError, read_params, read_yaml
+from pipeline.data.source import DataParams
 from pipeline.environment import machine
 from pipeline.process import run
-from pipeline.repro import Data
 
 MEASURED = ("costs/", "evaluate/costs.csv", "evaluate/table.md", "report/", "transcripts/", "study/")
 """What holds times, or hashes of such; of the study the predictions alone hold none."""
@@ -38,7 +38,7 @@ def copy_project(folder: Path) -> None:
     """The files that git knows or would take, and the tweets; without what runs have left."""
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, check=True)  # noqa: S607
     needed = [Path(name) for name in listed.stdout.decode().split("\0") if name and not name.endswith("dvc.lock")]
-    for path in (Path(read_params("data", Data).source), Path("imports")):
+    for path in (Path(read_params("data", DataParams).source), Path("imports")):
         needed += [] if path.is_absolute() else [path, *path.rglob("*")]
     for path in needed:
         if path.is_file():

@@ -4,7 +4,7 @@ What is in the way of DVC (no git, a file of its own that a kill left half writt
 right is one line.
 
 in:  dvc.yaml, params.yaml
-out: what the stages write; .dvc/tmp/stages/seconds.json: how long each took, to say how long the next run will
+out: what the stages write
 run: make repro   (or python -m pipeline.repro, with the arguments of dvc repro, such as --keep-going or evaluate)
      make study   (or python -m pipeline.repro study)
 """
@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,20 +25,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from pipeline.contracts import InputError, read_json, read_params, write_text
+from pipeline.contracts import InputError, read_params
 from pipeline.data.csv_file import not_there
 from pipeline.places import STUDY
-from pipeline.process import DRIVER, LOCKS, run
+from pipeline.process import DRIVER, run
 from pipeline.summary import results_in_words
 
-SECONDS = LOCKS / "seconds.json"
 OF_THE_STUDY = (STUDY / "dvc.yaml").as_posix()
-GUESSES = {
-    "prepare": 3, "embed": 12, "counts": 7, "vectors": 9, "lora": 33, "prompt": 20, "evaluate": 6, "calibration": 5,
-    "errors": 15, "explanations": 15, "blend": 5, "submission": 4, "report": 5, "learning_curve": 20, "generation": 42,
-}  # fmt: skip
-"""Seconds that a stage of each kind takes on the sample, on two cores: until one has been seen to take others."""
-OTHERWISE = 10
 
 # --- what DVC says ----------------------------------------------------------------------------------------------------
 
@@ -52,35 +45,14 @@ HINTS = re.compile(
 UNREADABLE = re.compile(r"'(?:\./)?((?:[\w-]+/)*dvc\.lock)'.{0,40}?(?:validation failed|invalid|not valid|corrupted)")
 
 
-def expected(stage: str, remembered: Mapping[str, float]) -> float:
-    """Seconds that a stage will take: as many as the last time, or as others of its kind."""
-    kind = stage.rpartition(":")[2].partition("@")[0]
-    return remembered.get(stage, GUESSES.get(kind, OTHERWISE))
-
-
-def seconds_left(todo: Iterable[str], took: Mapping[str, float], remembered: Mapping[str, float]) -> float:
-    """Seconds until the stages `todo` are done, if they keep to what is expected of them as those before did."""
-    steadying = 10  # a first stage that waits for the disk says little about the others
-    pace = (steadying + sum(took.values())) / (steadying + sum(expected(stage, remembered) for stage in took))
-    return pace * sum(expected(stage, remembered) for stage in todo)
-
-
-def spoken(seconds: float) -> str:
-    """`3 s`, `40 s`, `90 s`, `3 min`: no more exact than one needs to know."""
-    if seconds >= 120:
-        return f"{seconds / 60:.0f} min"
-    return f"{max(1, seconds):.0f} s" if seconds < 10 else f"{5 * round(seconds / 5)} s"
-
-
 @dataclass
 class Progress:
     """Follows what DVC says: which stages have run, and how long they took."""
 
     plan: Callable[[], set[str]]
     """The stages that DVC will look at; asked for when one runs."""
-    remembered: Mapping[str, float]
     clock: Callable[[], float] = time.monotonic
-    took: dict[str, float] = field(default_factory=dict)
+    ran: list[str] = field(default_factory=list)
     unchanged: set[str] = field(default_factory=set)
     unfinished: list[str] = field(default_factory=list)
     """Begun, and not (yet) written into dvc.lock."""
@@ -112,30 +84,23 @@ class Progress:
         """The line of a stage that begins."""
         last, self.last = self.last, ""
         self.running, self.since = stage, self.clock()
+        self.ran.append(stage)
         self.unfinished.append(stage)
-        number, names = f"stage {len(self.took) + len(self.unchanged) + 1}", self.plan()
-        if stage not in names:
-            return f"{number}: {stage}{last}"
-        left = seconds_left(names - self.unchanged - self.took.keys(), self.took, self.remembered)
-        return f"{number} of {len(names)}: {stage}, about {spoken(left)} left{last}"
+        names = self.plan()
+        total = f" of {len(names)}" if stage in names else ""
+        return f"stage {len(self.ran) + len(self.unchanged)}{total}: {stage}{last}"
 
     def end(self) -> None:
         if self.running:
-            self.took[self.running] = self.clock() - self.since
-            self.last = f" ({self.running.rpartition(':')[2]}: {self.took[self.running]:.0f} s)"
+            self.last = f" ({self.running.rpartition(':')[2]}: {self.clock() - self.since:.0f} s)"
             self.running = ""
-
-    def seconds(self) -> dict[str, float]:
-        """What to remember: not what failed, nor what a dry run did not do."""
-        done = {stage: round(seconds, 1) for stage, seconds in self.took.items() if stage not in self.unfinished}
-        return {**self.remembered, **{stage: seconds for stage, seconds in done.items() if seconds >= 0.5}}
 
     def __str__(self) -> str:
         """One line on what was done."""
-        stages, seconds = len(self.took) + len(self.unchanged), self.clock() - self.start
-        if not self.took:
+        stages = len(self.ran) + len(self.unchanged)
+        if not self.ran:
             return f"nothing to do: {stages} stages are up to date"
-        return f"{len(self.took)} of {stages} stages ran in {seconds:.0f} s{self.last}"
+        return f"{len(self.ran)} of {stages} stages ran in {self.clock() - self.start:.0f} s{self.last}"
 
 
 # --- DVC itself -------------------------------------------------------------------------------------------------------
@@ -272,19 +237,16 @@ def main() -> None:
         print(line, flush=True)
     check_source()
     asked = ThreadPoolExecutor().submit(stages, arguments)
-    progress = Progress(asked.result, read_json(SECONDS) if SECONDS.is_file() else {})
+    progress = Progress(asked.result)
     try:
         code = reproduce(arguments, progress)
-        while code and not progress.took and (mended := mend_locks(dvc("dag", "--dot").stderr)):
+        while code and not progress.ran and (mended := mend_locks(dvc("dag", "--dot").stderr)):
             print(*mended, sep="\n", flush=True)
             progress.plan = partial(stages, arguments)
             code = reproduce(arguments, progress)
     except KeyboardInterrupt:
         print("interrupted; the next run goes on from there", file=sys.stderr)
         raise
-    finally:
-        with suppress(InputError):  # a full disk has been told of
-            write_text(SECONDS, json.dumps(progress.seconds(), indent=2) + "\n")
     if code:
         which = f"stage {', '.join(progress.unfinished)} failed" if progress.unfinished else "dvc stopped"
         print(f"error: {which}, see above; the next run goes on from there", file=sys.stderr)
