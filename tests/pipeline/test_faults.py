@@ -288,20 +288,6 @@ def test_ctrl_c_ends_dvc_and_says_so_in_a_line(small: Path, told: str) -> None:
     assert not (small / "made.txt").exists()
 
 
-@pytest.mark.slow
-def test_dvc_ends_with_its_driver_though_its_stage_is_none_of_ours(small: Path) -> None:
-    stages = "stages:\n  one:\n    cmd: touch begun; sleep 3\n  two:\n    cmd: touch made.txt\n    deps: [begun]\n"
-    (small / "dvc.yaml").write_text(stages.replace("sleep 3\n", "sleep 3\n    outs: [begun]\n"))
-    with started(small, "pipeline.repro") as driver:
-        eventually((small / "begun").exists)
-        (dvc,) = (child for child in psutil.Process(driver.pid).children() if "repro" in child.cmdline())
-        driver.kill()
-        driver.wait()
-        psutil.wait_procs([dvc], timeout=20)
-        assert not dvc.is_running()
-    assert not (small / "made.txt").exists()
-
-
 # --- what the machine runs out of -------------------------------------------------------------------------------------
 
 
@@ -341,14 +327,13 @@ def test_what_libraries_say_in_words_of_their_own_is_understood(error: Exception
     ("stage", "outputs", "bytes_allowed"),
     [
         ("pipeline.data.prepare", "data/prepared", 4000),
-        ("pipeline.counts.naive_bayes", "predictions", 1000),
         ("pipeline.prompting.prompt zero_shot", "predictions", 1000),
     ],
 )
 def test_a_file_that_cannot_be_written_whole_is_not_written(
     project: Path, tmp_path: Path, stage: str, outputs: str, bytes_allowed: int
 ) -> None:
-    """A limit on the size of files stands for a full disk: it needs no rights. The soak fills a real one."""
+    """A limit on the size of files stands for a full disk: it needs no rights."""
     if outputs == "predictions":
         assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
     with serving() as endpoint:
@@ -372,7 +357,9 @@ run(main)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no limit on memory there")
-@pytest.mark.parametrize(("what", "limit"), [("greedy", resource.RLIM_INFINITY), ("pipeline.finetune.lora minilm", 10**9)])
+@pytest.mark.parametrize(
+    ("what", "limit"), [("greedy", resource.RLIM_INFINITY), ("pipeline.finetune.lora minilm", 10**9)]
+)
 def test_too_little_memory_is_one_line(project: Path, what: str, limit: int) -> None:
     """In the second not even the libraries fit."""
     pytest.importorskip("peft")
@@ -380,37 +367,34 @@ def test_too_little_memory_is_one_line(project: Path, what: str, limit: int) -> 
     assert ended(project, what, (resource.RLIMIT_AS, limit)) == f"error: {BY_NUMBER[errno.ENOMEM]}"
 
 
-def test_a_library_that_is_not_installed_is_one_line(project: Path, command: Command, tmp_path: Path) -> None:
-    (tmp_path / "torch.py").write_text("raise ModuleNotFoundError(name='torch')")
-    done = command("pipeline.finetune.lora", "minilm", PYTHONPATH=str(tmp_path))
-    assert one_line_error(done) == "error: torch is not installed; run `make install`"
-
-
 # --- an endpoint is down ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(project: Path, command: Command) -> None:
+def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(
+    project: Path, command: Command, tmp_path: Path
+) -> None:
     for name, value in (("prompt.base_url", "http://127.0.0.1:9/v1"), ("prompt.retries", 0), ("counts.ngrams", [1])):
         set_param(project, name, value)
+    set_param(project, "counts.min_count", [1])
     set_param(project, "evaluate.draws", 200)
     git(project, "init", "-q")
-    assert command("pipeline.data.prepare").returncode == 0
+    assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
     (project / "data/embed").mkdir()
     (project / "costs").mkdir(exist_ok=True)
     # what all prompts depend on, and only those with retrieved examples read
     for made in ("data/embed/minilm.safetensors", "costs/embed_minilm.json"):
         (project / made).touch()
-    stages = ["prompt@zero_shot", "counts@naive_bayes", "counts@logistic"]
+    stages = ["prompt@zero_shot", "counts@naive_bayes"]
     done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
     assert done.returncode != 0
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, done.stderr
     assert "cannot be reached; is it running?" in lines[0]
-    assert {path.stem for path in (project / "predictions").glob("*.parquet")} == {"naive_bayes", "logistic"}
+    assert {path.stem for path in (project / "predictions").glob("*.parquet")} == {"naive_bayes"}
     done = command("dvc", "repro", "--single-item", "evaluate")
     assert done.returncode == 0, done.stderr
-    assert {*pd.read_csv(project / "evaluate/scores.csv")["classifier"]} == {"naive_bayes", "logistic"}
+    assert {*pd.read_csv(project / "evaluate/scores.csv")["classifier"]} == {"naive_bayes"}
     (missing,) = [line for line in done.stdout.splitlines() if line.startswith("not compared")]
     assert "prompt_zero_shot" in missing
     assert "naive_bayes," not in missing.replace("transductive_naive_bayes", "")

@@ -9,7 +9,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, clean_environment, git, one_line_error, set_param
+from conftest import ROOT, Command, clean_environment, git, one_line_error
 
 from pipeline.repro import UNREADABLE, Progress
 from pipeline.summary import SAMPLE, summary
@@ -378,23 +378,6 @@ def repository(project: Path) -> Path:
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "start")
     return project
-
-
-NOT_YET = (
-    "error: data/kaggle/train.csv: not downloaded yet: accept the rules at kaggle.com/c/nlp-getting-started/rules, "
-    "then run `python -m pipeline.kaggle.download`"
-)
-
-
-@pytest.mark.slow
-def test_an_experiment_on_kaggles_tweets_before_the_download_says_how_to_get_them(
-    repository: Path, command: Command
-) -> None:
-    done = command("dvc", "exp", "run", "-S", "data.source=data/kaggle", "prepare")
-    assert one_line_error(done) == NOT_YET
-    set_param(repository, "data.source", "data/kaggle")
-    again = command("pipeline.repro", "prepare").stderr.splitlines()
-    assert (again[0], again[-1]) == (NOT_YET, "error: stage prepare failed, see above; the next run goes on from there")
 
 
 @pytest.mark.slow

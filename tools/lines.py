@@ -1,0 +1,26 @@
+"""How many lines of Python each part of the house may have, and has: what is added somewhere is taken away elsewhere.
+
+run: python -m tools.lines   (make check does; it ends with 1 where there are more)
+"""
+
+import sys
+from pathlib import Path
+
+BUDGET = {"pipeline": 18882, "tools benchmarks": 1201, "tests": 16553}
+
+
+def lines(folders: str) -> int:
+    """Of the Python files in these folders, a blank between them."""
+    paths = [path for folder in folders.split() for path in Path(folder).rglob("*.py")]
+    return sum(path.read_bytes().count(b"\n") for path in paths)
+
+
+def main() -> None:
+    found = {folders: lines(folders) for folders in BUDGET}
+    for folders, count in found.items():
+        print(f"{folders}: {count:,} lines of {BUDGET[folders]:,}")
+    sys.exit(any(count > BUDGET[folders] for folders, count in found.items()))
+
+
+if __name__ == "__main__":
+    main()
