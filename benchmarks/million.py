@@ -110,14 +110,11 @@ def set_up(folder: Path, tweets: pd.DataFrame, rows: int) -> None:
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes in memory of a process and all that it started."""
-    total = 0
+    """Bytes in memory of a process and all that it started; 0 if one of them ended in between."""
     try:
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
-    except psutil.Error:  # it ended in between
-        pass
-    return total
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    except psutil.Error:
+        return 0
 
 
 def measure(arguments: list[str], folder: Path) -> dict[str, float]:

@@ -148,9 +148,8 @@ def sections_in(path: Path) -> frozenset[str]:
                 case ast.Name(id=name):
                     found.add(names[name])
                 case ast.JoinedStr(values=parts):
-                    found.add(
-                        "".join(str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
-                    )
+                    texts = (str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
+                    found.add("".join(texts))
     return frozenset(found)
 
 
@@ -166,9 +165,7 @@ def params_of(stage: Stage) -> list[Any]:
         found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
     others = set().union(*map(sections_in, imported(map(path_of, named)))) if named else set()
     found |= {section.split(".")[0] for section in others}
-    study = {
-        section for section in found if section.split(".")[0] not in PARAMS[""] and "$" not in section.split(".")[0]
-    }
+    study = {section for section in found if (top := section.split(".")[0]) not in PARAMS[""] and "$" not in top}
     in_study = sorted(study | ({"classifiers"} if "classifiers" in found and stage.folder else set()))
     return [*sorted(found - study), *([{f"{STUDY}/params.yaml": in_study}] if in_study else [])]
 

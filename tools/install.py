@@ -54,11 +54,6 @@ def installed() -> dict[str, str]:
     return {canonical(name): version for name, _, version in (stem.partition("-") for stem in stems)}
 
 
-def for_gpus(name: str) -> bool:
-    """Whether torch needs the package for GPUs alone."""
-    return name.startswith(("nvidia-", "cuda-")) and name != "nvidia-ml-py"
-
-
 def missing(text: str, there: Mapping[str, str]) -> list[str]:
     """The entries of a requirements file, hashes included, that hold for this machine and are not there.
 
@@ -70,7 +65,8 @@ def missing(text: str, there: Mapping[str, str]) -> list[str]:
 
     def needed(entry: str) -> bool:
         wanted = Requirement(entry.partition("\\")[0])
-        if (wanted.marker and not wanted.marker.evaluate()) or (without_gpus and for_gpus(wanted.name)):
+        for_gpus = re.match(r"nvidia-(?!ml-py$)|cuda-", wanted.name)
+        if (wanted.marker and not wanted.marker.evaluate()) or (without_gpus and for_gpus):
             return False
         return wanted.name not in there or not wanted.specifier.contains(there[wanted.name], prereleases=True)
 

@@ -16,10 +16,9 @@ def lines(folders: str) -> int:
 
 
 def main() -> None:
-    found = {folders: lines(folders) for folders in BUDGET}
-    for folders, count in found.items():
-        print(f"{folders}: {count:,} lines of {BUDGET[folders]:,}")
-    sys.exit(any(count > BUDGET[folders] for folders, count in found.items()))
+    for folders, most in BUDGET.items():
+        print(f"{folders}: {lines(folders):,} lines of {most:,}")
+    sys.exit(any(lines(folders) > most for folders, most in BUDGET.items()))
 
 
 if __name__ == "__main__":
