@@ -198,13 +198,13 @@ def mend_locks(complaint: str) -> list[str]:
     done = []
     for path in map(Path, dict.fromkeys(UNREADABLE.findall(complaint))):
         torn = Path(".dvc/tmp") / "-".join([*path.parts, "torn"])
-        torn.write_bytes(path.read_bytes())
+        spoilt = path.read_bytes()
+        path.replace(torn)
         committed = git("show", f"HEAD:./{path}")
-        if not committed.returncode and committed.stdout != path.read_bytes():
+        if not committed.returncode and committed.stdout != spoilt:
             path.write_bytes(committed.stdout)
             done.append(f"{path} could not be read: the committed one is back, the other is {torn}")
         else:
-            path.unlink()
             done.append(f"{path} could not be read: it is now {torn}, and DVC writes it anew")
     return done
 
