@@ -6,7 +6,7 @@ run: python -m tools.lines   (make check does; it ends with 1 where there are mo
 import sys
 from pathlib import Path
 
-BUDGET = {"pipeline": 18882, "tools benchmarks": 1201, "tests": 16553}
+BUDGET = {"pipeline": 18_873, "tools benchmarks": 1_190, "tests": 16_551}
 
 
 def lines(folders: str) -> int:
