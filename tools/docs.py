@@ -42,6 +42,7 @@ KEPT = {
     "generation": ("table.md",),
 }
 """What is kept of each stage, if it ran."""
+"""What README's table says beside accuracies."""
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
