@@ -23,12 +23,12 @@ from pipeline.data.source import DataParams
 from pipeline.process import run
 from pipeline.prompting.answers import Answer, AnswerStore
 from pipeline.prompting.ask import Asker
-from pipeline.prompting.capabilities import choose_mode
-from pipeline.prompting.classify import classify, contexts, embeddings_for, requests_about, rows_to_ask
+from pipeline.prompting.classify import classify, contexts, embeddings_for, rows_to_ask
 from pipeline.prompting.examples import records
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, read_prompt
 from pipeline.prompting.replies import read_chat
+from pipeline.prompting.scoring import choose_mode
 from pipeline.prompting.server import Address, Endpoint, endpoint
 
 
@@ -56,17 +56,14 @@ async def measure(
     """One row a way of asking: tweets a second, the share of prompt tokens that were cached, tokens read a second."""
     with tempfile.TemporaryDirectory() as folder, closing(AnswerStore(Path(folder) / "answers.sqlite")) as store:
         async with Asker(at, store, params, name) as asker:
-            mode, can = await choose_mode(asker, prompt)
+            mode = await choose_mode(asker, prompt)
         examples, _, _ = contexts(prompt, rows, prepared, embeddings_for(prompt, prepared, params))
-        requests = [
-            requests_about(prompt, mode, can, shown, tweet, params)[0]
-            for tweet, shown in zip(records(rows), examples, strict=True)
-        ]
+        requests = [mode.requests(tweet, shown)[0] for tweet, shown in zip(records(rows), examples, strict=True)]
         with at.connect() as address:
 
             async def stage() -> list[Answer]:
                 async with Asker(at, store, params, name) as asker:
-                    await classify(prompt, Path(name), rows, prepared, asker, params)
+                    await classify(prompt, rows, prepared, asker, calibration=params.calibration)
                     return [answer for _, answer in asker.used.values()] if asker.sent else []
 
             ways: dict[str, Callable[[], list[Answer]]] = {

@@ -15,13 +15,13 @@ from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, AnswerStore, Request
+from pipeline.prompting.faults import worth_asking_again
 from pipeline.prompting.replies import body_of, read_chat, read_scored
 from pipeline.prompting.server import Endpoint
 
 LARGEST = 50_000  # requests in a file
 ROUNDS = 3
 ENDED = ("completed", "expired", "cancelled", "failed")
-WORTH_ASKING_AGAIN = (408, 409, 429)
 
 Keyed = dict[str, Request]
 
@@ -89,7 +89,7 @@ async def answers(
             promise(list(left.values()))
         for job, asked in list(begun.items() if number == 0 else jobs(left)):
             async for key, result in settle(client, endpoint, store, job, asked, poll_seconds):
-                if isinstance(result, int) and (result >= 500 or result in WORTH_ASKING_AGAIN):
+                if isinstance(result, int) and worth_asking_again(result):
                     continue
                 answer = Answer(refused=result) if isinstance(result, int) else result
                 if left.pop(key, None):

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -13,10 +13,13 @@ from pydantic import Discriminator, Field
 from pipeline.contracts import InputError, Params, read_yaml, validated
 
 Message = dict[str, str]
-Mode = Literal["logprobs", "sample", "text", "channel"]
+Tweet = Mapping[str, Any]
+"""A tweet's fields by name; of an example its `label`, too."""
+Scoring = Literal["logprobs", "sample", "text"]
+"""The modes of `scoring` for a chat."""
 Shown = Callable[[str], str]
 """How a tweet's text is shown to the model: `harmless`, but for the study of what that is good for."""
-TWEET = ("text", "keyword", "location")
+FIELDS = ("text", "keyword", "location")
 NAMES = ("labels", "positive")
 
 _MARKERS = str.maketrans("<>", "‹›")
@@ -54,7 +57,7 @@ class RetrievedExamples(Params):
 class ChatPrompt(Params):
     """A question about a tweet: discriminative, p(label | tweet)."""
 
-    scoring: Literal["logprobs", "sample", "text"]
+    scoring: Scoring
     version: int
     """Raise it with every change of wording: scores are compared by it."""
     messages: list[Template] = Field(min_length=1)
@@ -137,11 +140,11 @@ def read_prompt(path: Path, labels: list[str]) -> PromptFile:
         check_labels(channel, labels, path)
         return channel
     prompt = validated(ChatPrompt, values, str(path))
-    check_messages(prompt.messages, (*TWEET, *NAMES), f"{path}: messages")
+    check_messages(prompt.messages, (*FIELDS, *NAMES), f"{path}: messages")
     if prompt.messages[-1].role != "user":
         raise InputError(f"{path}: messages: the last one must be the user's")
     if prompt.examples:
-        named = check_messages(prompt.examples.messages, (*TWEET, *NAMES, "label"), f"{path}: examples.messages")
+        named = check_messages(prompt.examples.messages, (*FIELDS, *NAMES, "label"), f"{path}: examples.messages")
         if "label" not in named:
             raise InputError(f"{path}: examples.messages: must contain {{label}}, the label word")
     no, yes = (word.strip().lower() for word in prompt.label_words)
@@ -183,9 +186,9 @@ def harmless(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def fields_of(tweet: Mapping[str, Any], shown: Shown) -> dict[str, str]:
+def fields_of(tweet: Tweet, shown: Shown) -> dict[str, str]:
     """A tweet's variables as they are shown; what it lacks is "none"."""
-    return {name: shown(tweet[name]) if pd.notna(tweet[name]) else "none" for name in TWEET}
+    return {name: shown(tweet[name]) if pd.notna(tweet[name]) else "none" for name in FIELDS}
 
 
 def fill(templates: list[Template], values: dict[str, str]) -> list[Message]:
@@ -193,10 +196,8 @@ def fill(templates: list[Template], values: dict[str, str]) -> list[Message]:
     return [{"role": template.role, "content": template.content.format(**values)} for template in templates]
 
 
-def render(
-    prompt: ChatPrompt, examples: Sequence[Mapping[str, Any]], tweet: Mapping[str, Any], shown: Shown
-) -> list[Message]:
-    """The chat messages that ask about one tweet. Examples are tweets with a `label`."""
+def render(prompt: ChatPrompt, examples: list[Tweet], tweet: Tweet, shown: Shown) -> list[Message]:
+    """The chat messages that ask about one tweet."""
     turns: list[Message] = []
     if prompt.examples:
         for example in examples:
@@ -206,7 +207,7 @@ def render(
     return [*asked[:-1], *turns, asked[-1]]
 
 
-def render_channel(prompt: ChannelPrompt, tweet: Mapping[str, Any], shown: Shown) -> list[tuple[str, str]]:
+def render_channel(prompt: ChannelPrompt, tweet: Tweet, shown: Shown) -> list[tuple[str, str]]:
     """For each label: what comes before the tweet, and the tweet, a space before it."""
     text = " " + shown(tweet["text"])
     return [(prompt.context.format(label=word).rstrip(), text) for word in prompt.label_words]

@@ -29,7 +29,8 @@ def run(
     async def go() -> tuple[Classified, Asker]:
         params = params_with(**({"calibration": "none"} | changes))
         async with Asker(endpoint_at(server.url), AnswerStore(folder / "a.sqlite"), params, "test") as asker:
-            return await classify(prompt, path, rows_to_ask(sample, rows, test=False), sample, asker, params), asker
+            asked = rows_to_ask(sample, rows, test=False)
+            return await classify(prompt, asked, sample, asker, calibration=params.calibration), asker
 
     return asyncio.run(go())
 

@@ -26,7 +26,6 @@ def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tup
     found = {}
     for request in requests:
         first, goes_on = primer.before(request)
-        assert first is not None
         assert first["messages"] == [*request["messages"][:-1], LAST]
         begins = tuple(message["content"] for message in first["messages"][:-1])
         kept = kept if goes_on else begins
@@ -51,10 +50,3 @@ def test_a_question_alone_reads_what_it_reads_in_company() -> None:
 def test_a_beginning_is_read_once_for_neighbours_that_share_it() -> None:
     primer = Primer()
     assert [primer.before(request)[1] for request in ASKED] == [False, True, False, False, True]
-
-
-def test_what_is_no_chat_is_read_from_nothing() -> None:
-    primer = Primer()
-    primer.before(ASKED[0])
-    assert primer.before({"prompt": "a text to be scored"}) == (None, False)
-    assert primer.before(ASKED[1])[1] is False, "other things were read since"

@@ -42,9 +42,8 @@ PROMPTS = ROOT / "prompts"
 def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
     async def go() -> Classified:
         async with asker:
-            return await classify(
-                read_prompt(path, LABELS), path, rows_to_ask(sample, rows, test=False), sample, asker, asker.params
-            )
+            asked, method = rows_to_ask(sample, rows, test=False), asker.params.calibration
+            return await classify(read_prompt(path, LABELS), asked, sample, asker, calibration=method)
 
     return asyncio.run(go())
 
