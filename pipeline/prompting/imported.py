@@ -18,6 +18,7 @@ No check can tell whether the LLM has read a tweet's label before: the competiti
 """
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -91,7 +92,7 @@ def parse(text: bytes, where: str) -> Line:
     raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}")
 
 
-def score_of(line: Line, label_words: list[str], where: str) -> float | None:
+def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
     """P(target = 1), or None where a reply cannot be read."""
     if line.kind == "score":
         return line.score
@@ -105,40 +106,38 @@ def score_of(line: Line, label_words: list[str], where: str) -> float | None:
     return words[said]
 
 
-def read_folder(
-    folder: Path, prepared: Prepared, label_words: list[str]
-) -> tuple[dict[int, Line], dict[int, float | None]]:
-    """The lines of a folder's *.jsonl, all of one kind, each tweet once, and their scores, both by the tweet's id."""
+def read_folder(folder: Path) -> Iterator[tuple[str, Line]]:
+    """The lines of a folder's *.jsonl, and where each stands."""
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:
         raise InputError(f"{folder}: no such folder, or no *.jsonl in it; put the answers there")
-    tweets = {*prepared.train["id"], *prepared.test["id"]}
-    lines, scores, places = dict[int, Line](), dict[int, float | None](), dict[int, str]()
     for path in paths:
         with path.open("rb") as file:
             for number, text in enumerate(file, start=1):
-                where = f"{path}: line {number}"
-                line = parse(text, where)
-                if line.id not in tweets:
-                    raise InputError(
-                        f"{where}, column id: {line.id} is not among the prepared tweets: these answers are about others"
-                    )
-                before = places.setdefault(line.id, where)
-                first = next(iter(lines.values()), line).kind
-                if line.kind != first:
-                    at = next(iter(places.values()))
-                    raise InputError(f"{where}: a {line.kind}, where {at} is a {first}; one folder, one kind")
-                if before != where:
-                    raise InputError(
-                        f"{where}, column id: {line.id} is there twice, in {before} too; one folder, one prompt"
-                    )
-                lines[line.id], scores[line.id] = line, score_of(line, label_words, where)
-    return lines, scores
+                yield (where := f"{path}: line {number}"), parse(text, where)
 
 
-def rows_of(answered: set[int], prepared: Prepared) -> pd.DataFrame:
+def by_tweet(lines: Iterable[tuple[str, Line]], tweets: set[int]) -> dict[int, tuple[str, Line]]:
+    """The lines by the ids of their tweets: all of one kind, about prepared tweets, each once."""
+    found = dict[int, tuple[str, Line]]()
+    for where, line in lines:
+        if line.id not in tweets:
+            raise InputError(
+                f"{where}, column id: {line.id} is not among the prepared tweets: these answers are about others"
+            )
+        at, first = next(iter(found.values()), (where, line))
+        if line.kind != first.kind:
+            raise InputError(f"{where}: a {line.kind}, where {at} is a {first.kind}; one folder, one kind")
+        if line.id in found:
+            before = found[line.id][0]
+            raise InputError(f"{where}, column id: {line.id} is there twice, in {before} too; one folder, one prompt")
+        found[line.id] = (where, line)
+    return found
+
+
+def rows_of(answered: Iterable[int], prepared: Prepared) -> pd.DataFrame:
     """The tweets that count, in their order, with `split` and `fold`; a line on test tweets that do not."""
-    train, test = (rows[rows["id"].isin(answered)] for rows in (prepared.train, prepared.test))
+    train, test = (rows[rows["id"].isin(set(answered))] for rows in (prepared.train, prepared.test))
     if train.empty:
         raise InputError("imported: no answer is about a train tweet, so nothing can be compared")
     if 0 < len(test) < len(prepared.test):
@@ -175,17 +174,17 @@ def main() -> None:
     which = parser.parse_args().name
     name = f"imported_{which}"
     params, prepared = read_params(f"imported.{which}", ImportedParams), read_prepared()
-    lines, scored = read_folder(FOLDER / which, prepared, params.label_words)
-    rows = rows_of(set(lines), prepared)
-    uncalibrated = np.array([scored[number] for number in rows["id"]], dtype=float)
+    found = by_tweet(read_folder(FOLDER / which), {*prepared.train["id"], *prepared.test["id"]})
+    rows, lines = rows_of(found, prepared), [line for _, line in found.values()]
+    uncalibrated = np.array([score_of(*found[number], params.label_words) for number in rows["id"]], dtype=float)
     advice = f"are imported.{which}.label_words those that the LLM was to answer with?"
     unparsed = unparsed_share(name, uncalibrated, params.max_unparsed, f"imported.{which}.max_unparsed", advice)
-    method = usable(params.calibration, hard=next(iter(lines.values())).kind != "score", name=name)
+    method = usable(params.calibration, hard=lines[0].kind != "score", name=name)
     folds, known = rows["fold"].to_numpy(), known_labels(rows, prepared)
     scores = debiased(method, uncalibrated, batches=np.zeros(len(rows)), folds=folds, known=known)
     write_scores(name, rows, prepared, uncalibrated, scores)
     costs = costs_of(
-        list(lines.values()),
+        lines,
         calibration=method,
         calibration_labels=int((~np.isnan(known)).sum()) if method == "platt" else 0,
         unparsed=int(np.isnan(scores).sum()),

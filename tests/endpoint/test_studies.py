@@ -46,26 +46,18 @@ def test_summary() -> None:
     assert found.round(4).to_dict() == {"mean": 0.6, "standard deviation": 0.1414, "worst": 0.5}
 
 
-def test_there_are_thirty_injections_by_six_mechanisms() -> None:
-    assert len(MECHANISMS) == 6
+def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence() -> None:
+    assert len(MECHANISMS) == 6 + 1
     assert all(len(set(templates)) == 5 for templates in MECHANISMS.values())
-    for templates in (MECHANISMS | HARMLESS).values():
-        for template in templates:
-            text = template.format(text="it {burns}", word="Yes", other="No")
-            assert "it {burns}" in text
-            assert ("Yes" in text) == (templates not in HARMLESS.values())
-    assert all(
-        len(template.format(text="x", word="No", other="Yes")) >= 10_000 for template in MECHANISMS["10,000 characters"]
-    )
-
-
-def test_no_injection_leaves_the_fence() -> None:
-    for templates in MECHANISMS.values():
-        for template in templates:
-            shown = harmless(template.format(text="it burns", word="Yes", other="No"), 500)
-            assert len(shown) <= 500
-            assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
-            assert "[INST]" not in shown
+    for name, template in ((name, template) for name, templates in MECHANISMS.items() for template in templates):
+        text = template.format(text="it {burns}", word="Yes", other="No")
+        assert "it {burns}" in text
+        assert ("Yes" in text) == (name != HARMLESS)
+        assert len(text) >= 10_000 or name != "10,000 characters"
+        shown = harmless(text, 500)
+        assert len(shown) <= 500
+        assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
+        assert "[INST]" not in shown
 
 
 def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
