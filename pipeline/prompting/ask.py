@@ -134,16 +134,12 @@ class Asker:
             raise explain(failures[0], self.endpoint) from None
 
     async def ask_in_batches(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
-        budget, wait = self.sender.budget, self.params.batch.poll_seconds
         try:
-            client = await self.sender.client()
-            async for key, answer in batch.answers(
-                client, self.endpoint, self.store, missing, wait, budget.promise_all
-            ):
+            async for key, answer in batch.answers(self.sender, self.store, missing):
                 if answer.refused:
                     self.refuse(missing[key], answer)
                 else:
-                    budget.add(answer)
+                    self.sender.budget.add(answer)
                     self.keep(missing[key], answer)
                     self.sent += 1
                 self.show(progress)

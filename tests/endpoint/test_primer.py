@@ -11,13 +11,7 @@ def question(fold: str, text: str) -> dict[str, Any]:
     return {"messages": [EXAMPLES[fold], {"role": "user", "content": text}], "max_tokens": 5}
 
 
-ASKED = [
-    question("A", "one"),
-    question("A", "two"),
-    question("B", "three"),
-    question("C", "four"),
-    question("C", "five"),
-]
+ASKED = [question(fold, text) for fold, text in zip("AABCC", ("one", "two", "three", "four", "five"), strict=True)]
 
 
 def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -35,16 +29,10 @@ def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tup
 
 
 def test_an_interrupted_run_reads_the_same_before_each_question() -> None:
+    """As does a question alone: the first after an interruption."""
     unbroken = read_before(Primer(), ASKED)
     for cut in range(len(ASKED)):
         assert read_before(Primer(), ASKED[cut:]) == dict(list(unbroken.items())[cut:])
-
-
-def test_a_question_alone_reads_what_it_reads_in_company() -> None:
-    unbroken = read_before(Primer(), ASKED)
-    for request in ASKED:
-        (alone,) = read_before(Primer(), [request]).items()
-        assert alone in unbroken.items()
 
 
 def test_a_beginning_is_read_once_for_neighbours_that_share_it() -> None:

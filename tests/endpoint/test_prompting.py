@@ -76,47 +76,38 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("good", "old", "new", "message"),
     [
-        ("version: 1\n", "", r"version: Field required"),
-        ("version: 1", "version: one", r"version: .*integer"),
-        ("label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
-        ("scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
+        (GOOD, "version: 1\n", "", r"version: Field required"),
+        (GOOD, "version: 1", "version: one", r"version: .*integer"),
+        (GOOD, "label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
+        (GOOD, "scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
         (
+            GOOD,
             "{keyword}",
             "{keywrd}",
             r"messages\.1: no variable 'keywrd'; there are keyword, labels, location, positive, text",
         ),
-        ("({keyword}): {text}", "none", r"messages: must contain \{text\}"),
-        ("{text}", "{text", r"expected '}'"),
-        ("{text}", "{text!r}", "written as {name}, without a format"),
-        ("{label}", "Yes", r"examples\.messages: must contain \{label\}"),
-        ("Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
-        ('"Yes"', '"Nope"', r"neither the beginning of the other"),
-        ('"No", "Yes"', '"No"', r"label_words: .*at least 2"),
-        ("count: 4", "count: 3", r"examples\..*count: .*multiple of 2"),
-        ("choice: fixed", "choice: random", r"examples: .*'fixed', 'retrieved'"),
-        ("role: user", "role: assistant", r"messages: the last one must be the user's"),
+        (GOOD, "({keyword}): {text}", "none", r"messages: must contain \{text\}"),
+        (GOOD, "{text}", "{text", r"expected '}'"),
+        (GOOD, "{text}", "{text!r}", "written as {name}, without a format"),
+        (GOOD, "{label}", "Yes", r"examples\.messages: must contain \{label\}"),
+        (GOOD, "Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
+        (GOOD, '"Yes"', '"Nope"', r"neither the beginning of the other"),
+        (GOOD, '"No", "Yes"', '"No"', r"label_words: .*at least 2"),
+        (GOOD, "count: 4", "count: 3", r"examples\..*count: .*multiple of 2"),
+        (GOOD, "choice: fixed", "choice: random", r"examples: .*'fixed', 'retrieved'"),
+        (GOOD, "role: user", "role: assistant", r"messages: the last one must be the user's"),
+        (CHANNEL, "{label}", "nothing", r"must contain \{label\}"),
+        (CHANNEL, "{label}", "{text}", "no variable 'text'"),
+        (CHANNEL, "of no use", "about a fire", "must be two descriptions"),
+        (CHANNEL, "context", "contxt", r"contxt: unknown|context: Field required"),
     ],
 )
-def test_bad_prompt_files_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
+def test_bad_prompt_files_are_one_clear_line(write: Any, good: str, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        read_prompt(write(GOOD.replace(old, new)), LABELS)
+        read_prompt(write(good.replace(old, new)), LABELS)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("{label}", "nothing", r"must contain \{label\}"),
-        ("{label}", "{text}", "no variable 'text'"),
-        ("of no use", "about a fire", "must be two descriptions"),
-        ("context", "contxt", r"contxt: unknown|context: Field required"),
-    ],
-)
-def test_bad_channels_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_prompt(write(CHANNEL.replace(old, new)), LABELS)
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -201,20 +192,14 @@ def test_messages_stand_in_the_order_of_the_file(sample: Prepared, write: Any) -
     ]
 
 
-def test_a_tweets_braces_stay_text(write: Any) -> None:
-    prompt = read_prompt(write(GOOD), LABELS)
+def test_a_tweets_braces_and_escaped_ones_stay_text(write: Any) -> None:
+    text = GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")
+    prompt = read_prompt(write(text), ["a{b", "c"])
     assert isinstance(prompt, ChatPrompt)
     tweet = {"text": "{system} {0} {text.__class__}", "keyword": None, "location": None}
-    assert render(prompt, [], tweet, str)[-1]["content"].endswith("): {system} {0} {text.__class__}")
-
-
-def test_escaped_braces_are_no_variables(write: Any) -> None:
-    prompt = read_prompt(
-        write(GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")), ["a{b", "c"]
-    )
-    assert isinstance(prompt, ChatPrompt)
-    tweet = {"text": "t", "keyword": None, "location": None}
-    assert render(prompt, [], tweet, str)[0]["content"] == "{labels} is a{b or c, {positive} c"
+    first, last = render(prompt, [], tweet, str)
+    assert first["content"] == "{labels} is a{b or c, {positive} c"
+    assert last["content"].endswith("): {system} {0} {text.__class__}")
 
 
 @pytest.mark.parametrize(
@@ -285,50 +270,23 @@ def test_a_mode_sends_what_the_endpoint_can_do(mode: Mode, number: int, holds: d
 
 
 @pytest.mark.parametrize(
-    ("reply", "label"),
+    ("label", "replies"),
     [
-        ("Yes", 1),
-        ("no", 0),
-        (" YES. ", 1),
-        ("**Yes**", 1),
-        ('"No"', 0),
-        ("Yes, it reports a fire.", 1),
-        ("No - it is a joke", 0),
-        ("No; a joke", 0),
-        ("Answer: Yes", 1),
-        ("The answer is No.", 0),
-        ("Let me think. There was a fire.\nYes", 1),
-        ("<think>No, wait. No? No!</think>\n\nYes", 1),
-        ("<think>No", None),
-        ('{"label": "Yes"}', 1),
-        ('```json\n{\n  "label": "no"\n}\n```', 0),
-        ('{\n  "label": "No"', 0),
-        ('{"label": "Maybe"}', None),
-        ('{"answer": "Yes"}', 1),
-        ("No doubt about it", None),
-        ("I have no idea", None),
-        ("Yes or No", None),
-        ("Yes.\nNo.", None),
-        ("Yes. No.", None),
-        ("No, Yes", None),
-        ("Yes/No", None),
-        ("Yes, no doubt about it", 1),
-        ("Yes 🔥", 1),
-        ("No (a joke)", 0),
-        ("No\n\nBecause {a}", 0),
-        ("well, no. Or yes?</think>\nYes", 1),
-        ("Yes. Answer: No", None),
-        ("Nothing burns", None),
-        ("No-one was hurt", None),
-        ("No-brainer: yes", None),
-        ("Yesterday", None),
-        ("", None),
-        ("disaster", None),
-        ("١٢٣ \U0001f525", None),
+        (1, ["Yes", " YES. ", "**Yes**", "Yes, it reports a fire.", "Answer: Yes", '{"label": "Yes"}', "Yes 🔥"]),
+        (1, ["Let me think. There was a fire.\nYes", "<think>No, wait. No? No!</think>\n\nYes", '{"answer": "Yes"}']),
+        (1, ["Yes, no doubt about it", "well, no. Or yes?</think>\nYes"]),
+        (
+            0,
+            ["no", '"No"', "No - it is a joke", "No; a joke", "No (a joke)", "The answer is No.", '{\n  "label": "No"'],
+        ),
+        (0, ['```json\n{\n  "label": "no"\n}\n```', "No\n\nBecause {a}"]),
+        (None, ["<think>No", '{"label": "Maybe"}', "No doubt about it", "I have no idea", "Yes. Answer: No", ""]),
+        (None, ["Yes or No", "Yes.\nNo.", "Yes. No.", "No, Yes", "Yes/No", "disaster", "١٢٣ \U0001f525"]),
+        (None, ["Nothing burns", "No-one was hurt", "No-brainer: yes", "Yesterday"]),
     ],
 )
-def test_parse_reply(reply: str, label: int | None) -> None:
-    assert parse_reply(reply, WORDS) == label
+def test_parse_reply(label: int | None, replies: list[str]) -> None:
+    assert {reply: parse_reply(reply, WORDS) for reply in replies} == dict.fromkeys(replies, label)
 
 
 def test_label_words_may_have_marks_around_them() -> None:
@@ -343,25 +301,10 @@ def test_votes_are_shared_among_replies_that_can_be_read() -> None:
     assert mode_of(Text).score([Answer(replies=["No."])], 0.5) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("token", "label"),
-    [
-        ("Yes", 1),
-        (" yes", 1),
-        ("YES", 1),
-        ("▁Yes", 1),
-        ("Ye", 1),
-        ("Yes.", 1),
-        ("No", 0),
-        (" no,", 0),
-        ("N", None),
-        ("Not", None),
-        ("", None),
-        ("yesterday", None),
-    ],
-)
-def test_label_of(token: str, label: int | None) -> None:
-    assert label_of(token, WORDS) == label
+def test_label_of() -> None:
+    labels = {1: ["Yes", " yes", "YES", "▁Yes", "Ye", "Yes."], 0: ["No", " no,"], None: ["N", "Not", "", "yesterday"]}
+    for label, tokens in labels.items():
+        assert {token: label_of(token, WORDS) for token in tokens} == dict.fromkeys(tokens, label)
 
 
 @pytest.mark.parametrize(
