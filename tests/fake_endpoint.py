@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,11 +31,14 @@ class BatchBody(batch_create_params.BatchCreateParams, total=False):
     __pydantic_config__ = STRICT
 
 
+adapter = cache(TypeAdapter)
+
+
 def check(kind: Any, body: dict[str, Any]) -> None:
     """Raise unless the SDK could have sent this body: types see to what a hosted endpoint would refuse."""
-    TypeAdapter(kind).validate_python(body)
+    adapter(kind).validate_python(body)
     if "messages" in body:  # declared as an iterable, which pydantic does not look into
-        TypeAdapter(list[ChatCompletionMessageParam]).validate_python(body["messages"])
+        adapter(list[ChatCompletionMessageParam]).validate_python(body["messages"])
 
 
 def completion(token: str = "Yes", logprob: float = -0.1, *, logprobs: bool = True, n: int = 1) -> dict[str, Any]:
