@@ -33,7 +33,7 @@ study: install ## the study: every classifier, and what a single run does not sh
 
 pull: light ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
 	$(DVC) pull --allow-missing
-	$(BIN)/python -m pipeline.prompting.answer_store rebuild
+	$(BIN)/python -m tools.answers rebuild
 
 INPUT  ?= -
 OUTPUT ?= -

@@ -21,7 +21,7 @@ from pipeline.prompting.answers import AnswerStore
 
 STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
-TOOL = "pipeline.prompting.answer_store"
+TOOL = "tools.answers"
 
 
 @pytest.fixture
