@@ -6,10 +6,10 @@ DVC    := $(BIN)/dvc
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help light install dev repro study pull predict docs notebooks test soak check audit keys deps format lock clean
+.PHONY: help light install dev repro study pull predict docs notebooks test test-fast soak check audit keys deps format lock clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 # Each holds what the one before it does, and a target asks for the smallest that will do: what is there already is left alone.
 light: $(BIN)/python ## an environment for classifiers on counts: no torch, no openai
@@ -33,7 +33,7 @@ study: install ## the study: every classifier, and what a single run does not sh
 
 pull: light ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
 	$(DVC) pull --allow-missing
-	$(BIN)/python -m pipeline.prompting.answer_store rebuild
+	$(BIN)/python -m tools.answers rebuild
 
 INPUT  ?= -
 OUTPUT ?= -
@@ -53,13 +53,17 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist wo
 test: dev ## all tests
 	$(PYTEST)
 
-soak: dev ## kill -9, full disks and little memory, over the whole pipeline (OPTIONS=--quick: a part of it)
+test-fast: dev ## those of functions and tables: no network, no LLM, no training
+	$(PYTEST) -m "not slow" tests/unit
+
+soak: dev ## kill -9 at any moment of the whole pipeline, twenty times (OPTIONS=--quick: a part of it)
 	PYTHONPATH=. PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python tests/soak.py $(OPTIONS)
 
-check: dev ## lint, format, types, tests
+check: dev ## lint, format, types, size, tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.lines
 	$(PYTEST)
 
 audit: dev ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them

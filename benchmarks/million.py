@@ -94,30 +94,27 @@ def make(tweets: pd.DataFrame, rows: int, seed: int) -> pd.DataFrame:
     return made.assign(id=np.arange(rows), text=np.array(texts, dtype=object)[order])
 
 
-def set_up(folder: Path, tweets: pd.DataFrame, rows: int, seed: int) -> None:
+def set_up(folder: Path, tweets: pd.DataFrame, rows: int) -> None:
     """The two csv files, in the project's own column names, and params that point at them."""
     (folder / "raw").mkdir(parents=True)
-    made = make(tweets, rows + int(TEST_SHARE * rows), seed)
+    made = make(tweets, rows + int(TEST_SHARE * rows), seed=0)
     made[:rows].to_csv(folder / "raw" / "train.csv", index=False)
     made[rows:].drop(columns="target").to_csv(folder / "raw" / "test.csv", index=False)
     yaml = YAML()
     params = yaml.load(ROOT / "params.yaml")
-    params["data"]["source"] = "raw"
-    params["data"]["columns"] = {name: None if name == "group" else name for name in Columns.model_fields}
+    columns = {name: None if name == "group" else name for name in Columns.model_fields}
+    params["data"] |= {"source": "raw", "columns": columns}
     for section, values in FIXED.items():
         params[section] |= values
     yaml.dump(params, folder / "params.yaml")
 
 
 def resident(process: psutil.Process) -> int:
-    """Bytes in memory of a process and all that it started."""
-    total = 0
+    """Bytes in memory of a process and all that it started; 0 if one of them ended in between."""
     try:
-        for one in (process, *process.children(recursive=True)):
-            total += one.memory_info().rss
-    except psutil.Error:  # it ended in between
-        pass
-    return total
+        return sum(one.memory_info().rss for one in (process, *process.children(recursive=True)))
+    except psutil.Error:
+        return 0
 
 
 def measure(arguments: list[str], folder: Path) -> dict[str, float]:
@@ -167,14 +164,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="train rows")
     parser.add_argument("--source", help="a folder or zip with train.csv (data.source of params.yaml if not given)")
-    parser.add_argument(
-        "--stages", nargs="+", choices=STAGES, default=list(STAGES), help="later ones need the earlier ones"
-    )
     parser.add_argument("--minutes", type=float, default=20.0, help="for all stages of one size")
     parser.add_argument("--gigabytes", type=float, default=16.0, help="at once")
     parser.add_argument("--slack", type=float, default=1.25, help="times n log n that is still taken for near-linear")
     parser.add_argument("--scratch", type=Path, help="where the folders are made (the system's temporary folder)")
-    parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if min(given.rows) < 1000:
         raise InputError("--rows: at least 1000, smaller runs measure the start of Python alone")
@@ -183,9 +176,9 @@ def main() -> None:
     found: list[dict[str, Any]] = []
     for rows in sorted(given.rows):
         with tempfile.TemporaryDirectory(dir=given.scratch) as scratch:
-            set_up(Path(scratch), tweets, rows, given.seed)
-            for stage in given.stages:
-                found.append({"rows": rows, "stage": stage} | measure(["pipeline.stage", STAGES[stage]], Path(scratch)))
+            set_up(Path(scratch), tweets, rows)
+            for stage, module in STAGES.items():
+                found.append({"rows": rows, "stage": stage} | measure(["pipeline.stage", module], Path(scratch)))
                 print(found[-1], flush=True)
     table = with_growth(pd.DataFrame(found))
     print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f", ".2f")))

@@ -28,16 +28,16 @@ from pipeline.store import store_folder
 SHOWN = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "f1": "F1"}
 
 
-def variants(prompts: dict[str, PromptFile], seeds: list[int]) -> dict[str, tuple[str, PromptFile]]:
+def variants(prompts: dict[str, PromptFile], seeds: list[int]) -> dict[str, PromptFile]:
     """Each prompt under its name; one with fixed examples once for each seed."""
-    found: dict[str, tuple[str, PromptFile]] = {}
+    found: dict[str, PromptFile] = {}
     for name, prompt in prompts.items():
         if not isinstance(prompt.examples, FixedExamples):
-            found[name] = (name, prompt)
+            found[name] = prompt
             continue
         for seed in seeds:
             examples = prompt.examples.model_copy(update={"seed": seed})
-            found[f"{name}, seed {seed}"] = (name, prompt.model_copy(update={"examples": examples}))
+            found[f"{name}, seed {seed}"] = prompt.model_copy(update={"examples": examples})
     return found
 
 
@@ -47,11 +47,11 @@ def summary(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 async def score_variant(
-    name: str, path: Path, prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared, params: PromptParams
+    name: str, prompt: PromptFile, rows: pd.DataFrame, prepared: Prepared, params: PromptParams
 ) -> dict[str, float]:
     with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
         async with open_asker(prompt, store, params, name) as asker:
-            found = await classify(prompt, path, rows, prepared, asker, params)
+            found = await classify(prompt, rows, prepared, asker, calibration=params.calibration)
     return measured(rows, found.scores)
 
 
@@ -72,14 +72,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of fixed examples")
     parser.add_argument("--rows", type=int, default=200, help="how many train tweets, as prompt.train_rows draws them")
     given = parser.parse_args()
-    paths = {name: Path("prompts") / f"{name}.yaml" for name in given.prompts}
     labels = read_params("data", DataParams).labels
-    prompts = {name: read_prompt(path, labels) for name, path in paths.items()}
+    prompts = {name: read_prompt(Path("prompts") / f"{name}.yaml", labels) for name in given.prompts}
     params, prepared = read_params("prompt", PromptParams), read_prepared()
     rows = rows_to_ask(prepared, given.rows, test=False)
     found = {
-        shown: asyncio.run(score_variant(shown, paths[name], prompt, rows, prepared, params))
-        for shown, (name, prompt) in variants(prompts, given.seeds).items()
+        shown: asyncio.run(score_variant(shown, prompt, rows, prepared, params))
+        for shown, prompt in variants(prompts, given.seeds).items()
     }
     scores = pd.DataFrame.from_dict(found, orient="index")
     table = pd.concat([scores, summary(scores)]) if len(scores) > 1 else scores

@@ -79,16 +79,14 @@ def class_of(names: tuple[str, ...]) -> type[Params] | None:
     if not top or len(entry) != (top in OF_ENTRIES):
         return None
     name = (entry[0] if top == "vectors" else top).title().replace("_", "") + "Params"
-    home = Path(__file__).parent
-    for path in sorted(home.rglob("*.py")):
-        if (path.parent.name == "vectors") == (top == "vectors") and f"class {name}(" in path.read_text(
-            encoding="utf-8"
-        ):
-            module = ".".join(path.relative_to(home.parent).with_suffix("").parts)
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        of_vectors = path.parent.name == "vectors"
+        if of_vectors == (top == "vectors") and f"class {name}(" in path.read_text(encoding="utf-8"):
+            module = path.relative_to(Path(__file__).parents[1]).with_suffix("").as_posix().replace("/", ".")
             try:
                 found: type[Params] = getattr(importlib.import_module(module), name)
             except ModuleNotFoundError:
-                break
+                return None
             return found
     return None
 

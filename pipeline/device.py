@@ -63,7 +63,7 @@ def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Matrix products in `dtype`, and the kernels for attention that are fastest on `device`.
 
     On a CPU that is attention spelled out: the backward pass of torch's flash kernel there takes ten times as long for the
-    short rows and small heads of an encoder on tweets (`benchmarks/training.py` shows what it is worth).
+    short rows and small heads of an encoder on tweets.
     """
     attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" and torch.is_grad_enabled() else nullcontext()
     with attention, torch.autocast(device.type, dtype, enabled=dtype != torch.float32):

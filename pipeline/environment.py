@@ -27,21 +27,15 @@ def output(*command: str) -> str | None:
     return done.stdout.strip()
 
 
-def head() -> tuple[str, bool] | None:
-    """The commit that is checked out, and whether what makes results differs from it; None outside of a repository.
+def commit() -> str | None:
+    """The commit that is checked out, and whether what makes results differs from it, in words; None outside of a repository.
 
     DVC writes results that git knows (dvc.lock, metrics) while it runs: these do not count.
     """
-    if not (commit := output("git", "rev-parse", "HEAD")):
+    if not (found := output("git", "rev-parse", "HEAD")):
         return None
-    return commit, bool(output("git", "status", "--porcelain", "-uno", "--", *MAKING))
-
-
-def commit() -> str | None:
-    """The commit that is checked out, in words."""
-    if not (found := head()):
-        return None
-    return f"{found[0][:12]}, with changes that are not committed" if found[1] else found[0][:12]
+    changed = output("git", "status", "--porcelain", "-uno", "--", *MAKING)
+    return f"{found[:12]}, with changes that are not committed" if changed else found[:12]
 
 
 def cpu() -> str:
@@ -63,27 +57,16 @@ def memory() -> str | None:
         return None
 
 
-def gpus() -> list[str]:
-    """Names, memory and drivers of Nvidia's; torch, which knows others, is not loaded for it."""
-    return (
-        output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or ""
-    ).splitlines()
-
-
-def threads() -> dict[str, str]:
-    """What the environment says about the number of threads; null in it is as many as there are cores."""
-    return {name: os.environ[name] for name in THREADS if os.environ.get(name)}
-
-
 def machine() -> dict[str, str]:
-    """What computes, for people to read."""
+    """What computes, for people to read. Of GPUs it knows Nvidia's: torch, which knows others, is not loaded for it."""
+    gpus = output("nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader") or ""
     found = {
         "processor": cpu(),
         "cores": str(os.cpu_count()),
         "cores that may be used": str(len(cores())),
         "memory": memory(),
-        "GPU": "; ".join(gpus()),
-        "threads": ", ".join(f"{name}={value}" for name, value in threads().items()),
+        "GPU": "; ".join(gpus.splitlines()),
+        "threads": ", ".join(f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name)),
         "platform": platform.platform(),
         "Python": platform.python_version(),
     }

@@ -63,13 +63,9 @@ def settings(others: float, environment: Mapping[str, str]) -> dict[str, str]:
     return ASLEEP if others >= BUSY else SPINNING
 
 
-def choose(before: Snapshot) -> str:
-    """Choose how threads wait, by how busy others were since `before`; called before the libraries load. What was chosen."""
-    count = len(cores())
-    others = busy_elsewhere(before, snapshot(), count)
-    os.environ.update(settings(others, os.environ))
-    said = " ".join(f"{name}={os.environ[name]}" for name in GIVEN if name in os.environ)
-    return f"{said} (others keep {others:.1f} of {count} cores busy)"
+def choose(before: Snapshot) -> None:
+    """Choose how threads wait, by how busy others were since `before`; called before the libraries load."""
+    os.environ.update(settings(busy_elsewhere(before, snapshot(), len(cores())), os.environ))
 
 
 def asleep() -> bool:
@@ -79,12 +75,7 @@ def asleep() -> bool:
 
 def quiet() -> None:
     """Let the libraries show neither bars nor reports of their own, and no bar at all where nobody watches."""
-    shown = {
-        "TRANSFORMERS_VERBOSITY": "error",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    }
-    if not sys.stderr.isatty():
-        shown["TQDM_DISABLE"] = "1"
-    for name, value in shown.items():
-        os.environ.setdefault(name, value)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    bars = ["HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"]
+    for name in bars if sys.stderr.isatty() else [*bars, "TQDM_DISABLE"]:
+        os.environ.setdefault(name, "1")

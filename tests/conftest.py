@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -10,12 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 from ruamel.yaml import YAML
 
-if (
-    "PYTEST_XDIST_WORKER" in os.environ
-):  # the workers share the cores: threads of their own would stand in each other's way
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of each would stand in the others' way
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
 from pipeline.contracts import Prepared, read_params, read_prepared
@@ -33,13 +33,19 @@ LABELS = ["not disaster", "disaster"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first, so that no worker is left alone with it at the end."""
+    """What takes longest begins first, so that no worker is left alone with it at the end.
+
+    What needs the finished run stands together before it all, and so goes to one worker, while the others wait for nothing.
+    """
 
     def allowed(item: pytest.Item) -> float:
         limit = item.get_closest_marker("timeout")
         return limit.args[0] if limit else 0
 
-    items.sort(key=lambda item: (item.get_closest_marker("slow") is None, -allowed(item)))
+    def place(item: pytest.Item) -> tuple[bool, bool, float]:
+        return "finished" not in item.fixturenames, item.get_closest_marker("slow") is None, -allowed(item)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
@@ -56,21 +62,9 @@ def sample(data_params: DataParams) -> Prepared:
 
 def copy_project(folder: Path) -> Path:
     """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
-    for name in (
-        "pipeline",
-        "tools",
-        "benchmarks",
-        "prompts",
-        ".dvc/config",
-        ".dvc/.gitignore",
-        ".dvc/plots",
-        ".dvcignore",
-        "dvc.yaml",
-        "params.yaml",
-        "study/dvc.yaml",
-        "study/params.yaml",
-        ".gitignore",
-    ):
+    folders = ("pipeline", "tools", "benchmarks", "prompts", ".dvc/plots")
+    files = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
+    for name in (*folders, *files, "dvc.yaml", "params.yaml", "study/dvc.yaml", "study/params.yaml"):
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
@@ -96,14 +90,7 @@ def fewer_examples(prompt: Path, to: Path) -> Path:
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-STUDY_ALONE = {
-    "learning_curve",
-    "prompt_curve",
-    "crossover",
-    "robustness",
-    "generation",
-    "cascade",
-}
+STUDY_ALONE = {"learning_curve", "prompt_curve", "crossover", "robustness", "generation", "cascade"}
 
 
 def as_module(name: str, *arguments: str) -> list[str]:
@@ -152,17 +139,28 @@ for _, _, *stage in json.loads(sys.argv[1]):
 """
 
 
-def run_stages(stages: list[tuple[str, ...]]) -> None:
-    """Each with its arguments, one after the other in one process."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"}
+def run_stages(stages: list[tuple[str, ...]], folder: Path = Path(), **more: str) -> str:
+    """Each with its arguments, one after the other in one process; what they print."""
     done = subprocess.run(
         [sys.executable, "-c", STAGES, json.dumps([as_module(*stage) for stage in stages])],
-        env=environment,
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"} | more,
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def in_order(folder: Path) -> list[tuple[str, ...]]:
+    """The stages that DVC would run in a folder, as the launcher is told of them, in its order."""
+    import networkx
+    from dvc.repo import Repo
+
+    stages = networkx.dfs_postorder_nodes(Repo(str(folder)).index.graph)
+    commands = [shlex.split(stage.cmd) for stage in stages if stage.cmd]
+    return [tuple(command[command.index("pipeline.stage") :]) for command in commands]
 
 
 def one_line_error(done: subprocess.CompletedProcess[str]) -> str:
@@ -247,3 +245,42 @@ QUICK: dict[str, object] = {
     "cascade.draws": 200,
 }
 """Params under which the whole pipeline is quick."""
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that one worker makes for all of them, to be read, or copied."""
+    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
+    done = shared / f"{name}.made"
+    with FileLock(shared / f"{name}.lock"):
+        if not done.exists():
+            make(shared / name)
+            done.touch()
+    return shared / name
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The repository of a run of all stages, in one process, so that libraries load once; beside it, in `store`, its store."""
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder / "project")
+        for prompt in (project / "prompts").glob("few_shot*.yaml"):
+            fewer_examples(prompt, prompt)
+        git(project, "init", "-q")
+        git(project, "add", "-A")
+        git(project, "commit", "-q", "-m", "start")
+        for name, value in QUICK.items():
+            set_param(project, name, value)
+        run_stages(in_order(project), project, DISASTER_TWEETS_STORE=str(folder / "store"))
+        dvc = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"]
+        subprocess.run(dvc, cwd=project, env=clean_environment(folder / "store"), check=True)
+
+    return made_once(tmp_path_factory, "finished", make) / "project"
+
+
+@pytest.fixture
+def after_run(finished: Path, project: Path, tmp_path: Path) -> Path:
+    """A copy of it, in which `command` runs."""
+    for name in ("project", "store"):
+        shutil.copytree(finished.parent / name, tmp_path / name, dirs_exist_ok=True)
+    return project

@@ -6,16 +6,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from openai.types import (
-    Batch,
-    BatchRequestCounts,
-    FileObject,
-    batch_create_params,
-    completion_create_params,
-)
+from openai.types import Batch, FileObject, batch_create_params, completion_create_params
 from openai.types.chat import ChatCompletion, ChatCompletionMessageParam
 from openai.types.chat import completion_create_params as chat_params
 from pydantic import ConfigDict, TypeAdapter
@@ -36,11 +31,14 @@ class BatchBody(batch_create_params.BatchCreateParams, total=False):
     __pydantic_config__ = STRICT
 
 
+adapter = cache(TypeAdapter)
+
+
 def check(kind: Any, body: dict[str, Any]) -> None:
     """Raise unless the SDK could have sent this body: types see to what a hosted endpoint would refuse."""
-    TypeAdapter(kind).validate_python(body)
+    adapter(kind).validate_python(body)
     if "messages" in body:  # declared as an iterable, which pydantic does not look into
-        TypeAdapter(list[ChatCompletionMessageParam]).validate_python(body["messages"])
+        adapter(list[ChatCompletionMessageParam]).validate_python(body["messages"])
 
 
 def completion(token: str = "Yes", logprob: float = -0.1, *, logprobs: bool = True, n: int = 1) -> dict[str, Any]:
@@ -93,6 +91,12 @@ class Fake:
         self.polls_until_done = 1
         self.route_tokens: tuple[int, Any] | None = None
         self.lock = threading.Lock()
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
+        self.server.daemon_threads = True
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+
+    def handler(self) -> type[BaseHTTPRequestHandler]:
         fake = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -124,10 +128,7 @@ class Fake:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        return Handler
 
     def route(self, method: str, path: str, raw: bytes, kind: str | None) -> tuple[int, Any]:
         match method, path.removeprefix("/v1").strip("/").split("/"):
@@ -178,9 +179,7 @@ class Fake:
         name = f"file-{len(self.files)}"
         self.files[name] = content
         about = {"id": name, "bytes": len(content), "created_at": 0, "filename": "x.jsonl", "object": "file"}
-        return json.loads(
-            FileObject.model_validate(about | {"purpose": "batch", "status": "processed"}).model_dump_json()
-        )
+        return FileObject.model_validate(about | {"purpose": "batch", "status": "processed"}).model_dump(mode="json")
 
     def begin(self, body: dict[str, Any]) -> dict[str, Any]:
         check(BatchBody, body)
@@ -204,22 +203,12 @@ class Fake:
     def batch(self, name: str) -> dict[str, Any]:
         about = self.batches[name]
         ended = about["polls"] >= self.polls_until_done
-        counts = BatchRequestCounts(
-            completed=about["done"], failed=about["failed"], total=about["done"] + about["failed"]
-        )
-        batch = Batch(
-            id=name,
-            object="batch",
-            created_at=0,
-            in_progress_at=10,
-            completed_at=20 if ended else None,
-            status="completed" if ended else "in_progress",
-            output_file_id=f"{name}-out" if ended and about["done"] else None,
-            error_file_id=f"{name}-err" if ended and about["failed"] else None,
-            request_counts=counts,
-            **about["body"],
-        )
-        return json.loads(batch.model_dump_json())
+        counts = {"completed": about["done"], "failed": about["failed"], "total": about["done"] + about["failed"]}
+        batch = {"id": name, "object": "batch", "created_at": 0, "in_progress_at": 10, "request_counts": counts}
+        batch |= {"status": "completed", "completed_at": 20} if ended else {"status": "in_progress"}
+        files = {"output_file_id": ("done", "out"), "error_file_id": ("failed", "err")}
+        batch |= {key: f"{name}-{end}" for key, (which, end) in files.items() if ended and about[which]}
+        return Batch.model_validate(batch | about["body"]).model_dump(mode="json")
 
 
 @contextmanager
@@ -242,13 +231,8 @@ def echo_scored(body: dict[str, Any]) -> dict[str, Any]:
         words.append(word if not place else f" {word}")
         offsets.append(place)
         place += len(words[-1])
-    logprobs = {
-        "tokens": [*words, " and"],
-        "text_offset": [*offsets, place],
-        "token_logprobs": [None, *[-1.0] * (len(words) - 1), -5.0],
-        "top_logprobs": None,
-    }
+    logprobs = {"tokens": [*words, " and"], "text_offset": [*offsets, place], "top_logprobs": None}
+    logprobs |= {"token_logprobs": [None, *[-1.0] * (len(words) - 1), -5.0]}
     choice = {"index": 0, "finish_reason": "length", "text": body["prompt"] + " and", "logprobs": logprobs}
     usage = {"prompt_tokens": len(words), "completion_tokens": 1, "total_tokens": len(words) + 1}
-    reply = {"id": "x", "object": "text_completion", "created": 0, "model": "fake", "choices": [choice], "usage": usage}
-    return reply
+    return {"id": "x", "object": "text_completion", "created": 0, "model": "fake", "choices": [choice], "usage": usage}

@@ -24,6 +24,11 @@ def with_ends(name: str, value: float, width: float = 0.01) -> dict[str, float]:
     return {name: value, f"{name}_low": value - width, f"{name}_high": value + width}
 
 
+def around(value: float, width: float = 0.01) -> dict[str, float]:
+    """The ends of an interval where a table has but one."""
+    return {"low": value - width, "high": value + width}
+
+
 def scores(
     accuracy: dict[str, float] | None = None, standings: str = "best behind behind behind behind"
 ) -> pd.DataFrame:
@@ -46,7 +51,7 @@ def paired(accuracy: dict[str, float] | None = None) -> pd.DataFrame:
     rows = []
     for a, b in itertools.combinations(sorted(values, key=lambda name: SCHOOLS[name] != "generative"), 2):
         gain = values[a] - values[b]
-        row = {"a": a, "b": b, "rows": 7613, "difference": gain, "low": gain - 0.01, "high": gain + 0.01}
+        row = {"a": a, "b": b, "rows": 7613, "difference": gain} | around(gain)
         row |= {"only_a_right": 300, "only_b_right": 310, "mcnemar_p": 0.5, "group_p": 0.6}
         row |= {"p_holm": 0.9, "real": abs(gain) > 0.01, "rows_needed": 20000}
         rows.append(row)
@@ -97,8 +102,7 @@ def tables() -> dict[str, pd.DataFrame]:
         "high": 450.0,
         "share": 0.97,
     }
-    twins |= {"first": 16, "lead_at_first": 0.03, "lead_at_first_low": 0.01, "lead_at_first_high": 0.05}
-    twins |= {"last": 1024, "lead_at_last": -0.01, "lead_at_last_low": -0.02, "lead_at_last_high": -0.001}
+    twins |= {"first": 16, "last": 1024} | with_ends("lead_at_first", 0.03) | with_ends("lead_at_last", -0.01, 0.009)
     methods = list(itertools.product(names, ("none", "temperature", "isotonic")))
     reliability = pd.DataFrame(
         {
@@ -127,15 +131,12 @@ def tables() -> dict[str, pd.DataFrame]:
             "slice": each,
             "rows": 300,
             "accuracy": 0.8 + gap,
-            "low": 0.77 + gap,
-            "high": 0.83 + gap,
-            "difference": gap,
-            "difference_low": gap - 0.03,
-            "difference_high": gap + 0.03,
             "p": 0.01,
             "p_holm": 0.04,
             "worse": gap < -0.05,
         }
+        | around(0.8 + gap, 0.03)
+        | with_ends("difference", gap, 0.03)
         for name in whole
         for each, gap in (("has URL", 0.03), ("keyword: <b>fire</b>", -0.1), ("mention", -0.01))
     )
@@ -146,17 +147,9 @@ def tables() -> dict[str, pd.DataFrame]:
         suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8), conflict=[True, False] * 4
     )
     relabelled = pd.DataFrame(
-        {
-            "classifier": "naive_bayes",
-            "treatment": treatment,
-            "trained_without": 50,
-            "accuracy": 0.8,
-            "low": 0.79,
-            "high": 0.81,
-            "difference": 0.0,
-            "difference_low": -0.01,
-            "difference_high": 0.01,
-        }
+        {"classifier": "naive_bayes", "treatment": treatment, "trained_without": 50, "accuracy": 0.8}
+        | around(0.8)
+        | with_ends("difference", 0.0)
         for treatment in ("keep", "drop", "relabel")
     )
     garbled = [("none", 0.0), ("drop", 0.1), ("drop", 0.3), ("substitute", 0.1), ("substitute", 0.3)]
@@ -179,11 +172,10 @@ def tables() -> dict[str, pd.DataFrame]:
                 "second": "lora_minilm",
                 "share": share,
                 "accuracy": 0.8 + 0.03 * share,
-                "low": 0.79 + 0.03 * share,
-                "high": 0.81 + 0.03 * share,
                 "ms_per_text": share,
                 "money_per_1000": 0,
             }
+            | around(0.8 + 0.03 * share)
             for first in pair
             for share in np.linspace(0, 1, 6)
         ),
@@ -206,19 +198,12 @@ def tables() -> dict[str, pd.DataFrame]:
             for measure, rows in (("accuracy score", 1000), ("few labels", 32), ("copies", 0))
         ),
         "robustness/noise.csv": pd.DataFrame(
-            {
-                "classifier": name,
-                "kind": kind,
-                "rate": rate,
-                "value": 0.8 - rate / 5,
-                "low": 0.79 - rate / 5,
-                "high": 0.81 - rate / 5,
-            }
+            {"classifier": name, "kind": kind, "rate": rate, "value": 0.8 - rate / 5} | around(0.8 - rate / 5)
             for name in pair
             for kind, rate in garbled
         ),
         "robustness/shift.csv": pd.DataFrame(
-            {"classifier": name, "what": what, "value": value, "low": value - 0.01, "high": value + 0.01}
+            {"classifier": name, "what": what, "value": value} | around(value)
             for name in pair
             for what, value in (("seen", 0.8), ("unseen", 0.77), ("lost", 0.03))
         ),
@@ -227,14 +212,7 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def write_results(root: Path, *, only: tuple[str, ...] | None = None) -> None:
     """All results (or those of some stages) below a folder, as the stages would leave them."""
-    blended = {
-        "best_single": "lora_minilm",
-        "accuracy_blend": 0.84,
-        "gain": 0.01,
-        "gain_low": 0.002,
-        "gain_high": 0.02,
-        "used": True,
-    }
+    blended = {"best_single": "lora_minilm", "accuracy_blend": 0.84, "used": True} | with_ends("gain", 0.01, 0.008)
     words = [[word, (-1) ** i * (i + 1) / 4] for i, word in enumerate(HOSTILE.split())]
     seen = [{"classifier": "naive_bayes", "score": 0.7, "kind": "words", "words": words}]
     seen.append({"classifier": "prompt_few_shot", "score": None, "kind": "reply", "reply": "<b>Yes</b>"})

@@ -15,10 +15,14 @@ from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
-ROOT = Path(__file__).parents[1]
+from pipeline import code
+from pipeline.code import ROOT
+
 STUDY = "study"
 SHARED = "pipeline/contracts"
 """A dependency as a folder."""
+IGNORED = {ROOT / "pipeline" / name for name in ("process.py", "stage.py", "waiting.py")}
+"""How a process lives among others decides about no result."""
 WIDTH = 116
 
 
@@ -85,18 +89,10 @@ def named_by_params(stage: str) -> list[str]:
 @lru_cache
 def imports_of(path: Path) -> frozenset[Path]:
     """The project's modules that a module itself imports."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        if isinstance(node, ast.ImportFrom):
-            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            module = ROOT / (name.replace(".", "/") + ".py")
-            if name.startswith("pipeline.") and module.is_file():
-                found.add(module)
-            elif name == "pipeline.contracts":
-                found.add(ROOT / SHARED / "__init__.py")
-    return frozenset(found)
+    names = code.read(path)[1]
+    modules = {ROOT / (name.replace(".", "/") + ".py") for name in names if name.startswith("pipeline.")}
+    contracts = {ROOT / SHARED / "__init__.py"} if "pipeline.contracts" in names else set()
+    return frozenset({path for path in modules if path.is_file()} | contracts)
 
 
 def imported(paths: Iterable[Path]) -> set[Path]:
@@ -113,18 +109,13 @@ def imported(paths: Iterable[Path]) -> set[Path]:
 def code_of(stage: Stage) -> list[str]:
     """The dependencies in code, sorted: files, and the contracts as a folder; a templated module by its template."""
     families = families_of(stage.module) if "$" in stage.module else [stage.module]
-    modules = imported(map(path_of, [*families, *named_by_params(stage.name)])) - ignored()
+    modules = imported(map(path_of, [*families, *named_by_params(stage.name)])) - IGNORED
     files = {path.relative_to(ROOT).as_posix() for path in modules}
     if "$" in stage.module:
         files -= {path_of(family).relative_to(ROOT).as_posix() for family in families}
         files.add(path_of(stage.module).relative_to(ROOT).as_posix().replace("${item/family}", "${item.family}"))
     outside = {file for file in files if not file.startswith(f"{SHARED}/")}
     return sorted(outside | {SHARED})
-
-
-def ignored() -> set[Path]:
-    """How a process lives among others decides about no result."""
-    return {ROOT / "pipeline" / name for name in ("process.py", "stage.py", "waiting.py")}
 
 
 # --- params -----------------------------------------------------------------------------------------------------------
@@ -157,16 +148,13 @@ def sections_in(path: Path) -> frozenset[str]:
                 case ast.Name(id=name):
                     found.add(names[name])
                 case ast.JoinedStr(values=parts):
-                    found.add(
-                        "".join(str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
-                    )
+                    texts = (str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
+                    found.add("".join(texts))
     return frozenset(found)
 
 
 def params_of(stage: Stage) -> list[Any]:
     """The params that a stage reads, those of the study in a mapping of their own, as DVC wants it."""
-    if any(isinstance(each, dict) and None in each.values() for each in stage.declared):
-        return stage.declared  # whole files
     named = named_by_params(stage.name)
     families = families_of(stage.module) if "$" in stage.module else [stage.module]
     found = set().union(*map(sections_in, imported(map(path_of, families))))
@@ -177,9 +165,7 @@ def params_of(stage: Stage) -> list[Any]:
         found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
     others = set().union(*map(sections_in, imported(map(path_of, named)))) if named else set()
     found |= {section.split(".")[0] for section in others}
-    study = {
-        section for section in found if section.split(".")[0] not in PARAMS[""] and "$" not in section.split(".")[0]
-    }
+    study = {section for section in found if (top := section.split(".")[0]) not in PARAMS[""] and "$" not in top}
     in_study = sorted(study | ({"classifiers"} if "classifiers" in found and stage.folder else set()))
     return [*sorted(found - study), *([{f"{STUDY}/params.yaml": in_study}] if in_study else [])]
 
@@ -214,11 +200,7 @@ def written(text: str, folder: str) -> str:
         data = [dep for dep in YAML(typ="safe").load(deps[2]) if not dep.startswith("pipeline/")]
         declared = params_of(stage)
         block = block.replace(deps[0], in_brackets(deps[1], "deps", [*data, *code_of(stage)]))
-        return (
-            block
-            if declared is stage.declared
-            else block.replace(params[0], in_brackets(params[1], "params", declared))
-        )
+        return block.replace(params[0], in_brackets(params[1], "params", declared))
 
     for stage in stages(folder):
         before, block, after = re.split(rf"(?ms)(^  {stage.name}:.*?(?=^  \w+:|\Z))", text)
@@ -234,11 +216,10 @@ def files() -> Iterator[tuple[Path, str]]:
 
 
 def main() -> None:
-    changed = [path for path, text in files() if path.read_text(encoding="utf-8") != text]
     for path, text in list(files()):
-        path.write_text(text, encoding="utf-8")
-    if changed:
-        print(f"written anew: {', '.join(path.relative_to(ROOT).as_posix() for path in changed)}")
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"written anew: {path.relative_to(ROOT).as_posix()}")
 
 
 if __name__ == "__main__":

@@ -19,14 +19,15 @@ import pandas as pd
 import vl_convert
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import markdown, number, pairs_table, with_interval
+from pipeline.compare.table import ACCURACY, CLASSIFIER, F1, PLACE, ROWS, SCHOOL, pairs_among, pairs_table
 from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, write_text
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
 from pipeline.places import STUDY
 from pipeline.process import run
-from pipeline.report.sentences import of_twins, verdict
+from pipeline.report.sentences import verdict
+from pipeline.tables import Column, Table, interval
 
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
@@ -41,6 +42,7 @@ KEPT = {
     "generation": ("table.md",),
 }
 """What is kept of each stage, if it ran."""
+"""What README's table says beside accuracies."""
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
@@ -144,10 +146,8 @@ def submitted(last: Results) -> str:
     if not path.is_file():
         return ""
     chosen = read_json(path)["chosen"]
-    own, nested = (
-        "{:.1f} % [{:.1f}, {:.1f}]".format(*(100 * chosen[name] for name in names))
-        for names in (("accuracy", "accuracy_low", "accuracy_high"), ("nested_accuracy", "nested_low", "nested_high"))
-    )
+    own = interval(chosen, "accuracy", ".1f", 100, unit=" %")
+    nested = interval(chosen, "nested_accuracy", ".1f", 100, ("nested_low", "nested_high"), unit=" %")
     return (
         f" The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what is "
         "chosen on the others."
@@ -157,30 +157,18 @@ def submitted(last: Results) -> str:
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
     """README's block: the verdict, the classifiers of the published run with their accuracy by other folds, the twins."""
     *others, last = results
-    costs = last.costs.set_index("classifier")
-    elsewhere = [
-        {str(row["classifier"]): with_interval(row, "accuracy") for _, row in one.scores.iterrows()} for one in others
-    ]
-    rows = []
-    for _, row in last.scores.iterrows():
-        name = str(row["classifier"])
-        cells = [number(row["rank"]), name, row["school"], number(row["rows"]), with_interval(row, "accuracy")]
-        cells += [by_name.get(name, "–") for by_name in elsewhere]
-        cost = costs.loc[name]
-        cells += [with_interval(row, "f1"), f"{row['log_loss']:.3f}"]
-        cells += [number(cost["fit_seconds"]), number(cost["latency_ms_p50"], 1)]
-        rows.append(cells)
-    header = [
-        "Place",
-        "Classifier",
-        "School",
-        "Rows",
-        "Accuracy",
-        *(f"by folds of seed {one.run.seed}" for one in others),
-    ]
+    scores = last.scores.merge(last.costs[["classifier", "fit_seconds", "latency_ms_p50"]], on="classifier")
+    columns = [PLACE, CLASSIFIER, SCHOOL, ROWS, ACCURACY]
+    for one in others:
+        title = f"by folds of seed {one.run.seed}"
+        elsewhere = {row["classifier"]: ACCURACY.text(row) for row in one.scores.to_dict("records")}
+        scores[title] = scores["classifier"].map(elsewhere)
+        columns.append(Column(title, title, order="accuracy"))
+    columns += [F1, Column("Log loss", "log_loss", ".3f")]
+    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("Latency, ms", "latency_ms_p50", ",.1f")]
     parts = [
         " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
-        markdown([*header, "F1", "Log loss", "Fit, s", "Latency, ms"], rows),
+        Table(scores, columns).markdown(),
         f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
     ]
     return "\n\n".join(parts)
@@ -211,12 +199,7 @@ def figure(curves: pd.DataFrame, title: str) -> str:
 def curves_in_words(twins: pd.DataFrame) -> Iterator[str]:
     """Of each pair: its lead with the fewest and the most labels, and whether the curves cross."""
     for _, row in twins.iterrows():
-        ends = [
-            "{:+.1f} points [{:+.1f}, {:+.1f}]".format(
-                *(100 * row[f"lead_at_{end}{part}"] for part in ("", "_low", "_high"))
-            )
-            for end in ("first", "last")
-        ]
+        ends = [interval(row, f"lead_at_{end}", "+.1f", 100, unit=" points") for end in ("first", "last")]
         yield (
             f"- {row['generative']} against {row['discriminative']}: {ends[0]} at {row['first']:,} labels, {ends[1]} at "
             f"{row['last']:,}. {Twins(**{str(key): value for key, value in row.items()}).verdict()}"
@@ -233,7 +216,7 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
     values = {
         "origin": origin(last.run),
         "verdict": " ".join(verdict(last.scores, last.paired, twins)),
-        "pairs": pairs_table(of_twins(last.paired, twins)),
+        "pairs": pairs_table(pairs_among(last.paired, twins)),
         "curves": page("crossover"),
         "robustness": page("robustness"),
         "generation": page("generation"),

@@ -54,11 +54,6 @@ def installed() -> dict[str, str]:
     return {canonical(name): version for name, _, version in (stem.partition("-") for stem in stems)}
 
 
-def for_gpus(name: str) -> bool:
-    """Whether torch needs the package for GPUs alone."""
-    return name.startswith(("nvidia-", "cuda-")) and name != "nvidia-ml-py"
-
-
 def missing(text: str, there: Mapping[str, str]) -> list[str]:
     """The entries of a requirements file, hashes included, that hold for this machine and are not there.
 
@@ -70,7 +65,8 @@ def missing(text: str, there: Mapping[str, str]) -> list[str]:
 
     def needed(entry: str) -> bool:
         wanted = Requirement(entry.partition("\\")[0])
-        if (wanted.marker and not wanted.marker.evaluate()) or (without_gpus and for_gpus(wanted.name)):
+        for_gpus = re.match(r"nvidia-(?!ml-py$)|cuda-", wanted.name)
+        if (wanted.marker and not wanted.marker.evaluate()) or (without_gpus and for_gpus):
             return False
         return wanted.name not in there or not wanted.specifier.contains(there[wanted.name], prereleases=True)
 
@@ -143,17 +139,10 @@ def install(requirements: Path) -> None:
 
 def lock() -> None:
     """Write the requirements files. Versions that they have stay, as far as pyproject.toml allows."""
-    universal = (
-        "--universal",
-        "--python-version",
-        "3.11",
-        "--generate-hashes",
-        "--no-header",
-        "--no-annotate",
-        "--quiet",
-    )
+    universal = ["--universal", "--python-version", "3.11", "--generate-hashes"]
+    quietly = ["--no-header", "--no-annotate", "--quiet"]
     for name, what in LOCKS.items():
-        if not uv("compile", *what, *universal, "--output-file", f"requirements/{name}.txt", names=INDEX):
+        if not uv("compile", *what, *universal, *quietly, "--output-file", f"requirements/{name}.txt", names=INDEX):
             sys.exit(f"error: requirements/{name}.txt: uv cannot be had, or failed; see above")
 
 

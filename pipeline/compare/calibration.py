@@ -12,13 +12,14 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline.compare.scored import BootstrapParams, read_all, scored_rows
-from pipeline.compare.table import markdown, number, with_interval
+from pipeline.compare.table import CLASSIFIER, ROWS
 from pipeline.contracts import InputError, read_params, read_prepared, write_text
 from pipeline.contracts.files import write_csv
 from pipeline.places import results
 from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.post_hoc_calibration import METHODS, calibrated_by_fold
 from pipeline.stats.reliability import MEASURES, PARTS, Scored, measures, reliability_diagram
+from pipeline.tables import Column, Table, interval, measured, page
 
 NAME = "calibration"
 
@@ -56,33 +57,28 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
         "root-mean-square gap between what a classifier says and what happens, over bins of as many rows each, less what noise "
         "alone would add, within folds, as new texts would meet it; below 0, no gap can be seen."
     )
-    found = {
-        method: {str(row["classifier"]): row for _, row in part.iterrows()} for method, part in scores.groupby("method")
-    }
-    raw, scaled = found["none"], found["temperature"]
+    raw, scaled = (scores[scores["method"] == method] for method in ("none", "temperature"))
+    found = {(row["classifier"], row["method"]): row for row in scores.to_dict("records")}
+    titles = {method: f"after {method}" if method != "none" else "" for method in METHODS}
 
-    def each_method(name: str, measure: str) -> list[str]:
-        return [with_interval(found[method][name], measure) for method in METHODS]
+    def after(method: str, title: str, measure: str) -> Column:
+        return Column(title, lambda row: interval(found[row["classifier"], method], measure), order=measure)
 
-    gaps = [
-        [name, number(row["rows"]), number(scaled[name]["temperature"], 2), *each_method(name, "ece_debiased")]
-        for name, row in raw.items()
-    ]
-    losses = [[name, *each_method(name, "log_loss")] for name in raw]
-    parts = [[name, *(with_interval(row, part) for part in ("brier", *PARTS))] for name, row in raw.items()]
-    methods = [f"after {method}" for method in METHODS[1:]]
-    pages = [
+    def each_method(title: str, measure: str) -> list[Column]:
+        return [after(method, titles[method] or title, measure) for method in METHODS]
+
+    raw = raw.assign(temperature=raw["classifier"].map(scaled.set_index("classifier")["temperature"]))
+    gaps = [CLASSIFIER, ROWS, Column("Temperature", "temperature", ",.2f")]
+    return page(
         intro,
-        markdown(["Classifier", "Rows", "Temperature", "Calibration error", *methods], gaps),
+        Table(raw, [*gaps, *each_method("Calibration error", "ece_debiased")]).markdown(),
         "Log loss, which calibration can lower as far as scores were too sure or not sure enough:",
-        markdown(["Classifier", "Log loss", *methods], losses),
-        (
-            "The Brier score taken apart: reliability (what calibration can mend; lower is better) − resolution (how far scores "
-            "tell rows apart; higher is better) + uncertainty (of the labels, whatever the classifier)."
-        ),
-        markdown(["Classifier", "Brier", "Reliability", "Resolution", "Uncertainty"], parts),
-    ]
-    return "\n\n".join(pages + left_out) + "\n"
+        Table(raw, [CLASSIFIER, *each_method("Log loss", "log_loss")]).markdown(),
+        "The Brier score taken apart: reliability (what calibration can mend; lower is better) − resolution (how far scores "
+        "tell rows apart; higher is better) + uncertainty (of the labels, whatever the classifier).",
+        Table(raw, [CLASSIFIER, *(measured(part.capitalize(), part) for part in ("brier", *PARTS))]).markdown(),
+        *left_out,
+    )
 
 
 def main() -> None:

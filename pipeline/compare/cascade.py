@@ -24,13 +24,13 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from pipeline.compare.scored import BootstrapParams, read_all, scored_rows
-from pipeline.compare.table import markdown
 from pipeline.contracts import InputError, Predictions, read_costs, read_params, read_prepared, write_text
 from pipeline.contracts.files import write_csv
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import THRESHOLD, decided_rightly
 from pipeline.stats.paired import variance_by_group
+from pipeline.tables import Column, Table, page
 
 OUT = STUDY / "cascade"
 SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
@@ -165,17 +165,25 @@ def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -
     return pd.DataFrame(columns).rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
 
 
+def at_share(share: str) -> Column:
+    """`0.812 (1.25)`: the accuracy, and ms a text."""
+    return Column(share, lambda row: f"{row[share]:.3f} ({row[f'ms {share}']:.2f})", order=share)
+
+
 def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
     """The page: the accuracy of each cascade at some shares, and what it takes."""
     if cascades.empty:
-        return "\n\n".join(["No cascade is worth its cost.", *left_out]) + "\n"
+        return page("No cascade is worth its cost.", *left_out)
     rows = []
     for (first, second), curve in cascades.groupby(["first", "second"], sort=False):
         at = curve.set_index("share")
-        cells = [f"{row['accuracy']:.3f} ({row['ms_per_text']:.2f})" for row in map(at.loc.__getitem__, SHOWN)]
+        cells = {f"{share:.0%}": at["accuracy"][share] for share in SHOWN}
+        cells |= {f"ms {share:.0%}": at["ms_per_text"][share] for share in SHOWN}
         as_good = at.index[at["difference_low"] > -AS_GOOD].min()
-        rows.append([f"{first} → {second}", f"{at['rows'].iloc[0]:,}", *cells, f"{as_good:.0%}"])
-    header = ["First → second", "Rows", *(f"{share:.0%}" for share in SHOWN), "As good"]
+        rows.append({"pair": f"{first} → {second}", "rows": at["rows"].iloc[0], "as_good": as_good} | cells)
+    columns = [Column("First → second", "pair"), Column("Rows", "rows", ",.0f")]
+    columns += [at_share(f"{share:.0%}") for share in SHOWN]
+    columns.append(Column("As good", "as_good", ".0%"))
     intro = (
         "Accuracy, and in brackets expected ms a text of many at once (an embedding that both read is paid once), by the share "
         "of the texts that the first classifier is least sure of and passes on to the second; at 100 % the second decides alone. "
@@ -184,7 +192,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
         "groups). Money and all shares are in `cascade/cascade.csv`."
     )
-    return "\n\n".join([intro, markdown(header, rows), *left_out]) + "\n"
+    return page(intro, Table(pd.DataFrame(rows), columns).markdown(), *left_out)
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from pipeline.compare.classification import score
 from pipeline.compare.scored import BootstrapParams, TwinsParams, read_all, scored_rows
-from pipeline.compare.table import render_table
+from pipeline.compare.table import render
 from pipeline.compare.taking_part import predictions_of
 from pipeline.contracts import (
     PREPARED,
@@ -36,7 +36,7 @@ from pipeline.places import results
 from pipeline.stats.bootstrap import effective_groups, group_bootstrap
 from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
 from pipeline.stats.metrics import equal_mass_bins, weighted
-from pipeline.stats.paired import ALPHA, WIDE, compare_pairs, places, with_verdicts
+from pipeline.stats.paired import compare_pairs, places, with_verdicts
 
 NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
@@ -151,7 +151,7 @@ def main() -> None:
     for plot in PLOTS:
         series = [each[plot].assign(series=name) for name, each in points.items()]
         write_csv(out / "plots" / f"{plot}.csv", pd.concat(series), 5)
-    page = render_table(
+    page = render(
         table,
         paired=paired,
         twins=twins,
@@ -159,8 +159,6 @@ def main() -> None:
         uncalibrated=uncalibrated,
         report=report,
         draws=params.draws,
-        alpha=ALPHA,
-        wide=WIDE,
         left_out=left_out,
     )
     write_text(out / "table.md", page)

@@ -1,47 +1,57 @@
-"""The comparison as Markdown."""
+"""The comparison as Markdown, and the columns that other tables of classifiers and of pairs have too."""
 
 from typing import Any
 
 import pandas as pd
-from tabulate import tabulate
 
-DECISIONS = {"accuracy": "Accuracy", "f1": "F1", "precision": "Precision", "recall": "Recall"}
-PROBABILITIES = {"roc_auc": "ROC-AUC", "log_loss": "Log loss", "brier": "Brier", "ece": "ECE"}
-NAMES = ("Classifier", "School", "Scoring", "Calibration")
-LOWER_IS_BETTER = ("log_loss", "brier", "ece")
-COSTS = (
+from pipeline.stats.paired import ALPHA, WIDE
+from pipeline.tables import LOW_HIGH, Column, Row, Table, interval, measured, p_value, page, points, present
+
+PLACE, ROWS = Column("Place", "rank", ",.0f"), Column("Rows", "rows", ",.0f")
+CLASSIFIER, SCHOOL = Column("Classifier", "classifier"), Column("School", "school")
+ACCURACY, F1, LOG_LOSS = measured("Accuracy", "accuracy"), measured("F1", "f1"), measured("Log loss", "log_loss")
+ECE = measured("ECE", "ece")
+DECISIONS = [ACCURACY, F1, measured("Precision", "precision"), measured("Recall", "recall")]
+PROBABILITIES = [measured("ROC-AUC", "roc_auc"), LOG_LOSS, measured("Brier", "brier"), ECE]
+COSTS = [
+    Column("Fit, s", "fit_seconds", ",.1f"),
+    Column("Latency p50, ms", "latency_ms_p50", ",.2f"),
+    Column("p95, ms", "latency_ms_p95", ",.2f"),
+    Column("Texts/s", "tweets_per_second", ",.0f"),
+    Column("Peak memory, MB", "peak_memory_mb", ",.0f"),
+    Column("Trainable parameters", "trainable_parameters", ",.0f"),
+    Column("Total parameters", "total_parameters", ",.0f"),
+    Column("Requests", "requests", ",.0f"),
+    Column("of them new", "new_requests", ",.0f"),
+    Column("Prompt tokens", "prompt_tokens", ",.0f"),
+    Column("of them cached", "cached_tokens", ",.0f"),
+    Column("Money", "money", ",.2f"),
+]
+OF_COSTS = (
     "What it costs. Fitting is that of all folds together, with embedding the train texts once. Latency is that of one new "
     "text, from its words to its score, warm, through all the models that score it, its embedding included; texts/s is that of "
     "many at once, of an LLM one request after the other. All parameters are those of one fold's model, its encoder's included:"
 )
+PAIRS = [
+    Column("Difference in accuracy", lambda row: f"{row['a']} − {row['b']}"),
+    Column("Shared rows", "rows", ",.0f"),
+    points("Points", ends=LOW_HIGH),
+    Column("Only one right", lambda row: f"{row['only_a_right']} : {row['only_b_right']}", order="only_a_right"),
+    Column("McNemar p", "mcnemar_p", p_value),
+    Column("by group", "group_p", p_value),
+    Column("corrected", "p_holm", p_value),
+    Column("Rows needed", "rows_needed", ",.0f"),
+]
 FEW_GROUPS = 30
 
 
-def markdown(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table that is also readable as text: names to the left, numbers to the right."""
-    align = ["left" if name in NAMES or (not i and name != "Place") else "right" for i, name in enumerate(header)]
-    return tabulate(rows, headers=header, tablefmt="pipe", colalign=align, disable_numparse=True)
-
-
-def with_interval(row: pd.Series, metric: str) -> str:
-    """`0.812 [0.803, 0.821]`; a dash where there is nothing to measure."""
-    value, low, high = (row[key] for key in (metric, f"{metric}_low", f"{metric}_high"))
-    return "–" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def number(value: Any, digits: int = 0) -> str:
-    return "–" if pd.isna(value) else f"{value:,.{digits}f}"
-
-
-def against_best(row: Any) -> str:
+def against_best(row: Row) -> str:
     """The lead over the best in points, with its interval, and the standing that it gives."""
-    value, low, high = (100 * row[f"to_best{end}"] for end in ("", "_low", "_high"))
     standing = str(row["standing"])
-    return standing if standing == "best" else f"{value:+.2f} [{low:+.2f}, {high:+.2f}] {standing}"
+    return standing if standing == "best" else f"{interval(row, 'to_best', '+.2f', 100)} {standing}"
 
 
-def p_value(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+AGAINST_BEST = Column("Against the best, points", against_best, order="to_best")
 
 
 def cautions(scores: pd.DataFrame) -> list[str]:
@@ -57,7 +67,25 @@ def cautions(scores: pd.DataFrame) -> list[str]:
     return said
 
 
-def render_table(
+def introduction(report: dict[str, Any], shared: int, draws: int) -> str:
+    """What is compared and how, from prepare's report."""
+    rows = report["rows"]
+    never_split = " and ".join(
+        ["near-duplicate group", *([report["group_column"]["column"]] if "group_column" in report else [])]
+    )
+    return (
+        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
+        f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
+        f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
+        f"that the two share; all share {shared:,}. Behind and ahead are real differences (p < {ALPHA} by a test that respects "
+        "groups, by Holm's method corrected for the tests that are declared: each against the best, and the twins). A tie is "
+        f"want of evidence, not proof of equality; where the interval is wider than ±{100 * WIDE:g} points, or the "
+        "correction alone makes a difference unsure, the rows are too few to say even that, and to give a place. "
+        "Lower is better for Log loss, Brier, ECE. ECE and its interval lean upwards: noise only ever adds to its gaps."
+    )
+
+
+def render(
     scores: pd.DataFrame,
     *,
     paired: pd.DataFrame,
@@ -66,125 +94,66 @@ def render_table(
     uncalibrated: pd.DataFrame,
     report: dict[str, Any],
     draws: int,
-    alpha: float,
-    wide: float,
     left_out: list[str],
 ) -> str:
-    """Scores, costs and paired differences, as evaluate's main() collects them; one row a classifier or pair."""
+    """The page, of evaluate's tables: all by classifier but `paired`, and `report` of prepare."""
     shared = int(scores["shared_rows"].iloc[0])
-    rows = report["rows"]
-    never_split = " and ".join(
-        ["near-duplicate group", *([report["group_column"]["column"]] if "group_column" in report else [])]
-    )
-    intro = (
-        f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
-        f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
-        f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
-        f"that the two share; all share {shared:,}. Behind and ahead are real differences (p < {alpha} by a test that respects "
-        "groups, by Holm's method corrected for the tests that are declared: each against the best, and the twins). A tie is "
-        f"want of evidence, not proof of equality; where the interval is wider than ±{100 * wide:g} points, or the "
-        "correction alone makes a difference unsure, the rows are too few to say even that, and to give a place. "
-        "Lower is better for "
-        f"{', '.join(PROBABILITIES[metric] for metric in LOWER_IS_BETTER)}. ECE and its interval lean upwards: noise only "
-        "ever adds to its gaps."
-    )
-    decided = [
-        [
-            number(row["rank"]),
-            str(name),
-            row["school"],
-            number(row["rows"]),
-            number(row["unparsed"]),
-            against_best(row),
-            f"{row['shared_accuracy']:.3f}",
-        ]
-        + [with_interval(row, metric) for metric in DECISIONS]
-        for name, row in scores.iterrows()
-    ]
-    decided_header = [
-        "Place",
-        "Classifier",
-        "School",
-        "Rows",
-        "Unparsed",
-        "Against the best, points",
-        f"Accuracy on {shared:,}",
-        *DECISIONS.values(),
-    ]
-    probable = [
-        [str(name), *(with_interval(row, metric) for metric in PROBABILITIES)] for name, row in scores.iterrows()
-    ]
-    cost_columns = {
-        "Fit, s": ("fit_seconds", 1),
-        "Latency p50, ms": ("latency_ms_p50", 2),
-        "p95, ms": ("latency_ms_p95", 2),
-        "Texts/s": ("tweets_per_second", 0),
-        "Peak memory, MB": ("peak_memory_mb", 0),
-        "Trainable parameters": ("trainable_parameters", 0),
-        "Total parameters": ("total_parameters", 0),
-        "Requests": ("requests", 0),
-        "of them new": ("new_requests", 0),
-        "Prompt tokens": ("prompt_tokens", 0),
-        "of them cached": ("cached_tokens", 0),
-        "Money": ("money", 2),
-    }
-    shown = {
-        title: column for title, column in cost_columns.items() if column[0] in costs and costs[column[0]].notna().any()
-    }
-    cost_rows = [
-        [str(name), *(number(row[column], digits) for column, digits in shown.values())]
-        for name, row in costs.iterrows()
-    ]
-    best = scores.index[scores["standing"] == "best"][0]
-    pairs = [*zip(paired["a"], paired["b"], strict=True)] if len(paired) else []
-    twin_rows, best_rows = paired[[pair in twins for pair in pairs]], paired[[best in pair for pair in pairs]]
+    decided = [PLACE, CLASSIFIER, SCHOOL, ROWS, Column("Unparsed", "unparsed", ",.0f"), AGAINST_BEST]
+    decided += [Column(f"Accuracy on {shared:,}", "shared_accuracy", ".3f"), *DECISIONS]
+    listed, costly = (frame.rename_axis("classifier").reset_index() for frame in (scores, costs))
     parts = [
-        intro,
-        markdown(decided_header, decided),
+        introduction(report, shared, draws),
+        Table(listed, decided).markdown(),
         *cautions(scores),
         "As probabilities, of rows that were read, as they come (not all have a temperature; `calibration` gives one to each):",
-        markdown(["Classifier", *PROBABILITIES.values()], probable),
-        COSTS,
-        markdown(["Classifier", *shown], cost_rows),
+        Table(listed, [CLASSIFIER, *PROBABILITIES]).markdown(),
+        OF_COSTS,
+        Table(costly, [CLASSIFIER, *present(COSTS, costs)]).markdown(),
     ]
     if len(uncalibrated):
         parts += ["Before and after calibration:", calibration_table(uncalibrated, scores, costs)]
-    if len(twin_rows):
-        parts += ["Twins, which see the same features (generative − discriminative):", pairs_table(twin_rows)]
-    if len(best_rows):
+    if len(of_twins := pairs_among(paired, twins)):
+        parts += ["Twins, which see the same features (generative − discriminative):", pairs_table(of_twins)]
+    best = scores.index[scores["standing"] == "best"][0]
+    if len(paired) and len(of_best := paired[(paired["a"] == best) | (paired["b"] == best)]):
         parts += [
             "Each against the best, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
-            pairs_table(best_rows[::-1]),
+            pairs_table(of_best[::-1]),
         ]
-    return "\n\n".join(parts + left_out) + "\n"
+    return page(*parts, *left_out)
+
+
+def pairs_among(paired: pd.DataFrame, twins: list[tuple[str, str]]) -> pd.DataFrame:
+    """The pairs of twins: `a` is the generative one."""
+    if not len(paired):
+        return paired
+    return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
 
 
 def pairs_table(paired: pd.DataFrame) -> str:
-    rows = [
-        [
-            f"{row['a']} − {row['b']}",
-            number(row["rows"]),
-            f"{100 * row['difference']:+.2f} [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}]",
-            f"{row['only_a_right']} : {row['only_b_right']}",
-            *(p_value(row[p]) for p in ("mcnemar_p", "group_p", "p_holm")),
-            number(row["rows_needed"]),
-        ]
-        for _, row in paired.iterrows()
-    ]
-    header = ["Difference in accuracy", "Shared rows", "Points", "Only one right", "McNemar p", "by group", "corrected"]
-    return markdown([*header, "Rows needed"], rows)
+    return Table(paired, PAIRS).markdown()
 
 
 def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataFrame) -> str:
     """What a calibration did to each classifier that has one, and how many labels examples and calibration took."""
-    metrics = {"accuracy": "Accuracy", "f1": "F1", "ece": "ECE"}
-    rows = []
-    for name in map(str, after.index[after.index.isin(before.index)]):
-        raw, calibrated, cost = (table.loc[[name]].iloc[0] for table in (before, after, costs))
-        row = [name, str(cost["scoring"]), str(cost["calibration"])]
-        row += [number(cost["example_labels"]), number(cost["calibration_labels"])]
-        row += [f"{raw['positives']:.2f} → {calibrated['positives']:.2f}"]
-        row += [f"{with_interval(raw, metric)} → {with_interval(calibrated, metric)}" for metric in metrics]
-        rows.append(row)
-    labels = ["Labels for examples", "for calibration"]
-    return markdown(["Classifier", "Scoring", "Calibration", *labels, "Share of positives", *metrics.values()], rows)
+
+    def turned(title: str, metric: str) -> Column:
+        both = [measured(title, f"{when}{metric}") for when in ("before_", "")]
+        return Column(title, lambda row: " → ".join(one.text(row) for one in both), order=metric)
+
+    columns = [
+        CLASSIFIER,
+        Column("Scoring", "scoring"),
+        Column("Calibration", "calibration"),
+        Column("Labels for examples", "example_labels", ",.0f"),
+        Column("for calibration", "calibration_labels", ",.0f"),
+        Column(
+            "Share of positives",
+            lambda row: f"{row['before_positives']:.2f} → {row['positives']:.2f}",
+            order="positives",
+        ),
+    ]
+    columns += [turned("Accuracy", "accuracy"), turned("F1", "f1"), turned("ECE", "ece")]
+    asked = costs[["scoring", "calibration", "example_labels", "calibration_labels"]]
+    both = after.join(before.add_prefix("before_"), how="inner").join(asked)
+    return Table(both.rename_axis("classifier").reset_index(), columns).markdown()

@@ -10,14 +10,15 @@ run: make study   (or python -m pipeline.stage --study curves.crossover)
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from pipeline.compare.scored import BootstrapParams, TwinsParams
-from pipeline.compare.table import with_interval
 from pipeline.contracts import InputError, read_params, read_prepared, write_text
 from pipeline.contracts.files import write_csv
 from pipeline.curves.learning_curve import LearningCurveParams, read_curve
@@ -26,6 +27,7 @@ from pipeline.curves.twins import Twins
 from pipeline.places import STUDY
 from pipeline.stats.decisions import THRESHOLD, decide
 from pipeline.stats.metrics import METRICS, weighted
+from pipeline.tables import LOW_HIGH, Column, Row, Table, interval, page, spread
 
 OUT = STUDY / "crossover"
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
@@ -113,12 +115,19 @@ def find_crossing(
     )
 
 
-def points(value: float, low: float, high: float) -> str:
-    return f"{100 * value:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+def lead_at(end: str) -> Callable[[Row], str]:
+    """With the `first` or the `last` number of labels: `16: +3.0 [+1.0, +5.0]`, in points."""
+    return lambda row: f"{row[end]:,}: {interval(row, f'lead_at_{end}', '+.1f', 100)}"
 
 
-def labels(pair: Twins) -> str:
-    return "–" if np.isnan(pair.crossing) else f"{pair.crossing:,.0f} [{pair.low:,.0f}, {pair.high:,.0f}]"
+TWINS = [
+    Column("Generative", "generative"),
+    Column("Discriminative", "discriminative"),
+    Column("Fewest labels: lead, points", lead_at("first"), order="lead_at_first"),
+    Column("Most labels: lead, points", lead_at("last"), order="lead_at_last"),
+    Column("Crossing, labels", "crossing", ",.0f", ends=LOW_HIGH),
+    Column("Draws that cross", "share", ".0%"),
+]
 
 
 def one_answer(curves: dict[str, pd.DataFrame]) -> list[str]:
@@ -128,47 +137,26 @@ def one_answer(curves: dict[str, pd.DataFrame]) -> list[str]:
         for name, curve in curves.items()
         for _, row in curve[curve["one_answer"] > 0].iterrows()
     ]
-    return (
-        ["", f"Models that call every text the same, and so know no more than a majority: {'; '.join(found)}."]
-        if found
-        else []
-    )
+    said = f"Models that call every text the same, and so know no more than a majority: {'; '.join(found)}."
+    return [said] if found else []
 
 
 def render(curves: dict[str, pd.DataFrame], twins: list[Twins], draws: int) -> str:
     """The page: each metric by number of labels, and each pair's crossing."""
-    lines = [f"On held-out texts, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
+    parts = [f"On held-out texts, 95 % intervals by bootstrap over seeds and groups ({draws:,} draws)."]
+    measured = pd.concat([curve.assign(series=name) for name, curve in curves.items()])
+    sizes = {size: f"{size:,}" for size in sorted(measured["size"].unique())}
     for metric, title in SHOWN.items():
-        by_size = {
-            name: {size: with_interval(row, metric) for size, row in curve.set_index("size").iterrows()}
-            for name, curve in curves.items()
-        }
-        table = pd.DataFrame.from_dict(by_size, orient="index").sort_index(axis="columns").fillna("–")
-        table.columns = [f"{size:,}" for size in table.columns]
-        lines += ["", f"{title} by number of labels:", "", table.rename_axis("Classifier").to_markdown()]
-    lines += one_answer(curves)
+        by_size = spread(measured, Column("Classifier", "series"), sizes, "size", partial(interval, name=metric))
+        parts += [f"{title} by number of labels:", by_size.markdown()]
+    parts += one_answer(curves)
     if twins:
-        rows = pd.DataFrame(
-            {
-                "Generative": pair.generative,
-                "Discriminative": pair.discriminative,
-                "Fewest labels: lead, points": f"{pair.first:,}: "
-                + points(pair.lead_at_first, pair.lead_at_first_low, pair.lead_at_first_high),
-                "Most labels: lead, points": f"{pair.last:,}: "
-                + points(pair.lead_at_last, pair.lead_at_last_low, pair.lead_at_last_high),
-                "Crossing, labels": labels(pair),
-                "Draws that cross": f"{pair.share:.0%}",
-            }
-            for pair in twins
-        )
-        lines += [
-            "",
+        parts += [
             "Twins: the generative one's lead in accuracy, and where it is lost:",
-            "",
-            rows.to_markdown(index=False),
+            Table(pd.DataFrame(map(asdict, twins)), TWINS).markdown(),
+            "\n".join(pair.verdict() for pair in twins),
         ]
-        lines += ["", *(pair.verdict() for pair in twins)]
-    return "\n".join(lines) + "\n"
+    return page(*parts)
 
 
 def curve_names() -> list[str]:

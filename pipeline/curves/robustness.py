@@ -28,6 +28,7 @@ from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import decided_rightly
+from pipeline.tables import LOW_HIGH, Column, page, spread
 
 OUT = STUDY / "robustness"
 
@@ -121,32 +122,24 @@ def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> 
 def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     """The page: accuracy at each rate of noise, and what new disasters cost."""
 
-    def shown(row: pd.Series, digits: int = 3, scale: float = 1) -> str:
-        return f"{scale * row['value']:.{digits}f} [{scale * row['low']:.{digits}f}, {scale * row['high']:.{digits}f}]"
-
-    cells = noise.assign(cell=noise.apply(shown, axis=1))
-    cells["noise"] = cells["kind"] + cells["rate"].map(lambda rate: f" {rate:.0%}" if rate else "")
-    by_rate = cells.pivot_table(index="classifier", columns="noise", values="cell", aggfunc="first", sort=False)
-    page = (
-        "Accuracy on held-out texts whose words are dropped or replaced (95 % interval by bootstrap over groups):\n\n"
-        f"{by_rate.to_markdown()}\n\n"
-    )
+    accuracy, lost = Column("", "value", ".3f", 1, LOW_HIGH), Column("", "value", ".2f", 100, LOW_HIGH)
+    classifier = Column("classifier", "classifier")
+    noise = noise.assign(noise=noise["kind"] + noise["rate"].map(lambda rate: f" {rate:.0%}" if rate else ""))
+    by_rate = spread(noise, classifier, {name: name for name in noise["noise"].unique()}, "noise", accuracy.text)
+    parts = [
+        "Accuracy on held-out texts whose words are dropped or replaced (95 % interval by bootstrap over groups):",
+        by_rate.markdown(),
+    ]
     if shift.empty:
-        return f"{page}{NO_SHIFT}\n"
-    by_shift = pd.DataFrame(
-        {
-            name: {
-                row["what"]: shown(row) if row["what"] != "lost" else shown(row, 2, 100) for _, row in rows.iterrows()
-            }
-            for name, rows in shift.groupby("classifier", sort=False)
-        }
-    ).T
-    by_shift.columns = ["Keywords seen", "Keywords unseen", "Lost, points"]
-    return (
-        f"{page}Accuracy on texts with keywords that training has not seen, against the same texts with keywords that it "
-        "has:\n\n"
-        f"{by_shift.rename_axis('classifier').to_markdown()}\n"
-    )
+        return page(*parts, NO_SHIFT)
+    titles = {"seen": "Keywords seen", "unseen": "Keywords unseen", "lost": "Lost, points"}
+    parts += [
+        "Accuracy on texts with keywords that training has not seen, against the same texts with keywords that it has:",
+        spread(
+            shift, classifier, titles, "what", lambda row: (lost if row["what"] == "lost" else accuracy).text(row)
+        ).markdown(),
+    ]
+    return page(*parts)
 
 
 def main() -> None:

@@ -2,43 +2,48 @@
 
 import pandas as pd
 
-from pipeline.compare.table import markdown, number, p_value
-from pipeline.errors.disagreements import by_pair
+from pipeline.compare.table import CLASSIFIER
+from pipeline.errors.disagreements import SCHOOLS, by_pair
+from pipeline.tables import DASH, LOW_HIGH, Column, Row, Table, interval, p_value, page, points
 
 MOST_SLICES = 40
+ACCURACY = Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH)
+SLICES = [
+    Column("Slice", "slice"),
+    Column("Texts", "rows", ",.0f"),
+    Column("Classifiers worse there", "classifiers", ",.0f"),
+    Column("Most so", "classifier"),
+    Column("Its accuracy", "accuracy", ".3f", ends=LOW_HIGH),
+    points("Minus the rest, points"),
+    Column("p", "p_holm", p_value),
+]
+APART = [
+    Column("Twins", lambda row: f"{row['generative']}, {row['discriminative']}"),
+    Column("Texts", "rows", ",.0f"),
+    Column("The generative one right", "right", ",.0f"),
+    Column("The discriminative one right", lambda row: row["rows"] - row["right"], ",.0f"),
+]
 
 
-def points(row: pd.Series) -> str:
-    """A difference in accuracy in points, with its interval."""
-    low, high = (100 * row[f"difference_{end}"] for end in ("low", "high"))
-    return f"{100 * row['difference']:+.2f} [{low:+.2f}, {high:+.2f}]"
+def minus_keep(row: Row) -> str:
+    return DASH if row["treatment"] == "keep" else interval(row, "difference", "+.2f", 100)
 
 
-def accuracy(row: pd.Series) -> str:
-    return f"{row['accuracy']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+RELABELLED = [
+    CLASSIFIER,
+    Column("Suspected labels", "treatment"),
+    Column("Per training set", "trained_without", ",.0f"),
+    ACCURACY,
+    Column("Minus keep, points", minus_keep, order="difference"),
+]
 
 
-def worse_slices(slices: pd.DataFrame) -> str:
-    """The slices on which classifiers are worse than on the rest, those of most classifiers first."""
+def worse_slices(slices: pd.DataFrame) -> pd.DataFrame:
+    """The slices on which classifiers are worse than on the rest, those of most classifiers first; each by the worst of them."""
     worse = slices[slices["worse"].astype(bool)]
-    names = worse["slice"].value_counts(sort=True).head(MOST_SLICES).index
-    rows = []
-    for name in names:
-        part = worse[worse["slice"] == name]
-        lowest = part.loc[part["difference"].idxmin()]
-        rows.append(
-            [
-                str(name),
-                number(lowest["rows"]),
-                number(len(part)),
-                str(lowest["classifier"]),
-                accuracy(lowest),
-                points(lowest),
-                p_value(lowest["p_holm"]),
-            ]
-        )
-    header = ["Slice", "Texts", "Classifiers worse there", "Most so", "Its accuracy", "Minus the rest, points", "p"]
-    return markdown(header, rows)
+    counts = worse["slice"].value_counts().head(MOST_SLICES).rename("classifiers")
+    lowest = worse.sort_values("difference", kind="stable").drop_duplicates("slice").set_index("slice")
+    return counts.to_frame().join(lowest).reset_index()
 
 
 def render(
@@ -54,49 +59,37 @@ def render(
     left_out: list[str],
 ) -> str:
     """The tables that main() writes, as sentences and tables."""
-    judged = slices["slice"].nunique()
-    intro = (
-        f"{classifiers} classifiers that scored each of {rows:,} texts, out-of-fold, on {judged} slices (`errors/slices.csv`). "
-        "Intervals are by bootstrap over groups; p is Fisher's, a group counted as one text, after "
-        "Holm's correction over the slices of a classifier."
-    )
-    parts = [intro]
+    parts = [
+        (
+            f"{classifiers} classifiers that scored each of {rows:,} texts, out-of-fold, on {slices['slice'].nunique()} slices "
+            "(`errors/slices.csv`). Intervals are by bootstrap over groups; p is Fisher's, a group counted as one text, after "
+            "Holm's correction over the slices of a classifier."
+        )
+    ]
     if len(slices) and slices["worse"].any():
-        parts += ["Slices on which a classifier is worse than on the rest:", worse_slices(slices)]
+        worse = Table(worse_slices(slices), SLICES).markdown()
+        parts += ["Slices on which a classifier is worse than on the rest:", worse]
     else:
         parts.append("On no slice is a classifier worse than on the rest.")
     if len(disagreements):
         parts += [
             "Texts that a generative classifier and its discriminative twin decide differently (`errors/disagreements.csv`):",
-            markdown(
-                ["Twins", "Texts", "The generative one right", "The discriminative one right"],
-                [[f"{a}, {b}", *map(number, (n, right, n - right))] for a, b, n, right in by_pair(disagreements)],
-            ),
+            Table(pd.DataFrame(by_pair(disagreements), columns=[*SCHOOLS, "rows", "right"]), APART).markdown(),
         ]
     else:
         parts.append("No text is decided differently by twins: no two of them ran, or they agree on all.")
-    parts.append(
-        f"The {len(confident_errors):,} surest errors of all classifiers are in `errors/confident_errors.csv`."
-    )
-    parts.append(
-        f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
-        f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; {int(label_noise['conflict'].sum()):,} "
-        "have a near-duplicate with the other label. All rows stay, and are scored against the label that they came with."
-    )
+    parts += [
+        f"The {len(confident_errors):,} surest errors of all classifiers are in `errors/confident_errors.csv`.",
+        (
+            f"Confident learning suspects {len(label_noise):,} labels ({len(label_noise) / rows:.1%}; `errors/label_noise.csv`), "
+            f"{int((label_noise['target'] == 1).sum()):,} of them {labels[1]} by their label; "
+            f"{int(label_noise['conflict'].sum()):,} "
+            "have a near-duplicate with the other label. All rows stay, and are scored against the label that they came with."
+        ),
+    ]
     if len(relabelled):
-        table = [
-            [
-                str(row["classifier"]),
-                str(row["treatment"]),
-                number(row["trained_without"]),
-                accuracy(row),
-                "–" if row["treatment"] == "keep" else points(row),
-            ]
-            for _, row in relabelled.iterrows()
-        ]
-        header = ["Classifier", "Suspected labels", "Per training set", "Accuracy", "Minus keep, points"]
         parts += [
             "What it is worth to drop or turn the labels that are suspected inside the training folds:",
-            markdown(header, table),
+            Table(relabelled, RELABELLED).markdown(),
         ]
-    return "\n\n".join(parts + left_out) + "\n"
+    return page(*parts, *left_out)

@@ -30,9 +30,9 @@ from pipeline.new_texts.scorers import Scorer, train_anew
 from pipeline.places import anywhere
 from pipeline.prompting.answers import AnswerStore
 from pipeline.prompting.ask import Asker
-from pipeline.prompting.calibration import CLIP, against, fit_platt
 from pipeline.prompting.classify import NO_FOLD, classify, open_asker
-from pipeline.prompting.params import Calibration, PromptParams
+from pipeline.prompting.debias import CLIP, against, fit_platt
+from pipeline.prompting.params import Debiasing, PromptParams
 from pipeline.prompting.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
 from pipeline.store import store_folder
 
@@ -63,7 +63,7 @@ def asked_before(
     return rows[["fold", "score"]].assign(known=known), costs.scoring
 
 
-def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration, *, fixed: bool) -> np.ndarray:
+def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Debiasing, *, fixed: bool) -> np.ndarray:
     """Scores of shape (n,), NaN where not read, calibrated by the rows of `asked_before` alone.
 
     With `fixed` examples the bias is that of the test rows, which were shown the same ones, if they were asked about.
@@ -79,13 +79,13 @@ def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Calibration,
 @contextmanager
 def open_prompt(which: str) -> Iterator[Scorer]:
     """A file of prompts/ as a scorer. What the store has is not asked; without anything to ask no endpoint or key is needed."""
-    name, path = f"prompt_{which}", Path("prompts") / f"{which}.yaml"
-    prompt = read_prompt(path, read_params("data", DataParams).labels)
+    name = f"prompt_{which}"
+    prompt = read_prompt(Path("prompts") / f"{which}.yaml", read_params("data", DataParams).labels)
     params, prepared = read_params("prompt", PromptParams), read_prepared()
     stored = read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
     encoder = read_params(f"embed.{params.encoder}", EmbedParams) if stored else None
     later = params.calibration if params.calibration in ("batch", "platt") else None
-    asking = params.model_copy(update={"calibration": "none"}) if later else params
+    now: Debiasing = "none" if later else params.calibration
     fixed = isinstance(prompt.examples, FixedExamples)
     with asyncio.Runner() as runner, closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
         closing_time = AsyncExitStack()
@@ -106,7 +106,7 @@ def open_prompt(which: str) -> Iterator[Scorer]:
             vectors = None
             if stored and encoder:
                 vectors = Embeddings(stored.train, embed(tweets["text"].tolist(), encoder))
-            found = runner.run(classify(prompt, path, rows, prepared, asker, asking, embeddings=vectors))
+            found = runner.run(classify(prompt, rows, prepared, asker, calibration=now, embeddings=vectors))
             asker.forget()
             if before is None or later is None or (found.mode == "text" and later == "batch"):
                 return found.scores

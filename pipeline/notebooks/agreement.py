@@ -35,8 +35,3 @@ def agreement(prepared: Prepared, right: pd.DataFrame) -> pd.DataFrame:
         for a in right
         for b in right
     )
-
-
-def covering_all(prepared: Prepared, classifiers: Sequence[Predictions]) -> list[Predictions]:
-    """Those that scored every train row."""
-    return [one for one in classifiers if len(one.train) == len(prepared.train)]

@@ -1,39 +1,40 @@
 """What notebooks ask of the prepared tweets: pure functions from tweets to small tables."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.stats import binomtest
 
 from pipeline.contracts import near_duplicates
 from pipeline.data.clean import words
 from pipeline.data.near_duplicates import jaccard, shingles
 
 
-def share_of_ones(targets: pd.Series) -> pd.Series:
-    """`rows`, the `share` of target 1 among them, and the ends `low` and `high` of its 95 % interval (Wilson 1927)."""
-    if targets.empty:
-        return pd.Series({"rows": 0, "share": float("nan"), "low": float("nan"), "high": float("nan")})
-    interval = stats.binomtest(int(targets.sum()), len(targets)).proportion_ci(method="wilson")
-    return pd.Series({"rows": len(targets), "share": targets.mean(), "low": interval.low, "high": interval.high})
+def shares(parts: Mapping[Any, pd.Series]) -> pd.DataFrame:
+    """By name of several lots of targets: `rows`, the `share` of 1, and `low` and `high` of its 95 % interval (Wilson 1927)."""
+    found = {}
+    for name, targets in parts.items():
+        ends = (
+            binomtest(int(targets.sum()), len(targets)).proportion_ci(method="wilson")
+            if len(targets)
+            else (np.nan,) * 2
+        )
+        found[name] = [len(targets), targets.mean(), *ends]
+    return pd.DataFrame.from_dict(found, orient="index", columns=["rows", "share", "low", "high"])
 
 
 def shares_by(train: pd.DataFrame, by: str | pd.Series) -> pd.DataFrame:
-    """`share_of_ones` for each value of a column, or of values of shape (n,); the largest share first."""
-    found = {value: share_of_ones(targets) for value, targets in train.groupby(by)["target"]}
-    table = pd.DataFrame.from_dict(found, orient="index", columns=["rows", "share", "low", "high"])
-    return table.astype({"rows": int}).sort_values("share", ascending=False)
+    """`shares` for each value of a column, or of values of shape (n,); the largest first."""
+    return shares(dict([*train.groupby(by)["target"]])).sort_values("share", ascending=False)
 
 
 def shares_with(train: pd.DataFrame, phrases: Sequence[str]) -> pd.DataFrame:
-    """`share_of_ones` among the tweets that hold each phrase as whole words; a tweet may hold several."""
+    """`shares` among the tweets that hold each phrase as whole words; a tweet may hold several."""
     lower = train["text"].str.lower()
-    holding = {
-        phrase: train.loc[lower.str.contains(rf"\b{re.escape(phrase)}\b", regex=True), "target"] for phrase in phrases
-    }
-    found = pd.DataFrame({phrase: share_of_ones(targets) for phrase, targets in holding.items()}).T
-    return found.astype({"rows": int}).rename_axis("phrase")
+    return shares({phrase: train.loc[lower.str.contains(rf"\b{re.escape(phrase)}\b"), "target"] for phrase in phrases})
 
 
 def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:

@@ -146,9 +146,8 @@ class AnswerStore:
     def all(self, identity: str = "") -> Iterator[Stored]:
         """Every answer of the models whose identity contains a text, oldest first."""
         rows = self._run(
-            "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?) OR ? = '' "
+            "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
             "ORDER BY created, key",
-            identity,
             identity,
         )
         with self._faults():
@@ -172,10 +171,8 @@ class AnswerStore:
         An empty text or date leaves that open.
         """
         deleted = self._run(
-            "DELETE FROM answers WHERE (instr(identity, ?) OR ? = '') AND (created < ? OR ? = '')",
+            "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')",
             identity,
-            identity,
-            before,
             before,
         )
         self._run("VACUUM")

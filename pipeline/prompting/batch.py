@@ -6,7 +6,7 @@ https://developers.openai.com/api/docs/guides/batch
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 import openai
@@ -15,13 +15,13 @@ from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, AnswerStore, Request
+from pipeline.prompting.faults import worth_asking_again
 from pipeline.prompting.replies import body_of, read_chat, read_scored
-from pipeline.prompting.server import Endpoint
+from pipeline.prompting.send import Sender
 
 LARGEST = 50_000  # requests in a file
 ROUNDS = 3
 ENDED = ("completed", "expired", "cancelled", "failed")
-WORTH_ASKING_AGAIN = (408, 409, 429)
 
 Keyed = dict[str, Request]
 
@@ -69,33 +69,26 @@ def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[s
         yield key, answer.model_copy(update={"batch": True})
 
 
-async def answers(
-    client: openai.AsyncOpenAI,
-    endpoint: Endpoint,
-    store: AnswerStore,
-    missing: Keyed,
-    poll_seconds: float,
-    promise: Callable[[list[Request]], None],
-) -> AsyncIterator[tuple[str, Answer]]:
+async def answers(sender: Sender, store: AnswerStore, missing: Keyed) -> AsyncIterator[tuple[str, Answer]]:
     """The answers to all missing requests by their keys, as their batches end: first those that an earlier run began.
 
-    What failed is asked again, in at most `ROUNDS` batches, each after `promise` has let it pass; what was refused is answered
-    by that. What else an earlier run's batch holds goes to the store.
+    What failed is asked again, in at most `ROUNDS` batches, each within the caps; what was refused is answered by that. What
+    else an earlier run's batch holds goes to the store.
     """
-    left = dict(missing)
-    begun = {job: asked for job, asked in store.open_batches(endpoint.identity).items() if asked.keys() & left.keys()}
+    left, identity = dict(missing), sender.endpoint.identity
+    begun = {job: asked for job, asked in store.open_batches(identity).items() if asked.keys() & left.keys()}
     for number in range(ROUNDS + 1):
         if number:
-            promise(list(left.values()))
+            sender.budget.promise_all(list(left.values()))
         for job, asked in list(begun.items() if number == 0 else jobs(left)):
-            async for key, result in settle(client, endpoint, store, job, asked, poll_seconds):
-                if isinstance(result, int) and (result >= 500 or result in WORTH_ASKING_AGAIN):
+            async for key, result in settle(sender, store, job, asked):
+                if isinstance(result, int) and worth_asking_again(result):
                     continue
                 answer = Answer(refused=result) if isinstance(result, int) else result
                 if left.pop(key, None):
                     yield key, answer
                 elif not answer.refused:
-                    store.put(endpoint.identity, asked[key], answer)
+                    store.put(identity, asked[key], answer)
         if not left:
             return
     raise InputError(
@@ -104,17 +97,16 @@ async def answers(
     )
 
 
-async def settle(
-    client: openai.AsyncOpenAI, endpoint: Endpoint, store: AnswerStore, job: str, asked: Keyed, poll_seconds: float
-) -> AsyncIterator[tuple[str, Answer | int]]:
+async def settle(sender: Sender, store: AnswerStore, job: str, asked: Keyed) -> AsyncIterator[tuple[str, Answer | int]]:
     """Send a job, or find the batch that it was sent as, wait for its end and read its files.
 
     The store remembers a job until all that came of it has been taken.
     """
+    client, endpoint = await sender.client(), sender.endpoint
     found = await sent_before(client, job) if store.begin_batch(job, endpoint.identity, asked) else None
     batch = found or await send(client, endpoint.model, job, asked)
     while batch.status not in ENDED:
-        await asyncio.sleep(poll_seconds)
+        await asyncio.sleep(sender.params.batch.poll_seconds)
         batch = await client.batches.retrieve(batch.id)
     if batch.status == "failed":
         store.end_batch(job)

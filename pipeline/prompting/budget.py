@@ -47,6 +47,15 @@ class Budget:
         self.check("money", self.money + self.prices.of(expected))
         self.add(expected)
 
+    def promise_all(self, requests: list[Request]) -> None:
+        """Count a batch: sent as a whole, it must fit under the caps as a whole. Its answers are added as they come."""
+        self.count(len(requests))
+        expected = [self.estimate(request, batch=True) for request in requests]
+        for one in expected:
+            self.promise(one)
+        for one in expected:
+            self.add(one, sign=-1)
+
     def check(self, name: str, total: float) -> None:
         cap = getattr(self.limits, name)
         if cap is not None and total > cap + 1e-12:
@@ -83,14 +92,14 @@ class Budget:
         """One line on what sending these requests will take at most, and which cap will stop it."""
         expected = [self.estimate(request, batch=batch) for request in requests]
         tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in expected)
-        money = sum(self.prices.of(answer) for answer in expected)
-        totals = {"requests": len(expected), "tokens": tokens, "money": money}
+        money = sum(map(self.prices.of, expected))
         line = f"{len(expected):,} requests, about {tokens:,} tokens"
         if money:
             line += f", money {money:.4f} at most"
+        caps = {name: getattr(self.limits, name) for name in ("requests", "tokens", "money")}
         passed = [
-            f"prompt.limits.{name} ({getattr(self.limits, name):,})"
-            for name, total in totals.items()
-            if getattr(self.limits, name) is not None and total > getattr(self.limits, name)
+            f"prompt.limits.{name} ({cap:,})"
+            for (name, cap), total in zip(caps.items(), (len(expected), tokens, money), strict=True)
+            if cap is not None and total > cap
         ]
         return line + (f"; {' and '.join(passed)} will stop it" if passed else "")

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError
 from pipeline.device import choose_device
-from pipeline.prompting.answers import Answer, AnswerStore, Request, request_key
+from pipeline.prompting.answers import Answer, AnswerStore, Request
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.replies import text_logprob
@@ -39,7 +39,7 @@ class LocalScorer(Asker):
             raise self.path
         model, tokenizer = load(self.path)
         for part in batches(self.asked):
-            left = [request_key(self.endpoint.identity, request) in missing for request in part]
+            left = [self.key(request) in missing for request in part]
             answers = score_texts(model, tokenizer, part) if any(left) else ()
             for request, is_left, answer in zip(part, left, answers, strict=False):
                 if is_left:

@@ -1,7 +1,5 @@
 """Which labelled tweets are shown before the question: none, the same ones, or the most similar ones."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from sklearn.neighbors import NearestNeighbors
@@ -9,12 +7,10 @@ from sklearn.neighbors import NearestNeighbors
 from pipeline.contracts import InputError
 from pipeline.data.embeddings import Embeddings
 from pipeline.fit.subsets import unanimous
-from pipeline.prompting.prompt_file import FixedExamples, RetrievedExamples
-
-Example = dict[str, Any]
+from pipeline.prompting.prompt_file import FixedExamples, RetrievedExamples, Tweet
 
 
-def records(tweets: pd.DataFrame) -> list[dict[str, Any]]:
+def records(tweets: pd.DataFrame) -> list[Tweet]:
     """Each tweet's fields by name."""
     return [{str(name): value for name, value in row.items()} for row in tweets.to_dict("records")]
 
@@ -26,7 +22,7 @@ def pool_of(train: pd.DataFrame) -> pd.DataFrame:
     return known.assign(label=labels).iloc[unanimous(known, labels)]
 
 
-def choose_fixed(pool: pd.DataFrame, examples: FixedExamples) -> list[Example]:
+def choose_fixed(pool: pd.DataFrame, examples: FixedExamples) -> list[Tweet]:
     """Balanced, seeded examples in a seeded order: what is shown last weighs most, so the order must not be the same always."""
     half = examples.count // 2
     enough_of_each(pool, half)
@@ -36,7 +32,7 @@ def choose_fixed(pool: pd.DataFrame, examples: FixedExamples) -> list[Example]:
 
 def choose_retrieved(
     pool: pd.DataFrame, vectors: np.ndarray, asked: pd.DataFrame, queries: np.ndarray, examples: RetrievedExamples
-) -> list[list[Example]]:
+) -> list[list[Tweet]]:
     """For each tweet asked about, the nearest of the pool by cosine, none of its own group, nearest last.
 
     `vectors` are those of the pool, shape (n, d), `queries` those of the tweets asked about, shape (m, d), all of unit length.
@@ -74,7 +70,7 @@ def choose_examples(
     pool: pd.DataFrame,
     asked: pd.DataFrame,
     embeddings: Embeddings | None,
-) -> list[list[Example]]:
+) -> list[list[Tweet]]:
     """The examples for each tweet asked about. `pool` and `asked` have a column `row`: the place of their vectors.
 
     Rows of the test set are asked about with `row` counted on from the end of the train set.

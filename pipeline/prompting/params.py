@@ -63,7 +63,7 @@ class EmbeddedParams(Params):
     """Null for as many as there are cores."""
 
 
-Calibration = Literal["none", "contextual", "batch", "platt"]
+Debiasing = Literal["none", "contextual", "batch", "platt"]
 
 
 class PromptParams(Params):
@@ -79,7 +79,7 @@ class PromptParams(Params):
     """How many train tweets are asked about (stratified, whole near-duplicate groups); null for all."""
     submit: list[str] = Field([])
     """The prompts that score the test tweets too."""
-    calibration: Calibration = "none"
+    calibration: Debiasing = "none"
     """None by default: of what needs no labels it has the least log loss out of fold (docs/tried.md)."""
     max_unparsed: float = Field(0.1, ge=0, le=1)
     """The largest share of replies that may be unreadable."""

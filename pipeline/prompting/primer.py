@@ -21,11 +21,8 @@ class Primer:
         self.last: str | None = None
         """The beginning of the last primer."""
 
-    def before(self, request: Request) -> tuple[Request | None, bool]:
-        """The primer of a request, None for one that is no chat; and whether it may go on from what was read before."""
-        if "messages" not in request:
-            self.last = None
-            return None, False
+    def before(self, request: Request) -> tuple[Request, bool]:
+        """The primer of a chat request, and whether it may go on from what was read before."""
         first = request["messages"][:-1]
         begins = json.dumps(first, sort_keys=True)
         goes_on, self.last = begins == self.last, begins

@@ -17,26 +17,22 @@ import numpy as np
 import pandas as pd
 
 from pipeline.contracts import (
-    PREDICTIONS,
-    UNCALIBRATED,
     Costs,
-    InputError,
     LlmCosts,
     peak_memory_mb,
     plain_name,
-    predictions_frame,
     read_params,
     read_prepared,
     write_costs,
-    write_predictions,
     write_text,
 )
 from pipeline.data.source import DataParams
 from pipeline.latency import after_reading, of_requests, with_latency
 from pipeline.places import results
-from pipeline.prompting.answers import Answer, AnswerStore, Request, request_key
+from pipeline.prompting.answers import Answer, AnswerStore, Request
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import Classified, classify, open_asker, rows_to_ask
+from pipeline.prompting.outputs import unparsed_share, write_scores
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.prompt_file import PromptFile, RetrievedExamples, read_prompt
 from pipeline.store import store_folder
@@ -47,7 +43,7 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
 
     Before the tweets, with an id of null: what was asked to learn what the endpoint can do, or how it is biased.
     """
-    about_tweets = {request_key(asker.endpoint.identity, request) for asked in found.asked for request in asked}
+    about_tweets = {asker.key(request) for asked in found.asked for request in asked}
 
     def line(pairs: list[tuple[Request, Answer]], **what: object) -> str:
         asked = [{"request": request, "answer": answer.model_dump(exclude_defaults=True)} for request, answer in pairs]
@@ -74,7 +70,6 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
     Those that a batch answered have none: they waited for each other.
     """
     answers = [answer for _, answer in asker.used.values()]
-    seconds = sum(answer.seconds for answer in answers)
     alone = [[0 if answer.batch else answer.seconds for answer in of_tweet] for of_tweet in found.answers]
     costs = Costs(
         fit_seconds=0,
@@ -89,10 +84,10 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
             calibration_labels=found.calibration_labels,
             requests=len(answers),
             new_requests=asker.sent,
-            seconds=seconds,
-            prompt_tokens=sum(answer.prompt_tokens for answer in answers),
-            cached_tokens=sum(answer.cached_tokens for answer in answers),
-            completion_tokens=sum(answer.completion_tokens for answer in answers),
+            **{
+                name: sum(getattr(answer, name) for answer in answers)
+                for name in ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens")
+            },
             money=sum(map(asker.params.price_per_million_tokens.of, answers)),
             unparsed=int(np.isnan(found.scores).sum()),
         ),
@@ -114,24 +109,12 @@ def main() -> None:
     async def ask() -> tuple[Asker, Classified]:
         with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
             async with open_asker(prompt, store, params, name) as asker:
-                return asker, await classify(prompt, path, rows, prepared, asker, params)
+                return asker, await classify(prompt, rows, prepared, asker, calibration=params.calibration)
 
     asker, found = asyncio.run(ask())
     transcripts = results("transcripts") / f"{name}.jsonl"
     write_text(transcripts, "".join(transcript(rows, asker, found)))
-    unparsed = float(np.isnan(found.scores).mean())
-    if unparsed > params.max_unparsed:
-        raise InputError(
-            f"{name}: {unparsed:.0%} of the replies could not be read, more than prompt.max_unparsed "
-            f"({params.max_unparsed:.0%}); see {transcripts}"
-        )
-    train = (rows["split"] == "train").to_numpy()
-    for folder, scores in ((UNCALIBRATED, found.uncalibrated), (PREDICTIONS, found.scores)):
-        frames = [
-            predictions_frame(rows[train], "train", scores[train]),
-            predictions_frame(rows[~train], "test", scores[~train]),
-        ]
-        write_predictions(name, frames, prepared, "prompted", "none" if train.all() else "refit", folder)
-    costs = costs_of(prompt, asker, found)
-    write_costs(name, costs)
+    unparsed = unparsed_share(name, found.scores, params.max_unparsed, "prompt.max_unparsed", f"see {transcripts}")
+    write_scores(name, rows, prepared, found.uncalibrated, found.scores)
+    write_costs(name, costs_of(prompt, asker, found))
     print(f"{name}: {len(rows)} tweets by {found.mode}, {asker.sent} new requests, {unparsed:.1%} unparsed")

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Annotated, Any, Literal
@@ -13,10 +13,13 @@ from pydantic import Discriminator, Field
 from pipeline.contracts import InputError, Params, read_yaml, validated
 
 Message = dict[str, str]
-Mode = Literal["logprobs", "sample", "text", "channel"]
+Tweet = Mapping[str, Any]
+"""A tweet's fields by name; of an example its `label`, too."""
+Scoring = Literal["logprobs", "sample", "text"]
+"""The modes of `scoring` for a chat."""
 Shown = Callable[[str], str]
 """How a tweet's text is shown to the model: `harmless`, but for the study of what that is good for."""
-TWEET = ("text", "keyword", "location")
+FIELDS = ("text", "keyword", "location")
 NAMES = ("labels", "positive")
 
 _MARKERS = str.maketrans("<>", "‹›")
@@ -54,13 +57,14 @@ class RetrievedExamples(Params):
 class ChatPrompt(Params):
     """A question about a tweet: discriminative, p(label | tweet)."""
 
-    scoring: Literal["logprobs", "sample", "text"]
+    scoring: Scoring
     version: int
     """Raise it with every change of wording: scores are compared by it."""
     messages: list[Template] = Field(min_length=1)
     """The examples, if any, go before the last one."""
     labels: list[str] | None = Field(default=None, min_length=2, max_length=2)
-    """The data.labels that the wording is about: with others it is refused. Null for a wording that fits any."""
+    """The data.labels that the wording is about: with others it is refused. Null for a wording that fits any; then, once it is
+    read, those of the data."""
     label_words: list[str] = Field(min_length=2, max_length=2)
     """The replies that stand for target 0 and for target 1."""
     examples: Annotated[FixedExamples | RetrievedExamples, Discriminator("choice")] | None
@@ -100,60 +104,37 @@ def check_template(template: str, allowed: Iterable[str], where: str) -> set[str
     return named
 
 
-def filled_in(templates: list[Template], labels: list[str]) -> list[Template]:
-    """The templates with the names of the labels in place of {labels}, `ham or spam`, and of {positive}, `spam`."""
-    named = [label.replace("{", "{{").replace("}", "}}") for label in labels]
-    values = dict(zip(NAMES, (" or ".join(named), named[1]), strict=True))
-
-    def fill_in(content: str) -> str:
-        filled = ""
-        for literal, name, _, _ in Formatter().parse(content):
-            filled += literal.replace("{", "{{").replace("}", "}}")
-            filled += values.get(name, f"{{{name}}}") if name else ""
-        return filled
-
-    return [one.model_copy(update={"content": fill_in(one.content)}) for one in templates]
-
-
-def check_labels(prompt: PromptFile, labels: list[str], path: Path) -> None:
-    """A question about other labels would be answered, and its answers would mean nothing."""
-    if prompt.labels is not None and prompt.labels != labels:
-        raise InputError(
-            f"{path}: labels: it asks about {' / '.join(prompt.labels)}, and data.labels in params.yaml are "
-            f"{' / '.join(labels)}; name a prompt for these in classifiers.prompts, such as any_zero_shot"
-        )
-
-
 def read_prompt(path: Path, labels: list[str]) -> PromptFile:
     """Read and check a prompt file for data of these labels; anything wrong is said before a request is made."""
     values = read_yaml(path)
-    scoring = values.get("scoring") if isinstance(values, dict) else None
-    if scoring == "channel":
-        channel = validated(ChannelPrompt, values, str(path))
-        if "label" not in check_template(channel.context, ["label"], f"{path}: context"):
+    channel = isinstance(values, dict) and values.get("scoring") == "channel"
+    prompt = validated(ChannelPrompt, values, str(path)) if channel else validated(ChatPrompt, values, str(path))
+    if isinstance(prompt, ChannelPrompt):
+        if "label" not in check_template(prompt.context, ["label"], f"{path}: context"):
             raise InputError(f"{path}: context: must contain {{label}}, the label's description")
-        if len({word.strip() for word in channel.label_words} - {""}) < 2:
+        if len({word.strip() for word in prompt.label_words} - {""}) < 2:
             raise InputError(f"{path}: label_words: must be two descriptions")
-        check_labels(channel, labels, path)
-        return channel
-    prompt = validated(ChatPrompt, values, str(path))
-    check_messages(prompt.messages, (*TWEET, *NAMES), f"{path}: messages")
+    else:
+        check_chat(prompt, path)
+    if prompt.labels not in (None, labels):  # it would be answered, and its answers would mean nothing
+        raise InputError(
+            f"{path}: labels: it asks about {' / '.join(prompt.labels or [])}, and data.labels in params.yaml are "
+            f"{' / '.join(labels)}; name a prompt for these in classifiers.prompts, such as any_zero_shot"
+        )
+    return prompt.model_copy(update={"labels": labels})
+
+
+def check_chat(prompt: ChatPrompt, path: Path) -> None:
+    check_messages(prompt.messages, (*FIELDS, *NAMES), f"{path}: messages")
     if prompt.messages[-1].role != "user":
         raise InputError(f"{path}: messages: the last one must be the user's")
     if prompt.examples:
-        named = check_messages(prompt.examples.messages, (*TWEET, *NAMES, "label"), f"{path}: examples.messages")
+        named = check_messages(prompt.examples.messages, (*FIELDS, *NAMES, "label"), f"{path}: examples.messages")
         if "label" not in named:
             raise InputError(f"{path}: examples.messages: must contain {{label}}, the label word")
     no, yes = (word.strip().lower() for word in prompt.label_words)
     if not no or not yes or no.startswith(yes) or yes.startswith(no):
         raise InputError(f"{path}: label_words: must be two words, neither the beginning of the other")
-    check_labels(prompt, labels, path)
-    changes: dict[str, Any] = {"messages": filled_in(prompt.messages, labels)}
-    if prompt.examples:
-        changes["examples"] = prompt.examples.model_copy(
-            update={"messages": filled_in(prompt.examples.messages, labels)}
-        )
-    return prompt.model_copy(update=changes)
 
 
 def check_messages(messages: list[Template], allowed: Iterable[str], where: str) -> set[str]:
@@ -183,9 +164,9 @@ def harmless(text: str, longest: int) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def fields_of(tweet: Mapping[str, Any], shown: Shown) -> dict[str, str]:
+def fields_of(tweet: Tweet, shown: Shown) -> dict[str, str]:
     """A tweet's variables as they are shown; what it lacks is "none"."""
-    return {name: shown(tweet[name]) if pd.notna(tweet[name]) else "none" for name in TWEET}
+    return {name: shown(tweet[name]) if pd.notna(tweet[name]) else "none" for name in FIELDS}
 
 
 def fill(templates: list[Template], values: dict[str, str]) -> list[Message]:
@@ -193,20 +174,19 @@ def fill(templates: list[Template], values: dict[str, str]) -> list[Message]:
     return [{"role": template.role, "content": template.content.format(**values)} for template in templates]
 
 
-def render(
-    prompt: ChatPrompt, examples: Sequence[Mapping[str, Any]], tweet: Mapping[str, Any], shown: Shown
-) -> list[Message]:
-    """The chat messages that ask about one tweet. Examples are tweets with a `label`."""
+def render(prompt: ChatPrompt, examples: list[Tweet], tweet: Tweet, shown: Shown) -> list[Message]:
+    """The chat messages that ask about one tweet."""
+    names = dict(zip(NAMES, (" or ".join(prompt.labels), prompt.labels[1]), strict=True)) if prompt.labels else {}
     turns: list[Message] = []
     if prompt.examples:
         for example in examples:
             label = prompt.label_words[int(example["label"])]
-            turns += fill(prompt.examples.messages, fields_of(example, shown) | {"label": label})
-    asked = fill(prompt.messages, fields_of(tweet, shown))
+            turns += fill(prompt.examples.messages, fields_of(example, shown) | names | {"label": label})
+    asked = fill(prompt.messages, fields_of(tweet, shown) | names)
     return [*asked[:-1], *turns, asked[-1]]
 
 
-def render_channel(prompt: ChannelPrompt, tweet: Mapping[str, Any], shown: Shown) -> list[tuple[str, str]]:
+def render_channel(prompt: ChannelPrompt, tweet: Tweet, shown: Shown) -> list[tuple[str, str]]:
     """For each label: what comes before the tweet, and the tweet, a space before it."""
     text = " " + shown(tweet["text"])
     return [(prompt.context.format(label=word).rstrip(), text) for word in prompt.label_words]

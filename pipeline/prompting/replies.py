@@ -10,10 +10,10 @@ from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import without_secrets
 from pipeline.prompting.answers import Answer, Request
+from pipeline.prompting.faults import UnreadableError
 
-
-class UnreadableError(ValueError):
-    """A reply that is well-formed and not what was asked for."""
+WRONG = (AttributeError, LookupError, TypeError, ValueError)
+"""What reading raises: the client checks nothing, and hands on as text what is not JSON."""
 
 
 def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
@@ -27,12 +27,7 @@ def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
             **usage_of(completion),
             seconds=seconds,
         )
-    except (
-        AttributeError,
-        LookupError,
-        TypeError,
-        ValueError,
-    ) as error:  # the client checks nothing, and hands on as text what is not JSON
+    except WRONG as error:
         raise UnreadableError("no chat completion") from error
 
 
@@ -64,7 +59,7 @@ def read_scored(completion: Completion, request: Request, seconds: float) -> Ans
         inside = int(np.searchsorted(ends, len(request["prompt"]))) + 1  # without what was written after the prompt
         score = text_logprob(ends[:inside].tolist(), [logprob for _, logprob in pairs[:inside]], request["context"])
         return answer.model_copy(update={"text_logprob": score})
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
+    except WRONG as error:
         raise UnreadableError("no completion") from error
 
 

@@ -1,58 +1,285 @@
-"""Scoring modes: what each asks of an endpoint, and how answers become P(target = 1). Pure functions, no guesses."""
+"""Scoring modes: what each needs of an endpoint, what it asks about a tweet, how answers become P(target = 1).
+
+A new mode is a class here, named in `CHAT` (best first), and its name in `prompt_file.Scoring`.
+"""
 
 import json
 import math
 import re
+from abc import ABC, abstractmethod
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal, Self
 
 from scipy.special import expit, logit
+from tqdm import tqdm
 
+from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, Request
-from pipeline.prompting.capabilities import Capabilities, reply_format
-from pipeline.prompting.params import Sampling
-from pipeline.prompting.prompt_file import Message, Mode
+from pipeline.prompting.ask import Asker
+from pipeline.prompting.prompt_file import (
+    ChannelPrompt,
+    PromptFile,
+    Shown,
+    Tweet,
+    harmless,
+    render,
+    render_channel,
+)
 
-_THOUGHT = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL | re.IGNORECASE)
+QUESTION: Request = {
+    "messages": [{"role": "user", "content": "Is the sky above the clouds? Answer with one word, Yes or No."}]
+}
 LEAST = 1e-9  # of a label word that is not among the tokens shown
+_THOUGHT = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL | re.IGNORECASE)
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _ANNOUNCED = re.compile(r"\b(?:answer|label|verdict)(?: is|\W*[:=])", re.IGNORECASE)
 _AROUND = " \t\n\r.,:;!\"'*_`()[]{}‹›<>▁Ġ"
 
 
-def requests(
-    mode: Mode,
-    messages: list[Message],
-    label_words: list[str],
-    can: Capabilities,
-    sampling: Sampling,
-    reply_tokens: int,
-) -> list[Request]:
-    """What to send about one tweet: one request, or, where an endpoint gives one reply at a time, one a vote."""
-    asked: Request = {"messages": messages}
-    if mode == "logprobs":
-        return [asked | can.greedy(1) | {"logprobs": True, "top_logprobs": can.top_logprobs}]
-    if can.structured:
-        asked |= {"response_format": reply_format(label_words)}
-    if mode == "text":
-        return [asked | can.greedy(reply_tokens)]
-    asked |= {can.length: reply_tokens, "temperature": sampling.temperature}
-    if can.choices:
-        return [asked | {"n": sampling.replies} | ({"seed": 0} if can.seed else {})]
-    return [asked | {"vote": vote} | ({"seed": vote} if can.seed else {}) for vote in range(sampling.replies)]
+@dataclass(frozen=True)
+class Chat:
+    """What any chat request to an endpoint may hold."""
+
+    length: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """The name that it has for the longest reply."""
+    temperature: bool = False
+
+    def greedy(self, tokens: int) -> dict[str, Any]:
+        """Settings for the most probable reply, or as near to it as the endpoint lets one come."""
+        return {self.length: tokens} | ({"temperature": 0.0} if self.temperature else {})
 
 
-def score(mode: Mode, answers: list[Answer], label_words: list[str], prior: float) -> float | None:
-    """P(target = 1) from the answers to what was asked about one tweet; None where they cannot be read.
+@dataclass(frozen=True)
+class Mode(ABC):
+    """A prompt's scoring on one endpoint. `score` is P(target = 1), None where the replies cannot be read."""
 
-    `prior` is P(target = 1) before the tweet is seen: only `channel` needs it, in the other modes the model brings its own.
+    name: ClassVar[str]
+    hard: ClassVar[bool] = False
+    """Whether its scores are 0 or 1, out of which no bias can be taken."""
+    asker: Asker
+    prompt: Any
+    chat: Chat
+    shown: Shown
+    """How a tweet's text is shown."""
+
+    @abstractmethod
+    async def able(self) -> Self | None:
+        """The mode as the endpoint can do it, None if it cannot. Its answers count: some ignore what they cannot do."""
+
+    @abstractmethod
+    def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
+        """What to send about one tweet."""
+
+    @abstractmethod
+    def score(self, answers: list[Answer], prior: float, /) -> float | None:
+        """From the answers to `requests`, and P(target = 1) before the tweet is seen, which only `channel` has to be told."""
+
+    def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
+        return {"messages": render(self.prompt, examples, tweet, self.shown)}
+
+
+class Channel(Mode):
+    """How probable each label's description makes the tweet."""
+
+    name = "channel"
+
+    async def able(self) -> Self | None:
+        if self.asker.endpoint.kind == "local":
+            tqdm.write(
+                f"{self.asker.name}: scored by transformers: llama.cpp's server gives no log-probabilities of prompts"
+            )
+            return self
+        if (await self.asker.probe(scored("The sky is", " above."), keep_refusal=False)).text_logprob is None:
+            raise InputError(
+                "prompt: the endpoint gives no log-probabilities of prompts, which scoring: channel needs; vLLM does, and "
+                "so does the local model (prompt.base_url: null)"
+            )
+        return self
+
+    def requests(self, tweet: Tweet, _: list[Tweet], /) -> list[Request]:
+        return [scored(context, text) for context, text in render_channel(self.prompt, tweet, self.shown)]
+
+    def score(self, answers: list[Answer], prior: float, /) -> float | None:
+        no, yes = (answer.text_logprob for answer in answers)
+        return score_channel(no, yes, prior)
+
+
+@dataclass(frozen=True)
+class Logprobs(Mode):
+    """One token and its most probable rivals."""
+
+    name = "logprobs"
+    top: int = 0
+    """How many of the most probable tokens the endpoint lists."""
+
+    async def able(self) -> Self | None:
+        for top in (20, 5):
+            found = await self.asker.probe(self.settings(QUESTION, top))
+            if found.top_logprobs:
+                await check_label_words(self.asker, self.prompt.label_words)
+                return replace(self, top=len(found.top_logprobs))
+        return None
+
+    def settings(self, asked: Request, top: int) -> Request:
+        return asked | self.chat.greedy(1) | {"logprobs": True, "top_logprobs": top}
+
+    def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
+        return [self.settings(self.asked(tweet, examples), self.top)]
+
+    def score(self, answers: list[Answer], _: float, /) -> float | None:
+        return score_logprobs(answers[0].top_logprobs, self.prompt.label_words)
+
+
+@dataclass(frozen=True)
+class Text(Mode):
+    """One reply, kept to a JSON schema where that is possible."""
+
+    name = "text"
+    hard = True
+    structured: bool = False
+    """Whether the endpoint keeps replies to a JSON schema."""
+
+    async def able(self) -> Self | None:
+        how = {"response_format": reply_format(["Up", "Down"])}
+        found = await self.asker.probe(QUESTION | self.chat.greedy(room(self.asker)) | how)
+        return replace(self, structured=states_a_direction(found.replies))
+
+    def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
+        how = {"response_format": reply_format(self.prompt.label_words)} if self.structured else {}
+        return super().asked(tweet, examples) | how
+
+    def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
+        return [self.asked(tweet, examples) | self.chat.greedy(self.asker.params.reply_tokens)]
+
+    def score(self, answers: list[Answer], _: float, /) -> float | None:
+        return share_of_votes([reply for answer in answers for reply in answer.replies], self.prompt.label_words)
+
+
+@dataclass(frozen=True)
+class Sample(Text):
+    """Several replies, put to the vote."""
+
+    name = "sample"
+    hard = False
+    choices: bool = False
+    """Whether the endpoint gives several replies to one request; else each vote is a request."""
+    seed: bool = False
+    """Whether sampling can be repeated."""
+
+    async def able(self) -> Self | None:
+        if not self.chat.temperature or (mode := await super().able()) is None:
+            return None
+        sampled = QUESTION | {self.chat.length: room(self.asker), "temperature": 1.0}
+        several = await self.asker.probe(sampled | {"n": 2})
+        seeded = await self.asker.probe(sampled | {"seed": 0})
+        return replace(mode, choices=len(several.replies) == 2, seed=not seeded.refused)
+
+    def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
+        params = self.asker.params
+        how = {self.chat.length: params.reply_tokens, "temperature": params.sampling.temperature}
+        asked, votes = self.asked(tweet, examples) | how, params.sampling.replies
+        if self.choices:
+            return [asked | {"n": votes} | ({"seed": 0} if self.seed else {})]
+        return [asked | {"vote": vote} | ({"seed": vote} if self.seed else {}) for vote in range(votes)]
+
+
+CHAT: tuple[type[Mode], ...] = (Logprobs, Sample, Text)
+"""The modes that a chat can fall back to, best first: each tells less about how sure the model is."""
+
+
+async def choose_mode(asker: Asker, prompt: PromptFile, shown: Shown | None = None) -> Mode:
+    """The prompt's mode, or the next one down that the endpoint can do: one for the whole run.
+
+    A tweet's text is made harmless unless `shown` says how else to show it.
     """
-    if mode == "channel":
-        return score_channel([answer.text_logprob for answer in answers], prior)
-    if mode == "logprobs":
-        return score_logprobs(answers[0].top_logprobs, label_words)
-    votes = [parse_reply(reply, label_words) for answer in answers for reply in answer.replies]
-    read = [vote for vote in votes if vote is not None]
-    return sum(read) / len(read) if read else None
+    shown = shown or partial(harmless, longest=asker.params.max_characters)
+    ladder: tuple[type[Mode], ...]
+    if isinstance(prompt, ChannelPrompt):
+        ladder, chat = (Channel,), Chat()
+    else:
+        ladder, chat = CHAT[[mode.name for mode in CHAT].index(prompt.scoring) :], await find_out(asker)
+    for wanted in ladder:
+        if mode := await wanted(asker, prompt, chat, shown).able():
+            if mode.name != prompt.scoring:
+                can = f"the endpoint cannot do scoring: {prompt.scoring}; the whole run is scored by {mode.name}"
+                print(f"{asker.name}: {can}")
+            return mode
+    raise InputError(f"{asker.name}: the endpoint can do no scoring from {prompt.scoring} down")
+
+
+def room(asker: Asker) -> int:
+    """Tokens for a reply to `QUESTION`: a model that thinks first may refuse it if there is not enough."""
+    return max(asker.params.reply_tokens, 32)
+
+
+async def find_out(asker: Asker) -> Chat:
+    """What the endpoint can do of what all chats need.
+
+    A refusal of both names for the length is not kept: the model or the account is refused, and that may change.
+    """
+    tokens, chat = room(asker), Chat()
+    plain = await asker.probe(QUESTION | {"max_tokens": tokens}, keep_refusal=False)
+    if plain.refused:
+        if (await asker.probe(QUESTION | {"max_completion_tokens": tokens}, keep_refusal=False)).refused:
+            raise InputError(
+                "prompt: the endpoint refused a simple question; check prompt.model, and for a model that thinks first whether "
+                "prompt.reply_tokens is enough"
+            )
+        asker.keep(QUESTION | {"max_tokens": tokens}, plain)
+        chat = Chat(length="max_completion_tokens")
+    cold = await asker.probe(QUESTION | {chat.length: tokens, "temperature": 0.0})
+    return replace(chat, temperature=not cold.refused)
+
+
+def scored(context: str, text: str) -> Request:
+    """A request for log p(text | context)."""
+    return {"prompt": context + text, "context": len(context), "echo": True, "logprobs": 1, "max_tokens": 1}
+
+
+def reply_format(label_words: list[str]) -> dict[str, Any]:
+    """A JSON schema that leaves no room for anything but a label word."""
+    schema = {
+        "type": "object",
+        "properties": {"label": {"type": "string", "enum": label_words}},
+        "required": ["label"],
+        "additionalProperties": False,
+    }
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def states_a_direction(replies: list[str]) -> bool:
+    """Whether a reply keeps to a schema of Up and Down, which no model would by itself: `QUESTION` is about Yes and No."""
+    try:
+        return [json.loads(reply)["label"] in ("Up", "Down") for reply in replies] == [True]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+async def check_label_words(asker: Asker, label_words: list[str]) -> None:
+    """Refuse label words that the model's tokenizer begins with the same token: their probabilities could not be told apart.
+
+    Where the endpoint does not show its tokens, words that begin with the same two letters are refused.
+    """
+    answers = []
+    for word in label_words:
+        answers.append(answer := await asker.probe({"tokenize": word.strip()}))
+        if answer.refused:
+            no, yes = (word.strip().lower()[:2] for word in label_words)
+            if no == yes:
+                raise InputError(
+                    f"{asker.name}: label_words: both begin with {no!r}, so may share their first token; take others"
+                )
+            return
+    if answers[0].replies[0] == answers[1].replies[0]:
+        raise InputError(f"{asker.name}: label_words: both begin with the same token for this model; take others")
+
+
+def share_of_votes(replies: list[str], label_words: list[str]) -> float | None:
+    """The share of label 1 among the replies that can be read; None if none can."""
+    votes = [vote for reply in replies if (vote := parse_reply(reply, label_words)) is not None]
+    return sum(votes) / len(votes) if votes else None
 
 
 def parse_reply(reply: str, label_words: list[str]) -> int | None:
@@ -110,7 +337,6 @@ def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]
     return yes / (yes + no)
 
 
-def score_channel(text_logprobs: list[float | None], prior: float) -> float | None:
+def score_channel(no: float | None, yes: float | None, prior: float) -> float | None:
     """P(target = 1) by Bayes' rule from log p(tweet | label) of both labels and the share of target 1."""
-    no, yes = text_logprobs
     return None if no is None or yes is None else float(expit(yes - no + logit(prior)))

@@ -3,50 +3,48 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.compare.table import against_best, p_value
+from pipeline.compare.table import ACCURACY, AGAINST_BEST, COSTS, PAIRS, PLACE, ROWS, pairs_among
 from pipeline.report import charts
-from pipeline.report.cells import barred, classifier, number, of_metric, of_number, short, table, text, with_ends
-from pipeline.report.parts import Cell, Column, Figure, Panel, Records, Section, Table
-from pipeline.report.sentences import JUDGED, Pairs, joined, of_twins
+from pipeline.report.parts import About, Figure, Panel, Records, Section
+from pipeline.report.results import Tables
+from pipeline.report.sentences import JUDGED, Pairs, joined
 from pipeline.stats.paired import judged
+from pipeline.tables import Column, Table, measured, points, present, short
 
 DRAWN, WIDTHS = 0.12, 3
 """Below the best interval's end so much accuracy is drawn, or so many intervals' widths: of all, with those that guess,
 little would be seen."""
-COSTS = {
+BY_COST = {
     "ms_per_text": "Scoring many texts at once, ms a text",
     "latency_ms_p50": "Scoring one text alone, ms (p50)",
     "fit_seconds": "Fitting, seconds",
 }
 
 
-def ranking(scores: pd.DataFrame, costs: pd.DataFrame) -> Table:
+def ranking(scores: pd.DataFrame, about: About) -> Table:
     """All classifiers, in their places, and what the difference to the best says of each."""
-    frame = scores.merge(costs[["classifier", *COSTS]], on="classifier", how="left")
-    everywhere = frame[frame["rows"] == frame["rows"].max()]  # the interval of few rows would set the scale of all
+    everywhere = scores[scores["rows"] == scores["rows"].max()]  # the interval of few rows would set the scale of all
     highest = everywhere["accuracy_high"].max()
     window = max(DRAWN, WIDTHS * (everywhere["accuracy_high"] - everywhere["accuracy_low"]).median())
     lowest = max(everywhere["accuracy_low"].min(), highest - window)
-    school = dict(zip(scores["classifier"], scores["school"], strict=True))
     columns = [
-        (Column("Place", numeric=True), lambda row: number(row["rank"])),
-        classifier(school),
-        (Column("Accuracy, %", numeric=True), lambda row: barred(row, "accuracy", lowest, highest)),
-        (Column("Against the best, points"), lambda row: Cell(against_best(row), order=row["to_best"])),
-        of_number("F1", "f1", 3),
-        of_number("Log loss", "log_loss", 3),
-        of_number("ECE", "ece", 3),
-        of_number("Rows", "rows"),
-        (Column("Fit, s", numeric=True), lambda row: short(row["fit_seconds"])),
-        (Column("ms a text", numeric=True), lambda row: short(row["ms_per_text"])),
+        PLACE,
+        about.classifier(),
+        measured("Accuracy, %", "accuracy", ".1f", 100, drawn=(lowest, highest)),
+        AGAINST_BEST,
+        Column("F1", "f1", ".3f"),
+        Column("Log loss", "log_loss", ".3f"),
+        Column("ECE", "ece", ".3f"),
+        ROWS,
+        Column("Fit, s", "fit_seconds", short),
+        Column("ms a text", "ms_per_text", short),
     ]
-    return table(
-        "ranking",
+    caption = (
         "In the order of the difference to the best, on the rows that the two share; with too few of them there is no place; in "
-        "brackets 95 % intervals. Lower is better for log loss and ECE. A heading sorts",
-        frame,
-        columns,
+        "brackets 95 % intervals. Lower is better for log loss and ECE. A heading sorts"
     )
+    frame = scores.merge(about.costs[["classifier", *BY_COST]], on="classifier", how="left")
+    return Table(frame, columns, "ranking", caption)
 
 
 def frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
@@ -56,7 +54,7 @@ def frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
     return np.asarray(~better.any(axis=1))
 
 
-def points(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
+def dots(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
     """A dot for each classifier that costs something; those that nothing beats at less cost are named."""
     frame = scores.merge(costs, on="classifier", suffixes=("", "_of_costs"))
     frame = frame[frame[cost] > 0].assign(cost=lambda rows: rows[cost])
@@ -69,97 +67,58 @@ def points(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
     ).sort_values("cost")
     # Names go down like stairs, so that no name stands on the line that leads to another.
     step = 0.055 * (frame["accuracy_high"].max() - frame["accuracy_low"].min())
-    stairs = np.cumsum((frame["label"] != "").to_numpy()[::-1])[::-1]
-    frame["above"] += step * stairs
+    frame["above"] += step * np.cumsum((frame["label"] != "").to_numpy()[::-1])[::-1]
     frame = frame.rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
     kept = ["classifier", "school", "accuracy", "low", "high", "cost", "label", "right", "above"]
     return charts.records(frame[kept])
 
 
-def cost_figure(scores: pd.DataFrame, costs: pd.DataFrame) -> Figure:
-    rows = {title: points(scores, costs, cost) for cost, title in COSTS.items()}
+def cost_figure(scores: pd.DataFrame, about: About) -> Figure:
+    rows = {title: dots(scores, about.costs, cost) for cost, title in BY_COST.items()}
     named = [row["label"] for row in next(iter(rows.values())) if row["label"]]
-    description = (
-        f"Accuracy by cost, on a logarithmic scale. Of many texts at once, nothing beats {joined(named)} at less cost."
-        if named
-        else "Accuracy by cost."
+    best = (
+        f", on a logarithmic scale. Of many texts at once, nothing beats {joined(named)} at less cost" if named else ""
     )
+    description = f"Accuracy by cost{best}."
     schools = [school for school in charts.SCHOOLS if school in set(scores["school"])]
-    frame = scores.merge(costs[["classifier", *COSTS]], on="classifier")
-    columns = [
-        classifier(dict(zip(scores["classifier"], scores["school"], strict=True))),
-        of_metric("Accuracy", "accuracy"),
-        *((Column(title, numeric=True), lambda row, cost=cost: short(row[cost])) for cost, title in COSTS.items()),
-    ]
+    columns = [about.classifier(), ACCURACY, *(Column(title, cost, short) for cost, title in BY_COST.items())]
+    frame = scores.merge(about.costs[["classifier", *BY_COST]], on="classifier")
     return Figure(
         name="accuracy-cost",
         caption="Accuracy against cost, with 95 % intervals. Named: those that nothing beats at less cost. What costs nothing "
         "is not drawn",
         description=description,
-        panels=[
-            Panel([charts.against_cost(title, schools, description) for title in rows], list(rows.values())),
-        ],
-        table=table("accuracy-cost-table", "Accuracy and cost", frame, columns),
+        panels=[Panel([charts.against_cost(title, schools, description) for title in rows], [*rows.values()])],
+        table=Table(frame, columns, "accuracy-cost-table", "Accuracy and cost"),
         choice="Cost of",
-        choices=list(rows),
+        choices=[*rows],
     )
 
 
-def twins_table(paired: pd.DataFrame, twins: Pairs) -> Table:
+def twins_table(paired: pd.DataFrame, twins: Pairs, about: About) -> Table:
     """Each generative classifier against its discriminative twin."""
     columns = [
-        (Column("Generative"), lambda row: Cell(row["a"], school="generative")),
-        (Column("Discriminative"), lambda row: Cell(row["b"], school="discriminative")),
-        (
-            Column("Generative − discriminative, points", numeric=True),
-            lambda row: with_ends(row, "difference", "low", "high", "+.2f", 100),
-        ),
-        of_number("Shared rows", "rows"),
-        (Column("McNemar p", numeric=True), lambda row: Cell(p_value(row["mcnemar_p"]), order=row["mcnemar_p"])),
-        (Column("Verdict"), lambda row: Cell(JUDGED[judged(row)])),
+        about.classifier("a", "Generative"),
+        about.classifier("b", "Discriminative"),
+        points("Generative − discriminative, points", ends=("low", "high")),
+        *(column for column in PAIRS if column.of in ("rows", "mcnemar_p")),
+        Column("Verdict", lambda row: JUDGED[judged(row)]),
     ]
-    return table(
-        "twins",
-        "Twins: of either school, on the same features; each has its own hyperparameters",
-        of_twins(paired, twins),
-        columns,
-    )
+    caption = "Twins: of either school, on the same features; each has its own hyperparameters"
+    return Table(pairs_among(paired, twins), columns, "twins", caption)
 
 
-def costs_table(costs: pd.DataFrame, schools: dict[str, str]) -> Table:
+def costs(tables: Tables, about: About) -> list[Section]:
     """All that was measured of each classifier, in the order of the comparison."""
-    titles = {
-        "fit_seconds": "Fit, s",
-        "latency_ms_p50": "Latency p50, ms",
-        "latency_ms_p95": "Latency p95, ms",
-        "tweets_per_second": "Texts a second",
-        "peak_memory_mb": "Peak memory, MB",
-        "trainable_parameters": "Trained parameters",
-        "total_parameters": "All parameters",
-        "requests": "Requests",
-        "prompt_tokens": "Prompt tokens",
-        "completion_tokens": "Completion tokens",
-        "money": "Money",
-        "unparsed": "Unparsed",
-    }
-    shown = {column: title for column, title in titles.items() if column in costs and costs[column].notna().any()}
-    columns = [
-        classifier(schools),
-        *(
-            (Column(title, numeric=True), lambda row, column=column: short(row[column]))
-            for column, title in shown.items()
-        ),
-    ]
-    if "model" in costs and costs["model"].notna().any():
-        columns.append((Column("LLM"), lambda row: text(row["model"])))
-    return table("costs-table", "What each classifier cost, on the machine below", costs, columns)
-
-
-def costs(found: pd.DataFrame, schools: dict[str, str]) -> Section:
+    found = tables["costs"]
     ordered = found.dropna(subset="ms_per_text").sort_values("ms_per_text")
     lead = ""
     if len(ordered) > 1:
         cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
-        times = short(dearest["ms_per_text"] / cheapest["ms_per_text"]).text
+        times = short(dearest["ms_per_text"] / cheapest["ms_per_text"])
         lead = f"Of many texts at once, one takes {dearest['classifier']} {times} times as long as {cheapest['classifier']}."
-    return Section("costs", "What it costs", lead, [costs_table(found, schools)])
+    more = [Column("Completion tokens", "completion_tokens", ",.0f"), Column("Unparsed", "unparsed", ",.0f")]
+    more.append(Column("LLM", "model"))
+    columns = [about.classifier(), *present([*COSTS, *more], found)]
+    listed = Table(found, columns, "costs-table", "What each classifier cost, on the machine below")
+    return [Section("costs", "What it costs", lead, [listed])]

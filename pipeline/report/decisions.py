@@ -1,67 +1,53 @@
 """What classifiers decide: misses and false alarms, the blend of all, and cascades of two."""
 
-from typing import Any
-
 import pandas as pd
 
 from pipeline.report import charts
-from pipeline.report.cells import classifier, of_ends, of_number, short, table
-from pipeline.report.parts import Column, Figure, Panel, Section
+from pipeline.report.parts import About, Figure, Panel, Section
+from pipeline.report.results import Tables
 from pipeline.report.sentences import between, percent, points
+from pipeline.tables import LOW_HIGH, Column, Table, short
+
+MISSES = [
+    Column("Missed, %", "missed", ",.1f", 100),
+    Column("Missed", "misses", ",.0f"),
+    Column("False alarms, %", "alarm", ",.1f", 100),
+    Column("False alarms", "alarms", ",.0f"),
+]
 
 
-def confusion(cells: pd.DataFrame, schools: dict[str, str], labels: list[str]) -> list[Section]:
+def confusion(tables: Tables, about: About) -> list[Section]:
+    cells, labels = tables["confusion"], about.labels
+    if not len(cells):
+        return []
     names = list(dict.fromkeys(cells["series"]))
-    said = cells.assign(
-        actual=cells["actual"].map(labels.__getitem__), predicted=cells["predicted"].map(labels.__getitem__)
-    )
+    said = cells.assign(**{what: cells[what].map(labels.__getitem__) for what in ("actual", "predicted")})
     wide = cells.pivot_table(index="series", columns=["actual", "predicted"], values="rows").loc[names]
-    rates = pd.DataFrame(
-        {
-            "missed": wide[1, 0] / (wide[1, 0] + wide[1, 1]),
-            "alarm": wide[0, 1] / (wide[0, 0] + wide[0, 1]),
-            "misses": wide[1, 0],
-            "alarms": wide[0, 1],
-        }
-    ).reset_index()
+    rates = pd.DataFrame({"misses": wide[1, 0], "alarms": wide[0, 1]}).reset_index()
+    rates["missed"] = (wide[1, 0] / (wide[1, 0] + wide[1, 1])).to_numpy()
+    rates["alarm"] = (wide[0, 1] / (wide[0, 0] + wide[0, 1])).to_numpy()
     best = rates.iloc[0]
     lead = (
         f"{best['series']} misses {percent(best['missed'])} of what is {labels[1]}, and takes {percent(best['alarm'])} of what "
         f"is {labels[0]} for it."
     )
+    by_name = dict([*said.groupby("series", sort=False)[["actual", "predicted", "rows", "share"]]])
     figure = Figure(
         name="confusion-matrix",
         caption="What texts are, and what was said of them: shares of each row, and texts",
         description=lead,
         panels=[
-            Panel(
-                [charts.confusion(labels, "Confusion matrix.")],
-                [
-                    charts.records(said.loc[said["series"] == name, ["actual", "predicted", "rows", "share"]])
-                    for name in names
-                ],
-            )
+            Panel([charts.confusion(labels, "Confusion matrix.")], [charts.records(by_name[name]) for name in names])
         ],
-        table=table(
-            "confusion-table",
-            "Errors of both kinds",
-            rates,
-            [
-                classifier(schools, "series"),
-                of_number("Missed, %", "missed", 1, 100),
-                of_number("Missed", "misses"),
-                of_number("False alarms, %", "alarm", 1, 100),
-                of_number("False alarms", "alarms"),
-            ],
-        ),
+        table=Table(rates, [about.classifier("series"), *MISSES], "confusion-table", "Errors of both kinds"),
         choice="Classifier",
         choices=names,
     )
     return [Section("confusion", "Misses and false alarms", lead, [figure])]
 
 
-def blend(tables: dict[str, Any], costs: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
-    found, weights = tables["comparison"], tables["weights"]
+def blend(tables: Tables, about: About) -> list[Section]:
+    found, weights, costs = tables["comparison"], tables["weights"], about.costs
     side = "above" if found["gain"] >= 0 else "below"
     lead = (
         f"The blend of all is right about {percent(found['accuracy_blend'])} of texts, {points(found['gain'])} {side} the best "
@@ -73,14 +59,15 @@ def blend(tables: dict[str, Any], costs: pd.DataFrame, schools: dict[str, str]) 
     again = asked["reading_ms"].where(asked["reads"].notna() & asked.duplicated("reads"), 0.0)
     ms = (asked["ms_per_text"] - again).sum(skipna=False)
     if pd.notna(ms):
-        lead += f" Those that have a weight take {short(ms).text} ms a text of many at once, a shared embedding once."
+        lead += f" Those that have a weight take {short(ms)} ms a text of many at once, a shared embedding once."
     caption = "Weights of the classifiers' log-odds, fitted on all rows; those not listed have none"
-    listed = table("blend-weights", caption, whole, [classifier(schools), of_number("Weight", "weight", 3)])
-    return [Section("blend", "All together", lead, [listed])]
+    columns = [about.classifier(), Column("Weight", "weight", ".3f")]
+    return [Section("blend", "All together", lead, [Table(whole, columns, "blend-weights", caption)])]
 
 
-def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
+def cascade(tables: Tables, about: About) -> list[Section]:
     """Pairs of a cheap classifier and a better one, by the share of tweets that the first passes on."""
+    steps = tables["cascade"]
     if not len(steps):
         return []
     by_pair = {
@@ -100,22 +87,21 @@ def cascade(steps: pd.DataFrame, schools: dict[str, str]) -> list[Section]:
             "half a point of what it reaches alone."
         )
     columns = [
-        classifier(schools, "first", "First"),
-        classifier(schools, "second", "Then"),
-        of_number("Passed on, %", "share", 0, 100),
-        of_ends("Accuracy", "accuracy"),
-        (Column("ms a text of many", numeric=True), lambda row: short(row["ms_per_text"])),
-        (Column("Money for 1,000", numeric=True), lambda row: short(row["money_per_1000"])),
+        about.classifier("first", "First"),
+        about.classifier("second", "Then"),
+        Column("Passed on, %", "share", ",.0f", 100),
+        Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH),
+        Column("ms a text of many", "ms_per_text", short),
+        Column("Money for 1,000", "money_per_1000", short),
     ]
+    drawn = [charts.records(rows) for rows in by_pair.values()]
     figure = Figure(
         name="cascade-curve",
         caption="A cheap classifier first, which passes on the texts that it is least sure of, with 95 % bands",
         description=lead,
-        panels=[
-            Panel([charts.cascade("Accuracy by share passed on.")], [charts.records(rows) for rows in by_pair.values()])
-        ],
-        table=table("cascade-table", "Cascades", steps, columns),
+        panels=[Panel([charts.cascade("Accuracy by share passed on.")], drawn)],
+        table=Table(steps, columns, "cascade-table", "Cascades"),
         choice="Pair",
-        choices=list(by_pair),
+        choices=[*by_pair],
     )
     return [Section("cascade", "Cheap first", lead, [figure])]

@@ -20,7 +20,7 @@
   function sortable(table) {
     const headings = [...table.tHead.rows[0].cells];
     headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
-      const numeric = heading.classList.contains("number");
+      const numeric = [...table.tBodies[0].rows].some((row) => row.cells[column].dataset.order);
       const before = heading.getAttribute("aria-sort");
       const order = before ? (before === "ascending" ? "descending" : "ascending") : "ascending";
       headings.forEach((other) => other.removeAttribute("aria-sort"));

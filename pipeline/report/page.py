@@ -18,7 +18,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline.report.charts import CONFIG
-from pipeline.report.parts import Figure, Section, Table
+from pipeline.report.parts import Figure, Section
+from pipeline.tables import Table
 
 HERE = Path(__file__).parent
 

@@ -1,57 +1,33 @@
 """What a section of the page is made of: tables, figures and explained tweets. Plain text throughout; the template escapes it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from pipeline.tables import Column, Table
 
 Records = list[dict[str, Any]]
 Spec = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Bar:
-    """An interval drawn in a table's cell: where it begins, has its middle (if that is there) and ends, in % of the width."""
+class About(NamedTuple):
+    """What every section may ask for beside its own results."""
 
-    low: float
-    middle: float | None
-    high: float
+    schools: Mapping[str, str]
+    """By classifier."""
+    labels: list[str]
+    costs: pd.DataFrame
+    rows: int = 50
+    """The most of a table of tweets, for each classifier where it is of one."""
 
+    def classifier(self, column: str = "classifier", title: str = "Classifier") -> Column:
+        """A column of names with their schools' marks."""
+        return Column(title, column, schools=self.schools)
 
-@dataclass(frozen=True)
-class Cell:
-    text: str
-    order: float | None = None
-    """What the column is sorted by; its text if there is none."""
-    bar: Bar | None = None
-    school: str | None = None
-
-
-@dataclass(frozen=True)
-class Column:
-    title: str
-    numeric: bool = False
-    wide: bool = False
-    """Holds sentences."""
-
-
-@dataclass(frozen=True)
-class Filter:
-    """A choice of the rows whose cell in a column says this."""
-
-    title: str
-    column: int
-    values: list[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    name: str
-    """Unique in the page."""
-    caption: str
-    columns: list[Column]
-    rows: list[list[Cell]]
-    searchable: bool = False
-    filters: list[Filter] = field(default_factory=list)
+    def school_of(self, names: Sequence[str]) -> list[str]:
+        return [self.schools.get(name, "other") for name in names]
 
 
 @dataclass(frozen=True)
@@ -84,42 +60,11 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Word:
-    text: str
-    sign: str
-    """`+` speaks for target 1, `−` against; nothing where the word hardly matters."""
-    weight: str
-    strength: int
-    """From 0 to 4: how much, against the weightiest word that this classifier saw in the tweet."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What a classifier saw in a tweet: words with weights, or the reply that it gave."""
-
-    classifier: str
-    school: str
-    score: str
-    right: bool
-    words: list[Word]
-    reply: str
-
-
-@dataclass(frozen=True)
-class Explained:
-    """A tweet, and what each classifier saw in it."""
-
-    text: str
-    label: str
-    keyword: str
-    seen: list[Seen]
-
-
-@dataclass(frozen=True)
 class Section:
     name: str
     """Unique in the page, and what the way to the section says."""
     title: str
     lead: str
     parts: list[Table | Figure] = field(default_factory=list)
-    explained: list[Explained] = field(default_factory=list)
+    explained: list[dict[str, Any]] = field(default_factory=list)
+    """Tweets, and what each classifier saw in them."""

@@ -8,8 +8,9 @@ out: report/: index.html, summary.md
 run: dvc repro report   (or python -m pipeline.stage report.report)
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import Field, RootModel
 
@@ -21,10 +22,10 @@ from pipeline.environment import commit
 from pipeline.places import STUDY, in_study, results
 from pipeline.report import comparison, curves, decisions, probabilities, tweets
 from pipeline.report.page import Page, render
-from pipeline.report.parts import Section
+from pipeline.report.parts import About, Section
 from pipeline.report.provenance import provenance
 from pipeline.report.results import Tables, read_results
-from pipeline.report.sentences import verdict
+from pipeline.report.sentences import Pairs, verdict
 from pipeline.report.summary import summary
 
 NAME = "report"
@@ -40,30 +41,60 @@ class Shown(RootModel[dict[str, Any]]):
     """A section of params that the page shows as it is."""
 
 
-def sections(found: dict[str, Tables], labels: list[str], rows: int) -> list[Section]:
-    """Those that there are results for, in the order of the page."""
-    evaluated = found["evaluate"]
-    schools = dict(zip(evaluated["scores"]["classifier"], evaluated["scores"]["school"], strict=True))
-    made: list[Section] = []
-    if "crossover" in found:
-        made += curves.learning(found["crossover"], schools)
-    if "calibration" in found:
-        made += probabilities.calibration(found["calibration"], schools, labels)
-    if len(evaluated["confusion"]):
-        made += decisions.confusion(evaluated["confusion"], schools, labels)
-    if "blend" in found:
-        made += decisions.blend(found["blend"], evaluated["costs"], schools)
-    if "cascade" in found:
-        made += decisions.cascade(found["cascade"]["cascade"], schools)
-    if "errors" in found:
-        made += tweets.errors(found["errors"], schools, labels, rows)
-    if "explanations" in found:
-        made += tweets.explanations(found["explanations"]["explanations"], schools, labels)
-    if "generation" in found:
-        made += curves.generation(found["generation"], labels)
-    if "robustness" in found:
-        made += curves.robustness(found["robustness"], schools)
-    return [*made, comparison.costs(evaluated["costs"], schools)]
+class Source(NamedTuple):
+    """Where sections come from: a stage, the files that it leaves, and what makes sections of them."""
+
+    stage: str
+    files: tuple[str, ...]
+    sections: Callable[[Tables, About], list[Section]]
+
+
+OF_ERRORS = ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv")
+EVALUATE = ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv")
+SOURCES = [
+    Source("crossover", ("curves.csv", "twins.csv"), curves.learning),
+    Source("calibration", ("scores.csv", "reliability.csv"), probabilities.calibration),
+    Source("evaluate", EVALUATE, decisions.confusion),
+    Source("blend", ("comparison.json", "weights.csv"), decisions.blend),
+    Source("cascade", ("cascade.csv",), decisions.cascade),
+    Source("errors", OF_ERRORS, tweets.errors),
+    Source("explanations", ("explanations.jsonl",), tweets.explanations),
+    Source("generation", ("metrics.csv", "samples.jsonl"), curves.generation),
+    Source("robustness", ("noise.csv", "shift.csv"), curves.robustness),
+    Source("evaluate", EVALUATE, comparison.costs),
+]
+"""In the order of the page; a new section is a function, and a line here."""
+FILES = {source.stage: source.files for source in SOURCES}
+
+
+def sections(found: dict[str, Tables], about: About) -> list[Section]:
+    """Those that there are results for."""
+    return [
+        section
+        for source in SOURCES
+        if source.stage in found
+        for section in source.sections(found[source.stage], about)
+    ]
+
+
+def about(found: dict[str, Tables], labels: list[str], rows: int) -> About:
+    scores = found["evaluate"]["scores"]
+    schools = dict(zip(scores["classifier"], scores["school"], strict=True))
+    return About(schools, labels, found["evaluate"]["costs"], rows)
+
+
+def page_of(found: dict[str, Tables], missing: list[str], twins: Pairs, of_all: About, **rest: Any) -> Page:
+    """The page of all that was found; `rest` are its title and its provenance."""
+    scores, paired = found["evaluate"]["scores"], found["evaluate"]["paired"]
+    return Page(
+        sentences=verdict(scores, paired, twins) + cautions(scores.set_index("classifier")),
+        ranking=comparison.ranking(scores, of_all),
+        figure=comparison.cost_figure(scores, of_all),
+        twins=comparison.twins_table(paired, twins, of_all),
+        sections=sections(found, of_all),
+        missing=missing,
+        **rest,
+    )
 
 
 def main() -> None:
@@ -71,19 +102,10 @@ def main() -> None:
     params, twins = read_params(NAME, ReportParams), read_params("twins", TwinsParams).pairs
     data, prepare = read_params("data", DataParams), read_params("prepare", Shown).root
     chosen = {"data": data.model_dump(), "prepare": prepare, "evaluate": read_params("evaluate", Shown).root}
-    found, missing = read_results(*([STUDY] if in_study() else []), Path())
-    scores, paired, costs = (found["evaluate"][name] for name in ("scores", "paired", "costs"))
-    sentences = verdict(scores, paired, twins) + cautions(scores.set_index("classifier"))
-    prepared = read_json(PREPARED / "report.json")
-    page = Page(
-        title=params.title,
-        sentences=sentences,
-        ranking=comparison.ranking(scores, costs),
-        figure=comparison.cost_figure(scores, costs),
-        twins=comparison.twins_table(paired, twins),
-        sections=sections(found, data.labels, params.rows),
-        provenance=provenance(chosen, prepared, read_prepared().digest),
-        missing=missing,
-    )
+    found, missing = read_results(FILES, *([STUDY] if in_study() else []), Path())
+    origin = provenance(chosen, read_json(PREPARED / "report.json"), read_prepared().digest)
+    of_all = about(found, data.labels, params.rows)
+    page = page_of(found, missing, twins, of_all, title=params.title, provenance=origin)
     write_text(out / "index.html", render(page))
-    write_text(out / "summary.md", summary(params.title, sentences, scores, paired, twins, commit()))
+    scores, paired = found["evaluate"]["scores"], found["evaluate"]["paired"]
+    write_text(out / "summary.md", summary(params.title, page.sentences, scores, paired, twins, commit()))

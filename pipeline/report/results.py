@@ -1,6 +1,7 @@
 """What the other stages have found, as far as it is there."""
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,6 @@ import pandas as pd
 from pipeline.contracts import InputError
 from pipeline.spreadsheet import as_it_was, each_text
 
-FILES = {
-    "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
-    "crossover": ("curves.csv", "twins.csv"),
-    "calibration": ("scores.csv", "reliability.csv"),
-    "blend": ("comparison.json", "weights.csv"),
-    "cascade": ("cascade.csv",),
-    "errors": ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv"),
-    "explanations": ("explanations.jsonl",),
-    "generation": ("metrics.csv", "samples.jsonl"),
-    "robustness": ("noise.csv", "shift.csv"),
-}
 NEEDED = {"evaluate/scores.csv": ["standing", "groups", "noise"], "evaluate/paired.csv": ["real"]}
 
 Tables = dict[str, Any]
@@ -52,14 +42,14 @@ def read_file(path: Path) -> Any:
         raise InputError(f"{path}: not JSON: {error}") from None
 
 
-def read_results(*roots: Path) -> tuple[dict[str, Tables], list[str]]:
-    """The tables of each stage that ran, and the names of those that did not; without evaluate there is no report.
+def read_results(files: Mapping[str, Sequence[str]], *roots: Path) -> tuple[dict[str, Tables], list[str]]:
+    """The tables of each stage that ran, by its `files`, and the names of those that did not; without evaluate no report.
 
     A stage ran if one of its files is in one of the folders, of which the first counts; then all must be.
     """
     found, missing = {}, []
-    for stage, files in FILES.items():
-        of_each = [[root / stage / file for file in files] for root in roots]
+    for stage, names in files.items():
+        of_each = [[root / stage / name for name in names] for root in roots]
         paths = next((paths for paths in of_each if any(path.is_file() for path in paths)), of_each[0])
         if stage == "evaluate" or any(path.is_file() for path in paths):
             found[stage] = {path.stem: read_file(path) for path in paths}

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from pipeline.compare.table import pairs_among
 from pipeline.stats.paired import judged
 
 Pairs = list[tuple[str, str]]
@@ -46,13 +47,6 @@ def best_sentence(scores: pd.DataFrame) -> str:
     return f"{said}; {joined(few)} scored too few texts to be placed." if few else f"{said}."
 
 
-def of_twins(paired: pd.DataFrame, twins: Pairs) -> pd.DataFrame:
-    """The pairs of twins: `a` is the generative one."""
-    if not len(paired):
-        return paired
-    return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
-
-
 def twin_clause(pair: pd.Series) -> str:
     """What one generative twin gains or loses."""
     gain = pair["difference"]
@@ -65,7 +59,7 @@ def twin_clause(pair: pd.Series) -> str:
 
 def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
     """What being generative costs or gains beside a twin that sees the same features."""
-    clauses = [twin_clause(pair) for _, pair in of_twins(paired, twins).iterrows()]
+    clauses = [twin_clause(pair) for _, pair in pairs_among(paired, twins).iterrows()]
     if not clauses:
         return "What the school does is open: no two twins ran."
     return f"Of a generative classifier and its discriminative twin, which see the same features, {'; '.join(clauses)}."

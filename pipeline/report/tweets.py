@@ -1,215 +1,191 @@
 """What tweets show: slices, disagreements, confident errors, doubtful labels, and what each classifier saw."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
 
-from pipeline.compare.table import p_value
 from pipeline.errors.disagreements import SCHOOLS, by_pair
 from pipeline.report import charts
-from pipeline.report.cells import Column_, classifier, number, of_ends, of_number, table, text
 from pipeline.report.charts import in_points
-from pipeline.report.parts import Cell, Column, Explained, Figure, Panel, Section, Seen, Table, Word
+from pipeline.report.parts import About, Figure, Panel, Section
+from pipeline.report.results import Tables
 from pipeline.report.sentences import joined
 from pipeline.stats.decisions import THRESHOLD
+from pipeline.tables import LOW_HIGH, Column, Table, p_value, points
 
-TWEET: Column_ = (Column("Text", wide=True), lambda row: text(row["raw_text"]))
-KEYWORD: Column_ = (Column("Keyword"), lambda row: text(row["keyword"]))
-SLICES = 25
-"""Drawn of each classifier: a chart with more is not read."""
+TWEET = Column("Text", "raw_text", wide=True)
+ACCURACY = Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH)
+LARGEST = 25
+"""The slices drawn of each classifier: a chart with more is not read."""
+SLICES = [
+    Column("Slice", "slice"),
+    Column("Texts", "rows", ",.0f"),
+    ACCURACY,
+    points("− rest, points", form="+.1f"),
+    Column("p, Holm", "p_holm", p_value),
+    Column("Worse", lambda row: "worse" if row["worse"] else "no"),
+]
+TREATED = {"keep": "kept", "drop": "dropped", "relabel": "changed"}
+RELABELLED = [
+    Column("Doubtful labels in training", lambda row: TREATED[row["treatment"]]),
+    Column("Texts treated", "trained_without", ",.0f"),
+    ACCURACY,
+    points("− kept, points"),
+]
 
 
-def label_of(labels: list[str], column: str = "target", title: str = "Label") -> Column_:
-    return Column(title), lambda row: Cell(labels[int(row[column])])
+def label(about: About, title: str = "Label", column: str = "target") -> Column:
+    return Column(title, lambda row: about.labels[int(row[column])])
 
 
-def with_keywords(columns: list[Column_], found: pd.DataFrame) -> list[Column_]:
-    """The columns, and the keyword as the last where any tweet has one."""
-    return [*columns, KEYWORD] if found["keyword"].notna().any() else columns
+def listed(found: pd.DataFrame, columns: list[Column], name: str, caption: str, by: Sequence[str]) -> Table:
+    """Tweets that can be searched, with the keyword as the last column where any has one."""
+    keyword = [Column("Keyword", "keyword")] if found["keyword"].notna().any() else []
+    return Table(found, [TWEET, *columns, *keyword], name, caption, searchable=True, by=tuple(by))
 
 
-def slices(found: pd.DataFrame, schools: dict[str, str]) -> Figure:
+def slices(found: pd.DataFrame, about: About) -> Figure:
     """Those of each classifier that differ most from its other tweets, worst first."""
-    names = list(dict.fromkeys(found["classifier"]))
-    kept = (
-        found.sort_values("p", kind="stable").groupby("classifier", sort=False).head(SLICES).sort_values("difference")
+    kept = found.sort_values("p", kind="stable").groupby("classifier", sort=False).head(LARGEST)
+    kept = kept.sort_values("difference")
+    verdict = kept["worse"].map({True: "worse", False: "no real difference"})
+    drawn = kept.assign(
+        verdict=verdict, value=kept["difference"], low=kept["difference_low"], high=kept["difference_high"]
     )
+    scale = alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"])
+    colour = alt.Color("verdict:N", scale=scale, legend=alt.Legend())
+    names, title = list(dict.fromkeys(found["classifier"])), "Points against the rest"
     specs, rows = [], []
     for name in names:
-        own = kept.loc[kept["classifier"] == name].drop(columns=["low", "high"])  # of the accuracy
-        own = own.rename(columns={"difference": "value", "difference_low": "low", "difference_high": "high"})
-        own = own.assign(verdict=own["worse"].map({True: "worse", False: "no real difference"}))
-        colour = alt.Color(
-            "verdict:N",
-            scale=alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"]),
-            legend=alt.Legend(),
-        )
-        title = "Points against the rest"
-        specs.append(
-            charts.dots_with_intervals("slice", title, list(own["slice"]), colour, f"Slices of {name}, worst first.")
-        )
+        own = drawn[drawn["classifier"] == name]
+        said = f"Slices of {name}, worst first."
+        specs.append(charts.dots_with_intervals("slice", title, list(own["slice"]), colour, said))
         rows.append(in_points(own, "slice", "verdict"))
-    worse = found[found["worse"]].groupby("classifier", sort=False).size()
+    worse = found[found["worse"]]["classifier"].nunique()
     return Figure(
         name="slices-chart",
-        caption=f"Up to {SLICES} slices that differ most from the classifier's other texts, with 95 % intervals; worse: after "
+        caption=f"Up to {LARGEST} slices that differ most from the classifier's other texts, with 95 % intervals; worse: after "
         "Holm's correction for many slices",
-        description=f"{int((worse > 0).sum())} of {len(names)} classifiers are worse on some slice.",
+        description=f"{worse} of {len(names)} classifiers are worse on some slice.",
         panels=[Panel(specs, rows)],
-        table=table(
-            "slices-table",
-            "Slices",
-            kept,
-            [
-                classifier(schools),
-                (Column("Slice"), lambda row: text(row["slice"])),
-                of_number("Texts", "rows"),
-                of_ends("Accuracy", "accuracy"),
-                of_ends("− rest, points", "difference", "difference_low", "difference_high", "+.1f", 100),
-                (Column("p, Holm", numeric=True), lambda row: Cell(p_value(row["p_holm"]), order=row["p_holm"])),
-                (Column("Worse"), lambda row: Cell("worse" if row["worse"] else "no")),
-            ],
-        ),
+        table=Table(kept, [about.classifier(), *SLICES], "slices-table", "Slices"),
         choice="Classifier",
         choices=names,
     )
 
 
-def disagreements(found: pd.DataFrame, labels: list[str]) -> Table:
-    columns: list[Column_] = [
-        TWEET,
-        label_of(labels),
-        (Column("Right"), lambda row: text(row["right"])),
-        (Column("Twins"), lambda row: Cell(f"{row['generative']}, {row['discriminative']}")),
-        of_number("Generative", "score_generative", 2),
-        of_number("Discriminative", "score_discriminative", 2),
-        of_number("Gap", "gap", 2),
-    ]
-    caption = f"Texts that twins decide differently: P({labels[1]}) of both, of each pair the widest gap first"
-    by = {"Twins": 3, "Right": 2, "Label": 1}
-    return table("disagreements-table", caption, found, with_keywords(columns, found), search=True, by=by)
+def where_they_fail(found: pd.DataFrame, about: About) -> Section:
+    worse = found[found["worse"].astype(bool)]["slice"].value_counts().head(3)
+    lead = "No classifier is really worse on any slice than elsewhere."
+    if len(worse):
+        most = joined([f"{name} ({count})" for name, count in worse.items()])
+        lead = f"Slices that are really worse for most classifiers, and for how many: {most}."
+    return Section("slices", "Where they fail", lead, [slices(found, about)])
 
 
-def confident_errors(found: pd.DataFrame, schools: dict[str, str], labels: list[str], rows: int) -> Table:
-    kept = found.groupby("classifier", sort=False).head(rows)
-    columns = [TWEET, label_of(labels), of_number(f"P({labels[1]})", "score", 3), classifier(schools)]
-    caption = "The most confident errors of each classifier"
-    return table(
-        "confident-errors-table",
-        caption,
-        kept,
-        with_keywords(columns, kept),
-        search=True,
-        by={"Classifier": 3, "Label": 1},
+def disagreements(apart: pd.DataFrame, about: About) -> Section:
+    title = "Where twins disagree"
+    if not len(apart):
+        lead = "No text is decided differently by twins: no two of them ran, or they agree on all."
+        return Section("disagreements", title, lead)
+    lead = " ".join(
+        f"{a} and {b} decide {n:,} texts differently: the generative one is right about {right:,} of them."
+        for a, b, n, right in by_pair(apart)
     )
-
-
-def label_noise(found: pd.DataFrame, labels: list[str], rows: int) -> Table:
     columns = [
-        TWEET,
-        label_of(labels),
-        label_of(labels, "suggested", "Suggested"),
-        of_number("Quality", "quality", 3),
-        (
-            Column("Near-duplicate with the other label"),
-            lambda row: Cell("yes" if row["conflict"] else "no"),
-        ),
+        label(about),
+        Column("Right", "right"),
+        Column("Twins", lambda row: f"{row['generative']}, {row['discriminative']}"),
+        Column("Generative", "score_generative", ".2f"),
+        Column("Discriminative", "score_discriminative", ".2f"),
+        Column("Gap", "gap", ".2f"),
+    ]
+    caption = f"Texts that twins decide differently: P({about.labels[1]}) of both, of each pair the widest gap first"
+    shown = apart.groupby(SCHOOLS, sort=False).head(about.rows)
+    table = listed(shown, columns, "disagreements-table", caption, ("Twins", "Right", "Label"))
+    return Section("disagreements", title, lead, [table])
+
+
+def confident_errors(found: pd.DataFrame, about: About) -> Section:
+    columns = [label(about), Column(f"P({about.labels[1]})", "score", ".3f"), about.classifier()]
+    shown = found.groupby("classifier", sort=False).head(about.rows)
+    caption = "The most confident errors of each classifier"
+    table = listed(shown, columns, "confident-errors-table", caption, ("Classifier", "Label"))
+    return Section("confident-errors", "Sure, and wrong", "", [table])
+
+
+def doubtful_labels(noisy: pd.DataFrame, relabelled: pd.DataFrame, about: About) -> Section:
+    lead = (
+        f"{len(noisy):,} labels are in doubt; {int(noisy['conflict'].sum()):,} of these texts have a near-duplicate with "
+        "the other label."
+    )
+    conflict = "Near-duplicate with the other label"
+    columns = [
+        label(about),
+        label(about, "Suggested", "suggested"),
+        Column("Quality", "quality", ".3f"),
+        Column(conflict, lambda row: "yes" if row["conflict"] else "no"),
     ]
     caption = "Labels in doubt, the most doubtful first: listed, never changed"
-    return table(
-        "label-noise",
-        caption,
-        found.head(rows),
-        with_keywords(columns, found),
-        search=True,
-        by={"Label": 1, "Near-duplicate": 4},
-    )
+    tables = [listed(noisy.head(about.rows), columns, "label-noise", caption, ("Label", conflict))]
+    if len(relabelled):
+        caption = "What treating doubtful labels does to accuracy on the labels as they are"
+        tables.append(Table(relabelled, [about.classifier(), *RELABELLED], "relabelled", caption))
+    return Section("doubtful-labels", "Labels in doubt", lead, [*tables])
 
 
-def relabelled(found: pd.DataFrame, schools: dict[str, str]) -> Table:
-    columns = [
-        classifier(schools),
-        (
-            Column("Doubtful labels in training"),
-            lambda row: Cell({"keep": "kept", "drop": "dropped", "relabel": "changed"}[row["treatment"]]),
-        ),
-        (Column("Texts treated", numeric=True), lambda row: number(row["trained_without"])),
-        of_ends("Accuracy", "accuracy"),
-        of_ends("− kept, points", "difference", "difference_low", "difference_high", "+.2f", 100),
+def errors(tables: Tables, about: About) -> list[Section]:
+    found, wrong, noisy = tables["slices"], tables["confident_errors"], tables["label_noise"]
+    return [
+        *([where_they_fail(found, about)] if len(found) else []),
+        disagreements(tables["disagreements"], about),
+        *([confident_errors(wrong, about)] if len(wrong) else []),
+        *([doubtful_labels(noisy, tables["relabelled"], about)] if len(noisy) else []),
     ]
-    return table(
-        "relabelled", "What treating doubtful labels does to accuracy on the labels as they are", found, columns
-    )
 
 
-def errors(tables: dict[str, Any], schools: dict[str, str], labels: list[str], rows: int) -> list[Section]:
-    found, apart = tables["slices"], tables["disagreements"]
-    worse = found[found["worse"].astype(bool)]["slice"].value_counts()
-    lead = (
-        "Slices that are really worse for most classifiers, and for how many: "
-        f"{joined([f'{name} ({count})' for name, count in worse.head(3).items()])}."
-        if len(worse)
-        else "No classifier is really worse on any slice than elsewhere."
-    )
-    made = [Section("slices", "Where they fail", lead, [slices(found, schools)])] if len(found) else []
-    lead = "No text is decided differently by twins: no two of them ran, or they agree on all."
-    if len(apart):
-        lead = " ".join(
-            f"{a} and {b} decide {n:,} texts differently: the generative one is right about {right:,} of them."
-            for a, b, n, right in by_pair(apart)
-        )
-        apart = apart.groupby(SCHOOLS, sort=False).head(rows)
-    parts: list[Table | Figure] = [disagreements(apart, labels)] if len(apart) else []
-    made.append(Section("disagreements", "Where twins disagree", lead, parts))
-    if len(tables["confident_errors"]):
-        listed = confident_errors(tables["confident_errors"], schools, labels, rows)
-        made.append(Section("confident-errors", "Sure, and wrong", "", [listed]))
-    if len(tables["label_noise"]):
-        noisy = tables["label_noise"]
-        lead = (
-            f"{len(noisy):,} labels are in doubt; {int(noisy['conflict'].sum()):,} of these texts have a near-duplicate with "
-            "the other label."
-        )
-        parts = [label_noise(noisy, labels, rows)]
-        parts += [relabelled(tables["relabelled"], schools)] if len(tables["relabelled"]) else []
-        made.append(Section("doubtful-labels", "Labels in doubt", lead, parts))
-    return made
+class Word(NamedTuple):
+    text: str
+    sign: str
+    """`+` speaks for target 1, `−` against; nothing where the word hardly matters."""
+    weight: str
+    strength: int
+    """From 0 to 4: how much, against the weightiest word that this classifier saw in the tweet."""
 
 
 def word(content: str, weight: float, largest: float) -> Word:
-    """A word with the part that it had, from 0 to 4 of the largest; the sign is shown from 1 on."""
     strength = round(4 * abs(weight) / largest) if largest else 0
     sign = "" if not strength else "+" if weight > 0 else "−"
     return Word(content, sign, f"{weight:+.2f}", strength)
 
 
-def seen(one: dict[str, Any], target: int, schools: dict[str, str]) -> Seen:
-    words = one.get("words") or []
+def seen(one: dict[str, Any], target: int, about: About) -> dict[str, Any]:
+    """What a classifier saw in a tweet: words with weights, or the reply that it gave."""
+    words, score = one.get("words") or [], one["score"]
     largest = max((abs(weight) for _, weight in words), default=0.0)
-    score = one["score"]
-    return Seen(
-        classifier=one["classifier"],
-        school=schools.get(one["classifier"], "other"),
-        score="unparsed" if score is None else f"{score:.2f}",
-        right=score is not None and (score > THRESHOLD) == bool(target),
-        words=[word(str(content), float(weight), largest) for content, weight in words],
-        reply=str(one.get("reply") or ""),
-    )
+    return {
+        "classifier": one["classifier"],
+        "school": about.schools.get(one["classifier"], "other"),
+        "score": "unparsed" if score is None else f"{score:.2f}",
+        "right": score is not None and (score > THRESHOLD) == bool(target),
+        "words": [word(str(content), float(weight), largest) for content, weight in words],
+        "reply": str(one.get("reply") or ""),
+    }
 
 
-def explanations(lines: list[dict[str, Any]], schools: dict[str, str], labels: list[str]) -> list[Section]:
+def explanations(tables: Tables, about: About) -> list[Section]:
     explained = [
-        Explained(
-            text=str(line["raw_text"]),
-            label=labels[line["target"]],
-            keyword=str(line["keyword"] or ""),
-            seen=[seen(one, line["target"], schools) for one in line["seen"]],
-        )
-        for line in lines
+        {
+            "text": str(line["raw_text"]),
+            "label": about.labels[line["target"]],
+            "seen": [seen(one, line["target"], about) for one in line["seen"]],
+        }
+        for line in tables["explanations"]
     ]
     lead = (
         "What each classifier saw, by a model that was not trained on the text: words marked + speak for "
-        f"{labels[1]}, words marked − against, stronger colours more so. An LLM is shown by its reply."
+        f"{about.labels[1]}, words marked − against, stronger colours more so. An LLM is shown by its reply."
     )
     return [Section("explanations", "What each saw", lead, explained=explained)] if explained else []

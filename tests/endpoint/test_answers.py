@@ -66,7 +66,7 @@ def filled(tmp_path: Path, command: Command) -> AnswerStore:
 
 
 def test_size_export_prune_and_rebuild(filled: AnswerStore, command: Command, project: Path) -> None:
-    tool = "pipeline.prompting.answer_store"
+    tool = "tools.answers"
     said = command(tool, "size")
     assert said.returncode == 0, said.stderr
     assert [line.split()[-10] for line in said.stdout.splitlines() if "large" in line or "small" in line] == ["4", "3"]
@@ -92,8 +92,8 @@ def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project:
     lines = [json.dumps({"id": number, "identity": "m", "asked": asked}) for number in (7, None)]
     (project / "tweet.jsonl").write_text(lines[0])
     (project / "endpoint.jsonl").write_text(lines[1])
-    assert "1 answers were new" in command("pipeline.prompting.answer_store", "rebuild", "tweet.jsonl").stdout
-    assert "1 answers were new" in command("pipeline.prompting.answer_store", "rebuild", "endpoint.jsonl").stdout
+    assert "1 answers were new" in command("tools.answers", "rebuild", "tweet.jsonl").stdout
+    assert "1 answers were new" in command("tools.answers", "rebuild", "endpoint.jsonl").stdout
 
 
 def test_rebuilding_from_something_else_says_where_it_is_wrong(
@@ -101,9 +101,7 @@ def test_rebuilding_from_something_else_says_where_it_is_wrong(
 ) -> None:
     line = json.dumps({"id": 1, "identity": "m", "asked": [{"request": REQUEST, "answer": ANSWER.model_dump()}]})
     (project / "some.jsonl").write_text(f"{line}\nnot json\n")
-    error = one_line_error(command("pipeline.prompting.answer_store", "rebuild", "some.jsonl"))
+    error = one_line_error(command("tools.answers", "rebuild", "some.jsonl"))
     assert "some.jsonl: line 2: not of a transcript" in error
     assert filled.count() == 7, "nothing is taken from a file that is broken"
-    assert "nowhere.jsonl: cannot be read" in one_line_error(
-        command("pipeline.prompting.answer_store", "rebuild", "nowhere.jsonl")
-    )
+    assert "nowhere.jsonl: cannot be read" in one_line_error(command("tools.answers", "rebuild", "nowhere.jsonl"))

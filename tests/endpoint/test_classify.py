@@ -16,7 +16,7 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import Classified, classify, rows_to_ask
 from pipeline.prompting.prompt_file import read_prompt
 
-ZERO_SHOT = (ROOT / "prompts/zero_shot.yaml").read_text()
+ZERO_SHOT, CHANNEL = ((ROOT / f"prompts/{name}.yaml").read_text() for name in ("zero_shot", "channel"))
 
 
 def run(
@@ -29,7 +29,8 @@ def run(
     async def go() -> tuple[Classified, Asker]:
         params = params_with(**({"calibration": "none"} | changes))
         async with Asker(endpoint_at(server.url), AnswerStore(folder / "a.sqlite"), params, "test") as asker:
-            return await classify(prompt, path, rows_to_ask(sample, rows, test=False), sample, asker, params), asker
+            asked = rows_to_ask(sample, rows, test=False)
+            return await classify(prompt, asked, sample, asker, calibration=params.calibration), asker
 
     return asyncio.run(go())
 
@@ -101,14 +102,24 @@ def test_a_passing_fault_is_not_taken_for_a_refusal(tmp_path: Path, sample: Prep
         assert run(server, tmp_path, sample)[0].mode == "logprobs"
 
 
-@pytest.mark.parametrize("status", [400, 404])
-def test_an_endpoint_that_refuses_a_plain_question_may_be_mended(tmp_path: Path, sample: Prepared, status: int) -> None:
+@pytest.mark.parametrize(
+    ("text", "status", "message"),
+    [
+        (ZERO_SHOT, 400, r"prompt\.model"),
+        (ZERO_SHOT, 404, r"prompt\.model"),
+        (CHANNEL, 401, "the key was refused"),
+        (CHANNEL, 404, "no log-probabilities of prompts"),
+    ],
+)
+def test_an_endpoint_that_refused_a_plain_question_may_be_mended(
+    tmp_path: Path, sample: Prepared, text: str, status: int, message: str
+) -> None:
     """A model that was not pulled yet, an account without credit: what it can do is not concluded from that."""
     with serving(lambda body, n: (status, {"error": {"message": "no"}})) as server:
-        with pytest.raises(InputError, match=r"prompt\.model"):
-            run(server, tmp_path, sample)
-        server.respond = obliging
-        assert run(server, tmp_path, sample)[0].mode == "logprobs"
+        with pytest.raises(InputError, match=message):
+            run(server, tmp_path, sample, text)
+        server.respond = obliging if text == ZERO_SHOT else lambda body, n: (200, echo_scored(body))
+        assert run(server, tmp_path, sample, text)[0].mode == ("logprobs" if text == ZERO_SHOT else "channel")
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -131,12 +142,6 @@ def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
         found, asker = run(server, tmp_path, sample, **changes)
         assert asker.sent == 1
         assert not np.isnan(found.scores).any()
-
-
-def test_replies_that_cannot_be_read_have_no_score(tmp_path: Path, sample: Prepared) -> None:
-    with serving(lambda body, n: (200, completion("Well", logprobs=False))) as server:
-        found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1))
-    assert np.isnan(found.scores).all()
 
 
 @pytest.mark.parametrize(
@@ -169,18 +174,20 @@ def test_calibration_asks_nothing_but_inputs_without_content(
     assert (found.scores != before.scores).any() == (method != "none")
 
 
-def test_hard_replies_are_left_as_they_are(tmp_path: Path, sample: Prepared) -> None:
-    with serving() as server:
+@pytest.mark.parametrize(("reply", "scores"), [(None, {0.0, 1.0}), ("Well", set())])
+def test_hard_replies_are_left_as_they_are_and_unreadable_ones_have_no_score(
+    tmp_path: Path, sample: Prepared, reply: str | None, scores: set[float]
+) -> None:
+    with serving(obliging if reply is None else lambda body, n: (200, completion(reply, logprobs=False))) as server:
         found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1), calibration="batch")
     assert found.calibration == "none"
-    assert set(found.scores) == {0.0, 1.0}
+    assert set(found.scores[~np.isnan(found.scores)]) == scores
 
 
 def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Prepared) -> None:
-    text = (ROOT / "prompts/channel.yaml").read_text()
     with serving(lambda body, n: (200, echo_scored(body))) as server:
         batch = {"use": True, "poll_seconds": 0.01}
-        found, asker = run(server, tmp_path, sample, text, batch=batch)
+        found, asker = run(server, tmp_path, sample, CHANNEL, batch=batch)
         positive = sample.train["target"].mean()
         assert found.scores == pytest.approx(positive, abs=0.05), (
             "all tweets are as probable either way: the prior decides"
@@ -190,21 +197,7 @@ def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Pr
     for answer in ((404, {}), (200, {**echo_scored({"prompt": "a"}), "choices": [{"index": 0, "text": "a"}]})):
         failing = pytest.raises(InputError, match="no log-probabilities of prompts")
         with serving(lambda body, n, answer=answer: answer) as server, failing:
-            run(server, tmp_path, sample, text)
-
-
-@pytest.mark.parametrize("status", [401, 404])
-def test_a_channel_that_was_refused_for_a_passing_reason_is_found_able_later(
-    tmp_path: Path, sample: Prepared, status: int
-) -> None:
-    text = (ROOT / "prompts/channel.yaml").read_text()
-    with serving(lambda body, n: (status, {})) as server:
-        with pytest.raises(
-            InputError, match="the key was refused" if status == 401 else "no log-probabilities of prompts"
-        ):
-            run(server, tmp_path, sample, text)
-        server.respond = lambda body, n: (200, echo_scored(body))
-        assert run(server, tmp_path, sample, text)[0].mode == "channel"
+            run(server, tmp_path, sample, CHANNEL)
 
 
 def test_a_route_for_tokens_that_is_broken_can_be_done_without(tmp_path: Path, sample: Prepared) -> None:

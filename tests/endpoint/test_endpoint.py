@@ -3,6 +3,7 @@
 import asyncio
 import re
 import time
+from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from openai.types import Completion
 from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params
-from pipeline.prompting.answers import AnswerStore, request_key
+from pipeline.prompting.answers import Answer, AnswerStore, request_key
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.batch import jobs
 from pipeline.prompting.params import PromptParams
@@ -35,7 +36,7 @@ def endpoint_at(url: str, concurrency: int = 4) -> Endpoint:
 
 def params_with(**changes: Any) -> PromptParams:
     """The project's params with changes; sections by a dict of what changes in them."""
-    values = PARAMS.model_dump() | {"timeout": 2.0, "retries": 2, "base_url": "http://x"}
+    values = PARAMS.model_dump() | {"timeout": 10.0, "retries": 2, "base_url": "http://x"}
     for name, value in changes.items():
         values[name] = values[name] | value if isinstance(value, dict) else value
     return PromptParams.model_validate(values)
@@ -45,16 +46,21 @@ def question(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0.0}
 
 
-def ask(url: str, folder: Path, texts: list[str], *, concurrency: int = 4, **changes: Any) -> tuple[list[str], int]:
-    """The replies to questions, and how many requests were sent for them."""
+def answered(url: str, folder: Path, requests: list[dict[str, Any]], **changes: Any) -> tuple[list[Answer], int]:
+    """The answers to requests, and how many were sent for them."""
 
-    async def run() -> tuple[list[str], int]:
-        store = AnswerStore(folder / "answers.sqlite")
-        async with Asker(endpoint_at(url, concurrency), store, params_with(**changes), "test") as asker:
-            answers = await asker.ask([question(text) for text in texts])
-            return [answer.replies[0] for answer in answers], asker.sent
+    async def run() -> tuple[list[Answer], int]:
+        store, at = AnswerStore(folder / "answers.sqlite"), endpoint_at(url, changes.pop("concurrency", 4))
+        async with Asker(at, store, params_with(**changes), "test") as asker:
+            return await asker.ask(requests), asker.sent
 
     return asyncio.run(run())
+
+
+def ask(url: str, folder: Path, texts: Iterable[str], **changes: Any) -> tuple[list[str], int]:
+    """The replies to questions, "" for none, and how many requests were sent for them."""
+    answers, sent = answered(url, folder, [question(text) for text in texts], **changes)
+    return ["".join(answer.replies) for answer in answers], sent
 
 
 def loud(body: dict[str, Any], _: int) -> tuple[int, Any]:
@@ -68,13 +74,7 @@ def test_answers_come_back_in_order_and_only_once(tmp_path: Path) -> None:
         assert ask(server.url, tmp_path, texts) == (["D", "B", "A", "B", "C"], 0)
         assert ask(server.url, tmp_path, ["a", "e"]) == (["A", "E"], 1)
         assert len(server.bodies) == 5
-
-
-def test_an_endpoint_that_need_not_be_asked_is_not_opened(tmp_path: Path) -> None:
-    with serving(loud) as server:
-        ask(server.url, tmp_path, ["a"])
-        url = server.url
-    assert ask(url, tmp_path, ["a"]) == (["A"], 0)
+    assert ask(server.url, tmp_path, texts)[1] == 0, "an endpoint that need not be asked is not opened"
 
 
 def test_no_more_requests_at_once_than_allowed(tmp_path: Path) -> None:
@@ -121,16 +121,15 @@ def wrong_model(body: dict[str, Any], _: int) -> tuple[int, Any]:
         (lambda body, n: (400, {"error": {"message": "context"}}), r"refused the request \(400\)"),
         (lambda body, n: Faults["503"], r"refused the request \(503\)"),
         (lambda body, n: Faults["reset connection"], "cannot be reached"),
-        (lambda body, n: (200, completion("Yes") | {"choices": []}), "no completion"),
-        (lambda body, n: (200, completion("Yes") | {"choices": [{}]}), "no completion"),
-        (lambda body, n: (200, completion("Yes") | {"choices": [None]}), "no completion"),
-        (lambda body, n: (200, completion("Yes") | {"choices": "x"}), "no completion"),
+        *((lambda body, n, bad=bad: (200, {"choices": bad}), "no completion") for bad in ([], [{}], [None], "x")),
         (
             lambda body, n: (200, {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{}]}}]}),
             "no completion",
         ),
-        (lambda body, n: (200, b'{"choices": ['), "no completion"),
-        (lambda body, n: (200, b"<html>Welcome</html>"), "no completion"),
+        *(
+            (lambda body, n, bad=bad: (200, bad), "no completion")
+            for bad in (b'{"choices": [', b"<html>Welcome</html>")
+        ),
     ],
 )
 def test_a_lasting_fault_ends_with_one_clear_line(tmp_path: Path, respond: Any, message: str) -> None:
@@ -150,9 +149,13 @@ def test_a_silent_endpoint_is_not_waited_for_for_ever(tmp_path: Path) -> None:
         assert time.monotonic() - start < 3
 
 
-def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="cannot be reached; is it running"):
-        ask("http://127.0.0.1:9/v1", tmp_path, ["a"], retries=0)
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [("http://127.0.0.1:9/v1", "cannot be reached; is it running"), ("http://localhost:PORT/v1", r"prompt\.base_url")],
+)
+def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path, url: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        ask(url, tmp_path, ["a"], retries=0)
 
 
 @pytest.mark.parametrize("fault", ["401", *Faults])
@@ -211,8 +214,10 @@ def test_a_cap_on_requests_counts_those_that_are_repeated(tmp_path: Path) -> Non
 
 def test_requests_per_minute(tmp_path: Path) -> None:
     with serving(loud) as server:
-        ask(server.url, tmp_path, [str(n) for n in range(4)], limits={"requests_per_minute": 120}, concurrency=4)
+        ask(server.url, tmp_path, "abc", limits={"requests_per_minute": 120})
         assert np.diff(server.times).min() > 0.4, "evenly, two a second"
+    stored = AnswerStore(tmp_path / "answers.sqlite").all()
+    assert max(one.answer.seconds for one in stored) < 0.4, "waiting is not counted as the model's time"
 
 
 def test_tokens_per_minute(tmp_path: Path) -> None:
@@ -259,16 +264,14 @@ def test_what_failed_in_a_batch_is_asked_again(tmp_path: Path) -> None:
         assert [batch["done"] for batch in server.batches.values()] == [8, 2]
 
 
-def test_an_answer_in_a_batch_that_cannot_be_read_is_not_bought_again(tmp_path: Path) -> None:
-    with serving(lambda body, n: (200, {"choices": []}) if "tweet 3" in str(body) else loud(body, n)) as server:
-
-        async def run() -> list[list[str]]:
-            store = AnswerStore(tmp_path / "answers.sqlite")
-            async with Asker(endpoint_at(server.url), store, params_with(**BATCH), "test") as asker:
-                return [answer.replies for answer in await asker.ask([question(f"tweet {n}") for n in range(5)])]
-
-        assert asyncio.run(run()) == [["TWEET 0"], ["TWEET 1"], ["TWEET 2"], [], ["TWEET 4"]]
-        assert len(server.batches) == 1
+@pytest.mark.parametrize("batch", [False, True])
+def test_one_reply_that_cannot_be_read_does_not_end_the_run(tmp_path: Path, batch: bool) -> None:
+    """In a batch it was paid for, and is not bought again."""
+    changes = BATCH if batch else {}
+    with serving(lambda body, n: (200, {"choices": []}) if "b" in str(body["messages"]) else loud(body, n)) as server:
+        assert ask(server.url, tmp_path, "abd", **changes)[0] == ["A", "", "D"]
+        assert ask(server.url, tmp_path, "abd", **changes)[0] == ["A", "", "D"]
+        assert len(server.batches) == batch
 
 
 def test_what_the_types_of_the_sdk_do_not_know_is_no_reason_to_lose_an_answer(tmp_path: Path) -> None:
@@ -331,13 +334,10 @@ def test_a_batch_must_fit_under_the_caps_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_an_echoing_endpoint_scores_the_text_and_nothing_else(tmp_path: Path) -> None:
-    async def run(url: str) -> float | None:
-        async with Asker(endpoint_at(url), AnswerStore(tmp_path / "a.sqlite"), params_with(), "test") as asker:
-            prompt = {"prompt": "A tweet: the house burns", "context": len("A tweet:"), "max_tokens": 1}
-            return (await asker.ask([prompt | {"echo": True, "logprobs": 1}]))[0].text_logprob
-
+    request = {"prompt": "A tweet: the house burns", "context": len("A tweet:"), "max_tokens": 1}
     with serving(lambda body, n: (200, echo_scored(body))) as server:
-        assert asyncio.run(run(server.url)) == -3.0
+        answers, _ = answered(server.url, tmp_path, [request | {"echo": True, "logprobs": 1}])
+    assert answers[0].text_logprob == -3.0
 
 
 @pytest.mark.parametrize(
@@ -357,28 +357,6 @@ def test_the_text_is_found_among_the_echoed_tokens_or_not_scored(
     reply = {"choices": [{"text": "", "logprobs": {"tokens": tokens, "token_logprobs": logprobs, "text_offset": [-1]}}]}
     request = {"prompt": "The sky is above.", "context": len("The sky is")}
     assert read_scored(Completion.construct(**reply), request, 0.0).text_logprob == expected
-
-
-def test_an_address_that_is_none_is_one_clear_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"prompt\.base_url"):
-        ask("http://localhost:PORT/v1", tmp_path, ["a"])
-
-
-def test_waiting_for_the_rate_is_not_counted_as_the_models_time(tmp_path: Path) -> None:
-    with serving(loud) as server:
-        ask(server.url, tmp_path, [str(n) for n in range(3)], limits={"requests_per_minute": 120})
-    assert max(one.answer.seconds for one in AnswerStore(tmp_path / "answers.sqlite").all()) < 0.4
-
-
-def test_one_reply_that_cannot_be_read_does_not_end_the_run(tmp_path: Path) -> None:
-    with serving(lambda body, n: (200, {"choices": []}) if "b" in str(body["messages"]) else loud(body, n)) as server:
-
-        async def run() -> list[list[str]]:
-            store = AnswerStore(tmp_path / "answers.sqlite")
-            async with Asker(endpoint_at(server.url), store, params_with(), "test") as asker:
-                return [answer.replies for answer in await asker.ask([question(text) for text in "abd"])]
-
-        assert asyncio.run(run()) == asyncio.run(run()) == [["A"], [], ["D"]]
 
 
 def test_the_fake_is_no_kinder_than_the_sdks_types() -> None:

@@ -17,7 +17,7 @@ from pipeline.compare import cascade
 from pipeline.compare.cascade import price_of
 from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared
 from pipeline.prompting import imported
-from pipeline.prompting.calibration import platt
+from pipeline.prompting.debias import platt
 
 Line = dict[str, Any]
 FIELDS = {"label_words": ["No", "Yes"], "calibration": "none", "max_unparsed": 0.1}
@@ -97,21 +97,6 @@ def test_costs_are_what_all_lines_say_and_nothing_else(
     assert "10 train and 0 test tweets" in capsys.readouterr().out
 
 
-def test_tweets_whose_own_label_was_shown_do_not_count(
-    importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
-) -> None:
-    train = read_prepared().train
-    twin = train[train["group"].duplicated(keep=False)].sort_values("group")
-    first, second = twin["id"].iloc[:2]
-    other = int(train.loc[~train["id"].isin([first, second]), "id"].iloc[0])
-    shown = {"examples": [int(second), other]}
-    importing([{"id": int(first), "score": 0.9, **shown}, *({"id": int(i), "score": 0.1} for i in train["id"][40:60])])
-    imported.main()
-    assert int(first) not in scores()["id"].tolist()
-    assert "left out: 1 tweets were, or a near-duplicate was, among their own examples" in capsys.readouterr().out
-    assert read_costs("imported_gpt").llm.example_labels == 2
-
-
 def test_test_tweets_count_if_all_are_there(
     importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,13 +130,11 @@ REFUSED: list[tuple[str, str]] = [
     ('{"id": 1, "score": 0.5}', r"0\.jsonl: line 1, column id: 1 is not among the prepared tweets"),
     ('{"id": ID, "score": 1.5}', r"line 1, column score: .*less than or equal to 1 \(it is 1\.5\)"),
     ('{"id": "ID", "score": 0.5}', r"line 1, column id: "),
-    ('{"id": ID, "scores": 0.5}', r"line 1: must have one of score, reply and label"),
+    ('{"id": ID, "scores": 0.5}', r"line 1, column scores: Extra inputs are not permitted"),
     ('{"id": ID, "score": 0.5, "label": 1}', r"line 1: must have one of score, reply and label"),
     ('{"id": ID, "score": 0.5, "tokens": 3}', r"line 1, column tokens: Extra inputs are not permitted"),
     ('{"id": ID, "label": "maybe"}', r"line 1, column label: 'maybe' is none of 0, 1, No, Yes \(label_words\)"),
     ('{"id": ID, "label": 2}', r"line 1, column label: 2 is none of"),
-    ('{"id": ID, "score": 0.5, "text": "other"}', r"line 1, column text: not that of tweet ID"),
-    ('{"id": ID, "score": 0.5, "examples": [1]}', r"line 1, column examples: 1 is not among the prepared tweets"),
     ('{"id": ID, "score": 0.5}\n{"id": ID, "score": 0.5}', r"line 2, column id: ID is there twice, in .*line 1 too"),
     (
         '{"id": ID, "score": 0.5}\n{"id": ID, "label": 1}',
@@ -198,7 +181,7 @@ def test_answers_of_another_key_run_the_stage_without_one(project: Path, command
     said = one_line_error(command("pipeline.prompting.prompt", "zero_shot"))
     assert "OPENAI_API_KEY is not set" in said
     files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
-    assert "answers were new to the store" in command("pipeline.prompting.answer_store", "rebuild", *files).stdout
+    assert "answers were new to the store" in command("tools.answers", "rebuild", *files).stdout
     (project / "data/embed").mkdir()
     (project / "costs").mkdir(exist_ok=True)
     # what all prompts depend on, and only those with retrieved examples read

@@ -11,13 +11,7 @@ def question(fold: str, text: str) -> dict[str, Any]:
     return {"messages": [EXAMPLES[fold], {"role": "user", "content": text}], "max_tokens": 5}
 
 
-ASKED = [
-    question("A", "one"),
-    question("A", "two"),
-    question("B", "three"),
-    question("C", "four"),
-    question("C", "five"),
-]
+ASKED = [question(fold, text) for fold, text in zip("AABCC", ("one", "two", "three", "four", "five"), strict=True)]
 
 
 def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
@@ -26,7 +20,6 @@ def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tup
     found = {}
     for request in requests:
         first, goes_on = primer.before(request)
-        assert first is not None
         assert first["messages"] == [*request["messages"][:-1], LAST]
         begins = tuple(message["content"] for message in first["messages"][:-1])
         kept = kept if goes_on else begins
@@ -36,25 +29,12 @@ def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tup
 
 
 def test_an_interrupted_run_reads_the_same_before_each_question() -> None:
+    """As does a question alone: the first after an interruption."""
     unbroken = read_before(Primer(), ASKED)
     for cut in range(len(ASKED)):
         assert read_before(Primer(), ASKED[cut:]) == dict(list(unbroken.items())[cut:])
 
 
-def test_a_question_alone_reads_what_it_reads_in_company() -> None:
-    unbroken = read_before(Primer(), ASKED)
-    for request in ASKED:
-        (alone,) = read_before(Primer(), [request]).items()
-        assert alone in unbroken.items()
-
-
 def test_a_beginning_is_read_once_for_neighbours_that_share_it() -> None:
     primer = Primer()
     assert [primer.before(request)[1] for request in ASKED] == [False, True, False, False, True]
-
-
-def test_what_is_no_chat_is_read_from_nothing() -> None:
-    primer = Primer()
-    primer.before(ASKED[0])
-    assert primer.before({"prompt": "a text to be scored"}) == (None, False)
-    assert primer.before(ASKED[1])[1] is False, "other things were read since"

@@ -94,8 +94,8 @@ def test_what_the_stage_writes(asking: Path, command: Command) -> None:
     assert [line["score"] for line in about] == scores(asking)["score"].tolist()
 
     # The transcripts are all that it takes to make the store anew: nothing is paid for twice.
-    assert "answers deleted" in command("pipeline.prompting.answer_store", "prune", "--all").stdout
-    rebuilt = command("pipeline.prompting.answer_store", "rebuild", f"transcripts/{NAME}.jsonl")
+    assert "answers deleted" in command("tools.answers", "prune", "--all").stdout
+    rebuilt = command("tools.answers", "rebuild", f"transcripts/{NAME}.jsonl")
     assert f"{distinct + 1} answers were new" in rebuilt.stdout, "one refusal to show tokens is no chat request"
     before = (asking / f"predictions/{NAME}.parquet").read_bytes()
     again = command("pipeline.prompting.prompt", "zero_shot")

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,23 @@ from conftest import LABELS, ROOT
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings
 from pipeline.fit.cross_fit import training_rows
-from pipeline.prompting import calibration
+from pipeline.prompting import debias
 from pipeline.prompting.answers import Answer
-from pipeline.prompting.capabilities import Capabilities
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.examples import pool_of
-from pipeline.prompting.params import Sampling
+from pipeline.prompting.params import PromptParams, Sampling
 from pipeline.prompting.prompt_file import ChatPrompt, harmless, read_prompt, render
-from pipeline.prompting.scoring import label_of, parse_reply, requests, score, score_channel, score_logprobs
+from pipeline.prompting.scoring import (
+    Chat,
+    Logprobs,
+    Mode,
+    Sample,
+    Text,
+    label_of,
+    parse_reply,
+    score_channel,
+    score_logprobs,
+)
 from pipeline.vectors import knn
 from pipeline.vectors.space import with_vectors
 
@@ -66,47 +76,38 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "message"),
+    ("good", "old", "new", "message"),
     [
-        ("version: 1\n", "", r"version: Field required"),
-        ("version: 1", "version: one", r"version: .*integer"),
-        ("label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
-        ("scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
+        (GOOD, "version: 1\n", "", r"version: Field required"),
+        (GOOD, "version: 1", "version: one", r"version: .*integer"),
+        (GOOD, "label_words", "lable_words", r"some\.yaml\.(label_words|lable_words)"),
+        (GOOD, "scoring: logprobs", "scoring: guess", r"scoring: Input should be 'logprobs', 'sample' or 'text'"),
         (
+            GOOD,
             "{keyword}",
             "{keywrd}",
             r"messages\.1: no variable 'keywrd'; there are keyword, labels, location, positive, text",
         ),
-        ("({keyword}): {text}", "none", r"messages: must contain \{text\}"),
-        ("{text}", "{text", r"expected '}'"),
-        ("{text}", "{text!r}", "written as {name}, without a format"),
-        ("{label}", "Yes", r"examples\.messages: must contain \{label\}"),
-        ("Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
-        ('"Yes"', '"Nope"', r"neither the beginning of the other"),
-        ('"No", "Yes"', '"No"', r"label_words: .*at least 2"),
-        ("count: 4", "count: 3", r"examples\..*count: .*multiple of 2"),
-        ("choice: fixed", "choice: random", r"examples: .*'fixed', 'retrieved'"),
-        ("role: user", "role: assistant", r"messages: the last one must be the user's"),
+        (GOOD, "({keyword}): {text}", "none", r"messages: must contain \{text\}"),
+        (GOOD, "{text}", "{text", r"expected '}'"),
+        (GOOD, "{text}", "{text!r}", "written as {name}, without a format"),
+        (GOOD, "{label}", "Yes", r"examples\.messages: must contain \{label\}"),
+        (GOOD, "Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
+        (GOOD, '"Yes"', '"Nope"', r"neither the beginning of the other"),
+        (GOOD, '"No", "Yes"', '"No"', r"label_words: .*at least 2"),
+        (GOOD, "count: 4", "count: 3", r"examples\..*count: .*multiple of 2"),
+        (GOOD, "choice: fixed", "choice: random", r"examples: .*'fixed', 'retrieved'"),
+        (GOOD, "role: user", "role: assistant", r"messages: the last one must be the user's"),
+        (CHANNEL, "{label}", "nothing", r"must contain \{label\}"),
+        (CHANNEL, "{label}", "{text}", "no variable 'text'"),
+        (CHANNEL, "of no use", "about a fire", "must be two descriptions"),
+        (CHANNEL, "context", "contxt", r"contxt: unknown|context: Field required"),
     ],
 )
-def test_bad_prompt_files_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
+def test_bad_prompt_files_are_one_clear_line(write: Any, good: str, old: str, new: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
-        read_prompt(write(GOOD.replace(old, new)), LABELS)
+        read_prompt(write(good.replace(old, new)), LABELS)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("{label}", "nothing", r"must contain \{label\}"),
-        ("{label}", "{text}", "no variable 'text'"),
-        ("of no use", "about a fire", "must be two descriptions"),
-        ("context", "contxt", r"contxt: unknown|context: Field required"),
-    ],
-)
-def test_bad_channels_are_one_clear_line(write: Any, old: str, new: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        read_prompt(write(CHANNEL.replace(old, new)), LABELS)
 
 
 # --- examples ---------------------------------------------------------------------------------------------------------
@@ -191,20 +192,14 @@ def test_messages_stand_in_the_order_of_the_file(sample: Prepared, write: Any) -
     ]
 
 
-def test_a_tweets_braces_stay_text(write: Any) -> None:
-    prompt = read_prompt(write(GOOD), LABELS)
+def test_a_tweets_braces_and_escaped_ones_stay_text(write: Any) -> None:
+    text = GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")
+    prompt = read_prompt(write(text), ["a{b", "c"])
     assert isinstance(prompt, ChatPrompt)
     tweet = {"text": "{system} {0} {text.__class__}", "keyword": None, "location": None}
-    assert render(prompt, [], tweet, str)[-1]["content"].endswith("): {system} {0} {text.__class__}")
-
-
-def test_escaped_braces_are_no_variables(write: Any) -> None:
-    prompt = read_prompt(
-        write(GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")), ["a{b", "c"]
-    )
-    assert isinstance(prompt, ChatPrompt)
-    tweet = {"text": "t", "keyword": None, "location": None}
-    assert render(prompt, [], tweet, str)[0]["content"] == "{labels} is a{b or c, {positive} c"
+    first, last = render(prompt, [], tweet, str)
+    assert first["content"] == "{labels} is a{b or c, {positive} c"
+    assert last["content"].endswith("): {system} {0} {text.__class__}")
 
 
 @pytest.mark.parametrize(
@@ -236,81 +231,62 @@ def test_a_sample_of_rows_is_stratified_and_keeps_groups_whole(sample: Prepared)
 
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
-MESSAGES = [{"role": "user", "content": "?"}]
-ABLE = Capabilities(temperature=True, top_logprobs=20, structured=True, choices=True, seed=True)
-BARE = Capabilities(length="max_completion_tokens")
+PARAMS = PromptParams(encoder="x", reply_tokens=9, sampling=Sampling(replies=5, temperature=0.7))
+ABLE, BARE = Chat(temperature=True), Chat(length="max_completion_tokens")
+TWEET = {"text": "?", "keyword": None, "location": None}
+
+
+def mode_of(kind: type[Mode], chat: Chat = ABLE, **able: object) -> Mode:
+    """A mode of the shipped prompt, on an endpoint of which only its params are of interest."""
+    prompt = read_prompt(ROOT / "prompts/zero_shot.yaml", LABELS)
+    return kind(SimpleNamespace(params=PARAMS), prompt, chat, str, **able)
 
 
 @pytest.mark.parametrize(
-    ("mode", "can", "number", "holds"),
+    ("mode", "number", "holds"),
     [
-        ("logprobs", ABLE, 1, {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20}),
-        ("sample", ABLE, 1, {"n": 5, "temperature": 0.7, "max_tokens": 9}),
-        ("sample", ABLE.model_copy(update={"choices": False}), 5, {"seed": 0, "vote": 0, "temperature": 0.7}),
-        ("sample", ABLE.model_copy(update={"choices": False, "seed": False}), 5, {"vote": 0, "temperature": 0.7}),
-        ("text", ABLE, 1, {"temperature": 0.0, "max_tokens": 9}),
-        ("text", BARE, 1, {"max_completion_tokens": 9}),
+        (mode_of(Logprobs, top=20), 1, {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20}),
+        (
+            mode_of(Sample, structured=True, choices=True, seed=True),
+            1,
+            {"n": 5, "temperature": 0.7, "max_tokens": 9, "seed": 0},
+        ),
+        (mode_of(Sample, seed=True), 5, {"seed": 0, "vote": 0, "temperature": 0.7}),
+        (mode_of(Sample), 5, {"vote": 0, "temperature": 0.7}),
+        (mode_of(Text, structured=True), 1, {"temperature": 0.0, "max_tokens": 9}),
+        (mode_of(Text, BARE), 1, {"max_completion_tokens": 9}),
     ],
+    ids=lambda value: value.name if isinstance(value, Mode) else None,
 )
-def test_a_mode_sends_what_the_endpoint_can_do(
-    mode: Any, can: Capabilities, number: int, holds: dict[str, Any]
-) -> None:
-    asked = requests(mode, MESSAGES, WORDS, can, Sampling(replies=5, temperature=0.7), 9)
+def test_a_mode_sends_what_the_endpoint_can_do(mode: Mode, number: int, holds: dict[str, Any]) -> None:
+    asked = mode.requests(TWEET, [])
     assert len(asked) == number
     assert len({str(request) for request in asked}) == number, (
         "each vote is a request of its own, kept under its own key"
     )
+    structured = {"response_format"} if getattr(mode, "structured", False) else set()
     assert asked[0] | holds == asked[0]
-    assert ("seed" in asked[0]) == (can.seed and mode == "sample")
-    assert ("response_format" in asked[0]) == (can.structured and mode != "logprobs")
-    assert ("temperature" in asked[0]) == can.temperature
+    assert set(asked[0]) == {"messages"} | set(holds) | structured | ({"max_tokens"} if mode.chat == ABLE else set())
 
 
 @pytest.mark.parametrize(
-    ("reply", "label"),
+    ("label", "replies"),
     [
-        ("Yes", 1),
-        ("no", 0),
-        (" YES. ", 1),
-        ("**Yes**", 1),
-        ('"No"', 0),
-        ("Yes, it reports a fire.", 1),
-        ("No - it is a joke", 0),
-        ("No; a joke", 0),
-        ("Answer: Yes", 1),
-        ("The answer is No.", 0),
-        ("Let me think. There was a fire.\nYes", 1),
-        ("<think>No, wait. No? No!</think>\n\nYes", 1),
-        ("<think>No", None),
-        ('{"label": "Yes"}', 1),
-        ('```json\n{\n  "label": "no"\n}\n```', 0),
-        ('{\n  "label": "No"', 0),
-        ('{"label": "Maybe"}', None),
-        ('{"answer": "Yes"}', 1),
-        ("No doubt about it", None),
-        ("I have no idea", None),
-        ("Yes or No", None),
-        ("Yes.\nNo.", None),
-        ("Yes. No.", None),
-        ("No, Yes", None),
-        ("Yes/No", None),
-        ("Yes, no doubt about it", 1),
-        ("Yes 🔥", 1),
-        ("No (a joke)", 0),
-        ("No\n\nBecause {a}", 0),
-        ("well, no. Or yes?</think>\nYes", 1),
-        ("Yes. Answer: No", None),
-        ("Nothing burns", None),
-        ("No-one was hurt", None),
-        ("No-brainer: yes", None),
-        ("Yesterday", None),
-        ("", None),
-        ("disaster", None),
-        ("١٢٣ \U0001f525", None),
+        (1, ["Yes", " YES. ", "**Yes**", "Yes, it reports a fire.", "Answer: Yes", '{"label": "Yes"}', "Yes 🔥"]),
+        (1, ["Let me think. There was a fire.\nYes", "<think>No, wait. No? No!</think>\n\nYes", '{"answer": "Yes"}']),
+        (1, ["Yes, no doubt about it", "well, no. Or yes?</think>\nYes"]),
+        (
+            0,
+            ["no", '"No"', "No - it is a joke", "No; a joke", "No (a joke)", "The answer is No.", '{\n  "label": "No"'],
+        ),
+        (0, ['```json\n{\n  "label": "no"\n}\n```', "No\n\nBecause {a}"]),
+        (None, ["<think>No", '{"label": "Maybe"}', "No doubt about it", "I have no idea", "Yes. Answer: No", ""]),
+        (None, ["Yes or No", "Yes.\nNo.", "Yes. No.", "No, Yes", "Yes/No", "disaster", "١٢٣ \U0001f525"]),
+        (None, ["Nothing burns", "No-one was hurt", "No-brainer: yes", "Yesterday"]),
     ],
 )
-def test_parse_reply(reply: str, label: int | None) -> None:
-    assert parse_reply(reply, WORDS) == label
+def test_parse_reply(label: int | None, replies: list[str]) -> None:
+    assert {reply: parse_reply(reply, WORDS) for reply in replies} == dict.fromkeys(replies, label)
 
 
 def test_label_words_may_have_marks_around_them() -> None:
@@ -320,30 +296,15 @@ def test_label_words_may_have_marks_around_them() -> None:
 def test_votes_are_shared_among_replies_that_can_be_read() -> None:
     in_one = [Answer(replies=["Yes", "No", "Yes", "hm", "Yes"])]
     one_each = [Answer(replies=[reply]) for reply in in_one[0].replies]
-    assert score("sample", in_one, WORDS, 0.5) == score("sample", one_each, WORDS, 0.5) == 0.75
-    assert score("sample", [Answer(replies=["hm", ""])], WORDS, 0.5) is None
-    assert score("text", [Answer(replies=["No."])], WORDS, 0.5) == 0.0
+    assert mode_of(Sample).score(in_one, 0.5) == mode_of(Sample).score(one_each, 0.5) == 0.75
+    assert mode_of(Sample).score([Answer(replies=["hm", ""])], 0.5) is None
+    assert mode_of(Text).score([Answer(replies=["No."])], 0.5) == 0.0
 
 
-@pytest.mark.parametrize(
-    ("token", "label"),
-    [
-        ("Yes", 1),
-        (" yes", 1),
-        ("YES", 1),
-        ("▁Yes", 1),
-        ("Ye", 1),
-        ("Yes.", 1),
-        ("No", 0),
-        (" no,", 0),
-        ("N", None),
-        ("Not", None),
-        ("", None),
-        ("yesterday", None),
-    ],
-)
-def test_label_of(token: str, label: int | None) -> None:
-    assert label_of(token, WORDS) == label
+def test_label_of() -> None:
+    labels = {1: ["Yes", " yes", "YES", "▁Yes", "Ye", "Yes."], 0: ["No", " no,"], None: ["N", "Not", "", "yesterday"]}
+    for label, tokens in labels.items():
+        assert {token: label_of(token, WORDS) for token in tokens} == dict.fromkeys(tokens, label)
 
 
 @pytest.mark.parametrize(
@@ -366,9 +327,9 @@ def test_score_logprobs(top: list[tuple[str, float]], expected: float | None) ->
 
 
 def test_a_channel_follows_bayes_rule() -> None:
-    assert score_channel([math.log(0.02), math.log(0.06)], 0.5) == pytest.approx(0.75)
-    assert score_channel([math.log(0.02), math.log(0.06)], 0.25) == pytest.approx(0.5)
-    assert score_channel([None, -3.0], 0.5) is None
+    assert score_channel(math.log(0.02), math.log(0.06), 0.5) == pytest.approx(0.75)
+    assert score_channel(math.log(0.02), math.log(0.06), 0.25) == pytest.approx(0.5)
+    assert score_channel(None, -3.0, 0.5) is None
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------
@@ -377,18 +338,18 @@ def test_a_channel_follows_bayes_rule() -> None:
 def test_batch_calibration_takes_out_a_fold_s_own_bias() -> None:
     truth = np.array([0.2, 0.8, 0.35, 0.65] * 2)
     folds = np.repeat([0, 1], 4)
-    biased = calibration.against(truth, np.where(folds == 0, 0.9, 0.05))
+    biased = debias.against(truth, np.where(folds == 0, 0.9, 0.05))
     assert len({score > 0.5 for score in biased[:4]}) == 1, "all the same label before"
-    found = calibration.batch(biased, folds)
+    found = debias.batch(biased, folds)
     assert ((found > 0.5) == (truth > 0.5)).all()
-    assert np.isnan(calibration.batch(np.array([np.nan, 0.2, 0.4]), np.zeros(3))[0])
+    assert np.isnan(debias.batch(np.array([np.nan, 0.2, 0.4]), np.zeros(3))[0])
 
 
 def test_contextual_calibration_makes_an_input_without_content_even() -> None:
     content_free = np.array([[0.1, 0.7], [0.3, np.nan]])
-    found = calibration.contextual(np.array([0.2, 0.7]), content_free)
+    found = debias.contextual(np.array([0.2, 0.7]), content_free)
     np.testing.assert_allclose(found, [0.5, 0.5])
-    np.testing.assert_allclose(calibration.contextual(np.array([0.3]), np.array([[0.5]])), [0.3])
+    np.testing.assert_allclose(debias.contextual(np.array([0.3]), np.array([[0.5]])), [0.3])
 
 
 def test_platt_calibration_is_fitted_on_other_folds() -> None:
@@ -397,17 +358,17 @@ def test_platt_calibration_is_fitted_on_other_folds() -> None:
     labels = rng.integers(0, 2, 800).astype(float)
     scores = np.clip(0.1 + 0.05 * labels + rng.normal(0, 0.03, 800), 0.001, 0.999)
     known = np.where(folds == -1, np.nan, labels)
-    found = calibration.platt(scores, folds, known)
+    found = debias.platt(scores, folds, known)
     assert ((found > 0.5) == labels).mean() > 0.75
     assert abs(found.mean() - 0.5) < 0.05
     flipped = np.where(folds == 0, 1 - known, known)
-    changed = calibration.platt(scores, folds, flipped)
+    changed = debias.platt(scores, folds, flipped)
     np.testing.assert_array_equal(found[folds == 0], changed[folds == 0])
     assert not np.allclose(found[folds == 1], changed[folds == 1])
     scores[0] = np.nan
-    assert np.isnan(calibration.platt(scores, folds, known)).sum() == 1
+    assert np.isnan(debias.platt(scores, folds, known)).sum() == 1
     with pytest.raises(InputError, match="hold no labels of both kinds"):
-        calibration.platt(np.array([0.2, 0.3]), np.array([0, 1]), np.array([0.0, 1.0]))
+        debias.platt(np.array([0.2, 0.3]), np.array([0, 1]), np.array([0.0, 1.0]))
 
 
 def test_rows_are_asked_about_in_order_and_know_where_their_embeddings_are(sample: Prepared) -> None:

@@ -8,8 +8,8 @@ import pytest
 from conftest import Command, one_line_error, set_param
 from fake_endpoint import KEY, completion, obliging, serving
 
+from benchmarks.injections import HARMLESS, MECHANISMS
 from benchmarks.sensitivity import summary
-from pipeline.prompting.injections import HARMLESS, MECHANISMS, inject
 from pipeline.prompting.prompt_file import harmless
 
 
@@ -46,24 +46,18 @@ def test_summary() -> None:
     assert found.round(4).to_dict() == {"mean": 0.6, "standard deviation": 0.1414, "worst": 0.5}
 
 
-def test_there_are_thirty_injections_by_six_mechanisms() -> None:
-    assert len(MECHANISMS) == 6
+def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence() -> None:
+    assert len(MECHANISMS) == 6 + 1
     assert all(len(set(templates)) == 5 for templates in MECHANISMS.values())
-    for templates in (MECHANISMS | HARMLESS).values():
-        for template in templates:
-            text = inject(template, "it {burns}", "Yes", "No")
-            assert "it {burns}" in text
-            assert ("Yes" in text) == (templates not in HARMLESS.values())
-    assert all(len(inject(template, "x", "No", "Yes")) >= 10_000 for template in MECHANISMS["10,000 characters"])
-
-
-def test_no_injection_leaves_the_fence() -> None:
-    for templates in MECHANISMS.values():
-        for template in templates:
-            shown = harmless(inject(template, "it burns", "Yes", "No"), 500)
-            assert len(shown) <= 500
-            assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
-            assert "[INST]" not in shown
+    for name, template in ((name, template) for name, templates in MECHANISMS.items() for template in templates):
+        text = template.format(text="it {burns}", word="Yes", other="No")
+        assert "it {burns}" in text
+        assert ("Yes" in text) == (name != HARMLESS)
+        assert len(text) >= 10_000 or name != "10,000 characters"
+        shown = harmless(text, 500)
+        assert len(shown) <= 500
+        assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
+        assert "[INST]" not in shown
 
 
 def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
@@ -78,7 +72,7 @@ def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
 def test_flips_are_counted_against_harmless_additions(asking: Path, command: Command) -> None:
     with serving(obedient) as server:
         set_param(asking, "prompt.base_url", server.url)
-        done = command("pipeline.prompting.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
+        done = command("benchmarks.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
     table = cells(done.stdout)
     header = next(row for first, row in table.items() if not first)
@@ -92,5 +86,5 @@ def test_flips_are_counted_against_harmless_additions(asking: Path, command: Com
 
 
 def test_a_channel_cannot_be_ordered_about(asking: Path, command: Command) -> None:
-    done = command("pipeline.prompting.injections", "channel", "--tweets", "4")
+    done = command("benchmarks.injections", "channel", "--tweets", "4")
     assert "a channel gives no answers" in one_line_error(done)

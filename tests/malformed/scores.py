@@ -241,25 +241,25 @@ STAGES = [
         "An export cut off",
         whole("answers.jsonl", '{"id": null, "identity'),
         r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*",
-        "pipeline.prompting.answer_store rebuild answers.jsonl",
+        "tools.answers rebuild answers.jsonl",
     ),
     Case(
         "An answer store that is none",
         whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30),
         r".*/store/answers\.sqlite: file is not a database",
-        "pipeline.prompting.answer_store size",
+        "tools.answers size",
     ),
     Case(
         "An answer store that is a folder",
         lambda project: (project / "store/answers.sqlite").mkdir(parents=True),
         r".*/store/answers\.sqlite: unable to open database file",
-        "pipeline.prompting.answer_store size",
+        "tools.answers size",
     ),
     Case(
         "An answer that is no JSON",
         answered("Yes"),
         r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*",
-        "pipeline.prompting.answer_store size",
+        "tools.answers size",
     ),
 ]
 CASES = [*PREDICTIONS, *STAGES]

@@ -1,16 +1,13 @@
 """params.yaml and study/params.yaml change by the lines that are meant, whether DVC changes them or `apply` does."""
 
 import difflib
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, git
+from conftest import ROOT
 from ruamel.yaml import YAML
 
 from pipeline.apply import class_of, main, value_of, wanted_by
@@ -83,13 +80,13 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize("ways", ["dvc", "apply", "dvc, apply", "apply, dvc"])
+@pytest.mark.parametrize("ways", ["dvc, apply", "apply, dvc"])
 @pytest.mark.parametrize(("change", "lines"), CHANGES, ids=lambda one: str(one)[:30])
 def test_a_change_is_the_lines_that_were_meant(change: str, lines: list[str], ways: str, apply: Any) -> None:
-    """With two ways, the first makes another change before."""
-    first, _, second = ways.rpartition(", ")
+    """Whichever of the two made another change before."""
+    first, second = ways.split(", ")
     earlier = ("prepare.folds=4", "blend.margin=0.5", "classifiers.prompts=[zero_shot]", "study.cascade.gain=0.25")
-    set_by_dvc(*earlier) if first == "dvc" else apply(*earlier) if first else None
+    set_by_dvc(*earlier) if first == "dvc" else apply(*earlier)
     before = text_of()
     set_by_dvc(change) if second == "dvc" else apply(change)
     assert sorted(changed_since(before)) == sorted(lines)
@@ -98,15 +95,12 @@ def test_a_change_is_the_lines_that_were_meant(change: str, lines: list[str], wa
 
 
 LISTS = [f"classifiers.{kind}" for kind in PARAMS["classifiers"]]
-EMPTIED = [("dvc", name) for name in LISTS] + [
-    ("apply", name) for name in (*LISTS, "study.classifiers.encoders", "study.learning_curve.classifiers")
-]
 
 
-@pytest.mark.parametrize(("way", "name"), EMPTIED)
-def test_a_list_can_be_emptied(way: str, name: str, apply: Any) -> None:
+@pytest.mark.parametrize("name", [*LISTS, "study.classifiers.encoders", "study.learning_curve.classifiers"])
+def test_a_list_can_be_emptied(name: str, apply: Any) -> None:
     """One that ends a section, too, where the line's end belongs to what follows."""
-    (set_by_dvc if way == "dvc" else apply)(f"{name}=[]")
+    apply(f"{name}=[]")
     found: Any = {"study": read_yaml(Path(FILES[1]))} | read_yaml(Path(FILES[0]))
     for part in name.split("."):
         found = found[part]
@@ -126,31 +120,6 @@ def test_the_file_stands_in_the_form_that_dvc_writes(name: str) -> None:
 
 def test_params_are_read_in_a_few_minutes() -> None:
     assert len((ROOT / "params.yaml").read_text(encoding="utf-8").splitlines()) <= 200
-
-
-@pytest.mark.slow
-def test_after_dvc_itself_the_example_changes_what_it_names() -> None:
-    """By the command lines, as `git diff --numstat` counts."""
-    bin_folder = Path(sys.executable).parent
-    Path("dvc.yaml").write_text("stages: {report: {cmd: echo, params: [report]}}\n")
-    git(Path(), "init", "--quiet")
-    subprocess.run([bin_folder / "dvc", "init", "--quiet"], check=True)
-
-    def lines(*command: object) -> list[str]:
-        git(Path(), "add", ".")
-        git(Path(), "commit", "--quiet", "--message", "before")
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        subprocess.run([str(part) for part in command], check=True, capture_output=True, env=environment)
-        diff = ["git", "diff", "--numstat", "--", *FILES]
-        said = subprocess.run(diff, check=True, capture_output=True, text=True).stdout
-        return said.replace("\t", " ").splitlines()
-
-    assert lines(bin_folder / "dvc", "exp", "run", "-S", "report.title=x") == ["1 1 params.yaml"]
-    assert lines(sys.executable, "-m", "pipeline.apply", "examples/spam.yaml") == [
-        "13 13 params.yaml",
-        "2 2 study/params.yaml",
-    ]
-    assert lines(bin_folder / "dvc", "exp", "run", "-S", "report.title=y") == ["1 1 params.yaml"]
 
 
 def test_the_example_names_what_it_changes_and_nothing_else(apply: Any) -> None:

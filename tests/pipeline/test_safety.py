@@ -28,6 +28,7 @@ SHELLS = {"system", "popen", "getoutput", "getstatusoutput", "create_subprocess_
 LOADING_MODELS = {"from_pretrained", "SentenceTransformer", "pipeline"}
 LOADS_ADAPTERS = {"PeftModel"}
 """Of these `from_pretrained` knows no code to trust."""
+HIDDEN = {"torch.load", "numpy.load", "skops.io.load"}
 SAFELY = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 
 
@@ -56,13 +57,10 @@ def faults(source: str) -> list[str]:
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
             found += [f"imports {name}" for name in names if name.split(".")[0] in UNPICKLING]
             if isinstance(node, ast.ImportFrom):
-                hidden = {f"{node.module}.{alias.name}" for alias in node.names} & {
-                    "torch.load",
-                    "numpy.load",
-                    "skops.io.load",
-                }
-                found += [f"imports {name}" for name in hidden]
-                found += [f"imports {alias.name}" for alias in node.names if alias.name in SHELLS | RUNNING]
+                found += [
+                    f"imports {node.module}.{one.name}" for one in node.names if f"{node.module}.{one.name}" in HIDDEN
+                ]
+                found += [f"imports {one.name}" for one in node.names if one.name in SHELLS | RUNNING]
         if not isinstance(node, ast.Call):
             continue
         name = called(node)
@@ -71,11 +69,8 @@ def faults(source: str) -> list[str]:
             found.append(f"calls {name}")
         if keyword(node, "trusted") is True:
             found.append(f"{name} trusts whatever types there are")
-        if (
-            node.args
-            and isinstance(node.args[0], ast.List)
-            and {"'sh'", "'bash'"} & set(map(ast.unparse, node.args[0].elts))
-        ):
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.List) and {"'sh'", "'bash'"} & set(map(ast.unparse, first.elts)):
             found.append(f"{name}: a shell")
         if last == "YAML" and keyword(node, "typ") not in {None, "safe"}:
             found.append("YAML that may hold objects")
@@ -83,10 +78,8 @@ def faults(source: str) -> list[str]:
             found.append(f"{name}: a shell, or an archive that says where its files go")
         if name in SAFELY and keyword(node, SAFELY[name][0]) is not SAFELY[name][1]:
             found.append(f"{name} without {SAFELY[name][0]}={SAFELY[name][1]}")
-        if (
-            any(one.arg == "trust_remote_code" for one in node.keywords)
-            and keyword(node, "trust_remote_code") is not False
-        ):
+        trusts = [one for one in node.keywords if one.arg == "trust_remote_code"]
+        if trusts and keyword(node, "trust_remote_code") is not False:
             found.append(f"{name} trusts code")
         given = {ast.unparse(one.value) for one in node.keywords if one.arg is None}
         loads = last in LOADING_MODELS and name.split(".")[0] not in LOADS_ADAPTERS and name != "pipeline"
@@ -103,32 +96,16 @@ def test_no_module_trusts_what_it_reads(path: Path) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "import joblib",
-        "import yaml",
-        "YAML(typ='unsafe')",
-        "from pickle import loads",
-        "x = eval(text)",
-        "subprocess.run(command, shell=True)",
-        "archive.extractall(folder)",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "np.load(path, allow_pickle=True)",
-        "AutoModel.from_pretrained(path)",
+        "import joblib", "import yaml", "YAML(typ='unsafe')", "from pickle import loads", "x = eval(text)",
+        "subprocess.run(command, shell=True)", "archive.extractall(folder)", "torch.load(path)",
+        "torch.load(path, weights_only=False)", "np.load(path, allow_pickle=True)", "AutoModel.from_pretrained(path)",
         "AutoModel.from_pretrained(path, trust_remote_code=True)",
-        "AutoModel.from_pretrained(path, trust_remote_code=chosen)",
-        "SentenceTransformer(path)",
-        "transformers.pipeline('text-classification', model=path)",
-        "pd.read_pickle(path)",
-        "subprocess.getoutput(text)",
-        "asyncio.create_subprocess_shell(text)",
-        "subprocess.run(['sh', '-c', text])",
-        "from os import system",
-        "from torch import load",
-        "builtins.eval(text)",
-        "frame.eval(text)",
-        "skops.io.load(path, trusted=True)",
+        "AutoModel.from_pretrained(path, trust_remote_code=chosen)", "SentenceTransformer(path)",
+        "transformers.pipeline('text-classification', model=path)", "pd.read_pickle(path)", "subprocess.getoutput(text)",
+        "asyncio.create_subprocess_shell(text)", "subprocess.run(['sh', '-c', text])", "from os import system",
+        "from torch import load", "builtins.eval(text)", "frame.eval(text)", "skops.io.load(path, trusted=True)",
     ],
-)
+)  # fmt: skip
 def test_the_search_for_trust_finds_it(bad: str) -> None:
     assert faults(bad)
 

@@ -104,48 +104,38 @@ def test_whole_predictions_pass(sample: Prepared) -> None:
     check_predictions(scored(sample), sample, "generative", "here")
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
-def test_a_missing_row_is_refused(sample: Prepared, split: str) -> None:
-    frame = scored(sample)
-    frame = frame.drop(frame.index[frame["split"] == split][3])
-    with pytest.raises(InputError, match=f"here: {split} ids are not those"):
-        check_predictions(frame, sample, "generative", "here")
-
-
-def test_another_order_is_refused(sample: Prepared) -> None:
-    frame = scored(sample)
-    frame = frame.iloc[[1, 0, *range(2, len(frame))]]
-    with pytest.raises(InputError, match="train"):
-        check_predictions(frame, sample, "prompted", "here")
-
-
-def test_a_repeated_row_is_refused(sample: Prepared) -> None:
-    frame = scored(sample)
-    with pytest.raises(InputError, match="train"):
-        check_predictions(pd.concat([frame.head(1), frame], ignore_index=True), sample, "prompted", "here")
-
-
-def test_only_a_prompted_classifier_may_cover_a_part(sample: Prepared) -> None:
-    part = predictions_frame(sample.train.iloc[::3], "train", np.full(len(sample.train.iloc[::3]), 0.5))
-    check_predictions(part, sample, "prompted", "here")
-    with pytest.raises(InputError, match="ids"):
-        check_predictions(part, sample, "discriminative", "here")
-
-
-def test_only_a_prompted_classifier_may_leave_rows_unparsed(sample: Prepared) -> None:
-    frame = scored(sample)
-    frame.loc[5, ["score", "status"]] = [np.nan, "unparsed"]
-    check_predictions(frame, sample, "prompted", "here")
-    with pytest.raises(InputError, match="1 scores are missing"):
-        check_predictions(frame, sample, "generative", "here")
-
-
-@pytest.mark.parametrize(("row", "score", "status"), [(0, 1.2, "ok"), (1, np.nan, "ok"), (2, 0.4, "unparsed")])
-def test_scores_are_probabilities_or_unparsed(sample: Prepared, row: int, score: float, status: str) -> None:
-    frame = scored(sample)
+def changed(frame: pd.DataFrame, row: int, score: float, status: str) -> pd.DataFrame:
     frame.loc[row, ["score", "status"]] = [score, status]
-    with pytest.raises(InputError, match="probabilities"):
+    return frame
+
+
+BROKEN = {
+    "a train row is missing": (lambda frame: frame.drop(3), "here: train ids are not those"),
+    "a test row is missing": (lambda frame: frame.drop(frame.index[-2]), "here: test ids are not those"),
+    "another order": (lambda frame: frame.iloc[[1, 0, *range(2, len(frame))]], "train"),
+    "a repeated row": (lambda frame: pd.concat([frame.head(1), frame], ignore_index=True), "train"),
+    "no probability": (lambda frame: changed(frame, 0, 1.2, "ok"), "probabilities"),
+    "nothing": (lambda frame: changed(frame, 1, np.nan, "ok"), "probabilities"),
+    "a score of what was not read": (lambda frame: changed(frame, 2, 0.4, "unparsed"), "probabilities"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_predictions_that_break_the_contract_are_refused(sample: Prepared, what: str) -> None:
+    spoil, message = BROKEN[what]
+    school = "generative" if "missing" in what else "prompted"
+    with pytest.raises(InputError, match=message):
+        check_predictions(spoil(scored(sample)), sample, school, "here")
+
+
+def test_only_a_prompted_classifier_may_cover_a_part_or_leave_rows_unparsed(sample: Prepared) -> None:
+    few = sample.train.iloc[::3]
+    part = predictions_frame(few, "train", np.full(len(few), 0.5))
+    unread = changed(scored(sample), 5, np.nan, "unparsed")
+    for frame, message in ((part, "ids"), (unread, "1 scores are missing")):
         check_predictions(frame, sample, "prompted", "here")
+        with pytest.raises(InputError, match=message):
+            check_predictions(frame, sample, "discriminative", "here")
 
 
 def test_predictions_of_other_tweets_are_refused(

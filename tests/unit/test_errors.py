@@ -30,6 +30,7 @@ from pipeline.errors.label_noise import (
 from pipeline.errors.slices import judge_slices, p_of_difference, slices_of
 from pipeline.fit.classifier import Classifier
 from pipeline.report import tweets
+from pipeline.report.parts import About
 from pipeline.report.results import read_csv
 
 PARAMS = ErrorsParams(min_rows=5, show=3, relabel=[], draws=300, seed=0)
@@ -127,7 +128,7 @@ def test_where_no_twins_ran_nobody_disagrees_and_the_page_says_so() -> None:
     assert found.empty
     empty = {"slices": pd.DataFrame(columns=["classifier", "slice", "worse"]), "disagreements": found}
     rest = dict.fromkeys(("confident_errors", "label_noise", "relabelled"), pd.DataFrame())
-    (section,) = tweets.errors(empty | rest, {}, ["no", "yes"], 10)
+    (section,) = tweets.errors(empty | rest, About({}, ["no", "yes"], pd.DataFrame()))
     assert (section.title, section.parts) == ("Where twins disagree", [])
     assert "no two of them ran" in section.lead
 

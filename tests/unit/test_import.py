@@ -5,6 +5,8 @@ import ast
 import pytest
 from conftest import ROOT
 
+from tools.lines import BUDGET, lines
+
 GUARDS = {"if __name__ == '__main__':", "if TYPE_CHECKING:"}
 
 
@@ -108,6 +110,12 @@ def test_the_report_reads_files_and_imports_no_stage() -> None:
 
 def test_nothing_in_the_pipeline_imports_tools_or_benchmarks() -> None:
     assert not [module for module, name in IMPORTS if room(name) in {"tools", "benchmarks"}]
+
+
+@pytest.mark.parametrize("folders", BUDGET)
+def test_no_part_has_more_lines_than_it_may(folders: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lines(folders) <= BUDGET[folders]
 
 
 def test_what_fits_knows_nothing_of_what_compares() -> None:

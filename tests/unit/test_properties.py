@@ -36,7 +36,8 @@ from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingl
 from pipeline.data.prepare import assign_folds
 from pipeline.data.source import parse_csv, validate
 from pipeline.prompting.answers import Answer
-from pipeline.prompting.replies import UnreadableError, read_chat
+from pipeline.prompting.faults import UnreadableError
+from pipeline.prompting.replies import read_chat
 from pipeline.prompting.scoring import parse_reply
 from pipeline.spreadsheet import as_it_was, inert
 

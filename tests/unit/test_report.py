@@ -19,16 +19,16 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 from pipeline.contracts import InputError, Prepared
 from pipeline.environment import commit
 from pipeline.report import comparison, decisions
-from pipeline.report.cells import barred
 from pipeline.report.curves import with_variants
-from pipeline.report.page import Page, as_json, render
-from pipeline.report.parts import Bar
+from pipeline.report.page import as_json, render
+from pipeline.report.parts import About
 from pipeline.report.provenance import provenance
-from pipeline.report.report import sections
-from pipeline.report.results import FILES, read_results
+from pipeline.report.report import FILES, about, page_of
+from pipeline.report.results import read_results
 from pipeline.report.sentences import best_sentence, joined, twins_sentence, verdict
 from pipeline.report.summary import summary
 from pipeline.report.tweets import word
+from pipeline.tables import Bar, measured
 
 LABELS = ["not disaster", "disaster"]
 TWINS = [("naive_bayes", "logistic"), ("gaussian_minilm", "logistic_minilm")]
@@ -37,19 +37,10 @@ DATA = {"source": "somewhere", "rows": {"train": 7613, "test": 3263}, "folds": {
 
 def made_of(root: Path) -> str:
     """The page from the results below a folder."""
-    found, missing = read_results(root)
-    tables = found["evaluate"]
-    page = Page(
-        title="Generative & discriminative",
-        sentences=verdict(tables["scores"], tables["paired"], TWINS),
-        ranking=comparison.ranking(tables["scores"], tables["costs"]),
-        figure=comparison.cost_figure(tables["scores"], tables["costs"]),
-        twins=comparison.twins_table(tables["paired"], TWINS),
-        sections=sections(found, LABELS, 50),
-        provenance=provenance({"prepare": {"folds": 5}}, DATA, "digest"),
-        missing=missing,
-    )
-    return render(page)
+    found, missing = read_results(FILES, root)
+    origin = provenance({"prepare": {"folds": 5}}, DATA, "digest")
+    of_all = about(found, LABELS, 50)
+    return render(page_of(found, missing, TWINS, of_all, title="Generative & discriminative", provenance=origin))
 
 
 @pytest.fixture(scope="module")
@@ -154,19 +145,21 @@ def test_tweets_that_say_na_are_tweets(page: Path) -> None:
 
 
 def test_a_cascade_is_recommended_only_where_the_second_adds_something() -> None:
+    of_all = About(report_results.SCHOOLS, LABELS, pd.DataFrame())
+
     def lead(*accuracies: float) -> str:
         steps = pd.DataFrame({"share": [0.0, 0.5, 1.0], "accuracy": accuracies, "ms_per_text": 1, "money_per_1000": 0})
         pair = steps.assign(first="naive_bayes", second="lora_minilm", low=steps["accuracy"], high=steps["accuracy"])
-        return decisions.cascade(pair, report_results.SCHOOLS)[0].lead
+        return decisions.cascade({"cascade": pair}, of_all)[0].lead
 
     assert lead(0.80, 0.82, 0.82).startswith("lora_minilm needs to see only 50 % of the texts")
     assert lead(0.80, 0.82, 0.804) == "In no pair is the second more than half a point better than the first alone."
 
 
 def test_an_interval_is_drawn_as_far_as_the_scale_goes() -> None:
-    def bar(low: float, middle: float, high: float) -> Bar:
+    def bar(low: float, middle: float, high: float) -> Bar | None:
         row = {"accuracy_low": low, "accuracy": middle, "accuracy_high": high}
-        return barred(row, "accuracy", 0.6, 0.8).bar
+        return measured("Accuracy", "accuracy", drawn=(0.6, 0.8)).cell(row).bar
 
     assert bar(0.65, 0.7, 0.75) == Bar(25, 50, 75)
     assert bar(0.5, 0.62, 0.7) == Bar(0, 10, 50)
@@ -199,19 +192,19 @@ def test_a_stage_that_left_half_its_files_is_an_error(tmp_path: Path) -> None:
     write_results(tmp_path)
     (tmp_path / "errors/slices.csv").unlink()
     with pytest.raises(InputError, match=r"errors/slices\.csv: no such file; run `dvc repro errors`"):
-        read_results(tmp_path)
+        read_results(FILES, tmp_path)
 
 
 def test_without_a_comparison_there_is_no_report(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"evaluate/scores\.csv: no such file"):
-        read_results(tmp_path)
+        read_results(FILES, tmp_path)
 
 
 def test_a_comparison_without_standings_is_too_old(tmp_path: Path) -> None:
     write_results(tmp_path)
     scores().drop(columns="standing").to_csv(tmp_path / "evaluate/scores.csv", index=False)
     with pytest.raises(InputError, match="has no column standing"):
-        read_results(tmp_path)
+        read_results(FILES, tmp_path)
 
 
 def test_one_classifier_alone_has_a_report(tmp_path: Path) -> None:
@@ -243,13 +236,14 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
 def test_what_the_blend_takes_is_added_up_from_the_costs_of_those_that_it_asks(tmp_path: Path) -> None:
     """The blend itself knows no times."""
     write_results(tmp_path)
-    tables, _ = read_results(tmp_path)
+    tables, _ = read_results(FILES, tmp_path)
+    of_all = about(tables, LABELS, 50)
     costs = tables["evaluate"]["costs"].set_index("classifier")["ms_per_text"]
     weights = tables["blend"]["weights"].query("fold == -1 and weight > 0")
-    (section,) = decisions.blend(tables["blend"], tables["evaluate"]["costs"], report_results.SCHOOLS)
+    (section,) = decisions.blend(tables["blend"], of_all)
     assert f"take {costs[weights['classifier']].sum():.3g} ms a text" in section.lead
     shared = tables["evaluate"]["costs"].assign(reads="embed_minilm", reading_ms=0.005)
-    (section,) = decisions.blend(tables["blend"], shared, report_results.SCHOOLS)
+    (section,) = decisions.blend(tables["blend"], of_all._replace(costs=shared))
     once = costs[weights["classifier"]].sum() - 0.005 * (len(weights) - 1)
     assert f"take {once:.3g} ms a text" in section.lead, "an embedding that all read is paid once"
 

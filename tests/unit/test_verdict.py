@@ -17,7 +17,7 @@ from pipeline.compare.evaluate import (
     score_classifier,
 )
 from pipeline.compare.submission import SubmissionParams, competing, rules_of
-from pipeline.compare.table import cautions, render_table
+from pipeline.compare.table import cautions, render
 from pipeline.contracts import Costs, Predictions, Prepared
 from pipeline.stats import bootstrap
 from pipeline.stats.bootstrap import group_bootstrap
@@ -239,7 +239,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     scores = placed.join(by_classifier(scored).assign(noise=[None, 0.0123, None]))
     costs = flat_costs(Costs(fit_seconds=1.5, tweets_per_second=10_000, peak_memory_mb=100))
     costs |= {"scoring": "logprobs", "calibration": "platt", "example_labels": 8, "calibration_labels": 100}
-    text = render_table(
+    text = render(
         scores,
         paired=pairs,
         twins=[("alpha", "beta")],
@@ -247,8 +247,6 @@ def test_the_table_names_every_classifier_and_pair() -> None:
         uncalibrated=by_classifier({"beta": score_classifier(rows(SCORES), shared, PARAMS)}),
         report={"source": "somewhere", "rows": {"train": 8, "test": 3}, "folds": {"0": {}, "1": {}}},
         draws=300,
-        alpha=0.05,
-        wide=0.05,
         left_out=["left out x.parquet: made from other prepared tweets"],
     )
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]

@@ -1,13 +1,14 @@
-"""Calibration: take out of an LLM's scores how much it likes a label word whatever the tweet. Scores are P(target = 1)."""
+"""Take out of an LLM's scores how much it likes a label word whatever the tweet. Scores are P(target = 1)."""
 
 from collections.abc import Callable
 
 import numpy as np
+import pandas as pd
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.contracts import InputError
-from pipeline.prompting.params import Calibration
+from pipeline.contracts import InputError, Prepared
+from pipeline.prompting.params import Debiasing
 
 CLIP = 1e-6  # votes and hard replies can be 0 or 1
 
@@ -80,22 +81,35 @@ def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarra
     return found
 
 
-def calibrated(
-    method: Calibration,
+def debiased(
+    method: Debiasing,
     scores: np.ndarray,
     *,
-    content_free: np.ndarray,
     batches: np.ndarray,
     folds: np.ndarray,
     known: np.ndarray,
+    content_free: np.ndarray | None = None,
 ) -> np.ndarray:
     """The scores by the method that the params name; the other arrays are those that `contextual`, `batch` and `platt` take."""
     match method:
-        case "none":
-            return scores
-        case "contextual":
+        case "contextual" if content_free is not None:
             return contextual(scores, content_free)
         case "batch":
             return batch(scores, batches)
         case "platt":
             return platt(scores, folds, known)
+    return scores
+
+
+def usable(method: Debiasing, *, hard: bool, name: str) -> Debiasing:
+    """The method, or "none" with a line on it: of scores that are 0 or 1, only `platt` changes anything."""
+    if hard and method in ("contextual", "batch"):
+        print(f"{name}: calibration: {method} cannot change replies of one word; none is done")
+        return "none"
+    return method
+
+
+def known_labels(rows: pd.DataFrame, prepared: Prepared) -> np.ndarray:
+    """What may be learnt from, shape (n,): the labels of train rows; NaN for those left out, and for other rows."""
+    labels = prepared.train.set_index("id")["train_target"].reindex(rows["id"])
+    return np.where(rows["split"] == "train", labels.to_numpy(dtype=float, na_value=np.nan), np.nan)

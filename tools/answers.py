@@ -1,9 +1,9 @@
 """The store of answers: what it holds and cost, as a file, without some of it, or made anew from transcripts.
 
-run: python -m pipeline.prompting.answer_store size
-     python -m pipeline.prompting.answer_store export answers.jsonl
-     python -m pipeline.prompting.answer_store prune --model NAME --before 2026-01-31
-     python -m pipeline.prompting.answer_store rebuild [transcripts/prompt_zero_shot.jsonl ...]
+run: python -m tools.answers size
+     python -m tools.answers export answers.jsonl
+     python -m tools.answers prune --model NAME --before 2026-01-31
+     python -m tools.answers rebuild [transcripts/prompt_zero_shot.jsonl ...]
 
 MODEL is any part of what names a model: a file's hash, an address, a name. `rebuild` reads transcripts and exports alike, without
 names all of transcripts/.
@@ -30,38 +30,30 @@ from pipeline.store import store_folder
 def read_lines(path: Path) -> Iterator[Line]:
     """The lines of a file; one that is no line of a transcript is an `InputError` with its number."""
     try:
+        number = 0
         with path.open(encoding="utf-8") as file:
-            for number, text in enumerate(file, start=1):
-                try:
-                    yield Line.model_validate_json(text)
-                except ValidationError as error:
-                    raise InputError(
-                        f"{path}: line {number}: not of a transcript: {error.errors()[0]['msg']}"
-                    ) from None
+            for text in file:
+                number += 1
+                yield Line.model_validate_json(text)
+    except ValidationError as error:
+        raise InputError(f"{path}: line {number}: not of a transcript: {error.errors()[0]['msg']}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from None
 
 
 def summary(stored: Iterable[Stored], prices: Prices) -> pd.DataFrame:
     """One row a model: what its answers used, and what they cost at today's prices."""
+    tokens = ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds")
     rows = [
-        {
-            "model": one.identity,
-            "answers": 1,
-            "prompt_tokens": one.answer.prompt_tokens,
-            "cached_tokens": one.answer.cached_tokens,
-            "completion_tokens": one.answer.completion_tokens,
-            "seconds": one.answer.seconds,
-            "money": prices.of(one.answer),
-            "first": one.created,
-            "last": one.created,
-        }
+        {"model": one.identity, "answers": 1}
+        | {name: getattr(one.answer, name) for name in tokens}
+        | {"money": prices.of(one.answer), "first": one.created, "last": one.created}
         for one in stored
     ]
     if not rows:
         return pd.DataFrame()
-    how = dict.fromkeys(rows[0], "sum") | {"first": "min", "last": "max"}
-    return pd.DataFrame(rows).groupby("model").agg({name: way for name, way in how.items() if name != "model"})
+    how = dict.fromkeys(list(rows[0])[1:], "sum") | {"first": "min", "last": "max"}
+    return pd.DataFrame(rows).groupby("model").agg(how)
 
 
 def export(stored: Iterable[Stored], names: dict[str, str]) -> Iterator[str]:
@@ -77,12 +69,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
     size = commands.add_parser("size", help="what it holds, and what that cost at the prices of params.yaml")
-    size.add_argument("--model", default="")
     exporting = commands.add_parser("export", help="all answers as JSON lines")
     exporting.add_argument("file", type=Path)
-    exporting.add_argument("--model", default="")
     prune = commands.add_parser("prune", help="delete answers; say which")
-    prune.add_argument("--model", default="")
+    for command in (size, exporting, prune):
+        command.add_argument("--model", default="")
     prune.add_argument("--before", type=date.fromisoformat, help="a date such as 2026-01-31")
     prune.add_argument("--all", action="store_true")
     rebuild = commands.add_parser("rebuild", help="put the answers of transcripts or exports into it")
