@@ -82,7 +82,9 @@ def explain(output: str, competition: str = COMPETITION) -> InputError:
 def kaggle(competition: str, verb: str, *arguments: str) -> str:
     """What `kaggle competitions <verb> <competition> ...` printed; `InputError` in one line if it failed."""
     command = [sys.executable, "-m", "kaggle", "-W", "competitions", verb, competition, *arguments]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("VERBOSE")}  # prints the token
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("VERBOSE")
+    }  # prints the token
     environment |= {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
     printed = []
     with subprocess.Popen(

@@ -109,7 +109,7 @@ README: list[tuple[str, Check]] = [
     ("change that value and no other", "apply.a_change_is_the_lines_that_were_meant"),
     ("once, with checksums, and goes on where it was cut", "download.a_download_that_is_cut_goes_on_where_it_was"),
     ("is not sent again; a score that was still pending is fetched", "submit.what_was_sent_from_elsewhere_is_not_sent_again"),
-    ("the daily limit is respected", "submit.the_daily_limit_is_respected"),
+    ("that the day's submissions are used up is one line", "submit.the_daily_limit_is_respected"),
     ("`--dry-run` checks without asking Kaggle", "submit.a_dry_run_asks_nobody_and_writes_nothing"),
     ("It is never part of `dvc repro`", "submit.no_stage_sends_or_fetches_anything"),
     ("more than five standard errors", lambda: MAX_STANDARD_ERRORS == 5),
