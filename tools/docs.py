@@ -42,7 +42,25 @@ KEPT = {
     "generation": ("table.md",),
 }
 """What is kept of each stage, if it ran."""
-"""What README's table says beside accuracies."""
+SHOWN = ("lora_", "gaussian_", "logistic_", "knn_", "naive_bayes", "logistic", "prompt_")
+"""How the names of README's rows begin: of each kind the first that fits is its best."""
+INK = {
+    "light": {
+        "text": "#24292f",
+        "grid": "#d8dee4",
+        "generative": "#b8480a",
+        "discriminative": "#0067a8",
+        "prompted": "#007a5c",
+    },
+    "dark": {
+        "text": "#e6edf3",
+        "grid": "#30363d",
+        "generative": "#f0975a",
+        "discriminative": "#5db4ea",
+        "prompted": "#3fc59f",
+    },
+}
+"""Of the picture, as in the report's page."""
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
@@ -154,22 +172,80 @@ def submitted(last: Results) -> str:
     )
 
 
+def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
+    """The best classifier of each kind that README shows, and the best network over embeddings, best first."""
+    networks = scores["classifier"].str.match("autoencoder|vae|gan|diffusion|flow_matching")
+    kinds = [
+        scores["classifier"].str.startswith(name) if name[-1] == "_" else scores["classifier"] == name for name in SHOWN
+    ]
+    places = [of_kind.idxmax() for of_kind in [*kinds, networks] if of_kind.any()]
+    return scores.loc[sorted(places)]
+
+
+def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
+    """Accuracies with their intervals as SVG, one line a classifier, in the colours of the schools."""
+    order = scores["classifier"].tolist()
+    schools = [name for name in ("generative", "discriminative", "prompted") if name in set(scores["school"])]
+    y = {"field": "classifier", "type": "nominal", "sort": order, "title": None}
+    scale = {"zero": False, "nice": False, "padding": 12}
+    x = {
+        "type": "quantitative",
+        "scale": scale,
+        "axis": {"format": ".0%"},
+        "title": "Accuracy out of fold, 95 % interval",
+    }
+    colour = {"field": "school", "scale": {"domain": schools, "range": [ink[one] for one in schools]}, "title": None}
+    colour["legend"] = {"orient": "top", "symbolType": "circle"}
+    ends = {"x": x | {"field": "accuracy_low"}, "x2": {"field": "accuracy_high"}, "y": y, "color": colour}
+    chart = {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "data": {"values": json.loads(scores.to_json(orient="records"))},
+        "width": 560,
+        "height": {"step": 21},
+        "background": None,
+        "layer": [
+            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": ends},
+            {
+                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
+                "encoding": {"x": x | {"field": "accuracy"}, "y": y, "color": colour},
+            },
+        ],
+        "config": {
+            "view": {"stroke": None},
+            "axis": {"labelColor": ink["text"], "titleColor": ink["text"], "gridColor": ink["grid"], "domain": False}
+            | {
+                "labelFontSize": 13,
+                "titleFontSize": 13,
+                "titleFontWeight": "normal",
+                "labelLimit": 300,
+                "tickColor": ink["grid"],
+            },
+            "legend": {"labelColor": ink["text"], "labelFontSize": 13},
+        },
+    }
+    svg: str = vl_convert.vegalite_to_svg(chart)
+    return svg
+
+
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
-    """README's block: the verdict, the classifiers of the published run with their accuracy by other folds, the twins."""
+    """README's block: the verdict, and of the published run the best of each kind with its accuracy by other folds."""
     *others, last = results
-    scores = last.scores.merge(last.costs[["classifier", "fit_seconds", "latency_ms_p50"]], on="classifier")
-    columns = [PLACE, CLASSIFIER, SCHOOL, ROWS, ACCURACY]
+    costs = last.costs[["classifier", "fit_seconds", "latency_ms_p50"]]
+    scores = best_of_each(last.scores).merge(costs, on="classifier")
+    chosen = read_json(path)["chosen"] if (path := last.folder / "submission/choice.json").is_file() else {}
+    if chosen.get("classifier") == "blend":
+        scores = pd.concat([pd.DataFrame([chosen | {"school": "all of them"}]), scores], ignore_index=True)
+    columns = [CLASSIFIER, SCHOOL, ROWS, ACCURACY]
     for one in others:
-        title = f"by folds of seed {one.run.seed}"
+        title = f"seed {one.run.seed}"
         elsewhere = {row["classifier"]: ACCURACY.text(row) for row in one.scores.to_dict("records")}
         scores[title] = scores["classifier"].map(elsewhere)
         columns.append(Column(title, title, order="accuracy"))
-    columns += [F1, Column("Log loss", "log_loss", ".3f")]
-    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("Latency, ms", "latency_ms_p50", ",.1f")]
+    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("A text, ms", "latency_ms_p50", ",.1f")]
     parts = [
         " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
         Table(scores, columns).markdown(),
-        f"{origin(last.run)} In brackets 95 % intervals. [docs/comparison.md](docs/comparison.md) has all of it.",
+        f"{origin(last.run)} In brackets 95 % intervals. [All classifiers, all measures](docs/comparison.md).",
     ]
     return "\n\n".join(parts)
 
@@ -244,6 +320,7 @@ def pages() -> dict[Path, str]:
         raise InputError(f"{README}: the markers of the comparison are missing")
     made = {README: f"{before}{BEGIN}\n\n{comparison(results, twins)}\n\n{END}{after}"}
     made[DOCS / "comparison.md"] = whole_comparison(results)
+    made |= {DOCS / f"comparison-{theme}.svg": picture(results[-1].scores, ink) for theme, ink in INK.items()}
     return made | study(results[-1], (DOCS / "study.template.md").read_text(encoding="utf-8"), twins)
 
 

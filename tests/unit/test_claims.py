@@ -39,9 +39,25 @@ def yaml(name: str) -> Any:
 PARAMS = yaml("study/params.yaml") | yaml("params.yaml") | {"classifiers": yaml("params.yaml")["classifiers"]}
 
 
+PAGES = (
+    "kaggle",
+    "own-texts",
+    "new-texts",
+    "prompting",
+    "fine-tuning",
+    "add-a-classifier",
+    "verdict",
+    "params",
+    "sharing",
+)
+GUIDE = "README.md and docs"
+"""README and the pages that it leads to, as one text."""
+
+
 @cache
 def text_of(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
+    names = ["README.md", *(f"docs/{page}.md" for page in PAGES)] if name == GUIDE else [name]
+    return "\n".join((ROOT / one).read_text(encoding="utf-8") for one in names)
 
 
 def as_said(name: str) -> str:
@@ -61,7 +77,7 @@ def defining(pattern: str, folder: str) -> set[str]:
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", text_of("README.md"), re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(GUIDE), re.DOTALL | re.MULTILINE)
 
 
 def asked_in_the_table() -> set[str]:
@@ -83,7 +99,7 @@ README: list[tuple[str, Check]] = [
     ("knn, the vote of the most similar tweets",
         "prompting.neighbours_vote_as_the_examples_that_a_prompt_retrieves_are_labelled"),
     ("[three notebooks]", lambda: len([*(ROOT / "notebooks").glob("*.ipynb")]) == 3),
-    ("## Three commands", lambda: blocks("sh")[0].count("make ") == 3),
+    ("make study # all the other families", lambda: blocks("sh")[0].count("make ") == 3),
     ("Python 3.11 or newer", lambda: 'requires-python = ">=3.11"' in text_of("pyproject.toml")
         and "version_info < (3, 11)" in text_of("Makefile")),
     ("hash-pinned requirements, by uv where it can be had", "install.uv_installs_where_it_can_be_had"),
@@ -101,7 +117,7 @@ README: list[tuple[str, Check]] = [
         and "inner_folds" in BlendParams.model_fields),
     ("of the networks (autoencoder, vae, gan, diffusion, flow_matching)", lambda:
         defining(r"\(NetworkOnVectors\)", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
-    ("on fold seed 0 ([docs/tried.md](docs/tried.md) lists the variants)", lambda: "fold seed 0" in text_of("docs/tried.md")),
+    ("on fold seed 0 ([tried.md](tried.md) lists the variants)", lambda: "fold seed 0" in text_of("docs/tried.md")),
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),
     ("`lora` and `knn` have no temperature", lambda: not re.search(
@@ -223,7 +239,7 @@ REPORT: list[tuple[str, str, Check]] = [
         "robustness.no_tweet_is_scored_by_a_model_that_saw_its_keyword"),
 ]  # fmt: skip
 CLAIMS = [
-    *(("README.md", *one) for one in README),
+    *((GUIDE, *one) for one in README),
     *(("SECURITY.md", *one) for one in SECURITY),
     *((f"pipeline/{path}", said, check) for path, said, check in REPORT),
 ]
@@ -250,7 +266,7 @@ def test_every_row_of_the_table_of_security_has_a_test() -> None:
 
 # --- names, commands and paths ------------------------------------------------------------------------------------------
 
-DOCUMENTS = ("README.md", "SECURITY.md", "notebooks/README.md", "data/kaggle/README.md")
+DOCUMENTS = (GUIDE, "docs/design.md", "SECURITY.md", "notebooks/README.md", "data/kaggle/README.md")
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -280,7 +296,7 @@ def test_changes_that_are_shown_can_be_made(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_params_that_are_named_are_there() -> None:
-    named = set(re.findall(r"[`'(]((?:study\.)?[a-z_]+(?:\.[a-z_]+)+)(?==[^=]|`)", BLOCK.sub("", text_of("README.md"))))
+    named = set(re.findall(r"[`'(]((?:study\.)?[a-z_]+(?:\.[a-z_]+)+)(?==[^=]|`)", BLOCK.sub("", text_of(GUIDE))))
     named = {name for name in named if name.removeprefix("study.").split(".")[0] in PARAMS and not name.endswith(".py")}
     assert len(named) > 20
     for name in named:
@@ -314,7 +330,7 @@ def test_paths_are_there(name: str) -> None:
 
 
 def test_what_is_where_names_what_is_there() -> None:
-    tree = text_of("README.md").split("## What is where\n\n```\n")[1].split("```")[0]
+    tree = text_of("docs/design.md").split("## What is where\n\n```\n")[1].split("```")[0]
     there = {path.stem for path in ROOT.glob("pipeline/**/*.py")} | {path.name for path in ROOT.glob("pipeline/*")}
     assert not set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", tree)) - there
     for path in re.findall(r"^ {0,2}([a-z_]+(?:/[a-z/]*|\.py|\.yaml))", tree, re.MULTILINE):
