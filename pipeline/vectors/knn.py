@@ -22,7 +22,7 @@ from pipeline.contracts import Params
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import unanimous
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import OnVectors, classify
+from pipeline.vectors.stage import OnVectors
 
 FILE = "neighbours.skops"
 
@@ -32,9 +32,8 @@ class KnnParams(Params):
     """That have a vote."""
 
 
-class Knn(OnVectors[KnnParams]):
+class KnnOnVectors(OnVectors[KnnParams]):
     school = "discriminative"
-    params_type = KnnParams
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> KNeighborsRegressor:  # noqa: ARG002 - there is no chance in it
         """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
@@ -58,8 +57,4 @@ class Knn(OnVectors[KnnParams]):
         return read_estimator(folder / FILE, KNeighborsRegressor)
 
 
-FAMILY = Knn
-
-
-def main() -> None:
-    classify(FAMILY)
+FAMILY = KnnOnVectors

@@ -11,31 +11,20 @@ from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.contracts import Params
-from pipeline.fit.chosen import Chosen
-from pipeline.vectors.stage import ChosenOnVectors, classify
+from pipeline.fit.chosen import ChosenParams
+from pipeline.vectors.stage import ChosenOnVectors
 
 
-class LogisticParams(Params):
+class LogisticParams(ChosenParams):
     C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
-    inner_folds: int = Field(3, ge=2)
 
 
-class Logistic(ChosenOnVectors[LogisticParams]):
+class LogisticOnVectors(ChosenOnVectors[LogisticParams]):
     school = "discriminative"
-    params_type = LogisticParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [LogisticRegression(C=value, max_iter=2000) for value in self.params.C]
 
-    def parameters(self, model: Chosen) -> int:
-        """Weights and the intercept."""
-        return int(model.pipeline["classifier"].coef_.size + 1)
 
-
-FAMILY = Logistic
-
-
-def main() -> None:
-    classify(FAMILY)
+FAMILY = LogisticOnVectors

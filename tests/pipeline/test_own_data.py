@@ -42,7 +42,7 @@ PROMPTS = [*EXAMPLE["classifiers"]["prompts"], *EXAMPLE["study"]["classifiers"][
 COUNTS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 
 
-def multinomial(counts: CountsParams) -> naive_bayes.NaiveBayes:
+def multinomial(counts: CountsParams) -> naive_bayes.NaiveBayesOnCounts:
     return on_counts(naive_bayes, counts, event_model=["multinomial"], alpha=[1.0])
 
 
