@@ -1,9 +1,4 @@
-"""Logistic regression: the discriminative twin of naive Bayes. The same counts, but p(label | words) is modelled directly.
-
-in:  data/prepared
-out: predictions/logistic.parquet, costs/logistic.json, models/logistic/words.csv
-run: dvc repro logistic   (or python -m pipeline.stage counts.logistic)
-"""
+"""Logistic regression: the discriminative twin of naive Bayes. The same counts, but p(label | words) is modelled directly."""
 
 from typing import Annotated
 

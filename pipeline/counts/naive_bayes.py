@@ -1,9 +1,4 @@
-"""Naive Bayes: the generative twin. Models p(words, label) and classifies by Bayes' rule.
-
-in:  data/prepared
-out: predictions/naive_bayes.parquet, costs/naive_bayes.json, models/naive_bayes/words.csv
-run: dvc repro naive_bayes   (or python -m pipeline.stage counts.naive_bayes)
-"""
+"""Naive Bayes: the generative twin. Models p(words, label) and classifies by Bayes' rule."""
 
 from typing import Annotated, Literal
 

@@ -5,10 +5,6 @@
 
 With all v_w = 1 it is naive Bayes; with r_w = 1 it is logistic regression. (Wang & Manning 2012, https://aclanthology.org/P12-2018;
 here with the logistic in place of the hinge loss, so that it has probabilities.)
-
-in:  data/prepared
-out: predictions/nb_svm.parquet, costs/nb_svm.json, models/nb_svm/words.csv
-run: dvc repro nb_svm   (or python -m pipeline.stage counts.nb_svm)
 """
 
 from typing import Annotated

@@ -7,10 +7,6 @@ Interpolated absolute discounting (Ney, Essen & Kneser 1994, https://doi.org/10.
 c(h w) and given to the n(h) words seen after h as the shorter history h' would share it out; the shortest is followed by all
 words of the vocabulary alike. An order of 1 has no history: a multinomial naive Bayes with another smoothing. Order and D
 are those that make held-out tweets of their class most probable, as a language model is judged, and not the most accurate.
-
-in:  data/prepared
-out: predictions/ngram_lm.parquet, costs/ngram_lm.json, models/ngram_lm/words.csv
-run: dvc repro ngram_lm   (or python -m pipeline.stage counts.ngram_lm)
 """
 
 from collections import Counter

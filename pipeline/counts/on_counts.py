@@ -1,4 +1,9 @@
-"""What the families on words share: how they are read, fitted, asked and written; and what those on counts share beside it."""
+"""What the families on words share: how they are read, fitted, asked and written; and what those on counts share beside it.
+
+in:  data/prepared
+out: predictions/<family>.parquet, costs/<family>.json, models/<family>, in it words.csv where words have weights
+run: dvc repro counts@naive_bayes   (or python -m pipeline.stage counts.naive_bayes)
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
@@ -7,17 +12,30 @@ from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator
 
 from pipeline.contracts import Params, Prepared, read_params, read_prepared
-from pipeline.counts import counts
-from pipeline.counts.counts import CountsParams, choose_on_counts, terms, write_words
+from pipeline.counts.counts import CountsParams, choose_on_counts, features, terms, vectorizer, write_words
 from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
+from pipeline.fit.model_files import read_json, reading, write_json
 from pipeline.fit.written import write_cross_fit
 
 Own = TypeVar("Own", bound=Params)
+
+
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
 
 
 class OnWords(Classifier, Generic[Own]):
@@ -81,22 +99,39 @@ class OnCounts(OnWords[Own]):
     def candidates(self) -> Sequence[BaseEstimator]:
         """The classifiers to try."""
 
-    def weights(self, model: Any) -> pd.Series | None:
+    def weights(self, model: Chosen) -> pd.Series | None:
         """Those of a linear classifier: the change in log-odds that a term's presence makes."""
         weights = getattr(model.pipeline["classifier"], "coef_", None)
         return None if weights is None else pd.Series(weights[0], index=terms(model.pipeline))
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
         return choose_on_counts(self.candidates(), tweets, labels, self.counts)
 
-    def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
-        return counts.predict(model, tweets)
+    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+        return model.predict(features(tweets))
 
-    def parameters(self, model: Any) -> int:
+    def parameters(self, model: Chosen) -> int:
         return chosen.parameters(model)
 
-    def save(self, model: Any, folder: Path) -> None:
-        counts.save(model, folder)
+    def save(self, model: Chosen, folder: Path) -> None:
+        """Its vocabulary as JSON, its classifier by skops."""
+        counters = model.pipeline["features"].named_transformers_
+        vocabulary = Vocabulary(
+            ngrams=counters["word"].ngram_range[1],
+            words=counters["word"].get_feature_names_out().tolist(),
+            keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
+        )
+        write_json(folder / "vocabulary.json", vocabulary)
+        chosen.save(model, folder)
 
-    def load(self, folder: Path) -> Any:
-        return counts.load(folder)
+    def load(self, folder: Path) -> Chosen:
+        """What `save` kept."""
+        path = folder / "vocabulary.json"
+        vocabulary = read_json(path, Vocabulary)
+        counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+        counter.set_params(word__vocabulary=vocabulary.words)
+        if vocabulary.keywords:
+            counter.set_params(keyword__vocabulary=vocabulary.keywords)
+        with reading(path):
+            counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+        return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))

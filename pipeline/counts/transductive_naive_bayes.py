@@ -6,10 +6,6 @@
 until p(y | u) changes no more (expectation maximisation; Nigam et al. 2000, https://doi.org/10.1023/A:1007692713085). What a
 tweet says alone, p(x), tells a generative model something; a discriminative one has no use for it. Transductive: the
 unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
-
-in:  data/prepared
-out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
-run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage counts.transductive_naive_bayes)
 """
 
 from collections.abc import Callable

@@ -65,9 +65,6 @@ class Fitted:
     network: Network
     rule: BayesRule
 
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
-
 
 def mlp(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
     """A network of `depth` hidden layers with smooth activations, so that it has a divergence everywhere."""
@@ -185,7 +182,7 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
         return model.rule(log_densities(model.network, x, seed))
 
     def parameters(self, model: Fitted) -> int:
-        return model.parameters()
+        return sum(parameter.numel() for parameter in model.network.parameters())
 
     def save(self, model: Fitted, folder: Path) -> None:
         write_estimator(folder / "space.skops", model.space)

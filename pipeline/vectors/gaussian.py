@@ -6,10 +6,6 @@ With one Σ for both classes (shared) the log-odds are linear in x, as those of 
 (separate) they are quadratic. Either is shrunk towards a multiple of the identity: a covariance of 384 dimensions has 73,920
 numbers.
 (Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
-
-in:  data/prepared, data/embed
-out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
-run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
 """
 
 from typing import Annotated, Literal

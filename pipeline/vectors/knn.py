@@ -5,10 +5,6 @@
 The k tweets are those that a prompt with retrieved examples shows: as many as prompts/few_shot_retrieved.yaml has, of the same
 ones. So the difference between the two is what a language model adds to its examples. (Fix & Hodges 1951; Cover & Hart 1967,
 https://doi.org/10.1109/TIT.1967.1053964)
-
-in:  data/prepared, data/embed
-out: predictions/knn_<encoder>.parquet, costs/knn_<encoder>.json, models/knn_<encoder>
-run: dvc repro vectors@knn-minilm   (or python -m pipeline.stage vectors.knn minilm)
 """
 
 from pathlib import Path

@@ -1,9 +1,4 @@
-"""Logistic regression on embeddings: the discriminative twin of gaussian. p(y | x) = σ(w · x + b) is fitted directly.
-
-in:  data/prepared, data/embed
-out: predictions/logistic_<encoder>.parquet, costs/logistic_<encoder>.json, models/logistic_<encoder>
-run: dvc repro vectors@logistic-minilm   (or python -m pipeline.stage vectors.logistic minilm)
-"""
+"""Logistic regression on embeddings: the discriminative twin of gaussian. p(y | x) = σ(w · x + b) is fitted directly."""
 
 from typing import Annotated
 

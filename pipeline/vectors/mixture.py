@@ -1,10 +1,6 @@
 """Gaussian mixture: p(x | y) is a few Gaussians a class, as if each class had kinds of tweets. Generative, an exact density.
 
-    log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
-
-in:  data/prepared, data/embed
-out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
-run: dvc repro vectors@mixture-minilm   (or python -m pipeline.stage vectors.mixture minilm)
+log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
 """
 
 import copy

@@ -1,4 +1,9 @@
-"""What the families over embeddings share: how they are read, fitted, asked and written."""
+"""What the families over embeddings share: how they are read, fitted, asked and written.
+
+in:  data/prepared, data/embed
+out: predictions/<family>_<encoder>.parquet, costs/<family>_<encoder>.json, models/<family>_<encoder>
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
+"""
 
 import argparse
 from abc import abstractmethod
