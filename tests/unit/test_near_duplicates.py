@@ -38,12 +38,6 @@ def test_a_changed_word_or_a_cut_end_stays_in_the_group() -> None:
     assert groups.tolist() == [0, 0, 0, 1]
 
 
-def test_texts_without_words_stay_alone() -> None:
-    assert group_near_duplicates([[], STORY, [], STORY], 0.5).tolist() == [0, 1, 2, 1]
-    assert group_near_duplicates([[], []], 0.5).tolist() == [0, 1]
-    assert group_near_duplicates([["fire"]], 0.5).tolist() == [0]
-
-
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 2 / 3, 0.8, 1.0])
 @pytest.mark.parametrize(("vocabulary", "longest"), [(30, 12), (4, 5), (300, 25)])
 def test_groups_are_those_of_all_pairs(threshold: float, vocabulary: int, longest: int) -> None:
