@@ -21,8 +21,8 @@ from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, r
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import split_by_group
 from pipeline.fit.tensor_files import read_tensors, write_tensors
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import OnVectors
 
 
 class DescentParams(SpaceParams):

@@ -16,8 +16,8 @@ from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from pipeline.fit.chosen import Chosen, ChosenParams
+from pipeline.vectors.on_vectors import ChosenOnVectors
 from pipeline.vectors.separate_gaussians import SeparateGaussians
-from pipeline.vectors.stage import ChosenOnVectors
 
 
 class GaussianParams(ChosenParams):

@@ -17,8 +17,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from pipeline.contracts import Params
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import unanimous
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import OnVectors
 
 FILE = "neighbours.skops"
 

@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.fit.chosen import ChosenParams
-from pipeline.vectors.stage import ChosenOnVectors
+from pipeline.vectors.on_vectors import ChosenOnVectors
 
 
 class LogisticParams(ChosenParams):

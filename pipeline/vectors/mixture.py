@@ -19,8 +19,8 @@ from sklearn.pipeline import Pipeline
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import OnVectors
 
 
 class MixtureParams(SpaceParams):
