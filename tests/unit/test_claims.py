@@ -97,10 +97,10 @@ README: list[tuple[str, Check]] = [
     ("What is counted is chosen inside the training folds, once for all classifiers on counts",
         "twins.held_out_labels_have_no_influence"),
     ("those of gaussian, logistic and mixture, and what holds the blend's weights back", lambda:
-        defining("inner_folds: int = Field", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
+        defining(r"inner_folds: int = Field|Params\(ChosenParams\)", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
         and "inner_folds" in BlendParams.model_fields),
     ("of the networks (autoencoder, vae, gan, diffusion, flow_matching)", lambda:
-        defining(r"\(NetworkOnVectors\)", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
+        defining(r"\(NetworkOnVectors\[", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
     ("on fold seed 0 ([docs/tried.md](docs/tried.md) lists the variants)", lambda: "fold seed 0" in text_of("docs/tried.md")),
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),
