@@ -1,12 +1,16 @@
 """What the tests share: the sample prepared in memory, and copies of the project to run stages in."""
 
+import contextlib
+import importlib
+import io
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +25,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads 
 from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
+from pipeline.process import run
 
 # No chance: examples follow from the test, and from constants of the modules that are loaded. `--hypothesis-profile default`
 # goes on to look for others.
@@ -122,6 +127,42 @@ def command(project: Path, tmp_path: Path) -> Command:
             text=True,
             check=False,
         )
+
+    return run
+
+
+def run_here(command: Sequence[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What `run(main)` of a module does in a folder, as the interpreter would end it, in this process: libraries load once."""
+    out, error, status = io.StringIO(), io.StringIO(), 0
+    before, arguments = os.environ.copy(), sys.argv
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = [*command]
+        with contextlib.chdir(folder), contextlib.redirect_stderr(error), contextlib.redirect_stdout(out):
+            try:
+                run(importlib.import_module(command[0]).main)
+            except SystemExit as end:
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+                status = 1 if isinstance(end.code, str) else end.code or 0
+            except Exception:  # noqa: BLE001 - this is what the interpreter does
+                traceback.print_exc()
+                status = 1
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.argv = arguments
+    return subprocess.CompletedProcess(command, status, out.getvalue(), error.getvalue())
+
+
+@pytest.fixture
+def here(project: Path, tmp_path: Path) -> Command:
+    """As `command`, in this process: for stages of the main job and tools, where the process itself is not what is tested."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = clean_environment(tmp_path / "store", HOME=str(tmp_path)) | environment
+        return run_here(arguments, project, clean)
 
     return run
 
