@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import prepared_folder, set_param
 
-from pipeline import places, stage
+from pipeline import places, stage, waiting
 from pipeline.compare.scored import read_all
 from pipeline.compare.taking_part import ClassifiersParams, Family, family_of, taking_part
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
@@ -78,9 +78,11 @@ def test_only_what_takes_part_is_trained_again(folder: Path) -> None:
 
 def test_the_launcher_refuses_what_is_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for what in ("quiet", "choose"):
+        monkeypatch.setattr(waiting, what, lambda *_: None)
     for arguments in ([], ["naive_bayes"]):
         with pytest.raises(InputError, match=r"usage: python -m pipeline\.stage"):
             stage.start(arguments)
-    for module in ("pipeline.compare.nothing", "pipeline.stats.metrics"):
-        with pytest.raises(InputError, match=f"{module}: no such stage"):
-            stage.main_of(module)
+    for module in ("compare.nothing", "stats.metrics"):
+        with pytest.raises(InputError, match=f"pipeline.{module}: no such stage"):
+            stage.start([module])
