@@ -262,6 +262,7 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 QUICK: dict[str, object] = {
+    "lora.minilm.epochs": 1,
     "prompt.train_rows": 14,
     "prompt.submit": ["few_shot"],
     "counts.ngrams": [1],

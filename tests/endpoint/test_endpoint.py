@@ -195,12 +195,7 @@ ONE = (20 * 100 + 10 * 10 + 1 * 1000) / 1e6  # what the fake's answer costs at t
 
 @pytest.mark.parametrize(
     ("limits", "price", "most"),
-    [
-        ({"requests": 7}, {}, 7),
-        ({"tokens": 8 * 31}, {}, 8),
-        ({"money": 9 * ONE}, PRICES, 9),
-        ({"requests": 0}, {}, 0),
-    ],
+    [({"requests": 7}, {}, 7), ({"tokens": 8 * 31}, {}, 8), ({"money": 9 * ONE}, PRICES, 9), ({"requests": 0}, {}, 0)],
 )
 def test_a_cap_stops_the_run_and_keeps_the_answers(
     tmp_path: Path, limits: dict[str, Any], price: dict[str, float], most: int

@@ -314,10 +314,7 @@ def test_what_libraries_say_in_words_of_their_own_is_understood(error: Exception
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "outputs", "bytes_allowed"),
-    [
-        ("pipeline.data.prepare", "data/prepared", 4000),
-        ("pipeline.prompting.prompt zero_shot", "predictions", 1000),
-    ],
+    [("pipeline.data.prepare", "data/prepared", 4000), ("pipeline.prompting.prompt zero_shot", "predictions", 1000)],
 )
 def test_a_file_that_cannot_be_written_whole_is_not_written(
     project: Path, here: Command, stage: str, outputs: str, bytes_allowed: int

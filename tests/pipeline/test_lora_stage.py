@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, as_module, one_line_error
+from conftest import ROOT, Command, as_module
 from ruamel.yaml import YAML
 
 from pipeline.contracts import InputError, Prepared, read_params
@@ -81,16 +81,6 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     assert (predictions(project) == whole).all()
     curve = pd.read_json(project / "training/lora_minilm/plots/custom/loss.json")
     assert set(curve["series"]) == {f"fold-{number}" for number in range(5)}
-
-
-@pytest.mark.slow
-def test_a_loss_that_is_no_number_fails_the_stage_with_its_reason(
-    project: Path, here: Command, tiny: LoraParams
-) -> None:
-    preset(project, tiny.model_copy(update={"learning_rate": 1e30}))
-    assert here("pipeline.data.prepare").returncode == 0
-    assert "lower learning_rate" in one_line_error(here("pipeline.finetune.lora", "minilm"))
-    assert not (project / "predictions/lora_minilm.parquet").exists()
 
 
 def scores() -> pd.Series:
