@@ -242,6 +242,18 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True)
 
 
+def repository(folder: Path, files: dict[str, str]) -> Path:
+    """A new repository of git and DVC with these files, nothing committed."""
+    from dvc.repo import Repo
+
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    Repo.init(str(folder)).close()
+    return folder
+
+
 def set_param(project: Path, section: str, value: object) -> None:
     """Change one value of params.yaml, or of study/params.yaml, named with dots."""
     yaml, path = YAML(), project / "params.yaml"

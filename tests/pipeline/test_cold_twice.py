@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import QUICK, ROOT, Command, clean_environment, git, set_param
+from conftest import QUICK, ROOT, Command, clean_environment, repository, set_param
 
 from benchmarks.cold_twice import compare
 
@@ -60,15 +60,10 @@ stages:
 @pytest.mark.slow
 def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
     """A small project, of which one stage writes where it runs."""
-    project, runs = tmp_path / "small", tmp_path / "runs"
-    project.mkdir()
     files = {"dvc.yaml": STAGES, "params.yaml": "data: { source: given }", "given": "x", "other": "left"}
-    for name, text in files.items():
-        (project / name).write_text(text)
-    git(project, "init", "-q")
-    own = clean_environment(tmp_path / "store", HOME=str(tmp_path), PYTHONPATH=str(ROOT))
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=project, env=own, check=True)
+    project, runs = repository(tmp_path / "small", files), tmp_path / "runs"
     (project / ".gitignore").write_text("/other\n/steady\n")
+    own = clean_environment(tmp_path / "store", HOME=str(tmp_path), PYTHONPATH=str(ROOT))
     command = [sys.executable, "-m", "benchmarks.cold_twice", "other", "--keep", str(runs)]
     done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Command, as_module, clean_environment, git, one_line_error, set_param
+from conftest import ROOT, Command, as_module, clean_environment, one_line_error, repository, set_param
 from fake_endpoint import KEY, serving
 
 from pipeline.contracts import written_whole
@@ -157,19 +157,9 @@ run(main)
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A DVC repository of one stage, which takes as long as the environment says."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    (folder / "stage.py").write_text(STAGE)
-    (folder / "given.txt").write_text("tweets")
-    (folder / "params.yaml").write_text("data: { source: given.txt }")
     stages = "stages:\n  one:\n    cmd: python -m stage\n    deps: [given.txt]\n    outs: [made.txt]\n"
-    (folder / "dvc.yaml").write_text(stages)
-    git(folder, "init", "-q")
-    ready = subprocess.run(
-        [sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, env=environment(tmp_path), check=False
-    )
-    assert ready.returncode == 0
-    return folder
+    files = {"stage.py": STAGE, "given.txt": "tweets", "params.yaml": "data: { source: given.txt }", "dvc.yaml": stages}
+    return repository(tmp_path / "small", files)
 
 
 def begun(folder: Path, mark: str = "begun") -> None:

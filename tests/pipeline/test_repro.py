@@ -10,7 +10,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, clean_environment, git, one_line_error, set_param
+from conftest import ROOT, Command, clean_environment, git, one_line_error, repository, set_param
 
 from pipeline.repro import UNREADABLE, Progress, seconds_left, spoken
 from pipeline.summary import SAMPLE, summary
@@ -192,20 +192,11 @@ stages:
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A git repository with a main job of three stages, and a study of one more."""
-    folder = tmp_path_factory.mktemp("template") / "small"
-    (folder / "study").mkdir(parents=True)
-    for name, text in {
-        "stage.py": STAGE,
-        "dvc.yaml": STAGES,
-        "study/dvc.yaml": OF_THE_STUDY,
-        "params.yaml": "data: { source: given }\nnames: [a, b]\n",
-        "given": "tweets",
-    }.items():
-        (folder / name).write_text(text)
-    git(folder, "init", "-q")
-    done = ran(folder, "dvc", "init", "-q")
-    assert done.returncode == 0, done.stderr
-    return folder
+    params = "data: { source: given }\nnames: [a, b]\n"
+    stages = {"stage.py": STAGE, "dvc.yaml": STAGES, "study/dvc.yaml": OF_THE_STUDY}
+    return repository(
+        tmp_path_factory.mktemp("template") / "small", stages | {"params.yaml": params, "given": "tweets"}
+    )
 
 
 @pytest.fixture
@@ -391,7 +382,7 @@ def test_it_runs_in_the_projects_folder_alone(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def repository(project: Path) -> Path:
+def unfetched(project: Path) -> Path:
     """The project with what git knows of data/kaggle, committed."""
     (project / "data/kaggle").mkdir()
     shutil.copy(ROOT / "data/kaggle/README.md", project / "data/kaggle/README.md")
@@ -407,15 +398,15 @@ NOT_YET = (
 )
 
 
-def test_a_run_on_kaggles_tweets_before_the_download_says_how_to_get_them(repository: Path, here: Command) -> None:
-    set_param(repository, "data.source", "data/kaggle")
+def test_a_run_on_kaggles_tweets_before_the_download_says_how_to_get_them(unfetched: Path, here: Command) -> None:
+    set_param(unfetched, "data.source", "data/kaggle")
     assert one_line_error(here("pipeline.data.prepare")) == NOT_YET
 
 
 @pytest.mark.slow
-def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(repository: Path, command: Command) -> None:
+def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(unfetched: Path, command: Command) -> None:
     for name in ("train.csv", "test.csv"):
-        shutil.copy(repository / "data/sample" / name, repository / "data/kaggle" / name)
+        shutil.copy(unfetched / "data/sample" / name, unfetched / "data/kaggle" / name)
     run = ("dvc", "exp", "run", "--temp", "-S", "data.source=data/kaggle")
     error = one_line_error(command(*run, "prepare"))
     assert "not in this copy of the project, which lacks what git ignores" in error
@@ -426,10 +417,10 @@ def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(reposi
     assert "prepare: 90 train and 20 test tweets" in done.stdout
 
 
-def test_git_takes_nothing_from_kaggles_folder_but_its_readme(repository: Path) -> None:
-    (repository / "data/kaggle/train.csv").write_text("id,text,target\n")
-    git(repository, "add", "-A")
+def test_git_takes_nothing_from_kaggles_folder_but_its_readme(unfetched: Path) -> None:
+    (unfetched / "data/kaggle/train.csv").write_text("id,text,target\n")
+    git(unfetched, "add", "-A")
     shown = subprocess.run(
-        ["git", "ls-files", "data/kaggle"], cwd=repository, capture_output=True, text=True, check=True
+        ["git", "ls-files", "data/kaggle"], cwd=unfetched, capture_output=True, text=True, check=True
     )
     assert shown.stdout.split() == ["data/kaggle/README.md"]
