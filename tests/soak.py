@@ -64,6 +64,8 @@ def digests(folder: Path) -> dict[str, str]:
 def answers(folder: Path) -> int:
     """How many answers of the LLM the store holds."""
     path = folder.parent / f"{folder.name}-store" / "answers.sqlite"
+    if not path.exists():
+        return 0
     with closing(AnswerStore(path)) as store:
         return store.count()
 

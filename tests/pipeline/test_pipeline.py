@@ -1,5 +1,7 @@
 """The whole pipeline on 110 tweets, by a real LLM and a real encoder: what a run leaves, and what DVC makes of it."""
 
+import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -7,8 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT, Command, one_line_error, ran, set_param
+from scipy.special import expit
 
 from pipeline.contracts import read_json
+from pipeline.errors.disagreements import by_pair
+from pipeline.report.results import read_csv
 from tools import docs
 
 pytest.importorskip("torch")
@@ -60,6 +65,42 @@ def test_costs_can_be_compared(finished: Path) -> None:
     timed = [name for name in CLASSIFIERS if cost[name]["latency_ms_p50"] and cost[name]["tweets_per_second"]]
     assert timed == CLASSIFIERS, "each has a latency, the prompts too"
     assert cost["lora_minilm"]["latency_ms_p50"] > embedding["latency_ms_p50"], "five models of that encoder"
+
+
+@pytest.mark.slow
+def test_errors_are_listed_and_no_tweet_is_shown_on_the_page(finished: Path) -> None:
+    tables = {path.stem: read_csv(path) for path in (finished / "errors").glob("*.csv")}
+    assert set(tables) == {"slices", "disagreements", "confident_errors", "label_noise", "relabelled"}
+    assert set(tables["slices"]["classifier"]) == {*CLASSIFIERS} - {*PROMPTS}, "prompts did not score every row"
+    assert tables["relabelled"]["treatment"].tolist() == ["keep", "drop", "relabel"]
+    apart, train = tables["disagreements"], pd.read_parquet(finished / "data/prepared/train.parquet").set_index("id")
+    assert (apart["raw_text"].to_numpy() == train.loc[apart["id"], "raw_text"].to_numpy()).all()
+    page = (finished / "errors/table.md").read_text()
+    for one, other, number, right in by_pair(apart):
+        assert re.search(rf"\| {one}, {other} +\| +{number} \| +{right} \|", page)
+    assert f"suspects {len(tables['label_noise'])} labels" in page
+    assert "| naive_bayes " in page
+    assert not any(text in page for text in tables["label_noise"]["raw_text"])
+
+
+@pytest.mark.slow
+def test_explanations_tell_what_each_classifier_saw(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "explanations/explanations.jsonl").read_text().splitlines()]
+    train = pd.read_parquet(finished / "data/prepared/train.parquet").set_index("id")
+    asked = pd.read_parquet(finished / "predictions/prompt_zero_shot.parquet")
+    assert len({line["id"] for line in lines}) == len(lines) == 3
+    assert {line["id"] for line in lines} <= {*asked["id"]}, "among those that the LLM was asked about"
+    for line in lines:
+        assert [line["raw_text"], line["target"]] == train.loc[line["id"], ["raw_text", "target"]].tolist()
+        assert [seen["classifier"] for seen in line["seen"]] == ["naive_bayes", "logistic", "lora_minilm", *PROMPTS]
+        for seen in line["seen"]:
+            scores = pd.read_parquet(finished / f"predictions/{seen['classifier']}.parquet").set_index("id")["score"]
+            assert seen["score"] == scores[line["id"]]
+            if seen["kind"] == "words":
+                log_odds = seen["base"] + sum(weight for _, weight in seen["words"])
+                assert expit(log_odds) == pytest.approx(seen["score"], abs=0.01)
+            else:
+                assert "first token" in seen["reply"]
 
 
 @pytest.mark.slow
