@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of each would stand in the others' way
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
+from pipeline import latency
 from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
@@ -139,7 +140,15 @@ def run_here(command: Sequence[str], folder: Path, environment: dict[str, str]) 
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = [*command]
-        with contextlib.chdir(folder), contextlib.redirect_stderr(error), contextlib.redirect_stdout(out):
+        quick = pytest.MonkeyPatch.context()
+        with (
+            quick as patch,
+            contextlib.chdir(folder),
+            contextlib.redirect_stderr(error),
+            contextlib.redirect_stdout(out),
+        ):
+            patch.setattr(latency, "TIMED", 8)
+            patch.setattr(latency, "SECONDS", 0.1)
             try:
                 run(importlib.import_module(command[0]).main)
             except SystemExit as end:

@@ -259,7 +259,7 @@ def test_a_terminal_shows_the_bars_of_the_stages(small: Path) -> None:
 def test_a_failure_names_its_stage_last_and_the_next_run_goes_on(small: Path) -> None:
     (small / "broken").touch()
     done = ran(small, "pipeline.repro")
-    assert done.returncode == ran(small, "dvc", "repro").returncode != 0
+    assert done.returncode != 0
     assert "error: a: no luck" in done.stderr
     assert done.stderr.splitlines()[-1] == "error: stage each@a failed, see above; the next run goes on from there"
     assert "Next:" not in done.stdout
