@@ -27,7 +27,7 @@ USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such a
 
 
 def start(arguments: list[str]) -> NoReturn:
-    """Run the stage's main, with the rest of the arguments as those of its command line, and exit."""
+    """Run the stage's `main`, or that of its FAMILY, with the other arguments as those of its command line, and exit."""
     sys.excepthook = show
     study = arguments[:1] == ["--study"]
     places.work_in(places.STUDY if study else Path())
@@ -38,9 +38,10 @@ def start(arguments: list[str]) -> NoReturn:
     waiting.choose(LOADING)
     sys.argv = [f"pipeline.stage {name}", *rest]
     module = importlib.import_module(f"pipeline.{name}") if find_spec(f"pipeline.{name}") else None
-    if module is None or not hasattr(module, "main"):
+    of_module = getattr(module, "main", None) or getattr(getattr(module, "FAMILY", None), "main", None)
+    if of_module is None:
         raise InputError(f"pipeline.{name}: no such stage")
-    run(module.main)
+    run(of_module)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,12 @@ run: dvc repro logistic   (or python -m pipeline.stage counts.logistic)
 
 from typing import Annotated
 
-import pandas as pd
 from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.contracts import Params
-from pipeline.counts.counts import terms
-from pipeline.counts.on_counts import OnCounts, classify
-from pipeline.fit.chosen import Chosen
+from pipeline.counts.on_counts import OnCounts
 
 
 class LogisticParams(Params):
@@ -30,22 +27,9 @@ class Logistic(OnCounts[LogisticParams]):
     """
 
     school = "discriminative"
-    params_type = LogisticParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [LogisticRegression(C=C, max_iter=1000) for C in self.params.C]
 
-    def weights(self, model: Chosen) -> pd.Series:
-        """The change in log-odds that each term's presence makes."""
-        return pd.Series(model.pipeline["classifier"].coef_[0], index=terms(model.pipeline))
-
-    def parameters(self, model: Chosen) -> int:
-        """The intercept and a weight per term."""
-        return 1 + len(terms(model.pipeline))
-
 
 FAMILY = Logistic
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 
 from pipeline.contracts import InputError, Params
 from pipeline.counts.counts import terms
-from pipeline.counts.on_counts import OnCounts, classify
+from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.chosen import Chosen
 
 EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
@@ -60,7 +60,6 @@ class NaiveBayes(OnCounts[NaiveBayesParams]):
 
     school = "generative"
     samples = True
-    params_type = NaiveBayesParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [EVENT_MODELS[model](alpha=alpha) for model in self.params.event_model for alpha in self.params.alpha]
@@ -88,7 +87,3 @@ class NaiveBayes(OnCounts[NaiveBayesParams]):
 
 
 FAMILY = NaiveBayes
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator
 from pipeline.contracts import Params
 from pipeline.counts.counts import terms
 from pipeline.counts.log_count_ratios import NbSvm
-from pipeline.counts.on_counts import OnCounts, classify
+from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.chosen import Chosen
 
 
@@ -35,7 +35,6 @@ class NbSvmOnCounts(OnCounts[NbSvmParams]):
     """Fit to tweets and labels of shape (n,)."""
 
     school = "discriminative"
-    params_type = NbSvmParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [NbSvm(self.params.alpha, C) for C in self.params.C]
@@ -51,7 +50,3 @@ class NbSvmOnCounts(OnCounts[NbSvmParams]):
 
 
 FAMILY = NbSvmOnCounts
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -18,20 +18,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pipeline.contracts import InputError, Params, read_params, read_prepared
-from pipeline.counts.counts import WORD, write_words
+from pipeline.contracts import InputError, Params
+from pipeline.counts.counts import WORD
+from pipeline.counts.on_counts import OnWords
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.classifier import Classifier
-from pipeline.fit.cross_fit import cross_fit, inner_splits
+from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator, write_json
-from pipeline.fit.written import write_cross_fit
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -242,21 +241,9 @@ def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
     return Counts(following, {history: seen.total() for history, seen in following.items()})
 
 
-class NgramLmOnTokens(Classifier):
+class NgramLmOnTokens(OnWords[NgramLmParams]):
     school = "generative"
-    presets = False
     samples = True
-
-    def __init__(self, params: NgramLmParams) -> None:
-        self.params = params
-
-    @classmethod
-    def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
-        return cls(read_params(cls.name(), NgramLmParams))
-
-    @property
-    def determined_by(self) -> dict[str, Any]:
-        return {"params": self.params.model_dump()}
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> NgramLm:  # noqa: ARG002 - there is no chance in it
         return fit(tweets, labels, self.params)
@@ -266,6 +253,9 @@ class NgramLmOnTokens(Classifier):
 
     def parameters(self, model: NgramLm) -> int:
         return parameters(model)
+
+    def weights(self, model: NgramLm) -> pd.Series:
+        return log_likelihood_ratios(model)
 
     def sample(self, model: NgramLm, label: int, n: int, seed: int) -> list[str]:
         return sample(model, label, n, seed)
@@ -291,18 +281,3 @@ class NgramLmOnTokens(Classifier):
 
 
 FAMILY = NgramLmOnTokens
-
-
-def main() -> None:
-    own, prepared = FAMILY.read(), read_prepared()
-    fitted = cross_fit(
-        own.name(),
-        prepared,
-        own.fit_fold,
-        own.predict,
-        lambda model: (log_likelihood_ratios(model), parameters(model)),
-        save=own.save,
-    )
-    ratios, sizes = zip(*fitted.kept, strict=True)
-    write_words(own.name(), list(ratios))
-    write_cross_fit(own.name(), own, prepared, fitted, trainable=max(sizes), total=max(sizes))

@@ -12,6 +12,7 @@ out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_baye
 run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage counts.transductive_naive_bayes)
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -22,13 +23,12 @@ from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import Params, Prepared, read_prepared
+from pipeline.contracts import Params, Prepared
 from pipeline.counts.counts import CountsParams, features, have_keywords, vectorizer
 from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.fit.chosen import Chosen, log_densities, log_odds
-from pipeline.fit.cross_fit import cross_fit, inner_splits
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.cross_fit import inner_splits
 
 
 class TransductiveNaiveBayesParams(Params):
@@ -100,7 +100,6 @@ def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
 class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
     school = "generative"
     semi_supervised = True
-    params_type = TransductiveNaiveBayesParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [MultinomialNB(alpha=self.params.alpha)]
@@ -109,22 +108,11 @@ class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
         """From rows of which some have no label (-1), in place of the test tweets."""
         return fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], self.params, self.counts)
 
+    def fitting(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Chosen]:
+        return lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), self.params, self.counts)
+
     def parameters(self, model: Chosen) -> int:
         return int(model.pipeline["classifier"].feature_log_prob_.size + 2)
 
 
 FAMILY = TransductiveNaiveBayes
-
-
-def main() -> None:
-    own, prepared = FAMILY.read(), read_prepared()
-    fitted = cross_fit(
-        own.name(),
-        prepared,
-        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), own.params, own.counts),
-        own.predict,
-        own.parameters,
-        save=own.save,
-    )
-    size = max(fitted.kept)
-    write_cross_fit(own.name(), own, prepared, fitted, trainable=size, total=size)

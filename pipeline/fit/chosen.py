@@ -113,6 +113,16 @@ def fit_chosen(
     return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
 
 
+def learnt(model: Chosen) -> int:
+    """How many numbers the classifier has learnt, if it is linear: a weight a feature, and the intercept."""
+    classifier = model.pipeline["classifier"]
+    if not hasattr(classifier, "coef_"):
+        raise NotImplementedError(
+            f"{type(classifier).__name__} is not linear: its family says how many `parameters` it has"
+        )
+    return int(classifier.coef_.size + 1)
+
+
 def save(model: Chosen, folder: Path) -> None:
     """Keep the classifier and the rule; the features are kept by whoever chose them."""
     write_estimator(folder / "classifier.skops", model.pipeline["classifier"])

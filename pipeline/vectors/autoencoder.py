@@ -19,7 +19,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp
-from pipeline.vectors.stage import classify
 
 
 class AutoencoderParams(DescentParams):
@@ -49,14 +48,9 @@ class Autoencoder(nn.Module):
         return torch.stack([-self.loss(x, y) for y in both_classes(x)], dim=1)
 
 
-class AutoencoderOnVectors(NetworkOnVectors):
+class AutoencoderOnVectors(NetworkOnVectors[AutoencoderParams]):
     school = "generative"
-    params_type = AutoencoderParams
     network = Autoencoder
 
 
 FAMILY = AutoencoderOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -146,7 +146,10 @@ def log_densities(network: Network, x: torch.Tensor, seed: int = 0, rows: int = 
     return np.concatenate(found) if found else np.zeros((0, 2))
 
 
-class NetworkOnVectors(OnVectors[DescentParams]):
+Own = TypeVar("Own", bound=DescentParams)
+
+
+class NetworkOnVectors(OnVectors[Own]):
     """A family of networks, which learn from nine tenths of the rows and take epoch and temperature from the rest."""
 
     network: ClassVar[Callable[..., Network]]

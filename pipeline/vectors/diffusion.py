@@ -22,7 +22,6 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
-from pipeline.vectors.stage import classify
 
 ROWS = 4096
 """Of the network's input at once: many draws of few tweets, or few of many."""
@@ -104,16 +103,11 @@ class Diffusion(nn.Module):
         return x_t / torch.sigmoid(-gammas[-1]).sqrt() + math.exp(self.first / 2) * noise
 
 
-class DiffusionOnVectors(NetworkOnVectors):
+class DiffusionOnVectors(NetworkOnVectors[DiffusionParams]):
     school = "generative"
     samples = True
-    params_type = DiffusionParams
     network = Diffusion
     noisy = True
 
 
 FAMILY = DiffusionOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

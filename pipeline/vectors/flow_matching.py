@@ -17,7 +17,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot
-from pipeline.vectors.stage import classify
 
 
 class FlowMatchingParams(DescentParams):
@@ -87,15 +86,10 @@ class FlowMatching(nn.Module):
         return x
 
 
-class FlowMatchingOnVectors(NetworkOnVectors):
+class FlowMatchingOnVectors(NetworkOnVectors[FlowMatchingParams]):
     school = "generative"
     samples = True
-    params_type = FlowMatchingParams
     network = FlowMatching
 
 
 FAMILY = FlowMatchingOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

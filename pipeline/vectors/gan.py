@@ -19,7 +19,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, mlp
-from pipeline.vectors.stage import classify
 
 FORGED = 2
 POOL = 20
@@ -97,17 +96,12 @@ class Gan(nn.Module):
         return forged[torch.multinomial(belief.clamp(min=1e-30), len(y))]
 
 
-class GanOnVectors(NetworkOnVectors):
+class GanOnVectors(NetworkOnVectors[GanParams]):
     school = "generative"
     samples = True
-    params_type = GanParams
     network = Gan
     semi_supervised = True
     holds_prior = True
 
 
 FAMILY = GanOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -22,7 +22,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from pipeline.contracts import Params
 from pipeline.fit.chosen import Chosen
 from pipeline.vectors.separate_gaussians import SeparateGaussians
-from pipeline.vectors.stage import ChosenOnVectors, classify
+from pipeline.vectors.stage import ChosenOnVectors
 
 
 class GaussianParams(Params):
@@ -36,7 +36,6 @@ class GaussianParams(Params):
 class Gaussian(ChosenOnVectors[GaussianParams]):
     school = "generative"
     samples = True
-    params_type = GaussianParams
 
     def candidates(self) -> list[BaseEstimator]:
         of_kind = {
@@ -64,7 +63,3 @@ class Gaussian(ChosenOnVectors[GaussianParams]):
 
 
 FAMILY = Gaussian
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -22,7 +22,7 @@ from pipeline.contracts import Params
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import unanimous
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import OnVectors, classify
+from pipeline.vectors.stage import OnVectors
 
 FILE = "neighbours.skops"
 
@@ -34,7 +34,6 @@ class KnnParams(Params):
 
 class Knn(OnVectors[KnnParams]):
     school = "discriminative"
-    params_type = KnnParams
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> KNeighborsRegressor:  # noqa: ARG002 - there is no chance in it
         """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
@@ -59,7 +58,3 @@ class Knn(OnVectors[KnnParams]):
 
 
 FAMILY = Knn
-
-
-def main() -> None:
-    classify(FAMILY)

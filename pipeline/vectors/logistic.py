@@ -12,8 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.contracts import Params
-from pipeline.fit.chosen import Chosen
-from pipeline.vectors.stage import ChosenOnVectors, classify
+from pipeline.vectors.stage import ChosenOnVectors
 
 
 class LogisticParams(Params):
@@ -24,18 +23,9 @@ class LogisticParams(Params):
 
 class Logistic(ChosenOnVectors[LogisticParams]):
     school = "discriminative"
-    params_type = LogisticParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [LogisticRegression(C=value, max_iter=2000) for value in self.params.C]
 
-    def parameters(self, model: Chosen) -> int:
-        """Weights and the intercept."""
-        return int(model.pipeline["classifier"].coef_.size + 1)
-
 
 FAMILY = Logistic
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -24,7 +24,7 @@ from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, r
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import OnVectors, classify
+from pipeline.vectors.stage import OnVectors
 
 
 class MixtureParams(SpaceParams):
@@ -70,7 +70,6 @@ def fit_mixtures(
 class MixtureOnVectors(OnVectors[MixtureParams]):
     school = "generative"
     samples = True
-    params_type = MixtureParams
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Mixture:
         """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
@@ -122,7 +121,3 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
 
 
 FAMILY = MixtureOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

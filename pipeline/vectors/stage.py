@@ -5,24 +5,22 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, Prepared, plain_name, read_params, read_prepared
+from pipeline.contracts import Prepared, plain_name, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.fit import chosen
 from pipeline.fit.chosen import Chosen
-from pipeline.fit.classifier import Classifier
+from pipeline.fit.classifier import Own, WithParams
 from pipeline.fit.cross_fit import cross_fit
 from pipeline.fit.written import write_cross_fit
 from pipeline.vectors.space import vectors, with_vectors
-
-Own = TypeVar("Own", bound=Params)
 
 
 @lru_cache(maxsize=4)
@@ -31,18 +29,20 @@ def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
     return embed(list(texts), params)
 
 
-class OnVectors(Classifier, Generic[Own]):
+class OnVectors(WithParams[Own]):
     """A family over the embeddings of an encoder; without one, over vectors that the tweets have already."""
-
-    params_type: ClassVar[type[Params]]
 
     def __init__(self, params: Own, preset: str | None = None) -> None:
         self.params = params
         self.preset = preset
 
     @classmethod
+    def section(cls) -> str:
+        return f"vectors.{cls.name()}"
+
+    @classmethod
     def read(cls, preset: str | None) -> Self:
-        return cls(cast("Own", read_params(f"vectors.{cls.name()}", cls.params_type)), preset)
+        return cls(cls.read_own(), preset)
 
     @property
     def embed_params(self) -> EmbedParams:
@@ -67,6 +67,28 @@ class OnVectors(Classifier, Generic[Own]):
         """
         return None
 
+    @classmethod
+    def main(cls) -> None:
+        """On the embeddings of the encoder that the command line names."""
+        parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {cls.name()}.")
+        parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
+        encoder = parser.parse_args().encoder
+        own = cls.read(encoder)
+        prepared = own.with_inputs(read_prepared())
+        name = f"{cls.name()}_{encoder}"
+        fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
+        size = max(map(own.parameters, fitted.kept))
+        write_cross_fit(
+            name,
+            own,
+            prepared,
+            fitted,
+            trainable=size,
+            total=size,
+            reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
+            noise=own.hangs_on_noise(prepared.train, fitted.train, fitted.kept),
+        )
+
 
 class ChosenOnVectors(OnVectors[Own]):
     """A family of scikit-learn's classifiers, of which the most accurate on inner folds by group is taken."""
@@ -87,27 +109,8 @@ class ChosenOnVectors(OnVectors[Own]):
     def save(self, model: Chosen, folder: Path) -> None:
         chosen.save(model, folder)
 
+    def parameters(self, model: Chosen) -> int:
+        return chosen.learnt(model)
+
     def load(self, folder: Path) -> Chosen:
         return chosen.load(folder, FunctionTransformer())
-
-
-def classify(family: type[OnVectors[Any]]) -> None:
-    """Score all tweets by a family on the embeddings of the encoder that the command line names."""
-    parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family.name()}.")
-    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
-    encoder = parser.parse_args().encoder
-    own = family.read(encoder)
-    prepared = own.with_inputs(read_prepared())
-    name = f"{family.name()}_{encoder}"
-    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
-    size = max(map(own.parameters, fitted.kept))
-    write_cross_fit(
-        name,
-        own,
-        prepared,
-        fitted,
-        trainable=size,
-        total=size,
-        reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
-        noise=own.hangs_on_noise(prepared.train, fitted.train, fitted.kept),
-    )

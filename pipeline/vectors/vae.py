@@ -18,7 +18,6 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
-from pipeline.vectors.stage import classify
 
 
 class VaeParams(DescentParams):
@@ -79,16 +78,11 @@ class Vae(nn.Module):
         return self.likelihood(z, y).sample()
 
 
-class VaeOnVectors(NetworkOnVectors):
+class VaeOnVectors(NetworkOnVectors[VaeParams]):
     school = "generative"
     samples = True
-    params_type = VaeParams
     network = Vae
     noisy = True
 
 
 FAMILY = VaeOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)
