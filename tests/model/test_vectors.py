@@ -28,7 +28,7 @@ FAMILIES = list(read_yaml(ROOT / "params.yaml")["vectors"])
 
 def params_of(family: str, **changes: object) -> Params:
     module = importlib.import_module(f"pipeline.vectors.{family}")
-    params_type = getattr(module, "".join(part.title() for part in family.split("_")) + "Params")
+    params_type = module.FAMILY.params_type
     params = read_params(f"vectors.{family}", params_type, ROOT / "params.yaml")
     known = {name: value for name, value in changes.items() if name in params_type.model_fields}
     return params_type.model_validate({**params.model_dump(), **known})
