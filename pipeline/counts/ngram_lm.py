@@ -205,11 +205,6 @@ def log_likelihood_ratios(model: NgramLm) -> pd.Series:
     return pd.Series(towards - against, index=terms)
 
 
-def parameters(model: NgramLm) -> int:
-    """Counts of the runs of words that were seen, and the priors."""
-    return 2 + sum(len(seen) for counts in model.of_class for seen in counts.following.values())
-
-
 class Words(BaseModel):
     """What `save` writes as JSON; the counts are arrays of their places in the vocabulary, which is long."""
 
@@ -252,7 +247,8 @@ class NgramLmOnTokens(OnWords[NgramLmParams]):
         return predict(model, tweets)
 
     def parameters(self, model: NgramLm) -> int:
-        return parameters(model)
+        """Counts of the runs of words that were seen, and the priors."""
+        return 2 + sum(len(seen) for counts in model.of_class for seen in counts.following.values())
 
     def weights(self, model: NgramLm) -> pd.Series:
         return log_likelihood_ratios(model)

@@ -49,7 +49,6 @@ class Autoencoder(nn.Module):
 
 
 class AutoencoderOnVectors(NetworkOnVectors[AutoencoderParams]):
-    school = "generative"
     network = Autoencoder
 
 

@@ -152,6 +152,7 @@ Own = TypeVar("Own", bound=DescentParams)
 class NetworkOnVectors(OnVectors[Own]):
     """A family of networks, which learn from nine tenths of the rows and take epoch and temperature from the rest."""
 
+    school = "generative"
     network: ClassVar[Callable[..., Network]]
     """From params to a network."""
     holds_prior: ClassVar[bool] = False

@@ -104,7 +104,6 @@ class Diffusion(nn.Module):
 
 
 class DiffusionOnVectors(NetworkOnVectors[DiffusionParams]):
-    school = "generative"
     samples = True
     network = Diffusion
     noisy = True

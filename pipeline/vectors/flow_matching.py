@@ -87,7 +87,6 @@ class FlowMatching(nn.Module):
 
 
 class FlowMatchingOnVectors(NetworkOnVectors[FlowMatchingParams]):
-    school = "generative"
     samples = True
     network = FlowMatching
 

@@ -97,7 +97,6 @@ class Gan(nn.Module):
 
 
 class GanOnVectors(NetworkOnVectors[GanParams]):
-    school = "generative"
     samples = True
     network = Gan
     semi_supervised = True

@@ -79,7 +79,6 @@ class Vae(nn.Module):
 
 
 class VaeOnVectors(NetworkOnVectors[VaeParams]):
-    school = "generative"
     samples = True
     network = Vae
     noisy = True
