@@ -7,6 +7,7 @@ run: python -m pipeline.stage counts.naive_bayes
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -27,7 +28,7 @@ USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such a
 
 
 def start(arguments: list[str]) -> NoReturn:
-    """Run the stage's `main`, or that of its FAMILY, with the other arguments as those of its command line, and exit."""
+    """Run the stage's main, with the rest of the arguments as those of its command line, and exit."""
     sys.excepthook = show
     study = arguments[:1] == ["--study"]
     places.work_in(places.STUDY if study else Path())
@@ -37,11 +38,16 @@ def start(arguments: list[str]) -> NoReturn:
     waiting.quiet()
     waiting.choose(LOADING)
     sys.argv = [f"pipeline.stage {name}", *rest]
-    module = importlib.import_module(f"pipeline.{name}") if find_spec(f"pipeline.{name}") else None
-    of_module = getattr(module, "main", None) or getattr(getattr(module, "FAMILY", None), "main", None)
-    if of_module is None:
-        raise InputError(f"pipeline.{name}: no such stage")
-    run(of_module)
+    run(main_of(f"pipeline.{name}"))
+
+
+def main_of(module: str) -> Callable[[], None]:
+    """The function that is the stage, its libraries loaded: the module's `main`, or that of its FAMILY."""
+    found = importlib.import_module(module) if find_spec(module) else None
+    main: Callable[[], None] | None = getattr(found, "main", getattr(getattr(found, "FAMILY", None), "main", None))
+    if main is None:
+        raise InputError(f"{module}: no such stage")
+    return main
 
 
 if __name__ == "__main__":

@@ -52,7 +52,6 @@ class Kaggle(ThreadingHTTPServer):
         self.truth: dict[int, int] = {}
         self.listings_pending = 1  # a submission is pending in so many listings
         self.allowed = 5
-        self.limits: dict[str, Any] | None = None  # told in place of the count
 
     @property
     def environment(self) -> dict[str, str]:
@@ -86,10 +85,6 @@ class Kaggle(ThreadingHTTPServer):
             score = {"publicScore": one["score"]} if status == "COMPLETE" else {}
             found.append(shown | {"status": status} | score)
         return found
-
-    def counted(self) -> dict[str, Any]:
-        made = len(self.submissions)
-        return self.limits or {"numToday": made, "numTotal": made, "numAllowedNow": self.allowed - made}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -133,7 +128,6 @@ class Handler(BaseHTTPRequestHandler):
                 "StartSubmissionUpload": self.start_upload,
                 "CreateSubmission": self.create,
                 "ListSubmissions": self.list_submissions,
-                "GetSubmissionLimits": self.limits,
             }
             replies[method](asked)
 
@@ -156,7 +150,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"token": name, "createUrl": f"http://localhost/uploads/{name}"})
 
     def create(self, asked: dict[str, Any]) -> None:
-        if self.server.counted()["numAllowedNow"] <= 0:
+        if len(self.server.submissions) >= self.server.allowed:
             self.refuse(400, "Submission not allowed: Your team has used its daily Submission allowance (5) today.")
             return
         one = self.server.submit(self.server.uploads[asked["blobFileTokens"]], asked["submissionDescription"])
@@ -164,9 +158,6 @@ class Handler(BaseHTTPRequestHandler):
 
     def list_submissions(self, asked: dict[str, Any]) -> None:
         self.answer({"submissions": self.server.listed()})
-
-    def limits(self, asked: dict[str, Any]) -> None:
-        self.answer(self.server.counted())
 
     def do_PUT(self) -> None:
         name = urlparse(self.path).path.rsplit("/", 1)[-1]

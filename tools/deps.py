@@ -121,6 +121,9 @@ def code_of(stage: Stage) -> list[str]:
 # --- params -----------------------------------------------------------------------------------------------------------
 
 
+OWN_SECTION = ("cls.name()", "f'vectors.{cls.name()}'")
+
+
 @lru_cache
 def sections_in(path: Path) -> frozenset[str]:
     """The sections that a module asks `read_params` for; what an f-string fills in is `${item}`.
@@ -137,7 +140,7 @@ def sections_in(path: Path) -> frozenset[str]:
         found.add(f"{'vectors.' * (path.parent.name == 'vectors')}{path.stem}")
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
-            if ast.unparse(node.args[0]) == "cls.section()":
+            if ast.unparse(node.args[0]) in OWN_SECTION:
                 continue
             match node.args[0]:
                 case ast.Constant(value=section):

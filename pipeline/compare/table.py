@@ -79,8 +79,8 @@ def introduction(report: dict[str, Any], shared: int, draws: int) -> str:
         f"({draws:,} draws). In the order of the difference in accuracy to the best of those with the most rows, on the rows "
         f"that the two share; all share {shared:,}. Behind and ahead are real differences (p < {ALPHA} by a test that respects "
         "groups, by Holm's method corrected for the tests that are declared: each against the best, and the twins). A tie is "
-        f"want of evidence, not proof of equality; where the interval is wider than ±{100 * WIDE:g} points, or the "
-        "correction alone makes a difference unsure, the rows are too few to say even that, and to give a place. "
+        "want of evidence, not proof of equality; unsure is a difference that the correction alone leaves open; where the "
+        f"interval is wider than ±{100 * WIDE:g} points the rows are too few to say even that, and to give a place. "
         "Lower is better for Log loss, Brier, ECE. ECE and its interval lean upwards: noise only ever adds to its gaps."
     )
 

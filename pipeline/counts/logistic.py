@@ -1,9 +1,4 @@
-"""Logistic regression: the discriminative twin of naive Bayes. The same counts, but p(label | words) is modelled directly.
-
-in:  data/prepared
-out: predictions/logistic.parquet, costs/logistic.json, models/logistic/words.csv
-run: dvc repro logistic   (or python -m pipeline.stage counts.logistic)
-"""
+"""Logistic regression: the discriminative twin of naive Bayes. The same counts, but p(label | words) is modelled directly."""
 
 from typing import Annotated
 
@@ -20,7 +15,7 @@ class LogisticParams(Params):
     """Inverse strengths of the L2 penalty to try."""
 
 
-class Logistic(OnCounts[LogisticParams]):
+class LogisticOnCounts(OnCounts[LogisticParams]):
     """The weights that maximise Σ_i log p(y_i | x_i) - |w|² / 2C, from tweets and labels of shape (n,).
 
     score(x) = b + Σ_w x_w weight_w: the form of naive Bayes, with weights fitted to the decision (Ng & Jordan 2001).
@@ -32,4 +27,4 @@ class Logistic(OnCounts[LogisticParams]):
         return [LogisticRegression(C=C, max_iter=1000) for C in self.params.C]
 
 
-FAMILY = Logistic
+FAMILY = LogisticOnCounts

@@ -1,25 +1,45 @@
-"""What the families on words share: how they are read, fitted, asked and written."""
+"""What the families on words share: how they are read, fitted, asked and written; and what those on counts share beside it.
+
+in:  data/prepared
+out: predictions/<family>.parquet, costs/<family>.json, models/<family>, in it words.csv where words have weights
+run: dvc repro counts@naive_bayes   (or python -m pipeline.stage counts.naive_bayes)
+"""
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator
 
-from pipeline.contracts import Prepared, read_params, read_prepared
-from pipeline.counts import counts
-from pipeline.counts.counts import CountsParams, choose_on_counts, terms, write_words
+from pipeline.contracts import Params, Prepared, read_params, read_prepared
+from pipeline.counts.counts import CountsParams, choose_on_counts, features, terms, vectorizer, write_words
 from pipeline.fit import chosen
-from pipeline.fit.classifier import Own, WithParams
+from pipeline.fit.chosen import Chosen
+from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
+from pipeline.fit.model_files import read_json, reading, write_json
 from pipeline.fit.written import write_cross_fit
 
+Own = TypeVar("Own", bound=Params)
 
-class OnWords(WithParams[Own]):
-    """A family that reads words, however it counts them."""
+
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
+
+
+class OnWords(Classifier, Generic[Own]):
+    """A family that reads texts and keywords alone, with the params of the section of its name."""
 
     presets = False
 
@@ -28,27 +48,28 @@ class OnWords(WithParams[Own]):
 
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
-        return cls(cls.read_own())
+        return cls(cast("Own", read_params(cls.name(), cls.params_type)))
 
     @property
     def determined_by(self) -> dict[str, Any]:
         return {"params": self.params.model_dump()}
 
-    @abstractmethod
-    def weights(self, model: Any) -> pd.Series | None:
+    def weights(self, model: Any) -> pd.Series | None:  # noqa: ARG002 - some have none
         """What each term (the index) speaks for target 1, in log-odds; None where a term has no weight."""
+        return None
 
-    def fitting(self, _: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Any]:
-        """For `cross_fit`: from a fold, tweets and labels of shape (n,) to a model."""
+    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Any]:  # noqa: ARG002 - few use the rest
+        """What fits a fold's model for `cross_fit`."""
         return self.fit_fold
 
     @classmethod
     def main(cls) -> None:
+        """Score all tweets, and write what the family leaves."""
         own, prepared = cls.read(), read_prepared()
         fitted = cross_fit(
             own.name(),
             prepared,
-            own.fitting(prepared),
+            own.trainer(prepared),
             own.predict,
             lambda model: (own.parameters(model), own.weights(model)),
             save=own.save,
@@ -68,32 +89,49 @@ class OnCounts(OnWords[Own]):
 
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
-        return cls(cls.read_own(), read_params("counts", CountsParams))
+        return cls(cast("Own", read_params(cls.name(), cls.params_type)), read_params("counts", CountsParams))
 
     @property
     def determined_by(self) -> dict[str, Any]:
-        return {"params": self.params.model_dump(), "counts": self.counts.model_dump()}
+        return super().determined_by | {"counts": self.counts.model_dump()}
 
     @abstractmethod
     def candidates(self) -> Sequence[BaseEstimator]:
         """The classifiers to try."""
 
-    def weights(self, model: Any) -> pd.Series | None:
-        """The change in log-odds that each term's presence makes, if the classifier is linear."""
-        coefficients = getattr(model.pipeline["classifier"], "coef_", None)
-        return None if coefficients is None else pd.Series(coefficients[0], index=terms(model.pipeline))
+    def weights(self, model: Chosen) -> pd.Series | None:
+        """Those of a linear classifier: the change in log-odds that a term's presence makes."""
+        weights = getattr(model.pipeline["classifier"], "coef_", None)
+        return None if weights is None else pd.Series(weights[0], index=terms(model.pipeline))
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
         return choose_on_counts(self.candidates(), tweets, labels, self.counts)
 
-    def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
-        return counts.predict(model, tweets)
+    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+        return model.predict(features(tweets))
 
-    def parameters(self, model: Any) -> int:
-        return chosen.learnt(model)
+    def parameters(self, model: Chosen) -> int:
+        return chosen.parameters(model)
 
-    def save(self, model: Any, folder: Path) -> None:
-        counts.save(model, folder)
+    def save(self, model: Chosen, folder: Path) -> None:
+        """Its vocabulary as JSON, its classifier by skops."""
+        counters = model.pipeline["features"].named_transformers_
+        vocabulary = Vocabulary(
+            ngrams=counters["word"].ngram_range[1],
+            words=counters["word"].get_feature_names_out().tolist(),
+            keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
+        )
+        write_json(folder / "vocabulary.json", vocabulary)
+        chosen.save(model, folder)
 
-    def load(self, folder: Path) -> Any:
-        return counts.load(folder)
+    def load(self, folder: Path) -> Chosen:
+        """What `save` kept."""
+        path = folder / "vocabulary.json"
+        vocabulary = read_json(path, Vocabulary)
+        counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+        counter.set_params(word__vocabulary=vocabulary.words)
+        if vocabulary.keywords:
+            counter.set_params(keyword__vocabulary=vocabulary.keywords)
+        with reading(path):
+            counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+        return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))

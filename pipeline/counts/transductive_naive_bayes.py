@@ -6,10 +6,6 @@
 until p(y | u) changes no more (expectation maximisation; Nigam et al. 2000, https://doi.org/10.1023/A:1007692713085). What a
 tweet says alone, p(x), tells a generative model something; a discriminative one has no use for it. Transductive: the
 unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
-
-in:  data/prepared
-out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
-run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage counts.transductive_naive_bayes)
 """
 
 from collections.abc import Callable
@@ -97,7 +93,7 @@ def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
     return prepared.test[~prepared.test["group"].isin(held_out)]
 
 
-class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
+class TransductiveNaiveBayesOnCounts(OnCounts[TransductiveNaiveBayesParams]):
     school = "generative"
     semi_supervised = True
 
@@ -108,11 +104,8 @@ class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
         """From rows of which some have no label (-1), in place of the test tweets."""
         return fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], self.params, self.counts)
 
-    def fitting(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Chosen]:
+    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Chosen]:
         return lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), self.params, self.counts)
 
-    def parameters(self, model: Chosen) -> int:
-        return int(model.pipeline["classifier"].feature_log_prob_.size + 2)
 
-
-FAMILY = TransductiveNaiveBayes
+FAMILY = TransductiveNaiveBayesOnCounts

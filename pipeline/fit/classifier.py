@@ -4,14 +4,12 @@ import importlib
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, Params, Prepared, School, read_params
-
-Own = TypeVar("Own", bound=Params)
+from pipeline.contracts import InputError, Params, Prepared, School
 
 
 class Classifier(ABC):
@@ -26,6 +24,14 @@ class Classifier(ABC):
     """Whether it learns from rows without a label too: their label is -1."""
     samples: ClassVar[bool] = False
     """Whether it can make new texts, or vectors."""
+    params_type: ClassVar[type[Params]]
+    """Those that its base is written with: LogisticParams of `OnCounts[LogisticParams]`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        arguments = [each for base in vars(cls).get("__orig_bases__", ()) for each in get_args(base)]
+        if arguments and isinstance(arguments[0], type):
+            cls.params_type = arguments[0]
 
     @classmethod
     def family(cls) -> str:
@@ -89,33 +95,6 @@ class Classifier(ABC):
     def here(self) -> dict[str, str]:
         """What determines a model too, as it is on this machine: a base model's files, the device."""
         return {}
-
-
-class WithParams(Classifier, Generic[Own]):
-    """A family whose params are of the class that it names: `class NaiveBayes(OnCounts[NaiveBayesParams])`."""
-
-    params_type: ClassVar[type[Params]]
-    params: Own
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        named = [each for base in cls.__dict__.get("__orig_bases__", ()) for each in get_args(base)]
-        if named and isinstance(named[0], type):
-            cls.params_type = named[0]
-
-    @classmethod
-    def section(cls) -> str:
-        """That of its params in params.yaml."""
-        return cls.name()
-
-    @classmethod
-    def read_own(cls) -> Own:
-        return cast("Own", read_params(cls.section(), cls.params_type))
-
-    @classmethod
-    @abstractmethod
-    def main(cls) -> None:
-        """Score all tweets, and write what the stage leaves; `pipeline.stage` calls it where the module has no `main`."""
 
 
 def read_classifier_of(family: str, preset: str | None, where: str) -> Classifier:

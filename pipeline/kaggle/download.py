@@ -20,8 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import InputError, write_text, written_whole
 from pipeline.data.csv_file import check_size
-from pipeline.kaggle.command import kaggle, only_one
-from pipeline.kaggle.failures import COMPETITION
+from pipeline.kaggle.command import COMPETITION, kaggle, only_one
 from pipeline.process import run
 from pipeline.store import store_folder
 

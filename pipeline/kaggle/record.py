@@ -1,23 +1,24 @@
-"""The table of what was submitted, and what Kaggle says of it."""
+"""What was submitted: a row each with its out-of-fold estimate and public score, and how far the two are apart.
+
+The table is leaderboard/submissions.csv; leaderboard/metrics.json sums it up.
+"""
 
 import csv
 import io
+import json
+import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from pipeline.contracts import InputError, validated
-from pipeline.kaggle.submissions import Listed
+from pipeline.contracts import InputError, validated, write_text
+from pipeline.kaggle.validate import TEST_ROWS
 
 TABLE = Path("leaderboard/submissions.csv")
+METRICS = Path("leaderboard/metrics.json")
 
-
-def none_if_empty(value: object) -> object:
-    return None if value == "" else value
-
-
-Number = Annotated[float | None, BeforeValidator(none_if_empty)]
+Number = Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
 
 
 class Submission(BaseModel):
@@ -43,7 +44,7 @@ class Submission(BaseModel):
     share_of_positives: float
     status: Literal["pending", "complete", "error"]
     public_score: Number
-    ref: Annotated[int | None, BeforeValidator(none_if_empty)]
+    ref: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
     """Kaggle's number for it."""
 
 
@@ -66,21 +67,37 @@ def as_csv(rows: list[Submission]) -> str:
     return text.getvalue()
 
 
-def earlier(rows: list[Submission], sha256: str) -> Submission | None:
-    """The row of the same file, unless Kaggle refused it."""
-    return next((row for row in rows if row.sha256 == sha256 and row.status != "error"), None)
+def save(rows: list[Submission]) -> None:
+    write_text(TABLE, as_csv(rows))
+    write_text(METRICS, json.dumps(summary(rows), indent=2) + "\n")
 
 
-def settled(rows: list[Submission], listing: list[Listed]) -> list[Submission]:
-    """The rows with what Kaggle says of those that were pending; one that was just sent has no number yet."""
-    others = {row.ref for row in rows} - {None}
-    found = []
-    for row in rows:
-        for one in listing if row.status == "pending" else []:
-            if one.ref == row.ref or (row.ref is None and one.ref not in others and one.of(row.sha256)):
-                said = {"ref": one.ref, "status": one.status, "public_score": one.public_score}
-                found.append(row.model_copy(update=said))
-                break
-        else:
-            found.append(row)
+def noise(score: float) -> float:
+    """Half the width of the 95 % interval of a public score: so many tweets leave so much to chance."""
+    return 1.96 * math.sqrt(max(0.0, score * (1 - score)) / TEST_ROWS)
+
+
+def judged(row: Submission) -> dict[str, Any] | None:
+    """The estimate, the public score, their difference and how much of it may be chance (95 %, of both); None without a score."""
+    if row.public_score is None:
+        return None
+    low, high = row.estimate_low, row.estimate_high
+    doubt = 0.0 if low is None or high is None else (high - low) / 2
+    names = {"classifier", "estimate", "estimate_low", "estimate_high", "nested_estimate", "public_score"}
+    apart = {
+        "difference": row.public_score - row.estimate,
+        "chance": math.hypot(noise(row.public_score), doubt),
+    }
+    return row.model_dump(include=names) | apart
+
+
+def summary(rows: list[Submission]) -> dict[str, Any]:
+    """The last and the best of those that have a score, and by how much the scores differ from the estimates."""
+    scored = [one for row in rows if (one := judged(row))]
+    found: dict[str, Any] = {"submissions": len(rows), "scored": len(scored)}
+    if scored:
+        found["latest"] = scored[-1]
+        found["best"] = max(scored, key=lambda one: float(one["public_score"]))
+        found["mean_difference"] = sum(one["difference"] for one in scored) / len(scored)
+        found["beyond_chance"] = sum(abs(one["difference"]) > one["chance"] for one in scored)
     return found

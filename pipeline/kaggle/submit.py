@@ -3,80 +3,231 @@
 A file that was sent before is not sent again: its score is fetched if it has none yet. Never part of `dvc repro`.
 
 in:  submission/submission.csv, submission/choice.json, data/prepared, data/kaggle/test.csv if it is there
-out: leaderboard/submissions.csv (commit it), leaderboard/metrics.json, leaderboard/scatter.svg
+out: leaderboard/submissions.csv (commit it), leaderboard/metrics.json
 run: python -m pipeline.kaggle.submit --message "what is new in it"   (--dry-run checks it and sends nothing)
 """
 
 import argparse
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
 
-from pipeline.contracts import InputError, read_prepared
-from pipeline.kaggle.chosen import FOLDER, Chosen, checked, read_submission
-from pipeline.kaggle.command import only_one
-from pipeline.kaggle.credentials import holds_secret
-from pipeline.kaggle.failures import COMPETITION
-from pipeline.kaggle.leaderboard import save, verdict
-from pipeline.kaggle.record import TABLE, Submission, earlier, read_rows, settled
-from pipeline.kaggle.submissions import TAG, Listed, check_limit, listed, send, wait
+import pandas as pd
+from pydantic import BaseModel, ValidationError
+from tqdm import tqdm
+
+from pipeline.contracts import InputError, Prepared, first_fault, read_prepared, reason, validated
+from pipeline.kaggle.command import COMPETITION, PassingError, holds_secret, kaggle, only_one
+from pipeline.kaggle.record import TABLE, Submission, judged, read_rows, save
+from pipeline.kaggle.validate import TEST_ROWS, check_file, check_share
 from pipeline.process import run
 
-
-def row_of(chosen: Chosen, date: str, message: str, ref: int | None) -> Submission:
-    """Its row in the table before Kaggle has scored it."""
-    return Submission(
-        date=date,
-        sha256=chosen.sha256,
-        message=message,
-        classifier=chosen.classifier,
-        threshold=chosen.threshold,
-        estimate=chosen.accuracy,
-        estimate_low=chosen.accuracy_low,
-        estimate_high=chosen.accuracy_high,
-        nested_estimate=chosen.nested_accuracy,
-        share_of_positives=chosen.share_of_positives,
-        status="pending",
-        public_score=None,
-        ref=ref,
-    )
+FOLDER = Path("submission")
+TEST = Path("data/kaggle/test.csv")
+TAG = 12
+"""Digits of the file's hash, which a submission's description begins with: by them Kaggle's list tells what was sent."""
+FIRST_WAIT, LONGEST_WAIT, GROWTH = 1.0, 30.0, 1.5
+"""Seconds between two looks at a pending submission: they grow by the factor."""
 
 
-def submit(content: bytes, chosen: Chosen, competition: str, message: str, minutes: float) -> Submission:
-    """The row of the file when Kaggle has scored or refused it: sent now, or earlier from here or from elsewhere."""
-    rows, sha256 = read_rows(), chosen.sha256
-    row = earlier(rows, sha256)
-    if row:
-        print(f"this very file was submitted on {row.date}; it is not sent again")
-    if row is None or row.status == "pending":
-        listing = listed(competition)
-        rows = settled(rows, listing)
-        refused = {one.ref for one in rows if one.status == "error"}
-        if row is None:
-            rows.append(from_elsewhere(chosen, listing, refused) or sent(content, chosen, competition, message))
-            save(rows)  # whatever happens from here on, it is known that it was sent
-        if last(rows, sha256).status == "pending":
-            rows = settled(rows, [wait(competition, sha256, refused, minutes)])
-        save(rows)
-    return last(rows, sha256)
+class Chosen(BaseModel):
+    """What the stage submission says of its csv: the part of choice.json that is needed here."""
+
+    classifier: str
+    threshold: float
+    rows: int
+    accuracy: float
+    accuracy_low: float | None
+    accuracy_high: float | None
+    nested_accuracy: float | None = None
+    share_of_positives: float
+    share_of_positives_out_of_fold: float
+    sha256: str
+
+    def __str__(self) -> str:
+        ends = "" if self.accuracy_low is None else f" [{self.accuracy_low:.4f}, {self.accuracy_high:.4f}]"
+        nested = "" if self.nested_accuracy is None else f", nested {self.nested_accuracy:.4f}"
+        return f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}{nested}"
+
+    def row(self, date: str, message: str) -> Submission:
+        """Its row in the table before Kaggle has scored it."""
+        return Submission(
+            date=date,
+            sha256=self.sha256,
+            message=message,
+            classifier=self.classifier,
+            threshold=self.threshold,
+            estimate=self.accuracy,
+            estimate_low=self.accuracy_low,
+            estimate_high=self.accuracy_high,
+            nested_estimate=self.nested_accuracy,
+            share_of_positives=self.share_of_positives,
+            status="pending",
+            public_score=None,
+            ref=None,
+        )
 
 
-def last(rows: list[Submission], sha256: str) -> Submission:
-    return next(row for row in reversed(rows) if row.sha256 == sha256)
+class Choice(BaseModel):
+    chosen: Chosen
 
 
-def from_elsewhere(chosen: Chosen, listing: list[Listed], refused: set[int | None]) -> Submission | None:
+class Listed(BaseModel):
+    """A submission as Kaggle lists it."""
+
+    ref: int
+    date: str
+    description: str
+    status: Literal["pending", "complete", "error"]
+    public_score: float | None
+
+
+# --- before it is sent ------------------------------------------------------------------------------------------------
+
+
+def read_submission(folder: Path = FOLDER) -> tuple[bytes, Chosen]:
+    """The csv, and what is known of it."""
+    try:
+        content = (folder / "submission.csv").read_bytes()
+        chosen = Choice.model_validate_json((folder / "choice.json").read_bytes()).chosen
+    except OSError as error:
+        raise InputError(f"{error.filename}: no such file; run `dvc repro submission` first") from None
+    except ValidationError as error:
+        raise InputError(f"{folder}/choice.json: {first_fault(error)}; run `dvc repro submission` again") from None
+    if hashlib.sha256(content).hexdigest() != chosen.sha256:
+        raise InputError(
+            f"{folder}/submission.csv: not the file that choice.json is about; run `dvc repro submission` again"
+        )
+    return content, chosen
+
+
+def competition_ids(test: pd.DataFrame, path: Path = TEST) -> list[int]:
+    """The ids of the competition's test tweets; `InputError` if the prepared ones are others."""
+    ids: list[int] = test["id"].tolist()
+    try:
+        there = pd.read_csv(path, usecols=["id"])["id"].tolist() if path.is_file() else None
+    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+        raise InputError(
+            f"{path}: not the competition's: {reason(error)}; python -m pipeline.kaggle.download"
+        ) from None
+    if ids != there if there else len(ids) != TEST_ROWS:
+        raise InputError(
+            f"data/prepared: {len(ids):,} test tweets that are not the {len(there) if there else TEST_ROWS:,} of the "
+            "competition; run `python -m pipeline.apply data.source=data/kaggle`, then `make repro`"
+        )
+    return ids
+
+
+def checked(content: bytes, chosen: Chosen, prepared: Prepared, *, anyway: bool) -> Sequence[int]:
+    """The targets in the csv; `InputError` if Kaggle would not take it, or if its share of positives is absurd."""
+    targets = check_file(content, competition_ids(prepared.test))
+    if not anyway:
+        labels = float(prepared.train["target"].mean())
+        check_share(targets, chosen.share_of_positives_out_of_fold, chosen.rows, labels)
+    return targets
+
+
+# --- sending, and waiting for the score -------------------------------------------------------------------------------
+
+
+def listed(competition: str) -> list[Listed]:
+    """The last hundred submissions, newest first."""
+    output = kaggle(competition, "submissions", "--page-size", "100", "--format", "json")
+    if "No submissions found" in output:
+        return []
+    try:
+        found = json.loads(output[output.index("[\n") :])  # it may begin with warnings
+    except ValueError:
+        raise InputError("what the kaggle command printed cannot be read; is it another version?") from None
+    return [
+        validated(
+            Listed,
+            {
+                "ref": one["ref"],
+                "date": one["date"],
+                "description": one["description"] or "",
+                "status": str(one["status"]).rpartition(".")[2].lower(),
+                "public_score": one["publicScore"] or None,
+            },
+            "Kaggle's list of submissions",
+        )
+        for one in found
+    ]
+
+
+def settled(rows: list[Submission], listing: list[Listed]) -> list[Submission]:
+    """The rows with what Kaggle says of those that were pending: by its number, or by the mark of one just sent."""
+    found, taken = [], {row.ref for row in rows} - {None}
+    for row in rows:
+        same = (
+            one
+            for one in listing
+            if one.ref == row.ref
+            or (row.ref is None and one.ref not in taken and one.description.startswith(row.sha256[:TAG]))
+        )
+        said = next(same, None) if row.status == "pending" else None
+        found.append(row.model_copy(update=said.model_dump(include={"ref", "status", "public_score"})) if said else row)
+    return found
+
+
+def latest(rows: list[Submission], sha256: str) -> Submission | None:
+    """The last row of the file; None if it was never sent, or if Kaggle refused it."""
+    return next((row for row in reversed(rows) if row.sha256 == sha256 and row.status != "error"), None)
+
+
+def begun(chosen: Chosen, listing: list[Listed], refused: set[int | None]) -> Submission | None:
     """The row of the file if Kaggle has it already, sent by a teammate or by a command that was killed."""
     for one in listing:
-        if one.of(chosen.sha256) and one.status != "error" and one.ref not in refused:
+        if one.description.startswith(chosen.sha256[:TAG]) and one.status != "error" and one.ref not in refused:
             print(f"Kaggle has this very file since {one.date}; it is not sent again")
-            return row_of(chosen, one.date, one.description[TAG:].strip(), one.ref)
+            return chosen.row(one.date, one.description[TAG:].strip())
     return None
 
 
 def sent(content: bytes, chosen: Chosen, competition: str, message: str) -> Submission:
-    check_limit(competition)
-    send(competition, content, message, chosen.sha256)
+    """The row of the file, uploaded: these bytes, which were checked, and not what has become of it meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "submission.csv"
+        path.write_bytes(content)
+        kaggle(competition, "submit", "-f", str(path), f"--message={chosen.sha256[:TAG]} {message}")
     print("sent; now Kaggle scores it")
-    return row_of(chosen, datetime.now(UTC).isoformat(timespec="seconds"), message, None)
+    return chosen.row(datetime.now(UTC).isoformat(timespec="seconds"), message)
+
+
+def submit(content: bytes, chosen: Chosen, competition: str, message: str, minutes: float) -> Submission:
+    """The row of the file when Kaggle has scored or refused it: sent now, or earlier from here or from elsewhere."""
+    rows = read_rows()
+    if row := latest(rows, chosen.sha256):
+        print(f"this very file was submitted on {row.date}; it is not sent again")
+        if row.status == "complete":
+            return row
+    listing = listed(competition)
+    refused = {one.ref for one in rows if one.status == "error"}
+    rows = settled(rows, listing)
+    if row is None:
+        rows.append(begun(chosen, listing, refused) or sent(content, chosen, competition, message))
+        save(rows)  # whatever happens from here on, it is known that it was sent
+    place = max(place for place, one in enumerate(rows) if one.sha256 == chosen.sha256)
+    pause, end, why = FIRST_WAIT, time.monotonic() + 60 * minutes, "Kaggle has not scored it yet"
+    with tqdm(total=round(60 * minutes), desc="waiting for the score", unit="s") as bar:
+        while rows[place].status == "pending":
+            try:
+                rows = settled(rows, listed(competition))
+            except PassingError as error:
+                why = str(error)
+            if rows[place].status == "pending":
+                if time.monotonic() + pause > end:
+                    raise InputError(f"{why}; run the command again later: it fetches the score and sends nothing")
+                time.sleep(pause)
+                bar.update(round(pause))
+                pause = min(pause * GROWTH, LONGEST_WAIT)
+    save(rows)
+    return rows[place]
 
 
 def main() -> None:
@@ -103,11 +254,11 @@ def main() -> None:
             f"{chosen.share_of_positives_out_of_fold:.1%}, labels {prepared.train['target'].mean():.1%}); {chosen}"
         )
         if given.dry_run:
-            before = earlier(read_rows(), chosen.sha256)
+            before = latest(read_rows(), chosen.sha256)
             print(f"nothing sent: {f'it was submitted on {before.date}' if before else 'all is well with it'}")
             return
         row = submit(content, chosen, given.competition, message, given.minutes)
-    found = verdict(row)
+    found = judged(row)
     if not found:
         raise InputError(f"Kaggle could not score it; see why at kaggle.com/c/{given.competition}/submissions")
     nested = "" if row.nested_estimate is None else f" (nested {row.nested_estimate:.4f})"

@@ -6,7 +6,7 @@ from pipeline.compare.table import pairs_among
 from pipeline.stats.paired import judged
 
 Pairs = list[tuple[str, str]]
-JUDGED = {"real": "a real difference", "ties": "a tie", "too few rows": "too few rows to tell"}
+JUDGED = {"real": "a real difference", "ties": "a tie", "unsure": "not sure", "too few rows": "too few rows to tell"}
 
 
 def percent(value: float, digits: int = 1) -> str:
@@ -30,9 +30,9 @@ def between(low: float, high: float, scale: float = 100) -> str:
 def best_sentence(scores: pd.DataFrame) -> str:
     """Who is best, with whom it ties, and of whom that is not known; scores as in evaluate/scores.csv."""
     best = scores[scores["standing"] == "best"].iloc[0]
-    ahead, tied, few = (
+    ahead, tied, unsure, few = (
         [str(name) for name in scores.loc[scores["standing"] == one, "classifier"]]
-        for one in ("ahead", "ties", "too few rows")
+        for one in ("ahead", "ties", "unsure", "too few rows")
     )
     right = (
         f"{best['classifier']} ({best['school']}) is right most often, about {percent(best['accuracy'])} of "
@@ -42,8 +42,9 @@ def best_sentence(scores: pd.DataFrame) -> str:
         return f"{right}; there is no other to compare it with."
     said = f"{right}, but not by a real difference: it ties with {joined(tied)}" if tied else right
     if "behind" in set(scores["standing"]) and not tied:
-        said += f", and ahead of {'the rest' if ahead or few else 'every other'} by more than chance explains"
+        said += f", and ahead of {'the rest' if ahead or unsure or few else 'every other'} by more than chance explains"
     said += f"; {joined(ahead)} did not score all of them, and on those scored is ahead of it" if ahead else ""
+    said += f"; the difference to {joined(unsure)} is not sure" if unsure else ""
     return f"{said}; {joined(few)} scored too few texts to be placed." if few else f"{said}."
 
 

@@ -21,7 +21,7 @@ WIDE = 0.05
 """Half the width up to which an interval of a difference can show a tie: on the competition's tweets naive Bayes and a
 fine-tuned MPNet are less apart than that, so a wider one could call all that there is a tie."""
 STANDING = ["standing", "to_best", "to_best_low", "to_best_high"]
-ORDER = {"ahead": 0, "best": 1, "ties": 2, "behind": 2, "too few rows": 3}
+ORDER = {"ahead": 0, "best": 1, "ties": 2, "unsure": 2, "behind": 2, "too few rows": 3}
 """Of the standings in a table; among those of one number it is that of `rank`."""
 
 
@@ -162,20 +162,23 @@ def with_verdicts(paired: pd.DataFrame, best: str, twins: list[tuple[str, str]])
 
 
 def judged(pair: Any) -> str:
-    """`real`, `ties` or `too few rows`: what a tested pair says.
+    """`real`, `ties`, `unsure` or `too few rows`: what a tested pair says.
 
-    To call it a tie takes an interval that is not too wide, and a difference that chance explains before any correction: what
-    Holm's correction alone makes unsure is no tie.
+    To say more than too few rows takes an interval that is not too wide. A tie is a difference that chance explains before any
+    correction; what Holm's correction alone leaves open is unsure.
     """
     narrow = pair["high"] - pair["low"] <= 2 * WIDE  # of a single group it has no ends
-    return "real" if pair["real"] else "ties" if narrow and pair["group_p"] >= ALPHA else "too few rows"
+    if pair["real"]:
+        return "real"
+    return "too few rows" if not narrow else "ties" if pair["group_p"] >= ALPHA else "unsure"
 
 
 def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:
     """By name, in the order of their places: `rank`, `standing`, and `to_best`, the lead over the best, with its ends.
 
-    `ranked` is from `rank`, `paired` from `with_verdicts`. The standing is best; ties; behind, by a real difference; ahead by
-    one, which is for those that did not score all that the best did; or too few rows. The last has no place, and comes last.
+    `ranked` is from `rank`, `paired` from `with_verdicts`. The standing is best; ties; unsure; behind, by a real difference;
+    ahead by one, which is for those that did not score all that the best did; or too few rows. The last has no place, and
+    comes last.
     """
     found: dict[str, tuple[str, float, float, float]] = {best: ("best", 0.0, 0.0, 0.0)}
     for pair in paired.to_dict("records"):

@@ -6,10 +6,6 @@
 (Lipman et al. 2023, https://arxiv.org/abs/2210.02747, straight paths; the density by Chen et al. 2018,
 https://arxiv.org/abs/1806.07366.) The divergence is exact, not estimated, since there are few dimensions: of the flow that was
 learnt this is the density itself and no bound, but for the steps of the integration.
-
-in:  data/prepared, data/embed
-out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json, models/flow_matching_<encoder>
-run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.stage vectors.flow_matching minilm)
 """
 
 import torch

@@ -8,10 +8,6 @@
 https://aclanthology.org/2020.acl-main.191.) The generator has no p(x | y) to put into Bayes' rule: what it forges teaches the
 discriminator where tweets lie, which can help when few of them have labels. With K classes, the odds of the
 real ones are those of their logits.
-
-in:  data/prepared, data/embed
-out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<encoder>
-run: dvc repro vectors@gan-minilm   (or python -m pipeline.stage vectors.gan minilm)
 """
 
 import torch

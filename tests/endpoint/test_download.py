@@ -16,9 +16,8 @@ from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, s
 
 from pipeline.contracts import InputError
 from pipeline.data import csv_file
-from pipeline.kaggle.credentials import redacted
+from pipeline.kaggle.command import PassingError, explain, redacted
 from pipeline.kaggle.download import main, members
-from pipeline.kaggle.failures import PassingError, explain
 
 TRAIN, TEST = b"id,keyword,location,text,target\n1,,,a,1\n", b"id,keyword,location,text\n2,,,b\n"
 FILES = {"train.csv": TRAIN, "test.csv": TEST}

@@ -159,9 +159,9 @@ def test_neighbours_vote_as_the_examples_that_a_prompt_retrieves_are_labelled(sa
     rows, vectors = rows_to_ask(sample, 60, test=False), embeddings_of(sample)
     examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
     train, own = with_vectors(sample, vectors).train, knn.KnnParams(neighbours=4)
-    models = {fold: knn.Knn(own).fit(*training_rows(train, fold)) for fold in sorted(rows["fold"].unique())}
+    models = {fold: knn.KnnOnVectors(own).fit(*training_rows(train, fold)) for fold in sorted(rows["fold"].unique())}
     for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
-        score = knn.Knn(own).predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
+        score = knn.KnnOnVectors(own).predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
         assert score == pytest.approx((1 + sum(example["label"] for example in shown)) / 6)
 
 

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,10 @@ from conftest import ROOT
 from kaggle_server import TOKEN, Kaggle, Ran, at_home, run_here, serving
 
 from pipeline.contracts import InputError, read_yaml
-from pipeline.kaggle import submissions
+from pipeline.kaggle import submit as stage
 from pipeline.kaggle.command import only_one
-from pipeline.kaggle.leaderboard import main as draw
-from pipeline.kaggle.leaderboard import noise, scatter, summary
-from pipeline.kaggle.record import Submission, as_csv, earlier, read_rows, settled
-from pipeline.kaggle.submissions import Limits, Listed, used_up
-from pipeline.kaggle.submit import main
+from pipeline.kaggle.record import Submission, as_csv, noise, read_rows, summary
+from pipeline.kaggle.submit import Listed, latest, main, settled
 from pipeline.kaggle.validate import check_file, check_share, standard_errors
 
 IDS = list(range(0, 400, 2))
@@ -75,7 +71,7 @@ def kaggle(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kaggle]:
         train = prepared(range(1, 1600, 2)).assign(target=[0, 1] * 400, train_target=[0, 1] * 400, fold=0)
         train.to_parquet("data/prepared/train.parquet")
         decide(wrong=30)
-        monkeypatch.setattr(submissions, "FIRST_WAIT", 0.1)
+        monkeypatch.setattr(stage, "FIRST_WAIT", 0.1)
         yield server
 
 
@@ -113,7 +109,6 @@ def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: R
     assert row["message"] == '- the first, "plain" one'
     assert kaggle.submissions[0]["description"] == f"{row['sha256'][:12]} {row['message']}"
     assert metrics()["latest"]["difference"] == pytest.approx(0.05)
-    assert Path("leaderboard/scatter.svg").read_text().startswith("<svg")
     assert TOKEN not in said + "".join(path.read_text() for path in Path("leaderboard").iterdir())
 
     kaggle.requests.clear()
@@ -163,15 +158,7 @@ def test_what_was_sent_from_elsewhere_is_not_sent_again(submit: Ran, kaggle: Kag
 
 
 def test_the_daily_limit_is_respected(submit: Ran, kaggle: Kaggle) -> None:
-    kaggle.limits = {"numToday": 5, "numTotal": 40, "numAllowedNow": 0}
-    with pytest.raises(
-        InputError, match=r"today's submissions are used up \(5\): there are new ones at 00:00 UTC, in "
-    ):
-        submit()
-    assert not kaggle.submissions
-    assert not Path("leaderboard").exists()
-
-    kaggle.limits, kaggle.allowed = None, 0  # nobody has submitted yet: the counts say nothing, Kaggle itself refuses
+    kaggle.allowed = 0
     with pytest.raises(InputError, match="today's submissions are used up, says Kaggle"):
         submit()
     assert not Path("leaderboard").exists()
@@ -189,8 +176,7 @@ def test_a_failed_upload_is_no_submission(submit: Ran, kaggle: Kaggle) -> None:
     assert not kaggle.submissions
     assert not Path("leaderboard").exists()
     del kaggle.refusals["CreateSubmission"]
-    kaggle.refusals["GetSubmissionLimits"] = (400, b"", "text/html")
-    assert "how many submissions are left today is not known" in submit()
+    submit()
     assert len(kaggle.submissions) == 1
 
 
@@ -316,15 +302,6 @@ def test_a_share_is_judged_by_what_chance_allows() -> None:
     assert max(apart) < 5
 
 
-def test_the_hour_of_the_next_submission_is_told() -> None:
-    late = datetime(2026, 12, 31, 23, 58, 30, tzinfo=UTC)
-    assert used_up(Limits(numToday=2, numTotal=9, numAllowedNow=3), late) is None
-    assert used_up(Limits(), late) is None
-    assert "in 0 h 01 min" in str(used_up(Limits(numToday=5, numTotal=9), late))
-    assert "in 15 h 30 min" in str(used_up(Limits(numToday=5, numTotal=9), late.replace(hour=8, minute=30, second=0)))
-    assert "9 submissions are all" in str(used_up(Limits(numTotal=9, limitedByTotal=True), late))
-
-
 def row(sha256: str, *, status: str = "pending", score: float | None = None, ref: int | None = None) -> Submission:
     return Submission(
         date="2026-11-23T08:00:00+00:00",
@@ -357,8 +334,8 @@ def test_rows_are_settled_by_number_or_by_mark() -> None:
         (7, "error", None),
         (None, "pending", None),
     ]
-    assert earlier(found, first) == found[1]
-    assert earlier(found, second) is None
+    assert latest(found, first) == found[1]
+    assert latest(found, second) is None
 
 
 def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: Path) -> None:
@@ -378,7 +355,7 @@ def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: P
     assert read_rows(tmp_path / "none.csv") == []
 
 
-def test_the_figures_of_no_submissions_and_of_many(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_figures_of_no_submissions_and_of_many() -> None:
     assert 100 * noise(0.84) == pytest.approx(1.26, abs=0.005)
     assert summary([]) == {"submissions": 0, "scored": 0}
     rows = [row(name * 64, status="complete", score=score, ref=1) for name, score in (("a", 0.835), ("b", 0.80))]
@@ -386,12 +363,3 @@ def test_the_figures_of_no_submissions_and_of_many(monkeypatch: pytest.MonkeyPat
     assert (found["submissions"], found["scored"], found["beyond_chance"]) == (3, 2, 1)
     assert found["best"]["public_score"] == 0.835
     assert found["latest"]["chance"] == pytest.approx(np.hypot(noise(0.80), 0.01))
-    both = 100 * np.hypot(noise(0.817), 0.01)  # of the middle of the axes
-    assert f"±{both:.2f} points, the chance of test tweets and estimates" in scatter(rows)
-    assert f"±{100 * noise(0.82):.2f} points" in scatter([]), "of the test tweets alone, if there is no estimate"
-    assert 'width="' in scatter([])
-    assert 'width="' in scatter([row("d" * 64, status="complete", score=score, ref=1) for score in (0.0, 1.0)])
-    assert scatter(rows).count('aria-roledescription="point"') == 2
-    monkeypatch.chdir(tmp_path)
-    draw()
-    assert Path("leaderboard/submissions.csv").read_text().startswith("date,sha256,message")

@@ -1,7 +1,6 @@
 """A small whole project, and what a command says when it meets a case in a copy of it."""
 
 import contextlib
-import importlib
 import io
 import os
 import shutil
@@ -21,6 +20,7 @@ from pipeline.contracts import Costs, School, predictions_frame, read_prepared, 
 from pipeline.data.embeddings import embeddings_path
 from pipeline.data.prepare import main as prepare
 from pipeline.process import run
+from pipeline.stage import main_of
 
 from .case import Case
 
@@ -117,12 +117,12 @@ def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]
     """The command's `run(main)`, as the interpreter would end it: exit status, and what is on stderr."""
     said, environment, arguments = io.StringIO(), os.environ.copy(), sys.argv
     try:
-        module = importlib.import_module(command[0])
+        main = main_of(command[0])
         sys.argv = command
         os.environ["DISASTER_TWEETS_STORE"] = str(store)
         with contextlib.chdir(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
             try:
-                run(module.main)
+                run(main)
             except SystemExit as end:
                 if isinstance(end.code, str):
                     print(end.code, file=sys.stderr)

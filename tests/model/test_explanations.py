@@ -12,8 +12,8 @@ from made import on_counts, predicted
 from scipy.special import expit, logit
 
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.counts import counts, logistic, naive_bayes
-from pipeline.counts.counts import CountsParams, predict
+from pipeline.counts import logistic, naive_bayes
+from pipeline.counts.counts import CountsParams
 from pipeline.errors import explanations
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling_tweets import markup, telling_tweets
@@ -52,7 +52,7 @@ def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -
     model = own.fit(tweets, tweets["target"].to_numpy())
     asked = sample.train.iloc[200:230]
     asked = pd.concat([asked, asked.head(2).assign(text=["İstanbul fire FIRE, fire! don't", "…"], keyword=None)])
-    for row, score in enumerate(predict(model, asked)):
+    for row, score in enumerate(own.predict(model, asked)):
         found = explain_counts(model, own.weights(model), asked.iloc[[row]])
         assert found.log_odds == pytest.approx(logit(score), abs=1e-9)
         assert " ".join(word for word, _ in found.words[1:]).lower() == asked["text"].iloc[row].lower()
@@ -82,8 +82,9 @@ def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
     for fold, model in models.items():
         own.save(model, Path(f"models/a/fold-{fold}"))
     read: list[str] = []
+    load = own.load
     monkeypatch.setattr(own, "fit", None)
-    monkeypatch.setattr(own, "load", lambda folder: read.append(folder.name) or counts.load(folder))
+    monkeypatch.setattr(own, "load", lambda folder: read.append(folder.name) or load(folder))
     explain = count_explainer("a", own)
     for fold in (0, 3, 0):
         tweet = sample.train[sample.train["fold"] == fold].head(1)

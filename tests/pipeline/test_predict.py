@@ -33,6 +33,7 @@ from pipeline.new_texts.reading import Format, batches, format_of
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import predict
+from pipeline.stage import main_of
 
 Predict = Callable[..., pd.DataFrame]
 FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
@@ -46,7 +47,7 @@ def made(sample: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         prepared_folder(folder, patch, sample.train.head(300), test, blend={"draws": 100}, logistic={"C": [0.2]})
         for stage in (naive_bayes, logistic, blend):
-            stage.main()
+            main_of(stage.__name__)()
     raw = pd.read_csv(SAMPLE / "test.csv", dtype={"id": "int64"}).set_index("id").loc[test["id"]].reset_index()
     raw.to_csv(folder / "new.csv", index=False)
     raw.to_parquet(folder / "new.parquet")

@@ -97,10 +97,10 @@ README: list[tuple[str, Check]] = [
     ("What is counted is chosen inside the training folds, once for all classifiers on counts",
         "twins.held_out_labels_have_no_influence"),
     ("those of gaussian, logistic and mixture, and what holds the blend's weights back", lambda:
-        defining("inner_folds: int = Field", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
+        defining(r"inner_folds: int = Field|Params\(ChosenParams\)", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
         and "inner_folds" in BlendParams.model_fields),
     ("of the networks (autoencoder, vae, gan, diffusion, flow_matching)", lambda:
-        defining(r"\(NetworkOnVectors\)", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
+        defining(r"\(NetworkOnVectors\[", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
     ("on fold seed 0 ([docs/tried.md](docs/tried.md) lists the variants)", lambda: "fold seed 0" in text_of("docs/tried.md")),
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),
@@ -109,7 +109,7 @@ README: list[tuple[str, Check]] = [
     ("change that value and no other", "apply.a_change_is_the_lines_that_were_meant"),
     ("once, with checksums, and goes on where it was cut", "download.a_download_that_is_cut_goes_on_where_it_was"),
     ("is not sent again; a score that was still pending is fetched", "submit.what_was_sent_from_elsewhere_is_not_sent_again"),
-    ("the daily limit is respected", "submit.the_daily_limit_is_respected"),
+    ("that the day's submissions are used up is one line", "submit.the_daily_limit_is_respected"),
     ("`--dry-run` checks without asking Kaggle", "submit.a_dry_run_asks_nobody_and_writes_nothing"),
     ("It is never part of `dvc repro`", "submit.no_stage_sends_or_fetches_anything"),
     ("more than five standard errors", lambda: MAX_STANDARD_ERRORS == 5),

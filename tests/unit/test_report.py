@@ -63,6 +63,9 @@ def test_the_verdict_follows_from_the_scores() -> None:
     assert other.startswith("naive_bayes (generative) is right most often, about 90.0 %")
     tied = best_sentence(scores(standings="best ties behind ties few"))
     assert "it ties with logistic and gaussian_minilm; prompt_few_shot scored too few texts to be placed." in tied
+    unsure = best_sentence(scores(standings="best unsure behind behind few"))
+    assert "; the difference to logistic is not sure; prompt_few_shot scored too few texts to be placed." in unsure
+    assert "ahead of the rest" in unsure
     few = best_sentence(scores(standings="ahead best behind behind few"))
     assert few.startswith("logistic (discriminative) is right most often")
     assert "ahead of the rest by more than chance explains; lora_minilm did not score all of them" in few

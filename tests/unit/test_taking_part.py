@@ -11,6 +11,7 @@ from pipeline import places, stage
 from pipeline.compare.scored import read_all
 from pipeline.compare.taking_part import ClassifiersParams, Family, family_of, taking_part
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.process import stage_name
 
 
 @pytest.fixture
@@ -104,3 +105,10 @@ def test_the_launcher_refuses_what_is_no_stage(monkeypatch: pytest.MonkeyPatch) 
     for module in ("pipeline.compare.nothing", "pipeline.stats.metrics"):
         with pytest.raises(InputError, match=f"{module}: no such stage"):
             stage.main_of(module)
+
+
+def test_stages_that_share_a_main_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two families may run at once: the lock is of the family's own module."""
+    monkeypatch.setattr(sys, "argv", ["pipeline.stage", "minilm"])
+    found = [stage_name(stage.main_of(f"pipeline.vectors.{family}")) for family in ("gaussian", "knn")]
+    assert found == ["gaussian_minilm", "knn_minilm"]

@@ -1,26 +1,33 @@
-"""What the families over embeddings share: how they are read, fitted, asked and written."""
+"""What the families over embeddings share: how they are read, fitted, asked and written.
+
+in:  data/prepared, data/embed
+out: predictions/<family>_<encoder>.parquet, costs/<family>_<encoder>.json, models/<family>_<encoder>
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
+"""
 
 import argparse
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Prepared, plain_name, read_params, read_prepared
+from pipeline.contracts import Params, Prepared, plain_name, read_params, read_prepared
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.fit import chosen
-from pipeline.fit.chosen import Chosen
-from pipeline.fit.classifier import Own, WithParams
+from pipeline.fit.chosen import Chosen, ChosenParams
+from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
 from pipeline.fit.written import write_cross_fit
 from pipeline.vectors.space import vectors, with_vectors
+
+Own = TypeVar("Own", bound=Params)
 
 
 @lru_cache(maxsize=4)
@@ -29,7 +36,7 @@ def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
     return embed(list(texts), params)
 
 
-class OnVectors(WithParams[Own]):
+class OnVectors(Classifier, Generic[Own]):
     """A family over the embeddings of an encoder; without one, over vectors that the tweets have already."""
 
     def __init__(self, params: Own, preset: str | None = None) -> None:
@@ -37,12 +44,8 @@ class OnVectors(WithParams[Own]):
         self.preset = preset
 
     @classmethod
-    def section(cls) -> str:
-        return f"vectors.{cls.name()}"
-
-    @classmethod
     def read(cls, preset: str | None) -> Self:
-        return cls(cls.read_own(), preset)
+        return cls(cast("Own", read_params(f"vectors.{cls.name()}", cls.params_type)), preset)
 
     @property
     def embed_params(self) -> EmbedParams:
@@ -69,7 +72,7 @@ class OnVectors(WithParams[Own]):
 
     @classmethod
     def main(cls) -> None:
-        """On the embeddings of the encoder that the command line names."""
+        """Score all tweets on the embeddings of the encoder that the command line names."""
         parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {cls.name()}.")
         parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
         encoder = parser.parse_args().encoder
@@ -90,7 +93,10 @@ class OnVectors(WithParams[Own]):
         )
 
 
-class ChosenOnVectors(OnVectors[Own]):
+OwnChosen = TypeVar("OwnChosen", bound=ChosenParams)
+
+
+class ChosenOnVectors(OnVectors[OwnChosen]):
     """A family of scikit-learn's classifiers, of which the most accurate on inner folds by group is taken."""
 
     @abstractmethod
@@ -99,18 +105,17 @@ class ChosenOnVectors(OnVectors[Own]):
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
         x, as_it_is = vectors(tweets), FunctionTransformer()
-        inner_folds: int = getattr(self.params, "inner_folds")  # noqa: B009
-        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], inner_folds)
+        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], self.params.inner_folds)
         return chosen.fit_chosen(as_it_is, best, x, labels, rule)
 
     def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
         return model.predict(vectors(tweets))
 
+    def parameters(self, model: Chosen) -> int:
+        return chosen.parameters(model)
+
     def save(self, model: Chosen, folder: Path) -> None:
         chosen.save(model, folder)
-
-    def parameters(self, model: Chosen) -> int:
-        return chosen.learnt(model)
 
     def load(self, folder: Path) -> Chosen:
         return chosen.load(folder, FunctionTransformer())
