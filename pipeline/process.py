@@ -129,8 +129,10 @@ def end_at_once() -> None:
 
 
 def stage_name(main: Callable[[], None]) -> str:
-    """What says which outputs a command writes: its module and its arguments."""
-    return re.sub(r"[^\w.-]+", "_", "_".join([Path(inspect.getfile(main)).stem, *sys.argv[1:]]))[:120]
+    """What says which outputs a command writes: its module, or that of the family whose main it is, and its arguments."""
+    return re.sub(
+        r"[^\w.-]+", "_", "_".join([Path(inspect.getfile(getattr(main, "__self__", main))).stem, *sys.argv[1:]])
+    )[:120]
 
 
 @contextmanager

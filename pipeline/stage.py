@@ -7,6 +7,7 @@ run: python -m pipeline.stage counts.naive_bayes
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
@@ -37,10 +38,16 @@ def start(arguments: list[str]) -> NoReturn:
     waiting.quiet()
     waiting.choose(LOADING)
     sys.argv = [f"pipeline.stage {name}", *rest]
-    module = importlib.import_module(f"pipeline.{name}") if find_spec(f"pipeline.{name}") else None
-    if module is None or not hasattr(module, "main"):
-        raise InputError(f"pipeline.{name}: no such stage")
-    run(module.main)
+    run(main_of(f"pipeline.{name}"))
+
+
+def main_of(module: str) -> Callable[[], None]:
+    """The function that is the stage, its libraries loaded: the module's `main`, or that of its FAMILY."""
+    found = importlib.import_module(module) if find_spec(module) else None
+    main: Callable[[], None] | None = getattr(found, "main", getattr(getattr(found, "FAMILY", None), "main", None))
+    if main is None:
+        raise InputError(f"{module}: no such stage")
+    return main
 
 
 if __name__ == "__main__":

@@ -1,12 +1,15 @@
 """What the tests share: the sample prepared in memory, and copies of the project to run stages in."""
 
+import contextlib
+import io
 import json
 import os
 import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,9 +21,12 @@ from ruamel.yaml import YAML
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores: threads of each would stand in the others' way
     os.environ |= {"OMP_NUM_THREADS": "1", "LOKY_MAX_CPU_COUNT": "1"}
 
+from pipeline import latency
 from pipeline.contracts import Prepared, read_params, read_prepared
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
+from pipeline.process import run
+from pipeline.stage import main_of
 
 # No chance: examples follow from the test, and from constants of the modules that are loaded. `--hypothesis-profile default`
 # goes on to look for others.
@@ -126,6 +132,50 @@ def command(project: Path, tmp_path: Path) -> Command:
     return run
 
 
+def run_here(command: Sequence[str], folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """What `run(main)` of a module does in a folder, as the interpreter would end it, in this process: libraries load once."""
+    out, error, status = io.StringIO(), io.StringIO(), 0
+    before, arguments = os.environ.copy(), sys.argv
+    try:
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv = [*command]
+        quick = pytest.MonkeyPatch.context()
+        with (
+            quick as patch,
+            contextlib.chdir(folder),
+            contextlib.redirect_stderr(error),
+            contextlib.redirect_stdout(out),
+        ):
+            patch.setattr(latency, "TIMED", 8)
+            patch.setattr(latency, "SECONDS", 0.1)
+            try:
+                run(main_of(command[0]))
+            except SystemExit as end:
+                if isinstance(end.code, str):
+                    print(end.code, file=sys.stderr)
+                status = 1 if isinstance(end.code, str) else end.code or 0
+            except Exception:  # noqa: BLE001 - this is what the interpreter does
+                traceback.print_exc()
+                status = 1
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        sys.argv = arguments
+    return subprocess.CompletedProcess(command, status, out.getvalue(), error.getvalue())
+
+
+@pytest.fixture
+def here(project: Path, tmp_path: Path) -> Command:
+    """As `command`, in this process: for stages of the main job and tools, where the process itself is not what is tested."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        clean = clean_environment(tmp_path / "store", HOME=str(tmp_path)) | environment
+        return run_here(arguments, project, clean)
+
+    return run
+
+
 STAGES = """
 import json, sys
 from pipeline import latency
@@ -201,6 +251,18 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True)
 
 
+def repository(folder: Path, files: dict[str, str]) -> Path:
+    """A new repository of git and DVC with these files, nothing committed."""
+    from dvc.repo import Repo
+
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    Repo.init(str(folder)).close()
+    return folder
+
+
 def set_param(project: Path, section: str, value: object) -> None:
     """Change one value of params.yaml, or of study/params.yaml, named with dots."""
     yaml, path = YAML(), project / "params.yaml"
@@ -221,6 +283,7 @@ def ran(done: subprocess.CompletedProcess[str]) -> set[str]:
 
 
 QUICK: dict[str, object] = {
+    "lora.minilm.epochs": 1,
     "prompt.train_rows": 14,
     "prompt.submit": ["few_shot"],
     "counts.ngrams": [1],

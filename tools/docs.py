@@ -19,7 +19,7 @@ import pandas as pd
 import vl_convert
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import ACCURACY, CLASSIFIER, F1, PLACE, ROWS, SCHOOL, pairs_among, pairs_table
+from pipeline.compare.table import ACCURACY, CLASSIFIER, ROWS, SCHOOL, pairs_among, pairs_table
 from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, write_text
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
@@ -187,14 +187,18 @@ def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
     order = scores["classifier"].tolist()
     schools = [name for name in ("generative", "discriminative", "prompted") if name in set(scores["school"])]
     y = {"field": "classifier", "type": "nominal", "sort": order, "title": None}
-    scale = {"zero": False, "nice": False, "padding": 12}
-    x = {
+    scale: dict[str, Any] = {"zero": False, "nice": False, "padding": 12}
+    x: dict[str, Any] = {
         "type": "quantitative",
         "scale": scale,
-        "axis": {"format": ".0%"},
+        "axis": {"format": ".0%", "tickCount": 8},
         "title": "Accuracy out of fold, 95 % interval",
     }
-    colour = {"field": "school", "scale": {"domain": schools, "range": [ink[one] for one in schools]}, "title": None}
+    colour: dict[str, Any] = {
+        "field": "school",
+        "scale": {"domain": schools, "range": [ink[one] for one in schools]},
+        "title": None,
+    }
     colour["legend"] = {"orient": "top", "symbolType": "circle"}
     ends = {"x": x | {"field": "accuracy_low"}, "x2": {"field": "accuracy_high"}, "y": y, "color": colour}
     chart = {

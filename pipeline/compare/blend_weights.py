@@ -25,7 +25,7 @@ from scipy.special import expit, logit
 from pipeline.compare.scored import BootstrapParams
 from pipeline.fit.cross_fit import inner_splits
 
-CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
+BLEND_CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
 
 ALL_ROWS = -1
 """The fold of weights that were fitted on all rows: none is held out."""
@@ -63,8 +63,8 @@ Fit = Callable[[np.ndarray, np.ndarray], Weights]
 
 
 def to_log_odds(scores: np.ndarray) -> np.ndarray:
-    """Log-odds of probabilities, held `CLIP` off 0 and 1."""
-    return np.asarray(logit(np.clip(scores, CLIP, 1 - CLIP)))
+    """Log-odds of probabilities, held `BLEND_CLIP` off 0 and 1."""
+    return np.asarray(logit(np.clip(scores, BLEND_CLIP, 1 - BLEND_CLIP)))
 
 
 def log_losses(log_odds: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -2,12 +2,11 @@
 
 import itertools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
@@ -17,9 +16,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.contracts import InputError, Params
-from pipeline.fit import chosen
 from pipeline.fit.chosen import Chosen, choose, fit_chosen, out_of_inner_folds
-from pipeline.fit.model_files import read_json, reading, write_json
 from pipeline.places import results
 from pipeline.spreadsheet import write_tweets
 
@@ -127,51 +124,10 @@ def choose_on_counts(
     return fit_chosen(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
 
 
-def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    return model.predict(features(tweets))
-
-
 def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
     names: np.ndarray = pipeline["features"].get_feature_names_out()
     return names
-
-
-class Vocabulary(BaseModel):
-    """What a fitted `vectorizer` counts, in the order of its columns."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    ngrams: int = Field(ge=1)
-    words: list[str] = Field(min_length=1)
-    keywords: list[str]
-    """None if keywords are not counted."""
-
-
-def save(model: Chosen, folder: Path) -> None:
-    """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
-    counters = model.pipeline["features"].named_transformers_
-    vocabulary = Vocabulary(
-        ngrams=counters["word"].ngram_range[1],
-        words=counters["word"].get_feature_names_out().tolist(),
-        keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
-    )
-    write_json(folder / "vocabulary.json", vocabulary)
-    chosen.save(model, folder)
-
-
-def load(folder: Path) -> Chosen:
-    """What `save` kept."""
-    path = folder / "vocabulary.json"
-    vocabulary = read_json(path, Vocabulary)
-    counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
-    counter.set_params(word__vocabulary=vocabulary.words)
-    if vocabulary.keywords:
-        counter.set_params(keyword__vocabulary=vocabulary.keywords)
-    with reading(path):
-        counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
-    return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

@@ -29,5 +29,10 @@ class NbSvm(ClassifierMixin, BaseEstimator):
     def scaled(self, x: sparse.csr_matrix) -> sparse.csr_matrix:
         return x @ sparse.diags(self.ratios_)
 
+    @property
+    def coef_(self) -> np.ndarray:
+        """v_w r_w: the change in log-odds that each term's presence makes, shape (1, terms)."""
+        return np.asarray(self.logistic_.coef_ * self.ratios_)
+
     def decision_function(self, x: sparse.csr_matrix) -> np.ndarray:
         return np.asarray(self.logistic_.decision_function(self.scaled(x)))

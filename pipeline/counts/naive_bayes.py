@@ -1,9 +1,4 @@
-"""Naive Bayes: the generative twin. Models p(words, label) and classifies by Bayes' rule.
-
-in:  data/prepared
-out: predictions/naive_bayes.parquet, costs/naive_bayes.json, models/naive_bayes/words.csv
-run: dvc repro naive_bayes   (or python -m pipeline.stage counts.naive_bayes)
-"""
+"""Naive Bayes: the generative twin. Models p(words, label) and classifies by Bayes' rule."""
 
 from typing import Annotated, Literal
 
@@ -15,7 +10,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 
 from pipeline.contracts import InputError, Params
 from pipeline.counts.counts import terms
-from pipeline.counts.on_counts import OnCounts, classify
+from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.chosen import Chosen
 
 EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
@@ -47,7 +42,7 @@ def sample_bags(model: Chosen, label: int, n: int, seed: int) -> list[np.ndarray
     return [rng.choice(len(p), size=length, p=p / p.sum()) for length in lengths]
 
 
-class NaiveBayes(OnCounts[NaiveBayesParams]):
+class NaiveBayesOnCounts(OnCounts[NaiveBayesParams]):
     """p(y) and p(w | y), the latter smoothed by alpha pseudo-counts, from tweets and labels of shape (n,).
 
     - multinomial: log p(1) / p(0) + Σ_w x_w log (p(w | 1) / p(w | 0)), which words are drawn
@@ -60,7 +55,6 @@ class NaiveBayes(OnCounts[NaiveBayesParams]):
 
     school = "generative"
     samples = True
-    params_type = NaiveBayesParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [EVENT_MODELS[model](alpha=alpha) for model in self.params.event_model for alpha in self.params.alpha]
@@ -73,10 +67,6 @@ class NaiveBayes(OnCounts[NaiveBayesParams]):
             log_p = log_p - np.log1p(-np.exp(log_p))
         return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
 
-    def parameters(self, model: Chosen) -> int:
-        """A prior, and a p(w | y) of each term, per class."""
-        return 2 + 2 * len(terms(model.pipeline))
-
     def sample(self, model: Chosen, label: int, n: int, seed: int) -> list[str]:
         """`n` new texts of a class: the words of `sample_bags` in any order, the model knows none.
 
@@ -87,8 +77,4 @@ class NaiveBayes(OnCounts[NaiveBayesParams]):
         return [" ".join(words[bag[shown[bag]]]) for bag in sample_bags(model, label, n, seed)]
 
 
-FAMILY = NaiveBayes
-
-
-def main() -> None:
-    classify(FAMILY)
+FAMILY = NaiveBayesOnCounts

@@ -5,22 +5,16 @@
 
 With all v_w = 1 it is naive Bayes; with r_w = 1 it is logistic regression. (Wang & Manning 2012, https://aclanthology.org/P12-2018;
 here with the logistic in place of the hinge loss, so that it has probabilities.)
-
-in:  data/prepared
-out: predictions/nb_svm.parquet, costs/nb_svm.json, models/nb_svm/words.csv
-run: dvc repro nb_svm   (or python -m pipeline.stage counts.nb_svm)
 """
 
 from typing import Annotated
 
-import pandas as pd
 from pydantic import Field
 from sklearn.base import BaseEstimator
 
 from pipeline.contracts import Params
-from pipeline.counts.counts import terms
 from pipeline.counts.log_count_ratios import NbSvm
-from pipeline.counts.on_counts import OnCounts, classify
+from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.chosen import Chosen
 
 
@@ -32,26 +26,14 @@ class NbSvmParams(Params):
 
 
 class NbSvmOnCounts(OnCounts[NbSvmParams]):
-    """Fit to tweets and labels of shape (n,)."""
-
     school = "discriminative"
-    params_type = NbSvmParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [NbSvm(self.params.alpha, C) for C in self.params.C]
 
-    def weights(self, model: Chosen) -> pd.Series:
-        """The change in log-odds that each term's presence makes: v_w r_w."""
-        classifier = model.pipeline["classifier"]
-        return pd.Series(classifier.logistic_.coef_[0] * classifier.ratios_, index=terms(model.pipeline))
-
     def parameters(self, model: Chosen) -> int:
         """The intercept, a ratio and a weight per term."""
-        return 1 + 2 * len(terms(model.pipeline))
+        return 1 + 2 * int(model.pipeline["classifier"].n_features_in_)
 
 
 FAMILY = NbSvmOnCounts
-
-
-def main() -> None:
-    classify(FAMILY)

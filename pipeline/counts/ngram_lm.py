@@ -7,10 +7,6 @@ Interpolated absolute discounting (Ney, Essen & Kneser 1994, https://doi.org/10.
 c(h w) and given to the n(h) words seen after h as the shorter history h' would share it out; the shortest is followed by all
 words of the vocabulary alike. An order of 1 has no history: a multinomial naive Bayes with another smoothing. Order and D
 are those that make held-out tweets of their class most probable, as a language model is judged, and not the most accurate.
-
-in:  data/prepared
-out: predictions/ngram_lm.parquet, costs/ngram_lm.json, models/ngram_lm/words.csv
-run: dvc repro ngram_lm   (or python -m pipeline.stage counts.ngram_lm)
 """
 
 from collections import Counter
@@ -18,20 +14,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pipeline.contracts import InputError, Params, read_params, read_prepared
-from pipeline.counts.counts import WORD, write_words
+from pipeline.contracts import InputError, Params
+from pipeline.counts.counts import WORD
+from pipeline.counts.on_counts import OnWords
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.classifier import Classifier
-from pipeline.fit.cross_fit import cross_fit, inner_splits
+from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator, write_json
-from pipeline.fit.written import write_cross_fit
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -133,26 +128,6 @@ def log_densities(
     return np.moveaxis(np.add.reduceat(np.array(of_words), starts, axis=2), 1, 2)
 
 
-def fit(tweets: pd.DataFrame, labels: np.ndarray, params: NgramLmParams) -> NgramLm:
-    """Order, discount and temperature are chosen on inner folds by group, then all is counted in all rows; labels (n,)."""
-    prior, read, longest = prior_log_odds(labels), tokens(tweets), max(params.order)
-    candidates = list(product(params.order, params.discount))
-    out_of_fold = np.zeros((len(candidates), len(labels), 2))
-    for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds):
-        of_class, vocabulary = count_classes([read[i] for i in learnt], labels[learnt], longest)
-        out_of_fold[:, held] = log_densities(of_class, [read[i] for i in held], len(vocabulary) + 1, candidates)
-    best = int(np.argmax(out_of_fold[:, np.arange(len(labels)), labels].mean(axis=1)))
-    order, discount = candidates[best]
-    rule = fit_bayes_rule(out_of_fold[best], labels, prior)
-    return NgramLm(*count_classes(read, labels, order), order, discount, rule)
-
-
-def predict(model: NgramLm, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    size, own = len(model.vocabulary) + 1, [(model.order, model.discount)]
-    return model.rule(log_densities(model.of_class, tokens(tweets), size, own)[0])
-
-
 def teller(model: NgramLm, label: int, rng: np.random.Generator) -> Callable[[History], str]:
     """From a history to the word that is told next, drawn from p(w | h).
 
@@ -173,42 +148,6 @@ def teller(model: NgramLm, label: int, rng: np.random.Generator) -> Callable[[Hi
         return model.vocabulary[rng.integers(len(model.vocabulary))]  # any but UNKNOWN, which has no spelling
 
     return next_word
-
-
-def sample(model: NgramLm, label: int, n: int, seed: int) -> list[str]:
-    """`n` new texts of a class, each told word by word to its end; its keyword leads it on, and is left out."""
-    next_word, texts = teller(model, label, np.random.default_rng(seed)), []
-    for _ in range(n):
-        told: History = (START,)
-        while told[-1] != END and len(told) <= LONGEST:
-            told = (*told, next_word(told))
-        texts.append(" ".join(word for word in told if not word.startswith("<")))
-    return texts
-
-
-def log_likelihood_ratios(model: NgramLm) -> pd.Series:
-    """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone.
-
-    That a keyword is missing is among them unless all are.
-    """
-    no_keyword = KEYWORD.format(NONE)
-    alone = not any(
-        word.startswith(KEYWORD.split("{}", maxsplit=1)[0]) for word in model.vocabulary if word != no_keyword
-    )
-    words = [word for word in model.vocabulary if word != END and not (alone and word == no_keyword)]
-    found = [np.concatenate([counts.of_words([word], (), 1) for word in words]) for counts in model.of_class]
-    against, towards = (np.log(interpolated(each, model.discount, len(model.vocabulary) + 1)) for each in found)
-    prefix, suffix = KEYWORD.split("{}")
-    terms = [
-        f"keyword__{word.removeprefix(prefix).removesuffix(suffix)}" if word.startswith(prefix) else f"word__{word}"
-        for word in words
-    ]
-    return pd.Series(towards - against, index=terms)
-
-
-def parameters(model: NgramLm) -> int:
-    """Counts of the runs of words that were seen, and the priors."""
-    return 2 + sum(len(seen) for counts in model.of_class for seen in counts.following.values())
 
 
 class Words(BaseModel):
@@ -242,33 +181,57 @@ def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
     return Counts(following, {history: seen.total() for history, seen in following.items()})
 
 
-class NgramLmOnTokens(Classifier):
+class NgramLmOnWords(OnWords[NgramLmParams]):
     school = "generative"
-    presets = False
     samples = True
 
-    def __init__(self, params: NgramLmParams) -> None:
-        self.params = params
-
-    @classmethod
-    def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
-        return cls(read_params(cls.name(), NgramLmParams))
-
-    @property
-    def determined_by(self) -> dict[str, Any]:
-        return {"params": self.params.model_dump()}
-
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> NgramLm:  # noqa: ARG002 - there is no chance in it
-        return fit(tweets, labels, self.params)
+        """Order, discount and temperature are chosen on inner folds by group, then all is counted in all rows; labels (n,)."""
+        prior, read, longest = prior_log_odds(labels), tokens(tweets), max(self.params.order)
+        candidates = list(product(self.params.order, self.params.discount))
+        out_of_fold = np.zeros((len(candidates), len(labels), 2))
+        for learnt, held in inner_splits(labels, tweets["group"], self.params.inner_folds):
+            of_class, vocabulary = count_classes([read[i] for i in learnt], labels[learnt], longest)
+            out_of_fold[:, held] = log_densities(of_class, [read[i] for i in held], len(vocabulary) + 1, candidates)
+        best = int(np.argmax(out_of_fold[:, np.arange(len(labels)), labels].mean(axis=1)))
+        order, discount = candidates[best]
+        rule = fit_bayes_rule(out_of_fold[best], labels, prior)
+        return NgramLm(*count_classes(read, labels, order), order, discount, rule)
 
     def predict(self, model: NgramLm, tweets: pd.DataFrame) -> np.ndarray:
-        return predict(model, tweets)
+        """P(target = 1) of each tweet, shape (n,)."""
+        size, own = len(model.vocabulary) + 1, [(model.order, model.discount)]
+        return model.rule(log_densities(model.of_class, tokens(tweets), size, own)[0])
+
+    def weights(self, model: NgramLm) -> pd.Series:
+        """log p(w | 1) - log p(w | 0) of each word and keyword without history: how much it tells alone.
+
+        That a keyword is missing is among them unless all are.
+        """
+        prefix, suffix = KEYWORD.split("{}")
+        keywords = [word for word in model.vocabulary if word.startswith(prefix)]
+        aside = {END, *keywords} if keywords == [KEYWORD.format(NONE)] else {END}
+        words = [word for word in model.vocabulary if word not in aside]
+        against, towards = (np.log(model.probabilities(label, words, ())) for label in (0, 1))
+        terms = [
+            f"keyword__{word.removeprefix(prefix).removesuffix(suffix)}" if word.startswith(prefix) else f"word__{word}"
+            for word in words
+        ]
+        return pd.Series(towards - against, index=terms)
 
     def parameters(self, model: NgramLm) -> int:
-        return parameters(model)
+        """Counts of the runs of words that were seen, and the priors."""
+        return 2 + sum(len(seen) for counts in model.of_class for seen in counts.following.values())
 
     def sample(self, model: NgramLm, label: int, n: int, seed: int) -> list[str]:
-        return sample(model, label, n, seed)
+        """`n` new texts of a class, each told word by word to its end; its keyword leads it on, and is left out."""
+        next_word, texts = teller(model, label, np.random.default_rng(seed)), []
+        for _ in range(n):
+            told: History = (START,)
+            while told[-1] != END and len(told) <= LONGEST:
+                told = (*told, next_word(told))
+            texts.append(" ".join(word for word in told if not word.startswith("<")))
+        return texts
 
     def save(self, model: NgramLm, folder: Path) -> None:
         words = Words(order=model.order, discount=model.discount, vocabulary=model.vocabulary)
@@ -290,19 +253,4 @@ class NgramLmOnTokens(Classifier):
         )
 
 
-FAMILY = NgramLmOnTokens
-
-
-def main() -> None:
-    own, prepared = FAMILY.read(), read_prepared()
-    fitted = cross_fit(
-        own.name(),
-        prepared,
-        own.fit_fold,
-        own.predict,
-        lambda model: (log_likelihood_ratios(model), parameters(model)),
-        save=own.save,
-    )
-    ratios, sizes = zip(*fitted.kept, strict=True)
-    write_words(own.name(), list(ratios))
-    write_cross_fit(own.name(), own, prepared, fitted, trainable=max(sizes), total=max(sizes))
+FAMILY = NgramLmOnWords

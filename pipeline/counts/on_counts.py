@@ -1,32 +1,90 @@
-"""What the families on counts share: how they are read, fitted, asked and written."""
+"""What the families on words share: how they are read, fitted, asked and written; and what those on counts share beside it.
+
+in:  data/prepared
+out: predictions/<family>.parquet, costs/<family>.json, models/<family>, in it words.csv where words have weights
+run: dvc repro counts@naive_bayes   (or python -m pipeline.stage counts.naive_bayes)
+"""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator
 
-from pipeline.contracts import Params, read_params, read_prepared
-from pipeline.counts import counts
-from pipeline.counts.counts import CountsParams, choose_on_counts, write_words
+from pipeline.contracts import Params, Prepared, read_params, read_prepared
+from pipeline.counts.counts import CountsParams, choose_on_counts, features, terms, vectorizer, write_words
+from pipeline.fit import chosen
+from pipeline.fit.chosen import Chosen
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
+from pipeline.fit.model_files import read_json, reading, write_json
 from pipeline.fit.written import write_cross_fit
 
 Own = TypeVar("Own", bound=Params)
 
 
-class OnCounts(Classifier, Generic[Own]):
-    """A family of scikit-learn's classifiers on the counts that all share; the most accurate on inner folds is taken."""
+class Vocabulary(BaseModel):
+    """What a fitted `vectorizer` counts, in the order of its columns."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    ngrams: int = Field(ge=1)
+    words: list[str] = Field(min_length=1)
+    keywords: list[str]
+    """None if keywords are not counted."""
+
+
+class OnWords(Classifier, Generic[Own]):
+    """A family that reads texts and keywords alone, with the params of the section of its name."""
 
     presets = False
-    params_type: ClassVar[type[Params]]
+
+    def __init__(self, params: Own) -> None:
+        self.params = params
+
+    @classmethod
+    def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
+        return cls(cast("Own", read_params(cls.name(), cls.params_type)))
+
+    @property
+    def determined_by(self) -> dict[str, Any]:
+        return {"params": self.params.model_dump()}
+
+    def weights(self, model: Any) -> pd.Series | None:  # noqa: ARG002 - some have none
+        """What each term (the index) speaks for target 1, in log-odds; None where a term has no weight."""
+        return None
+
+    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Any]:  # noqa: ARG002 - few use the rest
+        """What fits a fold's model for `cross_fit`."""
+        return self.fit_fold
+
+    @classmethod
+    def main(cls) -> None:
+        """Score all tweets, and write what the family leaves."""
+        own, prepared = cls.read(), read_prepared()
+        fitted = cross_fit(
+            own.name(),
+            prepared,
+            own.trainer(prepared),
+            own.predict,
+            lambda model: (own.parameters(model), own.weights(model)),
+            save=own.save,
+        )
+        sizes, of_terms = zip(*fitted.kept, strict=True)
+        if all(weights is not None for weights in of_terms):
+            write_words(own.name(), list(of_terms))
+        write_cross_fit(own.name(), own, prepared, fitted, trainable=max(sizes), total=max(sizes))
+
+
+class OnCounts(OnWords[Own]):
+    """A family of scikit-learn's classifiers on the counts that all share; the most accurate on inner folds is taken."""
 
     def __init__(self, params: Own, counted: CountsParams) -> None:
-        self.params = params
+        super().__init__(params)
         self.counts = counted
 
     @classmethod
@@ -35,41 +93,45 @@ class OnCounts(Classifier, Generic[Own]):
 
     @property
     def determined_by(self) -> dict[str, Any]:
-        return {"params": self.params.model_dump(), "counts": self.counts.model_dump()}
+        return super().determined_by | {"counts": self.counts.model_dump()}
 
     @abstractmethod
     def candidates(self) -> Sequence[BaseEstimator]:
         """The classifiers to try."""
 
-    def weights(self, model: Any) -> pd.Series | None:  # noqa: ARG002 - some have none
-        """What each term (the index) speaks for target 1, in log-odds."""
-        return None
+    def weights(self, model: Chosen) -> pd.Series | None:
+        """Those of a linear classifier: the change in log-odds that a term's presence makes."""
+        weights = getattr(model.pipeline["classifier"], "coef_", None)
+        return None if weights is None else pd.Series(weights[0], index=terms(model.pipeline))
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
         return choose_on_counts(self.candidates(), tweets, labels, self.counts)
 
-    def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
-        return counts.predict(model, tweets)
+    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+        return model.predict(features(tweets))
 
-    def save(self, model: Any, folder: Path) -> None:
-        counts.save(model, folder)
+    def parameters(self, model: Chosen) -> int:
+        return chosen.parameters(model)
 
-    def load(self, folder: Path) -> Any:
-        return counts.load(folder)
+    def save(self, model: Chosen, folder: Path) -> None:
+        """Its vocabulary as JSON, its classifier by skops."""
+        counters = model.pipeline["features"].named_transformers_
+        vocabulary = Vocabulary(
+            ngrams=counters["word"].ngram_range[1],
+            words=counters["word"].get_feature_names_out().tolist(),
+            keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
+        )
+        write_json(folder / "vocabulary.json", vocabulary)
+        chosen.save(model, folder)
 
-
-def classify(family: type[OnCounts[Any]]) -> None:
-    """Score all tweets by a family on counts, and write what it leaves."""
-    own, prepared = family.read(), read_prepared()
-    fitted = cross_fit(
-        own.name(),
-        prepared,
-        own.fit_fold,
-        own.predict,
-        lambda model: (own.parameters(model), own.weights(model)),
-        save=own.save,
-    )
-    sizes, of_terms = zip(*fitted.kept, strict=True)
-    if all(weights is not None for weights in of_terms):
-        write_words(own.name(), list(of_terms))
-    write_cross_fit(own.name(), own, prepared, fitted, trainable=max(sizes), total=max(sizes))
+    def load(self, folder: Path) -> Chosen:
+        """What `save` kept."""
+        path = folder / "vocabulary.json"
+        vocabulary = read_json(path, Vocabulary)
+        counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))
+        counter.set_params(word__vocabulary=vocabulary.words)
+        if vocabulary.keywords:
+            counter.set_params(keyword__vocabulary=vocabulary.keywords)
+        with reading(path):
+            counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
+        return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))

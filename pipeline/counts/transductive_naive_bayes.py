@@ -6,12 +6,9 @@
 until p(y | u) changes no more (expectation maximisation; Nigam et al. 2000, https://doi.org/10.1023/A:1007692713085). What a
 tweet says alone, p(x), tells a generative model something; a discriminative one has no use for it. Transductive: the
 unlabelled tweets are the test tweets, without near-duplicates of the scored fold, so the scores say little about new tweets.
-
-in:  data/prepared
-out: predictions/transductive_naive_bayes.parquet, costs/transductive_naive_bayes.json, models/transductive_naive_bayes
-run: dvc repro transductive_naive_bayes   (or python -m pipeline.stage counts.transductive_naive_bayes)
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
@@ -22,13 +19,12 @@ from sklearn.base import BaseEstimator
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import Params, Prepared, read_prepared
+from pipeline.contracts import Params, Prepared
 from pipeline.counts.counts import CountsParams, features, have_keywords, vectorizer
 from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.fit.chosen import Chosen, log_densities, log_odds
-from pipeline.fit.cross_fit import cross_fit, inner_splits
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.cross_fit import inner_splits
 
 
 class TransductiveNaiveBayesParams(Params):
@@ -97,10 +93,9 @@ def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
     return prepared.test[~prepared.test["group"].isin(held_out)]
 
 
-class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
+class TransductiveNaiveBayesOnCounts(OnCounts[TransductiveNaiveBayesParams]):
     school = "generative"
     semi_supervised = True
-    params_type = TransductiveNaiveBayesParams
 
     def candidates(self) -> list[BaseEstimator]:
         return [MultinomialNB(alpha=self.params.alpha)]
@@ -109,22 +104,8 @@ class TransductiveNaiveBayes(OnCounts[TransductiveNaiveBayesParams]):
         """From rows of which some have no label (-1), in place of the test tweets."""
         return fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], self.params, self.counts)
 
-    def parameters(self, model: Chosen) -> int:
-        return int(model.pipeline["classifier"].feature_log_prob_.size + 2)
+    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Chosen]:
+        return lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), self.params, self.counts)
 
 
-FAMILY = TransductiveNaiveBayes
-
-
-def main() -> None:
-    own, prepared = FAMILY.read(), read_prepared()
-    fitted = cross_fit(
-        own.name(),
-        prepared,
-        lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), own.params, own.counts),
-        own.predict,
-        own.parameters,
-        save=own.save,
-    )
-    size = max(fitted.kept)
-    write_cross_fit(own.name(), own, prepared, fitted, trainable=size, total=size)
+FAMILY = TransductiveNaiveBayesOnCounts

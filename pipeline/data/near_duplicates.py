@@ -163,8 +163,7 @@ def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
     values = pd.factorize(shared.iloc[rows])[0]
     size = int(groups.max(initial=-1)) + 1
     count = size + int(values.max(initial=-1)) + 1  # the nodes: groups, then values
-    graph = coo_array((np.ones(len(rows)), (groups[rows], size + values)), shape=(count, count))
-    return first_seen(connected_components(graph, directed=False)[1][groups])
+    return first_seen(components(np.stack([groups[rows], size + values]), count)[groups])
 
 
 def group_near_duplicates(texts: list[list[str]], threshold: float) -> np.ndarray:

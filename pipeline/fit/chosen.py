@@ -8,17 +8,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from pipeline.contracts import Params
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 
 WORTH_PROCESSES = 2000
 """Rows: with fewer, processes take longer to start (3 s) than all the fits together."""
+
+
+class ChosenParams(Params):
+    inner_folds: int = Field(3, ge=2)
+    """Folds, by group, that hyperparameters are compared on inside the training rows."""
+
 
 Features = np.ndarray | pd.DataFrame
 """Or a sparse matrix of shape (n, features): scipy has no type for one."""
@@ -111,6 +119,14 @@ def fit_chosen(
 ) -> Chosen:
     """Both steps fitted to all rows, under a rule that inner folds found."""
     return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
+
+
+def parameters(model: Chosen) -> int:
+    """Weights and intercept of a linear classifier, priors and p(w | y) of a naive Bayes."""
+    classifier = model.pipeline["classifier"]
+    if hasattr(classifier, "coef_"):
+        return int(classifier.coef_.size + classifier.intercept_.size)
+    return int(classifier.feature_log_prob_.size + classifier.class_log_prior_.size)
 
 
 def save(model: Chosen, folder: Path) -> None:

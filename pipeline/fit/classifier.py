@@ -4,12 +4,12 @@ import importlib
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, Prepared, School
+from pipeline.contracts import InputError, Params, Prepared, School
 
 
 class Classifier(ABC):
@@ -24,6 +24,14 @@ class Classifier(ABC):
     """Whether it learns from rows without a label too: their label is -1."""
     samples: ClassVar[bool] = False
     """Whether it can make new texts, or vectors."""
+    params_type: ClassVar[type[Params]]
+    """Those that its base is written with: LogisticParams of `OnCounts[LogisticParams]`."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        arguments = [each for base in vars(cls).get("__orig_bases__", ()) for each in get_args(base)]
+        if arguments and isinstance(arguments[0], type):
+            cls.params_type = arguments[0]
 
     @classmethod
     def family(cls) -> str:

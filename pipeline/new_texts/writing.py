@@ -48,29 +48,22 @@ def check_no_formula(ids: pd.Series) -> None:
             )
 
 
-def csv_to(file: IO[str]) -> Write:
+def lines_to(file: IO[str], kind: Format) -> Write:
+    """As csv with a header, or as JSON lines; each batch can be read when it is written, for somebody may wait for it."""
     header = True
 
     def write(rows: pd.DataFrame) -> None:
         nonlocal header
-        check_no_formula(rows.iloc[:, 0])
-        file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
-        header = False
-        file.flush()  # somebody may wait for it
-
-    return write
-
-
-def jsonl_to(file: IO[str]) -> Write:
-    def write(rows: pd.DataFrame) -> None:
-        plain = rows.astype(object).where(rows.notna(), None)
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_dict("records"))
+        if kind == "csv":
+            check_no_formula(rows.iloc[:, 0])
+            file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
+            header = False
+        else:
+            plain = rows.astype(object).where(rows.notna(), None)
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in plain.to_dict("records"))
         file.flush()
 
     return write
-
-
-LINES: dict[str, Callable[[IO[str]], Write]] = {"csv": csv_to, "jsonl": jsonl_to}
 
 
 @contextmanager
@@ -116,26 +109,19 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def file_to(path: Path, kind: Format) -> Iterator[Write]:
-    with written_whole(path) as partial:
-        if kind == "parquet":
-            with parquet_to(partial) as write:
-                yield write
-        else:
-            with partial.open("w", encoding="utf-8", newline="") as file:
-                yield LINES[kind](file)
-
-
-@contextmanager
 def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Write]:
     """What to give each batch of decisions to; None for standard output."""
     if path is None:
-        yield LINES[kind](stdout)
+        yield lines_to(stdout, kind)
         stdout.flush()
         return
     with ExitStack() as stack:
         with naming(path):
-            write = stack.enter_context(file_to(path, kind))
+            partial = stack.enter_context(written_whole(path))
+            if kind == "parquet":
+                write = stack.enter_context(parquet_to(partial))
+            else:
+                write = lines_to(stack.enter_context(partial.open("w", encoding="utf-8", newline="")), kind)
 
         def named(rows: pd.DataFrame) -> None:
             with naming(path):

@@ -15,6 +15,7 @@ SCHOOLS = ("generative", "discriminative", "prompted", "blend")
 ROWS = alt.NamedData(name="rows")
 STEP = 22
 """Height of a row of dots, in pixels."""
+ENDS = {"low:Q,.1%": "from", "high:Q,.1%": "to"}
 CONFIG: dict[str, Any] = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -65,6 +66,23 @@ def shown_on_hover(columns: dict[str, str]) -> list[Any]:
     return [alt.Tooltip(field, title=title, **({"format": form} if form else {})) for (field, _, form), title in parts]
 
 
+def dots(base: Any, hover: dict[str, str], size: int, **mark: Any) -> Any:
+    return base.mark_point(filled=True, size=size, opacity=1, **mark).encode(tooltip=shown_on_hover(hover))
+
+
+def intervals(base: Any, **mark: Any) -> Any:
+    """Upright, from `low` to `high`."""
+    return base.mark_rule(strokeWidth=1.5, **mark).encode(y="low:Q", y2="high:Q")
+
+
+def band_and_line(base: Any, low: Any, value: str, **mark: Any) -> list[Any]:
+    """A band from `low`, whose axis is the chart's, to `high`, and a line in it."""
+    return [
+        base.mark_area(opacity=0.16, **mark).encode(y=low, y2="high:Q"),
+        base.mark_line(strokeWidth=2, **mark).encode(y=value),
+    ]
+
+
 def finished(chart: Any, description: str, height: Any) -> Spec:
     spec: Spec = chart.properties(
         width="container", height=height, description=description, autosize={"type": "fit-x", "contains": "padding"}
@@ -80,17 +98,14 @@ def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
     axis = alt.Axis(format=".0%", labelExpr="datum.value > 1 ? '' : datum.label")  # the room above is for names
     accuracy = alt.Y("accuracy:Q", title="Accuracy", scale=alt.Scale(zero=False, padding=16), axis=axis)
     hover = {"classifier:N": "classifier", "school:N": "school", "accuracy:Q,.1%": "accuracy"}
-    hover |= {"low:Q,.1%": "from", "high:Q,.1%": "to", "cost:Q,.3~g": title}
-    colour = coloured("school", schools, schools)
-    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
-        y=accuracy, color=colour, shape=shaped("school", schools), tooltip=shown_on_hover(hover)
-    )
-    whiskers = base.mark_rule(opacity=0.55, strokeWidth=1.5).encode(y="low:Q", y2="high:Q", color=colour)
+    hover |= ENDS | {"cost:Q,.3~g": title}
+    by_school = base.encode(color=coloured("school", schools, schools))
+    points = dots(by_school.encode(y=accuracy, shape=shaped("school", schools)), hover, 80)
     leaders = base.mark_rule(color="var(--line)").transform_filter("datum.label").encode(y="high:Q", y2="above:Q")
-    names = base.mark_text(
+    names = by_school.mark_text(
         align={"expr": "datum.right ? 'right' : 'left'"}, dx={"expr": "datum.right ? 3 : -3"}, baseline="bottom"
-    ).encode(y="above:Q", text="label:N", color=colour)
-    return finished(alt.layer(leaders, whiskers, dots, names), description, 340)
+    ).encode(y="above:Q", text="label:N")
+    return finished(alt.layer(leaders, intervals(by_school, opacity=0.55), points, names), description, 340)
 
 
 def log_axis() -> Any:
@@ -122,19 +137,13 @@ def with_bands(
     extra: Sequence[Any] = (),
 ) -> Spec:
     """`value` by `x` with its band, a line for each `series`; the axes of several charts alike, by their domain."""
-    base = alt.Chart(ROWS).encode(x=x.axis())
-    scale = alt.Scale(domain=list(domain), nice=False, zero=False)
-    colour = coloured("series", names, schools)
+    base = alt.Chart(ROWS).encode(x=x.axis(), color=coloured("series", names, schools))
+    low = alt.Y("low:Q", scale=alt.Scale(domain=list(domain), nice=False, zero=False), title=y)
     hover = {"series:N": "classifier", f"{x.column}:Q,{x.form}": x.title}
     hover |= {"value:Q,.3f": y, "low:Q,.3f": "from", "high:Q,.3f": "to"}
-    band = base.mark_area(opacity=0.16, clip=True).encode(
-        y=alt.Y("low:Q", scale=scale, title=y), y2="high:Q", color=colour
-    )
-    line = base.mark_line(strokeWidth=2, clip=True).encode(y="value:Q", color=colour, detail="series:N")
-    dots = base.mark_point(filled=True, size=48, opacity=1, clip=True).encode(
-        y="value:Q", color=colour, shape=shaped("series", names), tooltip=shown_on_hover(hover)
-    )
-    return finished(alt.layer(*extra, band, line, dots), description, 260)
+    points = dots(base.encode(y="value:Q", shape=shaped("series", names)), hover, 48, clip=True)
+    band, line = band_and_line(base, low, "value:Q", clip=True)
+    return finished(alt.layer(*extra, band, line.encode(detail="series:N"), points), description, 260)
 
 
 def crossing(at: float, low: float, high: float) -> list[Any]:
@@ -161,15 +170,13 @@ def in_points(frame: pd.DataFrame, *kept: str) -> Records:
 def dots_with_intervals(y: str, title: str, order: Sequence[str], colour: Any, description: str) -> Spec:
     """Differences, `value` from `low` to `high`, a row for each `y` in this order; and a line at 0."""
     form = "+,.3~r"
-    base = alt.Chart(ROWS).encode(
-        y=alt.Y(f"{y}:N", sort=list(order), title=None, axis=alt.Axis(grid=True, ticks=False))
-    )
+    rows = alt.Y(f"{y}:N", sort=list(order), title=None, axis=alt.Axis(grid=True, ticks=False))
+    base = alt.Chart(ROWS).encode(y=rows, color=colour)
     x = alt.X("value:Q", title=title, axis=alt.Axis(format=form, tickCount=8))
     hover = {f"{y}:N": y, f"value:Q,{form}": title, f"low:Q,{form}": "from", f"high:Q,{form}": "to"}
     nought = alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule().encode(x="zero:Q")
-    whiskers = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q", color=colour)
-    dots = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, color=colour, tooltip=shown_on_hover(hover))
-    return finished(alt.layer(nought, whiskers, dots), description, STEP * len(order))
+    whiskers = base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q")
+    return finished(alt.layer(nought, whiskers, dots(base.encode(x=x), hover, 70)), description, STEP * len(order))
 
 
 def reliability(description: str) -> Spec:
@@ -180,19 +187,10 @@ def reliability(description: str) -> Spec:
     y = alt.Y("observed:Q", title="Observed", scale=unit, axis=alt.Axis(format=".0%", tickCount=5))
     diagonal = alt.Chart(ends).mark_line(strokeDash=[4, 4], color="var(--muted)", strokeWidth=1).encode(x=x, y=y)
     base = alt.Chart(ROWS).encode(x=x, color=coloured("school", SCHOOLS, SCHOOLS, legend=False))
-    hover = {"predicted:Q,.1%": "predicted", "observed:Q,.1%": "observed", "low:Q,.1%": "from", "high:Q,.1%": "to"}
-    return finished(
-        alt.layer(
-            diagonal,
-            base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
-            base.mark_line(strokeWidth=1.5).encode(y=y),
-            base.mark_point(filled=True, size=50, opacity=1).encode(
-                y=y, tooltip=shown_on_hover(hover | {"rows:Q,~g": "texts"})
-            ),
-        ),
-        description,
-        240,
-    )
+    hover = {"predicted:Q,.1%": "predicted", "observed:Q,.1%": "observed"} | ENDS | {"rows:Q,~g": "texts"}
+    seen = base.encode(y=y)
+    line = seen.mark_line(strokeWidth=1.5)
+    return finished(alt.layer(diagonal, intervals(base), line, dots(seen, hover, 50)), description, 240)
 
 
 def confusion(names: Sequence[str], description: str) -> Spec:
@@ -216,17 +214,8 @@ def confusion(names: Sequence[str], description: str) -> Spec:
 def cascade(description: str) -> Spec:
     """`accuracy` with its band by the `share` passed on."""
     base = alt.Chart(ROWS).encode(x=By("share", "Share of texts passed on", form=".0%").axis())
-    hover = {"share:Q,.0%": "passed on", "accuracy:Q,.1%": "accuracy", "low:Q,.1%": "from", "high:Q,.1%": "to"}
-    y = alt.Y("low:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".1%"))
+    hover = {"share:Q,.0%": "passed on", "accuracy:Q,.1%": "accuracy"} | ENDS | {"ms_per_text:Q,.3~g": "ms a text"}
+    low = alt.Y("low:Q", title="Accuracy", scale=alt.Scale(zero=False), axis=alt.Axis(format=".1%"))
     colour = "var(--accent)"
-    return finished(
-        alt.layer(
-            base.mark_area(opacity=0.16, color=colour).encode(y=y, y2="high:Q"),
-            base.mark_line(strokeWidth=2, color=colour).encode(y="accuracy:Q"),
-            base.mark_point(filled=True, size=40, opacity=1, color=colour).encode(
-                y="accuracy:Q", tooltip=shown_on_hover(hover | {"ms_per_text:Q,.3~g": "ms a text"})
-            ),
-        ),
-        description,
-        260,
-    )
+    points = dots(base.encode(y="accuracy:Q"), hover, 40, color=colour)
+    return finished(alt.layer(*band_and_line(base, low, "accuracy:Q", color=colour), points), description, 260)

@@ -8,10 +8,6 @@ and a wider bottleneck would call everything probable. The linear one is princip
 probabilistic PCA short of the part inside the subspace (Tipping & Bishop 1999). Having no p(x | y), and no p(z) to decode a z
 from, it cannot sample. The temperature of Bayes' rule, fitted on
 held-out rows, makes probabilities of the difference. (Hinton & Salakhutdinov 2006, https://doi.org/10.1126/science.1127647)
-
-in:  data/prepared, data/embed
-out: predictions/autoencoder_<encoder>.parquet, costs/autoencoder_<encoder>.json, models/autoencoder_<encoder>
-run: dvc repro vectors@autoencoder-minilm   (or python -m pipeline.stage vectors.autoencoder minilm)
 """
 
 import torch
@@ -19,7 +15,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp
-from pipeline.vectors.stage import classify
 
 
 class AutoencoderParams(DescentParams):
@@ -49,14 +44,8 @@ class Autoencoder(nn.Module):
         return torch.stack([-self.loss(x, y) for y in both_classes(x)], dim=1)
 
 
-class AutoencoderOnVectors(NetworkOnVectors):
-    school = "generative"
-    params_type = AutoencoderParams
+class AutoencoderOnVectors(NetworkOnVectors[AutoencoderParams]):
     network = Autoencoder
 
 
 FAMILY = AutoencoderOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

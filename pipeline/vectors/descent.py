@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,8 @@ from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, r
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import split_by_group
 from pipeline.fit.tensor_files import read_tensors, write_tensors
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import OnVectors
 
 
 class DescentParams(SpaceParams):
@@ -64,9 +64,6 @@ class Fitted:
     space: Pipeline
     network: Network
     rule: BayesRule
-
-    def parameters(self) -> int:
-        return sum(parameter.numel() for parameter in self.network.parameters())
 
 
 def mlp(inputs: int, outputs: int, width: int, depth: int) -> nn.Sequential:
@@ -146,9 +143,13 @@ def log_densities(network: Network, x: torch.Tensor, seed: int = 0, rows: int = 
     return np.concatenate(found) if found else np.zeros((0, 2))
 
 
-class NetworkOnVectors(OnVectors[DescentParams]):
+OwnDescent = TypeVar("OwnDescent", bound=DescentParams)
+
+
+class NetworkOnVectors(OnVectors[OwnDescent]):
     """A family of networks, which learn from nine tenths of the rows and take epoch and temperature from the rest."""
 
+    school = "generative"
     network: ClassVar[Callable[..., Network]]
     """From params to a network."""
     holds_prior: ClassVar[bool] = False
@@ -181,7 +182,7 @@ class NetworkOnVectors(OnVectors[DescentParams]):
         return model.rule(log_densities(model.network, x, seed))
 
     def parameters(self, model: Fitted) -> int:
-        return model.parameters()
+        return sum(parameter.numel() for parameter in model.network.parameters())
 
     def save(self, model: Fitted, folder: Path) -> None:
         write_estimator(folder / "space.skops", model.space)

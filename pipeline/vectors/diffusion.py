@@ -8,10 +8,6 @@ The variational bound in continuous time (Kingma et al. 2021, https://arxiv.org/
 linear in t it weighs all times alike. The gap is that of the noise left at t = 0, and of a denoiser that is not the best; it
 closes as γ_0 falls, γ_1 rises and ε̂ comes to E[ε | x_t, y]. Classified by the bound (Li et al. 2023,
 https://arxiv.org/abs/2303.16203), both classes at the same times and noise.
-
-in:  data/prepared, data/embed
-out: predictions/diffusion_<encoder>.parquet, costs/diffusion_<encoder>.json, models/diffusion_<encoder>
-run: dvc repro vectors@diffusion-minilm   (or python -m pipeline.stage vectors.diffusion minilm)
 """
 
 import itertools
@@ -22,7 +18,6 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
-from pipeline.vectors.stage import classify
 
 ROWS = 4096
 """Of the network's input at once: many draws of few tweets, or few of many."""
@@ -104,16 +99,10 @@ class Diffusion(nn.Module):
         return x_t / torch.sigmoid(-gammas[-1]).sqrt() + math.exp(self.first / 2) * noise
 
 
-class DiffusionOnVectors(NetworkOnVectors):
-    school = "generative"
+class DiffusionOnVectors(NetworkOnVectors[DiffusionParams]):
     samples = True
-    params_type = DiffusionParams
     network = Diffusion
     noisy = True
 
 
 FAMILY = DiffusionOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

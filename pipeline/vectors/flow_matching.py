@@ -6,10 +6,6 @@
 (Lipman et al. 2023, https://arxiv.org/abs/2210.02747, straight paths; the density by Chen et al. 2018,
 https://arxiv.org/abs/1806.07366.) The divergence is exact, not estimated, since there are few dimensions: of the flow that was
 learnt this is the density itself and no bound, but for the steps of the integration.
-
-in:  data/prepared, data/embed
-out: predictions/flow_matching_<encoder>.parquet, costs/flow_matching_<encoder>.json, models/flow_matching_<encoder>
-run: dvc repro vectors@flow_matching-minilm   (or python -m pipeline.stage vectors.flow_matching minilm)
 """
 
 import torch
@@ -17,7 +13,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot
-from pipeline.vectors.stage import classify
 
 
 class FlowMatchingParams(DescentParams):
@@ -87,15 +82,9 @@ class FlowMatching(nn.Module):
         return x
 
 
-class FlowMatchingOnVectors(NetworkOnVectors):
-    school = "generative"
+class FlowMatchingOnVectors(NetworkOnVectors[FlowMatchingParams]):
     samples = True
-    params_type = FlowMatchingParams
     network = FlowMatching
 
 
 FAMILY = FlowMatchingOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -8,10 +8,6 @@
 https://aclanthology.org/2020.acl-main.191.) The generator has no p(x | y) to put into Bayes' rule: what it forges teaches the
 discriminator where tweets lie, which can help when few of them have labels. With K classes, the odds of the
 real ones are those of their logits.
-
-in:  data/prepared, data/embed
-out: predictions/gan_<encoder>.parquet, costs/gan_<encoder>.json, models/gan_<encoder>
-run: dvc repro vectors@gan-minilm   (or python -m pipeline.stage vectors.gan minilm)
 """
 
 import torch
@@ -19,7 +15,6 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, mlp
-from pipeline.vectors.stage import classify
 
 FORGED = 2
 POOL = 20
@@ -97,17 +92,11 @@ class Gan(nn.Module):
         return forged[torch.multinomial(belief.clamp(min=1e-30), len(y))]
 
 
-class GanOnVectors(NetworkOnVectors):
-    school = "generative"
+class GanOnVectors(NetworkOnVectors[GanParams]):
     samples = True
-    params_type = GanParams
     network = Gan
     semi_supervised = True
     holds_prior = True
 
 
 FAMILY = GanOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -6,10 +6,6 @@ With one Σ for both classes (shared) the log-odds are linear in x, as those of 
 (separate) they are quadratic. Either is shrunk towards a multiple of the identity: a covariance of 384 dimensions has 73,920
 numbers.
 (Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
-
-in:  data/prepared, data/embed
-out: predictions/gaussian_<encoder>.parquet, costs/gaussian_<encoder>.json, models/gaussian_<encoder>
-run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
 """
 
 from typing import Annotated, Literal
@@ -19,24 +15,21 @@ from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pipeline.contracts import Params
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.chosen import Chosen, ChosenParams
+from pipeline.vectors.on_vectors import ChosenOnVectors
 from pipeline.vectors.separate_gaussians import SeparateGaussians
-from pipeline.vectors.stage import ChosenOnVectors, classify
 
 
-class GaussianParams(Params):
+class GaussianParams(ChosenParams):
     covariance: list[Literal["shared", "separate"]] = Field(["shared", "separate"], min_length=1)
     """To try."""
     shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.03, 0.1, 0.3, 0.6], min_length=1)
     """Shares of the identity in the covariance to try."""
-    inner_folds: int = Field(3, ge=2)
 
 
-class Gaussian(ChosenOnVectors[GaussianParams]):
+class GaussianOnVectors(ChosenOnVectors[GaussianParams]):
     school = "generative"
     samples = True
-    params_type = GaussianParams
 
     def candidates(self) -> list[BaseEstimator]:
         of_kind = {
@@ -63,8 +56,4 @@ class Gaussian(ChosenOnVectors[GaussianParams]):
         return 2 * d + matrices * d * (d + 1) // 2 + 1
 
 
-FAMILY = Gaussian
-
-
-def main() -> None:
-    classify(FAMILY)
+FAMILY = GaussianOnVectors

@@ -5,10 +5,6 @@
 The k tweets are those that a prompt with retrieved examples shows: as many as prompts/few_shot_retrieved.yaml has, of the same
 ones. So the difference between the two is what a language model adds to its examples. (Fix & Hodges 1951; Cover & Hart 1967,
 https://doi.org/10.1109/TIT.1967.1053964)
-
-in:  data/prepared, data/embed
-out: predictions/knn_<encoder>.parquet, costs/knn_<encoder>.json, models/knn_<encoder>
-run: dvc repro vectors@knn-minilm   (or python -m pipeline.stage vectors.knn minilm)
 """
 
 from pathlib import Path
@@ -21,8 +17,8 @@ from sklearn.neighbors import KNeighborsRegressor
 from pipeline.contracts import Params
 from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.fit.subsets import unanimous
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import vectors
-from pipeline.vectors.stage import OnVectors, classify
 
 FILE = "neighbours.skops"
 
@@ -32,9 +28,8 @@ class KnnParams(Params):
     """That have a vote."""
 
 
-class Knn(OnVectors[KnnParams]):
+class KnnOnVectors(OnVectors[KnnParams]):
     school = "discriminative"
-    params_type = KnnParams
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> KNeighborsRegressor:  # noqa: ARG002 - there is no chance in it
         """The tweets to choose from: one of each near-duplicate group whose members carry one label, shape (n,)."""
@@ -58,8 +53,4 @@ class Knn(OnVectors[KnnParams]):
         return read_estimator(folder / FILE, KNeighborsRegressor)
 
 
-FAMILY = Knn
-
-
-def main() -> None:
-    classify(FAMILY)
+FAMILY = KnnOnVectors

@@ -1,10 +1,6 @@
 """Gaussian mixture: p(x | y) is a few Gaussians a class, as if each class had kinds of tweets. Generative, an exact density.
 
-    log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
-
-in:  data/prepared, data/embed
-out: predictions/mixture_<encoder>.parquet, costs/mixture_<encoder>.json, models/mixture_<encoder>
-run: dvc repro vectors@mixture-minilm   (or python -m pipeline.stage vectors.mixture minilm)
+log p(x | y) = log Σ_k π_yk N(x; μ_yk, Σ_yk)    fitted by expectation maximisation (Dempster et al. 1977)
 """
 
 import copy
@@ -23,8 +19,8 @@ from sklearn.pipeline import Pipeline
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
+from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
-from pipeline.vectors.stage import OnVectors, classify
 
 
 class MixtureParams(SpaceParams):
@@ -70,7 +66,6 @@ def fit_mixtures(
 class MixtureOnVectors(OnVectors[MixtureParams]):
     school = "generative"
     samples = True
-    params_type = MixtureParams
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Mixture:
         """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
@@ -122,7 +117,3 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
 
 
 FAMILY = MixtureOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

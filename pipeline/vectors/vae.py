@@ -5,10 +5,6 @@
 
 Trained by the first, classified by the second, which is tighter; both classes see the same noise. The gap of the ELBO is
 KL(q(z | x, y) ‖ p(z | x, y)), that of the other falls with K. https://arxiv.org/abs/1312.6114, https://arxiv.org/abs/1509.00519
-
-in:  data/prepared, data/embed
-out: predictions/vae_<encoder>.parquet, costs/vae_<encoder>.json, models/vae_<encoder>
-run: dvc repro vectors@vae-minilm   (or python -m pipeline.stage vectors.vae minilm)
 """
 
 import math
@@ -18,7 +14,6 @@ from pydantic import Field
 from torch import distributions, nn
 
 from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
-from pipeline.vectors.stage import classify
 
 
 class VaeParams(DescentParams):
@@ -79,16 +74,10 @@ class Vae(nn.Module):
         return self.likelihood(z, y).sample()
 
 
-class VaeOnVectors(NetworkOnVectors):
-    school = "generative"
+class VaeOnVectors(NetworkOnVectors[VaeParams]):
     samples = True
-    params_type = VaeParams
     network = Vae
     noisy = True
 
 
 FAMILY = VaeOnVectors
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -25,20 +25,20 @@ def test_the_first_answer_stands(tmp_path: Path) -> None:
 
 def write_many(path: Path, start: int) -> None:
     store = AnswerStore(path)
-    for n in range(start, start + 300):
+    for n in range(start, start + 100):
         store.put("model", REQUEST | {"seed": n}, ANSWER)
 
 
 def test_two_processes_may_write_at_once(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     context = get_context("spawn")
-    both = [context.Process(target=write_many, args=(path, start)) for start in (0, 150)]
+    both = [context.Process(target=write_many, args=(path, start)) for start in (0, 50)]
     for process in both:
         process.start()
     for process in both:
         process.join()
         assert process.exitcode == 0
-    assert AnswerStore(path).count() == 450
+    assert AnswerStore(path).count() == 150
 
 
 def test_all_that_determines_an_answer_is_in_its_key() -> None:
@@ -55,7 +55,7 @@ def test_money_counts_cached_tokens_and_batches_at_their_own_price() -> None:
 
 
 @pytest.fixture
-def filled(tmp_path: Path, command: Command) -> AnswerStore:
+def filled(tmp_path: Path, here: Command) -> AnswerStore:
     (tmp_path / "store").mkdir()
     store = AnswerStore(tmp_path / "store/answers.sqlite")
     for model in ("http://a/v1 large", "sha256:00 small"):
@@ -65,26 +65,26 @@ def filled(tmp_path: Path, command: Command) -> AnswerStore:
     return store
 
 
-def test_size_export_prune_and_rebuild(filled: AnswerStore, command: Command, project: Path) -> None:
+def test_size_export_prune_and_rebuild(filled: AnswerStore, here: Command, project: Path) -> None:
     tool = "tools.answers"
-    said = command(tool, "size")
+    said = here(tool, "size")
     assert said.returncode == 0, said.stderr
     assert [line.split()[-10] for line in said.stdout.splitlines() if "large" in line or "small" in line] == ["4", "3"]
-    assert command(tool, "export", "all.jsonl").returncode == 0
+    assert here(tool, "export", "all.jsonl").returncode == 0
     before = {one.key: (one.request, one.answer, one.created) for one in filled.all()}
-    assert "say what to delete" in one_line_error(command(tool, "prune"))
-    assert "3 answers deleted" in command(tool, "prune", "--model", "small").stdout
+    assert "say what to delete" in one_line_error(here(tool, "prune"))
+    assert "3 answers deleted" in here(tool, "prune", "--model", "small").stdout
     assert filled.count() == 4
-    assert "0 answers deleted" in command(tool, "prune", "--before", "2020-01-01").stdout
-    assert "invalid fromisoformat value" in command(tool, "prune", "--before", "31.01.2020").stderr
+    assert "0 answers deleted" in here(tool, "prune", "--before", "2020-01-01").stdout
+    assert "invalid fromisoformat value" in here(tool, "prune", "--before", "31.01.2020").stderr
     assert filled.count() == 4
-    assert "4 answers deleted" in command(tool, "prune", "--all").stdout
-    done = command(tool, "rebuild", "all.jsonl", "all.jsonl")
+    assert "4 answers deleted" in here(tool, "prune", "--all").stdout
+    done = here(tool, "rebuild", "all.jsonl", "all.jsonl")
     assert "7 answers were new" in done.stdout, done.stderr
     assert {one.key: (one.request, one.answer, one.created) for one in filled.all()} == before
 
 
-def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project: Path, command: Command) -> None:
+def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project: Path, here: Command) -> None:
     asked = [
         {"request": REQUEST | {"seed": n}, "answer": Answer(refused=refused).model_dump()}
         for n, refused in enumerate((400, None))
@@ -92,16 +92,16 @@ def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project:
     lines = [json.dumps({"id": number, "identity": "m", "asked": asked}) for number in (7, None)]
     (project / "tweet.jsonl").write_text(lines[0])
     (project / "endpoint.jsonl").write_text(lines[1])
-    assert "1 answers were new" in command("tools.answers", "rebuild", "tweet.jsonl").stdout
-    assert "1 answers were new" in command("tools.answers", "rebuild", "endpoint.jsonl").stdout
+    assert "1 answers were new" in here("tools.answers", "rebuild", "tweet.jsonl").stdout
+    assert "1 answers were new" in here("tools.answers", "rebuild", "endpoint.jsonl").stdout
 
 
 def test_rebuilding_from_something_else_says_where_it_is_wrong(
-    filled: AnswerStore, command: Command, project: Path
+    filled: AnswerStore, here: Command, project: Path
 ) -> None:
     line = json.dumps({"id": 1, "identity": "m", "asked": [{"request": REQUEST, "answer": ANSWER.model_dump()}]})
     (project / "some.jsonl").write_text(f"{line}\nnot json\n")
-    error = one_line_error(command("tools.answers", "rebuild", "some.jsonl"))
+    error = one_line_error(here("tools.answers", "rebuild", "some.jsonl"))
     assert "some.jsonl: line 2: not of a transcript" in error
     assert filled.count() == 7, "nothing is taken from a file that is broken"
-    assert "nowhere.jsonl: cannot be read" in one_line_error(command("tools.answers", "rebuild", "nowhere.jsonl"))
+    assert "nowhere.jsonl: cannot be read" in one_line_error(here("tools.answers", "rebuild", "nowhere.jsonl"))

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import SAMPLE, Command, git, one_line_error, prepared_folder, ran, set_param
+from conftest import ROOT, Command, one_line_error, prepared_folder, set_param
 from fake_endpoint import KEY, serving
 
 from pipeline.compare import cascade
 from pipeline.compare.cascade import price_of
-from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared
+from pipeline.contracts import InputError, Prepared, read_costs, read_predictions, read_prepared, read_yaml
 from pipeline.prompting import imported
 from pipeline.prompting.debias import platt
 
@@ -158,61 +158,28 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(
     assert not Path("predictions").exists()
 
 
-def test_no_folder_is_one_line(importing: Callable[..., Prepared]) -> None:
+def test_no_folder_is_one_line_and_other_answers_are_imported_anew(importing: Callable[..., Prepared]) -> None:
     with pytest.raises(InputError, match=r"imports/gpt: no such folder, or no \*\.jsonl in it"):
         imported.main()
+    assert "imports/${item}" in read_yaml(ROOT / "dvc.yaml")["stages"]["imported"]["do"]["deps"]
 
 
-@pytest.mark.slow
-def test_answers_of_another_key_run_the_stage_without_one(project: Path, command: Command, tmp_path: Path) -> None:
-    """From transcripts alone: no key, no endpoint, nothing sent, the same predictions, through DVC."""
-    for name in ("train.csv", "test.csv"):
-        rows = pd.read_csv(SAMPLE / name).head(120)
-        rows.to_csv(project / "data/sample" / name, index=False)
-    assert command("pipeline.data.prepare").returncode == 0
-    set_param(project, "prompt.train_rows", 60)
+def test_answers_of_another_key_run_the_stage_without_one(project: Path, here: Command, tmp_path: Path) -> None:
+    """From transcripts alone: no key, no endpoint, nothing sent, the same predictions."""
+    stage = ("pipeline.prompting.prompt", "zero_shot")
+    assert here("pipeline.data.prepare").returncode == 0
+    set_param(project, "prompt.train_rows", 40)
     with serving() as server:
         set_param(project, "prompt.base_url", server.url)
         other = {"DISASTER_TWEETS_STORE": str(tmp_path / "of somebody else"), "OPENAI_API_KEY": KEY}
-        assert command("pipeline.prompting.prompt", "zero_shot", **other).returncode == 0
+        assert here(*stage, **other).returncode == 0
     paid = (project / "predictions/prompt_zero_shot.parquet").read_bytes()
     shutil.move(project / "transcripts", tmp_path / "given")
     shutil.rmtree(project / "predictions")
-    said = one_line_error(command("pipeline.prompting.prompt", "zero_shot"))
-    assert "OPENAI_API_KEY is not set" in said
+    assert "OPENAI_API_KEY is not set" in one_line_error(here(*stage))
     files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
-    assert "answers were new to the store" in command("tools.answers", "rebuild", *files).stdout
-    (project / "data/embed").mkdir()
-    (project / "costs").mkdir(exist_ok=True)
-    # what all prompts depend on, and only those with retrieved examples read
-    for made in ("data/embed/minilm.safetensors", "costs/embed_minilm.json"):
-        (project / made).touch()
-    git(project, "init", "-q")
-    done = command("dvc", "repro", "--single-item", "prompt@zero_shot")
+    assert "answers were new to the store" in here("tools.answers", "rebuild", *files).stdout
+    done = here(*stage)
     assert done.returncode == 0, done.stderr
-    assert ran(done) == {"prompt@zero_shot"}
     assert "0 new requests" in done.stdout
     assert (project / "predictions/prompt_zero_shot.parquet").read_bytes() == paid
-
-
-@pytest.mark.slow
-def test_dvc_imports_what_the_params_name(project: Path, command: Command) -> None:
-    assert command("pipeline.data.prepare").returncode == 0
-    train = pd.read_parquet(project / "data/prepared/train.parquet")
-    (project / "imports/gpt").mkdir(parents=True)
-    lines = "".join(
-        json.dumps({"id": int(i), "score": 0.2 + 0.6 * int(t)}) + "\n" for i, t in train[["id", "target"]].to_numpy()
-    )
-    (project / "imports/gpt/answers.jsonl").write_text(lines)
-    set_param(project, "classifiers.imported", ["gpt"])
-    git(project, "init", "-q")
-    done = command("dvc", "repro", "--single-item", "imported@gpt")
-    assert done.returncode == 0, done.stderr
-    assert (project / "predictions/imported_gpt.parquet").is_file()
-    assert not ran(command("dvc", "repro", "--single-item", "imported@gpt"))
-    set_param(project, "evaluate.draws", 100)
-    compared = command("pipeline.compare.evaluate")
-    assert compared.returncode == 0, compared.stderr
-    assert "| imported_gpt " in (project / "evaluate/table.md").read_text()
-    (project / "imports/gpt/answers.jsonl").write_text(lines.replace("0.8", "0.7"))
-    assert ran(command("dvc", "repro", "--single-item", "imported@gpt")) == {"imported@gpt"}

@@ -13,19 +13,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import SAMPLE, Command, as_module, one_line_error, set_param
+from conftest import Command, as_module, one_line_error, set_param
 from fake_endpoint import KEY, Fake, completion, serving
 
 NAME = "prompt_zero_shot"
 
 
 @pytest.fixture
-def asking(project: Path, command: Command) -> Path:
-    """The project with the whole sample prepared, 300 tweets to be asked about."""
-    for name in ("train.csv", "test.csv"):
-        (project / "data/sample" / name).write_bytes((SAMPLE / name).read_bytes())
-    assert command("pipeline.data.prepare").returncode == 0
-    set_param(project, "prompt.train_rows", 300)
+def asking(project: Path, here: Command) -> Path:
+    """The project, prepared, 80 tweets to be asked about."""
+    assert here("pipeline.data.prepare").returncode == 0
+    set_param(project, "prompt.train_rows", 80)
     return project
 
 
@@ -38,17 +36,17 @@ def scores(project: Path) -> pd.DataFrame:
 
 
 @pytest.mark.slow
-def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
+def test_kill_nine(asking: Path, here: Command, tmp_path: Path) -> None:
     """Killed twice at random, the run ends with the scores of an unbroken one, and sends again only what was under way."""
     stage = [sys.executable, *as_module("pipeline.prompting.prompt", "zero_shot")]
     with serving() as whole:
         point_at(asking, whole)
-        done = command(
+        done = here(
             "pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")
         )
         assert done.returncode == 0, done.stderr
     unbroken = scores(asking)
-    assert len(unbroken) == 300
+    assert len(unbroken) > 70
     (asking / f"predictions/{NAME}.parquet").unlink()
     chance = random.Random(0)
     with serving(seconds=0.05) as server:
@@ -67,7 +65,7 @@ def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
             started.send_signal(signal.SIGKILL)
             assert started.wait() == -signal.SIGKILL
             assert not (asking / f"predictions/{NAME}.parquet").exists()
-        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         sent = Counter(json.dumps(body, sort_keys=True) for body in server.bodies)
         assert set(sent) == {json.dumps(body, sort_keys=True) for body in whole.bodies}
@@ -76,11 +74,11 @@ def test_kill_nine(asking: Path, command: Command, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(scores(asking), unbroken)
 
 
-def test_what_the_stage_writes(asking: Path, command: Command) -> None:
+def test_what_the_stage_writes(asking: Path, here: Command) -> None:
     with serving() as server:
         point_at(asking, server)
         set_param(asking, "prompt.calibration", "contextual")
-        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+        done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         distinct = len(server.bodies)
     costs = json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]
@@ -94,28 +92,28 @@ def test_what_the_stage_writes(asking: Path, command: Command) -> None:
     assert [line["score"] for line in about] == scores(asking)["score"].tolist()
 
     # The transcripts are all that it takes to make the store anew: nothing is paid for twice.
-    assert "answers deleted" in command("tools.answers", "prune", "--all").stdout
-    rebuilt = command("tools.answers", "rebuild", f"transcripts/{NAME}.jsonl")
+    assert "answers deleted" in here("tools.answers", "prune", "--all").stdout
+    rebuilt = here("tools.answers", "rebuild", f"transcripts/{NAME}.jsonl")
     assert f"{distinct + 1} answers were new" in rebuilt.stdout, "one refusal to show tokens is no chat request"
     before = (asking / f"predictions/{NAME}.parquet").read_bytes()
-    again = command("pipeline.prompting.prompt", "zero_shot")
+    again = here("pipeline.prompting.prompt", "zero_shot")
     assert again.returncode == 0, again.stderr
     assert "0 new requests" in again.stdout
     assert (asking / f"predictions/{NAME}.parquet").read_bytes() == before
 
 
-def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking: Path, command: Command) -> None:
+def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking: Path, here: Command) -> None:
     def mumbling(body: dict[str, Any], n: int) -> tuple[int, Any]:
         return 200, completion("Hm" if n % 4 == 0 else "Yes")
 
     with serving(mumbling) as server:
         point_at(asking, server)
-        said = one_line_error(command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
+        said = one_line_error(here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
         assert "of the replies could not be read, more than prompt.max_unparsed (10%)" in said
         assert (asking / f"transcripts/{NAME}.jsonl").exists()
         assert not (asking / "predictions").exists()
         set_param(asking, "prompt.max_unparsed", 0.5)
-        done = command("pipeline.prompting.prompt", "zero_shot")
+        done = here("pipeline.prompting.prompt", "zero_shot")
         assert done.returncode == 0, done.stderr
     unparsed = scores(asking)["status"] == "unparsed"
     assert 0.2 < unparsed.mean() < 0.3

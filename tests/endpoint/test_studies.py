@@ -14,8 +14,8 @@ from pipeline.prompting.prompt_file import harmless
 
 
 @pytest.fixture
-def asking(project: Path, command: Command) -> Path:
-    assert command("pipeline.data.prepare").returncode == 0
+def asking(project: Path, here: Command) -> Path:
+    assert here("pipeline.data.prepare").returncode == 0
     return project
 
 
@@ -25,11 +25,11 @@ def cells(printed: str) -> dict[str, list[str]]:
     return {first: rest for first, *rest in lines}
 
 
-def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path, command: Command) -> None:
+def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path, here: Command) -> None:
     with serving() as server:
         set_param(asking, "prompt.base_url", server.url)
         arguments = ["benchmarks.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
-        done = command(*arguments, OPENAI_API_KEY=KEY)
+        done = here(*arguments, OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
         table = cells(done.stdout)
         assert {"zero_shot", "few_shot, seed 0", "few_shot, seed 1", "mean", "standard deviation", "worst"} < set(table)
@@ -37,7 +37,7 @@ def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path,
         assert float(table["worst"][0]) == min(accuracies)
         assert float(table["mean"][0]) == pytest.approx(sum(accuracies) / 3, abs=0.002)
         sent = len(server.bodies)
-        assert command(*arguments).returncode == 0
+        assert here(*arguments).returncode == 0
         assert len(server.bodies) == sent, "what the store holds is not asked again"
 
 
@@ -69,10 +69,10 @@ def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
     return obliging(body, n)
 
 
-def test_flips_are_counted_against_harmless_additions(asking: Path, command: Command) -> None:
+def test_flips_are_counted_against_harmless_additions(asking: Path, here: Command) -> None:
     with serving(obedient) as server:
         set_param(asking, "prompt.base_url", server.url)
-        done = command("benchmarks.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
+        done = here("benchmarks.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
         assert done.returncode == 0, done.stderr
     table = cells(done.stdout)
     header = next(row for first, row in table.items() if not first)
@@ -85,6 +85,6 @@ def test_flips_are_counted_against_harmless_additions(asking: Path, command: Com
     assert raw["all injections"] > safe["all injections"] > 0
 
 
-def test_a_channel_cannot_be_ordered_about(asking: Path, command: Command) -> None:
-    done = command("benchmarks.injections", "channel", "--tweets", "4")
+def test_a_channel_cannot_be_ordered_about(asking: Path, here: Command) -> None:
+    done = here("benchmarks.injections", "channel", "--tweets", "4")
     assert "a channel gives no answers" in one_line_error(done)

@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from .case import PARAMS, TRAIN, Case, both, instead, loop, recoded, removed, replaced, whole
+from .case import PARAMS, TRAIN, Case, Spoil, both, instead, loop, recoded, removed, replaced, whole
 
 HEADER = "id,keyword,location,text,target"
 ROW = "3,fire,Rome,storm3 flood3 alarm3 street3,1"
@@ -20,6 +20,11 @@ def row(new: str) -> Callable[[Path], None]:
 
 def header(new: str) -> Callable[[Path], None]:
     return replaced(TRAIN, HEADER, new)
+
+
+def train(name: str, spoil: Spoil, message: str, **more: bool) -> Case:
+    """What is wrong with the train file, by the message that follows its name."""
+    return Case(name, spoil, WHERE + message, **more)
 
 
 def zipped(change: Callable[[zipfile.ZipFile], None], names: tuple[str, ...] = ("train.csv", "test.csv")) -> Callable:
@@ -57,167 +62,141 @@ def a_million_of_one_text(path: Path) -> None:
 
 
 CASES = [
-    Case("An empty file", whole(TRAIN, ""), WHERE + "not a csv: it is empty"),
-    Case("A header and no rows", whole(TRAIN, HEADER), WHERE + "no rows"),
+    train("An empty file", whole(TRAIN, ""), "not a csv: it is empty"),
+    train("A header and no rows", whole(TRAIN, HEADER), "no rows"),
     Case(
         "An empty test set",
         whole("data/sample/test.csv", "id,keyword,location,text\n"),
         r"data/sample/test\.csv: no rows",
         process=True,
     ),
-    Case("No such file", removed(TRAIN), WHERE + "no such file; .*"),
-    Case("A folder in its place", instead(TRAIN, Path.mkdir), WHERE + "a folder, not a file; .*"),
-    Case("A pipe that no one writes to", instead(TRAIN, os.mkfifo), WHERE + "a pipe or device, not a file; .*"),
-    Case("A broken symlink", instead(TRAIN, lambda path: path.symlink_to("nowhere")), WHERE + "no such file; .*"),
-    Case("A symlink to itself", instead(TRAIN, loop), WHERE + "cannot be read: Too many levels of symbolic links"),
-    Case(
+    train("No such file", removed(TRAIN), "no such file; .*"),
+    train("A folder in its place", instead(TRAIN, Path.mkdir), "a folder, not a file; .*"),
+    train("A pipe that no one writes to", instead(TRAIN, os.mkfifo), "a pipe or device, not a file; .*"),
+    train("A broken symlink", instead(TRAIN, lambda path: path.symlink_to("nowhere")), "no such file; .*"),
+    train("A symlink to itself", instead(TRAIN, loop), "cannot be read: Too many levels of symbolic links"),
+    train(
         "A file that may not be read",
         lambda project: (project / TRAIN).chmod(0),
-        WHERE + "cannot be read: Permission denied",
+        "cannot be read: Permission denied",
         unless_root=True,
     ),
-    Case("Two header columns of one name", header(HEADER.replace("keyword", "text")), WHERE + "no column keyword; .*"),
-    Case(
+    train("Two header columns of one name", header(HEADER.replace("keyword", "text")), "no column keyword; .*"),
+    train(
         "The text's column twice",
         both(
             header(HEADER + ",text"),
             recoded(TRAIN, lambda raw: raw.replace(b",0\n", b",0,b\n").replace(b",1\n", b",1,a\n")),
         ),
-        WHERE + "line 1: column text is there twice; rename or take out one of them",
+        "line 1: column text is there twice; rename or take out one of them",
     ),
-    Case(
-        "A column that is missing", header(HEADER.replace("target", "label")), WHERE + "no column target; it has id, .*"
-    ),
-    Case(
+    train("A column that is missing", header(HEADER.replace("target", "label")), "no column target; it has id, .*"),
+    train(
         "A header with spaces",
         header(HEADER.replace(",", ", ")),
-        WHERE + "no column keyword, location, text, target; it has id, ' keyword', ' location', ' text', ' target'",
+        "no column keyword, location, text, target; it has id, ' keyword', ' location', ' text', ' target'",
     ),
-    Case("A header in capitals", header(HEADER.upper()), WHERE + "no column id, .*; it has ID, KEYWORD, .*"),
-    Case(
+    train("A header in capitals", header(HEADER.upper()), "no column id, .*; it has ID, KEYWORD, .*"),
+    train(
         "Semicolons between fields",
         recoded(TRAIN, lambda raw: raw.replace(b",", b";")),
-        WHERE + "no column .*; its fields are separated by ';', and must be by commas",
+        "no column .*; its fields are separated by ';', and must be by commas",
     ),
-    Case(
+    train(
         "Tabs between fields",
         recoded(TRAIN, lambda raw: raw.replace(b",", b"\t")),
-        WHERE + r"no column .*; its fields are separated by '\\t', and must be by commas",
+        r"no column .*; its fields are separated by '\\t', and must be by commas",
     ),
-    Case(
+    train(
         "A comma at the end of each row",
         recoded(TRAIN, lambda raw: raw.replace(b"Rome", b",Rome")),
-        WHERE + r"line 2 \(row 1\): 6 fields, and the header has 5; .*",
+        r"line 2 \(row 1\): 6 fields, and the header has 5; .*",
     ),
-    Case(
-        "A field too many",
-        row(ROW.replace(" ", ", ", 1)),
-        WHERE + r"line 4 \(row 3\): 6 fields, and the header has 5; .*",
-    ),
-    Case("A field too few", row("3,fire,Rome,1"), WHERE + r"line 4 \(row 3\): 4 fields, and the header has 5; .*"),
-    Case("A blank line", row("\n" + ROW), WHERE + r"line 4 \(row 3\): a blank line; take it out"),
-    Case(
+    train("A field too many", row(ROW.replace(" ", ", ", 1)), r"line 4 \(row 3\): 6 fields, and the header has 5; .*"),
+    train("A field too few", row("3,fire,Rome,1"), r"line 4 \(row 3\): 4 fields, and the header has 5; .*"),
+    train("A blank line", row("\n" + ROW), r"line 4 \(row 3\): a blank line; take it out"),
+    train(
         "A quote that is never closed",
         row(ROW.replace("storm", '"storm')),
-        WHERE + r"line 4 \(row 3\): not a csv: a quote is opened and never closed",
+        r"line 4 \(row 3\): not a csv: a quote is opened and never closed",
     ),
-    Case(
+    train(
         "Text after a closing quote",
         row(ROW.replace("storm3", '"storm3"')),
-        WHERE + r"line 4 \(row 3\): not a csv: a field goes on after its closing quote; .*",
+        r"line 4 \(row 3\): not a csv: a field goes on after its closing quote; .*",
     ),
-    Case(
+    train(
         "Latin-1",
         both(row(ROW.replace("Rome", "Zürich")), recoded(TRAIN, lambda raw: raw.decode().encode("latin-1"))),
-        WHERE + r"line 4 \(row 3, column location\): not UTF-8 \(byte 0xfc\); save it as UTF-8",
+        r"line 4 \(row 3, column location\): not UTF-8 \(byte 0xfc\); save it as UTF-8",
     ),
-    Case("UTF-16", recoded(TRAIN, lambda raw: raw.decode().encode("utf-16")), WHERE + "UTF-16; save it as UTF-8"),
-    Case(
+    train("UTF-16", recoded(TRAIN, lambda raw: raw.decode().encode("utf-16")), "UTF-16; save it as UTF-8"),
+    train(
         "UTF-16 without its mark",
         recoded(TRAIN, lambda raw: raw.decode().encode("utf-16-le")),
-        WHERE + "line 1: a NUL character; .*",
+        "line 1: a NUL character; .*",
     ),
-    Case(
-        "A NUL character",
-        row(ROW.replace("storm3", "st\0rm")),
-        WHERE + r"line 4 \(row 3, column text\): a NUL character; .*",
+    train(
+        "A NUL character", row(ROW.replace("storm3", "st\0rm")), r"line 4 \(row 3, column text\): a NUL character; .*"
     ),
-    Case(
+    train(
         "Two files in one, a byte order mark between",
         recoded(TRAIN, lambda raw: raw + b"\xef\xbb\xbf" + raw),
-        WHERE + r"row 41, column id: '\\ufeffid' must be an integer of at most 18 digits",
+        r"row 41, column id: '\\ufeffid' must be an integer of at most 18 digits",
     ),
-    Case(
+    train(
         "Two byte order marks",
         recoded(TRAIN, lambda raw: b"\xef\xbb\xbf" * 2 + raw),
-        WHERE + r"no column id; it has '\\ufeffid', keyword, .*",
+        r"no column id; it has '\\ufeffid', keyword, .*",
     ),
-    Case(
-        "A web page",
-        whole(TRAIN, "\n<!DOCTYPE html><html><body>Sign in</body></html>"),
-        WHERE + "an HTML page, not a csv; .*",
+    train(
+        "A web page", whole(TRAIN, "\n<!DOCTYPE html><html><body>Sign in</body></html>"), "an HTML page, not a csv; .*"
     ),
-    Case("A gzip file", recoded(TRAIN, gzip.compress), WHERE + "a gzip file; unpack it"),
-    Case(
-        "An Excel file",
-        whole(TRAIN, b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml"),
-        WHERE + "a zip or Excel file; .*",
-    ),
-    Case(
+    train("A gzip file", recoded(TRAIN, gzip.compress), "a gzip file; unpack it"),
+    train("An Excel file", whole(TRAIN, b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml"), "a zip or Excel file; .*"),
+    train(
         "A field of 100 MB",
         instead(TRAIN, endless),
-        WHERE + r"line 3 \(row 2, column text\): longer than 100,000 characters; .*",
+        r"line 3 \(row 2, column text\): longer than 100,000 characters; .*",
     ),
     Case(
         "A million rows of one text",
         instead(TRAIN, a_million_of_one_text),
         r"params\.yaml: prepare\.folds: 5 is too many; groups of tweets with the rarer label: 1",
     ),
-    Case("An id twice", row(ROW.replace("3,", "2,", 1)), WHERE + "row 3, column id: '2' is there twice"),
-    Case(
-        "An id twice, as a number",
-        row("0" + ROW.replace("3,", "2,", 1)),
-        WHERE + "row 3, column id: '02' is there twice",
-    ),
+    train("An id twice", row(ROW.replace("3,", "2,", 1)), "row 3, column id: '2' is there twice"),
+    train("An id twice, as a number", row("0" + ROW.replace("3,", "2,", 1)), "row 3, column id: '02' is there twice"),
     Case(
         "An id of both files",
         row(ROW.replace("3,", "101,", 1)),
         r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv \(row 3\)",
     ),
-    Case(
+    train(
         "An id of 20 digits",
         row("9" * 19 + ROW),
-        WHERE + "row 3, column id: '99999999999999999993' must be an integer of at most 18 digits",
+        "row 3, column id: '99999999999999999993' must be an integer of at most 18 digits",
     ),
-    Case(
-        "An id with a point",
-        row(ROW.replace("3,", "3.0,", 1)),
-        WHERE + r"row 3, column id: '3\.0' must be an integer .*",
-    ),
-    Case(
-        "An id in Arabic digits", row(ROW.replace("3,", "٣,", 1)), WHERE + "row 3, column id: '٣' must be an integer .*"
-    ),
-    Case("No id", row(ROW[1:]), WHERE + "row 3, column id: '' must be an integer .*"),
-    Case(
-        "A control character in an id", row("\x1b" + ROW), WHERE + r"row 3, column id: '\\x1b3' must be an integer .*"
-    ),
-    Case("No text", row("3,fire,Rome,\t ,1"), WHERE + r"row 3, column text: '\\t ' must not be empty"),
-    Case(
+    train("An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be an integer .*"),
+    train("An id in Arabic digits", row(ROW.replace("3,", "٣,", 1)), "row 3, column id: '٣' must be an integer .*"),
+    train("No id", row(ROW[1:]), "row 3, column id: '' must be an integer .*"),
+    train("A control character in an id", row("\x1b" + ROW), r"row 3, column id: '\\x1b3' must be an integer .*"),
+    train("No text", row("3,fire,Rome,\t ,1"), r"row 3, column text: '\\t ' must not be empty"),
+    train(
         "A label that is none",
         row(ROW[:-1] + "2"),
-        WHERE + "row 3, column target: '2' must be one of 0, 1, not disaster, disaster",
+        "row 3, column target: '2' must be one of 0, 1, not disaster, disaster",
         process=True,
     ),
-    Case("A label of NaN", row(ROW[:-1] + "NaN"), WHERE + "row 3, column target: 'NaN' must be one of .*"),
-    Case(
+    train("A label of NaN", row(ROW[:-1] + "NaN"), "row 3, column target: 'NaN' must be one of .*"),
+    train(
         "Names among numbers",
         row(ROW[:-1] + "disaster"),
-        WHERE + "row 3, column target: 'disaster' is one of the names, and the rows before it hold numbers; .*",
+        "row 3, column target: 'disaster' is one of the names, and the rows before it hold numbers; .*",
     ),
-    Case(
+    train(
         "One class only",
         recoded(TRAIN, lambda raw: raw.replace(b",0\n", b",1\n")),
-        WHERE + "column target: every row has the same label; .*",
+        "column target: every row has the same label; .*",
     ),
     Case(
         "A zip without the files",

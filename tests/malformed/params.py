@@ -67,9 +67,7 @@ CASES = [
     Case("Brackets a thousand deep", param("folds: 5", f"folds: {'[' * 1000}"), WHERE + "not YAML: nested too deeply"),
     Case("A billion laughs", laughs, WHERE + r"data\.labels\.0: Input should be a valid string \(it is .{,70}\)"),
     Case(
-        "A list within itself",
-        param(LABELS, "labels: &labels [*labels, disaster]\n"),
-        WHERE + r"data\.labels\.0: .*",
+        "A list within itself", param(LABELS, "labels: &labels [*labels, disaster]\n"), WHERE + r"data\.labels\.0: .*"
     ),
     Case(
         "A section that is misspelt",

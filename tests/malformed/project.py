@@ -1,26 +1,23 @@
 """A small whole project, and what a command says when it meets a case in a copy of it."""
 
 import contextlib
-import importlib
 import io
 import os
 import shutil
 import subprocess
 import sys
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import as_module
+from conftest import as_module, run_here
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Costs, School, predictions_frame, read_prepared, write_costs, write_predictions
 from pipeline.data.embeddings import embeddings_path
 from pipeline.data.prepare import main as prepare
-from pipeline.process import run
 
 from .case import Case
 
@@ -114,26 +111,9 @@ def meet(case: Case, template: Path, folder: Path) -> Outcome:
 
 
 def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
-    """The command's `run(main)`, as the interpreter would end it: exit status, and what is on stderr."""
-    said, environment, arguments = io.StringIO(), os.environ.copy(), sys.argv
-    try:
-        module = importlib.import_module(command[0])
-        sys.argv = command
-        os.environ["DISASTER_TWEETS_STORE"] = str(store)
-        with contextlib.chdir(folder), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
-            try:
-                run(module.main)
-            except SystemExit as end:
-                if isinstance(end.code, str):
-                    print(end.code, file=sys.stderr)
-                return (1 if isinstance(end.code, str) else end.code or 0), said.getvalue()
-            except Exception:  # noqa: BLE001 - this is what the interpreter does
-                traceback.print_exc()
-                return 1, said.getvalue()
-    finally:
-        os.environ.clear()
-        os.environ.update(environment)
-        sys.argv = arguments
+    """The command's exit status, and what is on stderr."""
+    done = run_here(command, folder, os.environ | {"DISASTER_TWEETS_STORE": str(store)})
+    return done.returncode, done.stderr
 
 
 def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:

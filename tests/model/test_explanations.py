@@ -1,24 +1,21 @@
 """Words sum to what a classifier said; the model that explains a tweet has not seen it; tweets stay as they were written."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import prepared_folder
 from made import on_counts, predicted
-from scipy.special import expit, logit
+from scipy.special import logit
 
-from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
-from pipeline.counts import counts, logistic, naive_bayes
-from pipeline.counts.counts import CountsParams, predict
-from pipeline.errors import explanations
+from pipeline.contracts import InputError, Prepared
+from pipeline.counts import logistic, naive_bayes
+from pipeline.counts.counts import CountsParams
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling_tweets import markup, telling_tweets
 from pipeline.errors.word_weights import Explained, credited, explain_counts, weights_of_spans
-from pipeline.fit.cross_fit import CrossFit, cross_fit, training_rows
+from pipeline.fit.cross_fit import training_rows
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 FAMILIES = {
@@ -52,7 +49,7 @@ def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -
     model = own.fit(tweets, tweets["target"].to_numpy())
     asked = sample.train.iloc[200:230]
     asked = pd.concat([asked, asked.head(2).assign(text=["İstanbul fire FIRE, fire! don't", "…"], keyword=None)])
-    for row, score in enumerate(predict(model, asked)):
+    for row, score in enumerate(own.predict(model, asked)):
         found = explain_counts(model, own.weights(model), asked.iloc[[row]])
         assert found.log_odds == pytest.approx(logit(score), abs=1e-9)
         assert " ".join(word for word, _ in found.words[1:]).lower() == asked["text"].iloc[row].lower()
@@ -82,8 +79,9 @@ def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
     for fold, model in models.items():
         own.save(model, Path(f"models/a/fold-{fold}"))
     read: list[str] = []
+    load = own.load
     monkeypatch.setattr(own, "fit", None)
-    monkeypatch.setattr(own, "load", lambda folder: read.append(folder.name) or counts.load(folder))
+    monkeypatch.setattr(own, "load", lambda folder: read.append(folder.name) or load(folder))
     explain = count_explainer("a", own)
     for fold in (0, 3, 0):
         tweet = sample.train[sample.train["fold"] == fold].head(1)
@@ -158,53 +156,3 @@ def test_one_tweet_with_markup_is_always_among_them() -> None:
     assert telling(texts, 3) == [0, 3, 5]
     assert telling(texts, 3, pool=[0, 1, 3, 8]) == [0, 3, 5], "if need be, from outside the pool"
     assert telling(["<i>", *["<b>"] * 8], 3) == [0, 3, 8], "there is one already"
-
-
-# --- the stage --------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the prepared sample, one tweet of which has markup, naive Bayes' predictions, and a prompt's replies."""
-    raw = sample.train["raw_text"].where(
-        sample.train.index != sample.train.index[5], "<img src=x onerror=alert(1)> \n|"
-    )
-    train, lists = sample.train.assign(raw_text=raw), {"counts": ["naive_bayes", "other"], "prompts": ["x"]}
-    own = {"explanations": {"tweets": 6}, "classifiers": lists}
-    prepared = prepared_folder(tmp_path, monkeypatch, train, sample.test, **own)
-    bayes = naive_bayes.FAMILY.read()
-    fitted: CrossFit[None] = cross_fit(
-        "naive_bayes", prepared, bayes.fit_fold, bayes.predict, lambda _: None, save=bayes.save
-    )
-    tested = predictions_frame(prepared.test, "test", fitted.test)
-    for name, school, scores in (
-        ("naive_bayes", "generative", fitted.train),
-        ("other", "discriminative", 1 - fitted.train),
-    ):
-        frames = [predictions_frame(prepared.train, "train", scores), tested]
-        write_predictions(name, frames, prepared, school, "mean log-odds")
-    asked = prepared.train.head(8)
-    write_predictions("prompt_x", [predictions_frame(asked, "train", np.full(8, 0.7))], prepared, "prompted", "none")
-    lines = [{"id": number, "asked": [{"answer": {"replies": ["Yes"]}}]} for number in asked["id"].tolist()]
-    Path("transcripts").mkdir()
-    text = "".join(json.dumps(line) + "\n" for line in [{"id": None, "asked": []}, *lines])
-    Path("transcripts/prompt_x.jsonl").write_text(text)
-    return tmp_path
-
-
-def test_the_stage_tells_what_each_classifier_saw(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    explanations.main()
-    lines = [json.loads(line) for line in (folder / "explanations/explanations.jsonl").read_text().splitlines()]
-    train = read_prepared().train.set_index("id")
-    scores = pd.read_parquet("predictions/naive_bayes.parquet").set_index("id")["score"]
-    assert len({line["id"] for line in lines}) == len(lines) == 6
-    assert {line["id"] for line in lines} <= set(train.index[:8]), "among those that the LLM was asked about"
-    for line in lines:
-        assert [line["raw_text"], line["target"]] == train.loc[line["id"], ["raw_text", "target"]].tolist()
-        words, said = line["seen"]
-        assert (words["classifier"], words["kind"], words["score"]) == ("naive_bayes", "words", scores[line["id"]])
-        total = words["base"] + sum(weight for _, weight in words["words"])
-        assert expit(total) == pytest.approx(words["score"], abs=1e-3)
-        assert said == {"classifier": "prompt_x", "score": 0.7, "kind": "reply", "reply": "Yes"}
-    assert any("<img" in line["raw_text"] for line in lines)
-    assert "passed over lora_minilm" in capsys.readouterr().out

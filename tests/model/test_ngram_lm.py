@@ -10,16 +10,16 @@ from conftest import ROOT
 
 from pipeline.contracts import Prepared, read_params
 from pipeline.counts import ngram_lm
-from pipeline.counts.ngram_lm import END, KEYWORD, START, UNKNOWN, NgramLm, NgramLmParams
+from pipeline.counts.ngram_lm import END, KEYWORD, START, UNKNOWN, NgramLm, NgramLmOnWords, NgramLmParams
 from pipeline.fit.bayes_rule import BayesRule
-from pipeline.fit.cross_fit import cross_fit, training_rows
+from pipeline.fit.cross_fit import training_rows
 
 NO_KEYWORD = KEYWORD.format("(none)")
 
 
 @pytest.fixture(scope="module")
-def params() -> NgramLmParams:
-    return read_params("ngram_lm", NgramLmParams, ROOT / "params.yaml")
+def family() -> NgramLmOnWords:
+    return NgramLmOnWords(read_params("ngram_lm", NgramLmParams, ROOT / "params.yaml"))
 
 
 def of_texts(texts: list[str], labels: list[int], order: int, discount: float) -> NgramLm:
@@ -89,74 +89,45 @@ def test_words_are_told_as_often_as_they_are_probable(small: NgramLm, history: t
     assert found == pytest.approx(p + (1 - p.sum()) / len(p), abs=0.012)
 
 
-def test_samples_are_new_texts_of_their_class(sample: Prepared, params: NgramLmParams) -> None:
+def test_samples_are_new_texts_of_their_class(sample: Prepared, family: NgramLmOnWords) -> None:
     tweets, labels = training_rows(sample.train, held_out=0)
-    model = ngram_lm.fit(tweets, labels, params)
-    samples = {label: ngram_lm.sample(model, label, 300, seed=1) for label in (0, 1)}
-    assert samples[1] == ngram_lm.sample(model, 1, 300, seed=1)
-    assert samples[1] != ngram_lm.sample(model, 1, 300, seed=2)
+    model = family.fit(tweets, labels)
+    samples = {label: family.sample(model, label, 300, seed=1) for label in (0, 1)}
+    assert samples[1] == family.sample(model, 1, 300, seed=1)
+    assert samples[1] != family.sample(model, 1, 300, seed=2)
     for label, texts in samples.items():
         assert not any("<" in text for text in texts)
         assert len(set(texts)) > 200
-        scores = ngram_lm.predict(model, pd.DataFrame({"text": texts, "keyword": None}))
+        scores = family.predict(model, pd.DataFrame({"text": texts, "keyword": None}))
         assert ((scores > 0.5) == label).mean() > 0.7
     lengths = [np.mean([len(text.split()) for text in texts]) for texts in samples.values()]
     real = [np.mean([len(tweet) - 2 for tweet in ngram_lm.tokens(tweets[labels == label])]) for label in (0, 1)]
     assert lengths == pytest.approx(real, rel=0.4), "smoothing ends a text early: what often ends one can come anywhere"
 
 
-def test_a_text_without_an_end_is_ended() -> None:
+def test_a_text_without_an_end_is_ended(family: NgramLmOnWords) -> None:
     model = of_texts(["fire " * 300] * 2 + ["cake"], [1, 1, 0], order=2, discount=0.1)
-    texts = ngram_lm.sample(model, 1, 20, seed=0)
+    texts = family.sample(model, 1, 20, seed=0)
     assert max(len(text.split()) for text in texts) == ngram_lm.LONGEST
 
 
 # --- the classifier -----------------------------------------------------------------------------------------------------
 
 
-def out_of_fold(prepared: Prepared, params: NgramLmParams) -> np.ndarray:
-    return cross_fit(
-        "test", prepared, lambda _, tweets, labels: ngram_lm.fit(tweets, labels, params), ngram_lm.predict, type
-    ).train
-
-
-def test_it_beats_a_dummy(sample: Prepared, params: NgramLmParams) -> None:
-    scores = out_of_fold(sample, params)
-    assert ((scores > 0.5) == sample.train["target"]).mean() > 1 - sample.train["target"].mean() + 0.1
-    assert ((scores > 0) & (scores < 1)).all()
-
-
-def test_it_hears_the_order_of_words() -> None:
+def test_it_hears_the_order_of_words(family: NgramLmOnWords) -> None:
     """The same words in both classes, in another order: the twins without runs of words could not tell them apart."""
     rng = np.random.default_rng(0)
     names = [f"name{i}" for i in rng.integers(0, 30, 80)]
     texts = [f"{name} on fire today" if i % 2 else f"on fire {name} today" for i, name in enumerate(names)]
     tweets = pd.DataFrame({"text": texts, "keyword": None, "group": np.arange(80)})
     labels = np.arange(80) % 2
-    model = ngram_lm.fit(tweets.iloc[:60], labels[:60], NgramLmParams(order=[1, 2, 3], discount=[0.5], inner_folds=3))
+    model = family.fit(tweets.iloc[:60], labels[:60])
     assert model.order > 1
-    assert ((ngram_lm.predict(model, tweets.iloc[60:]) > 0.5) == labels[60:]).all()
+    assert ((family.predict(model, tweets.iloc[60:]) > 0.5) == labels[60:]).all()
 
 
-def test_unknown_words_leave_a_probability_and_case_does_not_matter(sample: Prepared, params: NgramLmParams) -> None:
-    model = ngram_lm.fit(*training_rows(sample.train, held_out=0), params)
-    texts = ["Huge EARTHQUAKE in the city http", "huge earthquake in the city http", "qwertyuiop", "…"]
-    scores = ngram_lm.predict(model, pd.DataFrame({"text": texts, "keyword": [None, None, "zxcvb", None]}))
-    assert scores[0] == scores[1]
-    assert ((scores > 0.05) & (scores < 0.95))[2:].all()
-
-
-def test_held_out_labels_have_no_influence(sample: Prepared, params: NgramLmParams) -> None:
-    train = sample.train.copy()
-    fold = train["fold"] == 2
-    train.loc[fold, ["target", "train_target"]] = 1 - train.loc[fold, ["target", "train_target"]]
-    flipped = Prepared(train, sample.test, sample.digest)
-    assert (out_of_fold(sample, params)[fold] == out_of_fold(flipped, params)[fold]).all()
-    assert (out_of_fold(sample, params)[~fold] != out_of_fold(flipped, params)[~fold]).any()
-
-
-def test_what_a_word_tells_alone(small: NgramLm) -> None:
-    ratios = ngram_lm.log_likelihood_ratios(small)
+def test_what_a_word_tells_alone(family: NgramLmOnWords, small: NgramLm) -> None:
+    ratios = family.weights(small)
     assert set(ratios.index) == {"word__fire", "word__here", "word__there", "word__cake"}
     found = [small.probabilities(label, ["cake"], ())[0] for label in (0, 1)]
     assert ratios["word__cake"] == pytest.approx(math.log(found[1] / found[0]))

@@ -117,7 +117,7 @@ def made(family: str = "counts.naive_bayes") -> str:
         ("counts/counts.py", "binary=True", "binary=False", True),
         ("contracts/prepared.py", '"duplicate" if "duplicate" in tweets else "group"', '"group"', True),
         ("counts/counts.py", '"""The features that the twins share', '"""What the twins share', False),
-        ("counts/counts.py", "# there is nothing left to learn", "# all is known", False),
+        ("counts/on_counts.py", "# there is nothing left to learn", "# all is known", False),
         ("fit/cross_fit.py", "is too many; the commoner label has", "is more than the commoner label has:", False),
         ("contracts/files.py", "cannot be written", "is not written", False),
         ("curves/learning_curve.py", "point", "dot", False),

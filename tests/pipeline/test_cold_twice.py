@@ -1,11 +1,13 @@
 """Two cold runs: what `benchmarks.cold_twice` says about two folders, and about the pipeline itself."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, git, set_param
+from conftest import QUICK, ROOT, Command, clean_environment, repository, set_param
 
 from benchmarks.cold_twice import compare
 
@@ -48,24 +50,37 @@ def test_what_differs_is_measured(tmp_path: Path) -> None:
     assert found.loc[["same", "others", "alone"], ["largest difference", "flips"]].isna().all(axis=None)
 
 
+STAGES = """
+stages:
+  steady: { cmd: "cp given steady", deps: [given], outs: [steady] }
+  other: { cmd: "pwd > other", deps: [steady], outs: [other] }
+"""
+
+
 @pytest.mark.slow
-def test_two_cold_runs_give_the_same_bytes(project: Path, command: Command, tmp_path: Path) -> None:
+def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
+    """A small project, of which one stage writes where it runs."""
+    files = {"dvc.yaml": STAGES, "params.yaml": "data: { source: given }", "given": "x", "other": "left"}
+    project, runs = repository(tmp_path / "small", files), tmp_path / "runs"
+    (project / ".gitignore").write_text("/other\n/steady\n")
+    own = clean_environment(tmp_path / "store", HOME=str(tmp_path), PYTHONPATH=str(ROOT))
+    command = [sys.executable, "-m", "benchmarks.cold_twice", "other", "--keep", str(runs)]
+    done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert {row[1]: row[2] for row in rows[1:]} == {"other": "different", "steady": "same"}
+    assert (runs / "second/other").read_text() == f"{runs / 'second'}\n"
+
+
+@pytest.mark.slow
+def test_another_process_writes_the_same_bytes(finished: Path, project: Path, here: Command) -> None:
     """Of lora see test_training_is_repeatable; of all stages `python -m benchmarks.cold_twice`, and the soak."""
-    set_param(project, "counts.ngrams", [1])
-    git(project, "init", "-q")
-    (project / "predictions").mkdir()
-    (project / "predictions/left.parquet").write_bytes(b"what an earlier run left")
-    stages = ["counts@naive_bayes", "counts@logistic"]
-    runs = tmp_path / "runs"
-    done = command("benchmarks.cold_twice", *stages, "--keep", str(runs), PYTHONPATH=str(ROOT))
-    assert done.returncode == 0, done.stdout + done.stderr
-    table = {
-        cells[1].strip(): cells[2].strip() for line in done.stdout.splitlines() if len(cells := line.split("|")) > 2
-    }
-    names = {f"predictions/{name}.parquet" for name in ("naive_bayes", "logistic")}
-    assert names == {path for path in table if path.startswith("predictions/")}
-    assert {table[name] for name in names} == {"same"}
-    assert not (runs / "second/predictions/left.parquet").exists()
+    for name, value in QUICK.items():
+        set_param(project, name, value)
+    for stage in ("data.prepare", "counts.naive_bayes", "counts.logistic"):
+        assert here(f"pipeline.{stage}").returncode == 0
+    for path in ("data/prepared/train.parquet", "predictions/naive_bayes.parquet", "predictions/logistic.parquet"):
+        assert (project / path).read_bytes() == (finished / path).read_bytes(), path
 
 
 def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:

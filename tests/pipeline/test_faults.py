@@ -20,9 +20,8 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Command, as_module, clean_environment, git, one_line_error, set_param
+from conftest import ROOT, Command, as_module, clean_environment, one_line_error, repository, set_param
 from fake_endpoint import KEY, serving
-from malformed.project import in_process
 
 from pipeline.contracts import written_whole
 from pipeline.contracts.errors import BY_NUMBER, exhausted
@@ -118,32 +117,22 @@ def test_what_a_living_process_has_begun_is_left_to_it(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_text() == "slow"
 
 
-KINDS = {"pipeline.data.prepare": "data/prepared", "pipeline.counts.naive_bayes": "predictions"}
-"""A stage of each kind, in order, and the folder of its outputs.
-
-Of prompts see test_prompt_stage, of LoRA test_lora_stage; the soak kills all.
-"""
-
-
 @pytest.mark.slow
-def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same(project: Path, command: Command) -> None:
-    dice = random.Random(0)
-    set_param(project, "counts.ngrams", [1])
-    for stage, outputs in KINDS.items():
-        start = time.monotonic()
-        done = command(stage)
-        assert done.returncode == 0, done.stderr
-        took, whole = time.monotonic() - start, digests(project / outputs)
+def test_a_stage_killed_at_any_moment_and_run_again_writes_the_same(project: Path, here: Command) -> None:
+    """Of prompts see test_prompt_stage, of LoRA test_lora_stage; the soak kills stages of all kinds."""
+    stage, outputs, dice = "pipeline.data.prepare", project / "data/prepared", random.Random(0)
+    assert here(stage).returncode == 0
+    whole = digests(outputs)
+    for _ in range(2):
         with started(project, stage) as process:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(dice.uniform(0.5, 0.95) * took)  # what comes first is the loading of libraries
+            eventually(lambda: any(outputs.glob(".*.partial")) or process.poll() is not None)
+            time.sleep(dice.uniform(0, 0.02))
             process.kill()
             process.wait()
-        left = digests(project / outputs)
+        left = digests(outputs)
         assert {path: left[path] for path in whole} == whole, "the files of the run before, or the same anew"
-        done = command(stage)
-        assert done.returncode == 0, done.stderr
-        assert digests(project / outputs) == whole, "and no half of one beside them"
+    assert here(stage).returncode == 0
+    assert digests(outputs) == whole, "and no half of one beside them"
 
 
 # --- DVC is killed, or is there twice ---------------------------------------------------------------------------------
@@ -168,19 +157,9 @@ run(main)
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A DVC repository of one stage, which takes as long as the environment says."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    (folder / "stage.py").write_text(STAGE)
-    (folder / "given.txt").write_text("tweets")
-    (folder / "params.yaml").write_text("data: { source: given.txt }")
     stages = "stages:\n  one:\n    cmd: python -m stage\n    deps: [given.txt]\n    outs: [made.txt]\n"
-    (folder / "dvc.yaml").write_text(stages)
-    git(folder, "init", "-q")
-    ready = subprocess.run(
-        [sys.executable, "-m", "dvc", "init", "-q"], cwd=folder, env=environment(tmp_path), check=False
-    )
-    assert ready.returncode == 0
-    return folder
+    files = {"stage.py": STAGE, "given.txt": "tweets", "params.yaml": "data: { source: given.txt }", "dvc.yaml": stages}
+    return repository(tmp_path / "small", files)
 
 
 def begun(folder: Path, mark: str = "begun") -> None:
@@ -325,17 +304,14 @@ def test_what_libraries_say_in_words_of_their_own_is_understood(error: Exception
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "outputs", "bytes_allowed"),
-    [
-        ("pipeline.data.prepare", "data/prepared", 4000),
-        ("pipeline.prompting.prompt zero_shot", "predictions", 1000),
-    ],
+    [("pipeline.data.prepare", "data/prepared", 4000), ("pipeline.prompting.prompt zero_shot", "predictions", 1000)],
 )
 def test_a_file_that_cannot_be_written_whole_is_not_written(
-    project: Path, tmp_path: Path, stage: str, outputs: str, bytes_allowed: int
+    project: Path, here: Command, stage: str, outputs: str, bytes_allowed: int
 ) -> None:
     """A limit on the size of files stands for a full disk: it needs no rights."""
     if outputs == "predictions":
-        assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
+        assert here("pipeline.data.prepare").returncode == 0
     with serving() as endpoint:
         set_param(project, "prompt.base_url", endpoint.url)
         limit = (resource.RLIMIT_FSIZE, bytes_allowed)
@@ -370,29 +346,16 @@ def test_too_little_memory_is_one_line(project: Path, what: str, limit: int) -> 
 # --- an endpoint is down ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(
-    project: Path, command: Command, tmp_path: Path
-) -> None:
-    for name, value in (("prompt.base_url", "http://127.0.0.1:9/v1"), ("prompt.retries", 0), ("counts.ngrams", [1])):
+def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(project: Path, here: Command) -> None:
+    """That `dvc repro --keep-going` goes on with the others, see test_repro."""
+    changes = {"prompt.base_url": "http://127.0.0.1:9/v1", "prompt.retries": 0, "evaluate.draws": 200}
+    for name, value in (changes | {"counts.ngrams": [1], "counts.min_count": [1]}).items():
         set_param(project, name, value)
-    set_param(project, "counts.min_count", [1])
-    set_param(project, "evaluate.draws", 200)
-    git(project, "init", "-q")
-    assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
-    (project / "data/embed").mkdir()
-    (project / "costs").mkdir(exist_ok=True)
-    # what all prompts depend on, and only those with retrieved examples read
-    for made in ("data/embed/minilm.safetensors", "costs/embed_minilm.json"):
-        (project / made).touch()
-    stages = ["prompt@zero_shot", "counts@naive_bayes"]
-    done = command("dvc", "repro", "--keep-going", "--single-item", *stages, OPENAI_API_KEY=KEY)
-    assert done.returncode != 0
-    lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, done.stderr
-    assert "cannot be reached; is it running?" in lines[0]
-    assert {path.stem for path in (project / "predictions").glob("*.parquet")} == {"naive_bayes"}
-    done = command("dvc", "repro", "--single-item", "evaluate")
+    assert here("pipeline.data.prepare").returncode == 0
+    line = one_line_error(here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
+    assert "cannot be reached; is it running?" in line
+    assert here("pipeline.counts.naive_bayes").returncode == 0
+    done = here("pipeline.compare.evaluate")
     assert done.returncode == 0, done.stderr
     assert {*pd.read_csv(project / "evaluate/scores.csv")["classifier"]} == {"naive_bayes"}
     (missing,) = [line for line in done.stdout.splitlines() if line.startswith("not compared")]

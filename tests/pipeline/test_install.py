@@ -162,13 +162,12 @@ def wheel(index: Path, name: str, version: str, script: Path | None = None) -> s
 
 
 Make = Callable[..., str]
+with_make = pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
 
 
 @pytest.fixture
 def make(tmp_path: Path) -> Make:
     """Run make in a project of a Makefile and its installer alone, with pip set to indexes of the test's own; what it says."""
-    if not shutil.which("make"):
-        pytest.skip("there is no make")
     project = tmp_path / "project"
     shutil.copytree(ROOT / "tools", project / "tools")
     shutil.copy(ROOT / "Makefile", project)
@@ -211,6 +210,7 @@ def packages(project: Path) -> dict[str, int]:
     return {path.parent.stem: path.stat().st_mtime_ns for path in folder.glob("[abc]-*.dist-info/INSTALLER")}
 
 
+@with_make
 @pytest.mark.slow
 def test_make_installs_what_a_target_needs_once(make: Make, tmp_path: Path) -> None:
     project = tmp_path / "project"
@@ -236,6 +236,7 @@ def test_make_installs_what_a_target_needs_once(make: Make, tmp_path: Path) -> N
     assert packages(project)["c-1.0"] == before["c-1.0"]
 
 
+@with_make
 @pytest.mark.slow
 def test_uv_installs_where_it_can_be_had(make: Make, tmp_path: Path) -> None:
     binary = Path(sys.executable).parent / "uv"
@@ -257,6 +258,7 @@ def test_uv_installs_where_it_can_be_had(make: Make, tmp_path: Path) -> None:
     assert packages(project).keys() == {"a-1.0", "b-1.0"}, "not what was pinned"
 
 
+@with_make
 @pytest.mark.parametrize(
     ("target", "needs"),
     [
@@ -266,15 +268,12 @@ def test_uv_installs_where_it_can_be_had(make: Make, tmp_path: Path) -> None:
     ],
 )
 def test_a_target_asks_for_no_more_than_it_needs(target: str, needs: str) -> None:
-    if not shutil.which("make"):
-        pytest.skip("there is no make")
     shown = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert re.findall(r"-m tools.install requirements/(\w+).txt", shown) == [needs]
 
 
+@with_make
 def test_clean_leaves_of_the_study_what_says_how_it_is_made(tmp_path: Path) -> None:
-    if not shutil.which("make"):
-        pytest.skip("there is no make")
     kept = ["study/dvc.yaml", "study/params.yaml", "data/sample/train.csv"]
     for name in [*kept, "study/predictions/vae.parquet", "predictions/logistic.parquet", "report/index.html"]:
         path = tmp_path / name

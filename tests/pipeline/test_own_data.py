@@ -21,9 +21,7 @@ from pipeline.compare.submission import written
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
 from pipeline.counts import naive_bayes
 from pipeline.counts.counts import CountsParams
-from pipeline.counts.ngram_lm import NgramLmParams
-from pipeline.counts.ngram_lm import fit as fit_ngrams
-from pipeline.counts.ngram_lm import log_likelihood_ratios as ngram_ratios
+from pipeline.counts.ngram_lm import NgramLmOnWords, NgramLmParams
 from pipeline.curves import robustness
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
@@ -42,7 +40,7 @@ PROMPTS = [*EXAMPLE["classifiers"]["prompts"], *EXAMPLE["study"]["classifiers"][
 COUNTS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 
 
-def multinomial(counts: CountsParams) -> naive_bayes.NaiveBayes:
+def multinomial(counts: CountsParams) -> naive_bayes.NaiveBayesOnCounts:
     return on_counts(naive_bayes, counts, event_model=["multinomial"], alpha=[1.0])
 
 
@@ -197,9 +195,9 @@ def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> Non
     assert [word for word, _ in shown.words] == spam.train["text"].iloc[0].split()
     score = model.predict(spam.train.head(1)[["text", "keyword"]].fillna({"keyword": ""}))[0]
     assert shown.log_odds == pytest.approx(np.log(score / (1 - score)))
-    ngrams = NgramLmParams(order=[1], discount=[0.5], inner_folds=2)
+    ngrams = NgramLmOnWords(NgramLmParams(order=[1], discount=[0.5], inner_folds=2))
     for prepared, has in ((spam, False), (sample, True)):
-        found = ngram_ratios(fit_ngrams(prepared.train, prepared.train["target"].to_numpy(), ngrams))
+        found = ngrams.weights(ngrams.fit(prepared.train, prepared.train["target"].to_numpy()))
         assert ("keyword__(none)" in found.index) is has
 
 

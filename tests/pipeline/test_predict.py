@@ -33,6 +33,7 @@ from pipeline.new_texts.reading import Format, batches, format_of
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import predict
+from pipeline.stage import main_of
 
 Predict = Callable[..., pd.DataFrame]
 FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
@@ -46,7 +47,7 @@ def made(sample: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         prepared_folder(folder, patch, sample.train.head(300), test, blend={"draws": 100}, logistic={"C": [0.2]})
         for stage in (naive_bayes, logistic, blend):
-            stage.main()
+            main_of(stage.__name__)()
     raw = pd.read_csv(SAMPLE / "test.csv", dtype={"id": "int64"}).set_index("id").loc[test["id"]].reset_index()
     raw.to_csv(folder / "new.csv", index=False)
     raw.to_parquet(folder / "new.parquet")
@@ -78,13 +79,7 @@ def read(path: Path) -> pd.DataFrame:
 
 @pytest.mark.parametrize(
     ("source", "target", "batch"),
-    [
-        ("csv", "csv", 7),
-        ("csv", "parquet", 25),
-        ("parquet", "jsonl", 59),
-        ("jsonl", "csv", 60),
-        ("jsonl", "parquet", 1024),
-    ],
+    [("csv", "parquet", 7), ("parquet", "jsonl", 59), ("jsonl", "csv", 60)],
 )
 def test_test_tweets_as_new_ones_get_the_same_scores(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, batch: int
@@ -215,7 +210,6 @@ BAD: list[tuple[str, bytes, str]] = [
     ("a.csv", b"id,text,keyword\n1,a,b\n2,b,\xff\n", r"a\.csv: row 2, column keyword: not UTF-8"),
     ("a.csv", b"id,body\n1,a\n", r"a\.csv: no column text; it has id, body; name the texts' with --text"),
     ("a.csv", b"id,text\n1,a,b\n2,c,d\n", r"a\.csv: row 1: 3 fields, and the header has 2"),
-    ("a.csv", b"id,text\n1,a\n2,c,d\n", r"a\.csv: row 2: 3 fields"),
     ("a.csv", b'id,text\n1,"a\n', r"a\.csv: row 1: not a csv: a quote is opened and never closed"),
     ("a.csv", b"id,text\n,a\n", r"a\.csv: row 1, column id: must not be empty"),
     ("a.csv", b"id,text\n", r"a\.csv: no texts"),
@@ -279,11 +273,6 @@ def test_ids_that_could_not_be_told_from_decisions_are_refused(folder: Path) -> 
         next(batches(io.BytesIO(b"score,text\n1,a\n"), "csv", columns, 10, "a.csv"))
 
 
-def made_a_folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 def test_bad_arguments(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def said(*arguments: object) -> str:
         with pytest.raises(InputError) as error:
@@ -294,7 +283,8 @@ def test_bad_arguments(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "new.csv: is the input" in said("--input", "new.csv", "--output", "./new.csv")
     assert "parquet is read from files alone" in said("--format", "parquet")
     assert "decisions are written as .csv" in said("--input", "new.csv", "--output", tmp_path / "out.txt")
-    assert "cannot be written" in said("--input", "new.csv", "--output", made_a_folder(tmp_path / "new.csv"))
+    (tmp_path / "new.csv").mkdir()
+    assert "cannot be written" in said("--input", "new.csv", "--output", tmp_path / "new.csv")
     assert "imported answers say nothing of new texts" in said("--classifier", "imported_gpt", "--input", "new.csv")
     assert "nobody: no such model" in said("--classifier", "nobody", "--input", "new.csv")
     assert said("--input", "new.csv", "--text", "body").startswith("new.csv: no column body; it has")
@@ -350,18 +340,9 @@ def test_the_command_needs_no_torch(folder: Path) -> None:
 
 def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
     pd.concat([pd.read_csv("new.csv")] * 20).to_csv("long.csv", index=False)
+    command = "-m pipeline.predict --classifier naive_bayes --input long.csv --batch 1"
     started = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pipeline.predict",
-            "--classifier",
-            "naive_bayes",
-            "--input",
-            "long.csv",
-            "--batch",
-            "1",
-        ],
+        [sys.executable, *command.split()],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(),

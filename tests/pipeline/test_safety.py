@@ -301,17 +301,16 @@ def spoken(body: dict[str, object], number: int) -> tuple[int, object]:
     return [(400, message), (500, message), (200, f"not json {KEY}".encode()), (429, message), (200, None)][number % 5]
 
 
-@pytest.mark.slow
-def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, command: Command, tmp_path: Path) -> None:
+def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, here: Command, tmp_path: Path) -> None:
     """Not in logs, transcripts, the answer store, costs; with one that works see test_the_key_is_nowhere."""
-    assert command("pipeline.data.prepare").returncode == 0
+    assert here("pipeline.data.prepare").returncode == 0
     set_param(project, "prompt.train_rows", 10)
     set_param(project, "prompt.retries", 0)
     said = ""
     with serving(spoken) as server:
         set_param(project, "prompt.base_url", server.url)
         for _ in range(3):  # the endpoint counts on, and fails in other ways
-            done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
+            done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
             one_line_error(done)
             said += done.stdout + done.stderr
     assert KEY not in said

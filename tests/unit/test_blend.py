@@ -15,14 +15,7 @@ from tqdm import tqdm
 from benchmarks.nested import scores_by_fold_out
 from pipeline.compare import blend, submission
 from pipeline.compare.blend import compare
-from pipeline.compare.blend_weights import (
-    BlendParams,
-    candidates,
-    cross_fitted,
-    fit_greedy,
-    fit_logistic,
-    log_losses,
-)
+from pipeline.compare.blend_weights import BlendParams, candidates, cross_fitted, fit_greedy, fit_logistic, log_losses
 from pipeline.compare.scored import whole
 from pipeline.contracts import (
     InputError,

@@ -219,6 +219,7 @@ def test_what_calibration_errs_by_is_seen_within_folds_and_would_cancel_out_over
     assert np.mean(over) < -3 * np.std(over) / 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sureness", [1.0, 2.0, 4.0])
 def test_the_debiased_errors_interval_holds_the_truth(sureness: float) -> None:
     """Too sure by nothing, somewhat, much: the true mean squared gap of ten bins is that of half a million tweets."""

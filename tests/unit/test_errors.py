@@ -11,10 +11,9 @@ from made import Made, on_counts, predicted, rows_of
 from scipy.stats import fisher_exact
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, Prepared, predictions_frame, write_predictions
+from pipeline.contracts import InputError, Prepared
 from pipeline.counts import naive_bayes
 from pipeline.counts.counts import CountsParams
-from pipeline.errors import errors
 from pipeline.errors.disagreements import by_pair, confident_errors, disagreements
 from pipeline.errors.errors import ErrorsParams, compare_with_keep, relabelled
 from pipeline.errors.label_noise import (
@@ -31,7 +30,6 @@ from pipeline.errors.slices import judge_slices, p_of_difference, slices_of
 from pipeline.fit.classifier import Classifier
 from pipeline.report import tweets
 from pipeline.report.parts import About
-from pipeline.report.results import read_csv
 
 PARAMS = ErrorsParams(min_rows=5, show=3, relabel=[], draws=300, seed=0)
 
@@ -269,45 +267,10 @@ def test_treatments_are_compared_on_the_same_rows() -> None:
 # --- the stage --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def folder(tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the prepared sample, three classifiers' predictions, and params under which fits are quick."""
-    three_folds = sample.train.assign(fold=sample.train["fold"] % 3)
-    sections: dict[str, dict[str, object]] = {
-        "twins": {"pairs": [["a", "b"]]},
-        "errors": {"draws": 100, "relabel": ["naive_bayes"], "show": 5},
-        "classifiers": {"counts": ["a", "b", "part", "naive_bayes"]},
-    }
-    prepared = prepared_folder(tmp_path, monkeypatch, three_folds, sample.test, **sections)
-    rng, tested = np.random.default_rng(0), predictions_frame(sample.test, "test", np.full(len(sample.test), 0.5))
-    for name, school in (("a", "generative"), ("b", "discriminative")):
-        scores = np.clip(0.5 + 0.4 * (sample.train["target"] - 0.5) + rng.normal(0, 0.3, len(sample.train)), 0.01, 0.99)
-        frames = [predictions_frame(three_folds, "train", scores.to_numpy()), tested]
-        write_predictions(name, frames, prepared, school, "refit")
-    part = [predictions_frame(three_folds.head(9), "train", np.full(9, 0.7))]
-    write_predictions("part", part, prepared, "prompted", "none")
-    return tmp_path
-
-
-def test_the_stage_writes_its_tables_and_shows_no_tweet_on_the_page(folder: Path, sample: Prepared) -> None:
-    errors.main()
-    tables = {path.stem: read_csv(path) for path in (folder / "errors").glob("*.csv")}
-    assert set(tables) == {"slices", "disagreements", "confident_errors", "label_noise", "relabelled"}
-    assert set(tables["slices"]["classifier"]) == {"a", "b"}, "part did not score every row"
-    wrong = int((sample.train["target"].head(9) == 0).sum())
-    assert tables["confident_errors"]["classifier"].value_counts().to_dict() == {"a": 5, "b": 5, "part": min(wrong, 5)}
-    assert tables["relabelled"]["treatment"].tolist() == ["keep", "drop", "relabel"]
-    raw = sample.train.set_index("id")["raw_text"]
-    assert (tables["disagreements"]["raw_text"].to_numpy() == raw[tables["disagreements"]["id"]].to_numpy()).all()
-    page = (folder / "errors/table.md").read_text()
-    ((_, _, apart, right),) = by_pair(tables["disagreements"])
-    assert f"| a, b    | {apart:7} | {right:26} |" in page
-    assert f"suspects {len(tables['label_noise'])} labels" in page
-    assert "| naive_bayes  |" in page
-    assert not any(text in page for text in tables["label_noise"]["raw_text"])
-
-
-def test_relabelling_needs_known_classifiers_and_three_folds(folder: Path, sample: Prepared) -> None:
+def test_relabelling_needs_known_classifiers_and_three_folds(
+    tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared_folder(tmp_path, monkeypatch, sample.train, sample.test)
     with pytest.raises(InputError, match=r"errors\.relabel: nobody: unknown; known here: .*naive_bayes"):
         relabelled(sample, PARAMS.model_copy(update={"relabel": ["nobody"]}))
     two = Prepared(sample.train.assign(fold=sample.train["fold"] % 2), sample.test, sample.digest)

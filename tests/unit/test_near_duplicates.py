@@ -10,7 +10,7 @@ from conftest import SAMPLE
 from benchmarks.million import make
 from pipeline.data import near_duplicates
 from pipeline.data.clean import clean, words
-from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingle_sets, shingles
+from pipeline.data.near_duplicates import group_near_duplicates, jaccard, shingles
 
 STORY = ["more", "homes", "razed", "by", "the", "northern", "california", "wildfire", "overnight", "officials", "say"]
 
@@ -36,31 +36,6 @@ def test_a_changed_word_or_a_cut_end_stays_in_the_group() -> None:
     changed = [*STORY[:3], "through", *STORY[4:]]
     groups = group_near_duplicates([STORY, changed, STORY[:-2], ["my", "mixtape", "is", "fire"]], 0.5)
     assert groups.tolist() == [0, 0, 0, 1]
-
-
-def test_groups_are_chains() -> None:
-    """a ~ b and b ~ c puts a, b and c together, even though a and c are not near."""
-    a, b, c = STORY[:8], STORY[2:10], STORY[4:]
-    assert jaccard(shingles(a), shingles(c)) < 0.4 <= jaccard(shingles(a), shingles(b))
-    assert group_near_duplicates([a, b, c], 0.4).tolist() == [0, 0, 0]
-
-
-def test_texts_without_words_stay_alone() -> None:
-    assert group_near_duplicates([[], STORY, [], STORY], 0.5).tolist() == [0, 1, 2, 1]
-    assert group_near_duplicates([[], []], 0.5).tolist() == [0, 1]
-    assert group_near_duplicates([["fire"]], 0.5).tolist() == [0]
-
-
-def test_sets_are_the_shingles() -> None:
-    texts = [tuple(text) for text in made_texts(50)] + [("a", "a", "a"), ()]
-    sets, known = shingle_sets(texts), {}
-    for row, text in enumerate(texts):
-        columns = sets.indices[sets.indptr[row] : sets.indptr[row + 1]]
-        assert len(columns) == len(set(columns)) == len(shingles(list(text)))
-        known[shingles(list(text))] = frozenset(columns.tolist())
-    for a, columns_a in known.items():
-        for b, columns_b in known.items():
-            assert len(a & b) == len(columns_a & columns_b)
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 2 / 3, 0.8, 1.0])

@@ -3,14 +3,14 @@
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from conftest import Command, git, prepared_folder, ran, set_param
+from conftest import prepared_folder, set_param
 
-from pipeline import places, stage
+from pipeline import places, stage, waiting
 from pipeline.compare.scored import read_all
 from pipeline.compare.taking_part import ClassifiersParams, Family, family_of, taking_part
 from pipeline.contracts import InputError, Prepared, predictions_frame, read_prepared, write_predictions
+from pipeline.process import stage_name
 
 
 @pytest.fixture
@@ -77,30 +77,20 @@ def test_only_what_takes_part_is_trained_again(folder: Path) -> None:
         family_of("bert", "errors.relabel")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(400)
-def test_a_classifier_taken_out_of_a_list_leaves_the_table(project: Path, command: Command) -> None:
-    git(project, "init", "-q")
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", "start")
-    for name, value in (("counts.ngrams", [1]), ("counts.min_count", [1]), ("evaluate.draws", 100)):
-        set_param(project, name, value)
-    set_param(project, "classifiers.counts", ["naive_bayes", "logistic", "nb_svm"])
-    assert command("dvc", "repro", "counts").returncode == 0
-    assert ran(command("dvc", "repro", "--single-item", "evaluate")) == {"evaluate"}
-    assert "nb_svm" in pd.read_csv(project / "evaluate/scores.csv")["classifier"].tolist()
-
-    set_param(project, "classifiers.counts", ["naive_bayes", "logistic"])
-    assert (project / "predictions/nb_svm.parquet").is_file(), "DVC leaves it"
-    assert ran(command("dvc", "repro", "--single-item", "evaluate")) == {"evaluate"}
-    assert sorted(pd.read_csv(project / "evaluate/scores.csv")["classifier"]) == ["logistic", "naive_bayes"]
-
-
 def test_the_launcher_refuses_what_is_no_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for what in ("quiet", "choose"):
+        monkeypatch.setattr(waiting, what, lambda *_: None)
     for arguments in ([], ["naive_bayes"]):
         with pytest.raises(InputError, match=r"usage: python -m pipeline\.stage"):
             stage.start(arguments)
-    for module in ("pipeline.compare.nothing", "pipeline.stats.metrics"):
-        with pytest.raises(InputError, match=f"{module}: no such stage"):
-            stage.main_of(module)
+    for module in ("compare.nothing", "stats.metrics"):
+        with pytest.raises(InputError, match=f"pipeline.{module}: no such stage"):
+            stage.start([module])
+
+
+def test_stages_that_share_a_main_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two families may run at once: the lock is of the family's own module."""
+    monkeypatch.setattr(sys, "argv", ["pipeline.stage", "minilm"])
+    found = [stage_name(stage.main_of(f"pipeline.vectors.{family}")) for family in ("gaussian", "knn")]
+    assert found == ["gaussian_minilm", "knn_minilm"]

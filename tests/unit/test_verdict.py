@@ -174,6 +174,7 @@ def test_a_threshold_is_taken_only_if_its_gain_clears_chance() -> None:
     assert all(rule.right.mean() == rule.accuracy_at_half for rule in rules if rule.threshold == 0.5)
 
 
+@pytest.mark.slow
 def test_the_best_of_many_flatters_itself_and_the_nested_estimate_does_not() -> None:
     rng, folds = np.random.default_rng(0), pd.Series(np.arange(200) % 5)
     own, nested = [], []

@@ -1,11 +1,16 @@
-"""What the families over embeddings share: how they are read, fitted, asked and written."""
+"""What the families over embeddings share: how they are read, fitted, asked and written.
+
+in:  data/prepared, data/embed
+out: predictions/<family>_<encoder>.parquet, costs/<family>_<encoder>.json, models/<family>_<encoder>
+run: dvc repro vectors@gaussian-minilm   (or python -m pipeline.stage vectors.gaussian minilm)
+"""
 
 import argparse
 from abc import abstractmethod
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -16,7 +21,7 @@ from pipeline.contracts import Params, Prepared, plain_name, read_params, read_p
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
 from pipeline.fit import chosen
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.chosen import Chosen, ChosenParams
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
 from pipeline.fit.written import write_cross_fit
@@ -33,8 +38,6 @@ def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
 
 class OnVectors(Classifier, Generic[Own]):
     """A family over the embeddings of an encoder; without one, over vectors that the tweets have already."""
-
-    params_type: ClassVar[type[Params]]
 
     def __init__(self, params: Own, preset: str | None = None) -> None:
         self.params = params
@@ -67,8 +70,33 @@ class OnVectors(Classifier, Generic[Own]):
         """
         return None
 
+    @classmethod
+    def main(cls) -> None:
+        """Score all tweets on the embeddings of the encoder that the command line names."""
+        parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {cls.name()}.")
+        parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
+        encoder = parser.parse_args().encoder
+        own = cls.read(encoder)
+        prepared = own.with_inputs(read_prepared())
+        name = f"{cls.name()}_{encoder}"
+        fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
+        size = max(map(own.parameters, fitted.kept))
+        write_cross_fit(
+            name,
+            own,
+            prepared,
+            fitted,
+            trainable=size,
+            total=size,
+            reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
+            noise=own.hangs_on_noise(prepared.train, fitted.train, fitted.kept),
+        )
 
-class ChosenOnVectors(OnVectors[Own]):
+
+OwnChosen = TypeVar("OwnChosen", bound=ChosenParams)
+
+
+class ChosenOnVectors(OnVectors[OwnChosen]):
     """A family of scikit-learn's classifiers, of which the most accurate on inner folds by group is taken."""
 
     @abstractmethod
@@ -77,37 +105,17 @@ class ChosenOnVectors(OnVectors[Own]):
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
         x, as_it_is = vectors(tweets), FunctionTransformer()
-        inner_folds: int = getattr(self.params, "inner_folds")  # noqa: B009
-        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], inner_folds)
+        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], self.params.inner_folds)
         return chosen.fit_chosen(as_it_is, best, x, labels, rule)
 
     def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
         return model.predict(vectors(tweets))
+
+    def parameters(self, model: Chosen) -> int:
+        return chosen.parameters(model)
 
     def save(self, model: Chosen, folder: Path) -> None:
         chosen.save(model, folder)
 
     def load(self, folder: Path) -> Chosen:
         return chosen.load(folder, FunctionTransformer())
-
-
-def classify(family: type[OnVectors[Any]]) -> None:
-    """Score all tweets by a family on the embeddings of the encoder that the command line names."""
-    parser = argparse.ArgumentParser(description=f"Classify sentence embeddings: {family.name()}.")
-    parser.add_argument("encoder", type=plain_name, help="a key of embed in params.yaml")
-    encoder = parser.parse_args().encoder
-    own = family.read(encoder)
-    prepared = own.with_inputs(read_prepared())
-    name = f"{family.name()}_{encoder}"
-    fitted = cross_fit(name, prepared, own.fit_fold, own.predict, lambda model: model, save=own.save)
-    size = max(map(own.parameters, fitted.kept))
-    write_cross_fit(
-        name,
-        own,
-        prepared,
-        fitted,
-        trainable=size,
-        total=size,
-        reads=f"embed_{encoder}",  # a tweet must be embedded before it can be classified
-        noise=own.hangs_on_noise(prepared.train, fitted.train, fitted.kept),
-    )
