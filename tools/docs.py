@@ -179,7 +179,7 @@ def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
         scores["classifier"].str.startswith(name) if name[-1] == "_" else scores["classifier"] == name for name in SHOWN
     ]
     places = [of_kind.idxmax() for of_kind in [*kinds, networks] if of_kind.any()]
-    return scores.loc[sorted(places)]
+    return scores[scores.index.isin(places)]
 
 
 def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
