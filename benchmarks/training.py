@@ -24,7 +24,7 @@ from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, Trai
 
 from pipeline.contracts import InputError, read_params, read_prepared
 from pipeline.finetune import adapters, encoder, lora
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.process import run
 
 WARM_UP = 4
@@ -118,7 +118,7 @@ def own(params: LoraParams, tweets: pd.DataFrame, labels: np.ndarray) -> tuple[f
         clock.ends += [time.perf_counter()] * (len(history.loss) - seen)
         seen = len(history.loss)
 
-    frozen = lora.frozen_part(params)
+    frozen = lora.Lora(params).frozen
     model = lora.fit(tweets, labels, params, frozen=frozen, report=report)
     counted = clock.ends[10:]  # reported every ten steps
     return len(counted) / (counted[-1] - clock.ends[9]), model
@@ -162,15 +162,15 @@ def main() -> None:
 
     texts = tweets["text"].tolist()
     with tempfile.TemporaryDirectory() as folder:
-        fitted = lora.save(model, Path(folder) / "adapters", tweets.head(200))
+        fitted = lora.save_and_reload(model, Path(folder) / "adapters", tweets.head(200))
         whole = PeftModel.from_pretrained(base, Path(folder) / "adapters").merge_and_unload()
         classify = transformers.pipeline(
             "text-classification", model=whole, tokenizer=tokenizer, device="cpu", trust_remote_code=False
         )
         classify(texts[:64], batch_size=32)
         speeds = {"pipeline, batches of 32": len(texts) / seconds_for(lambda: classify(texts, batch_size=32), 1)}
-    lora.predict(fitted, tweets.head(64))
-    speeds["lora"] = len(texts) / seconds_for(lambda: lora.predict(fitted, tweets), 2)
+    fitted.predict(tweets.head(64))
+    speeds["lora"] = len(texts) / seconds_for(lambda: fitted.predict(tweets), 2)
     table = pd.DataFrame({"tweets/s": speeds})
     table["times"] = table["tweets/s"] / table["tweets/s"].iloc[0]
     table["share of the bf16 peak"] = forward * table["tweets/s"] / peak["bf16"]

@@ -25,7 +25,7 @@ from pipeline import waiting
 from pipeline.contracts import read_params
 from pipeline.device import choose_dtype, computing
 from pipeline.finetune import adapters
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.process import run
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.server import embedded

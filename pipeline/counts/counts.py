@@ -17,9 +17,9 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.contracts import InputError, Params
-from pipeline.fit import chosen
-from pipeline.fit.chosen import Chosen, choose, fit_chosen, out_of_inner_folds
+from pipeline.fit import tuning
 from pipeline.fit.model_files import read_json, reading, write_json
+from pipeline.fit.tuning import Tuned, choose, fit_tuned, out_of_inner_folds
 from pipeline.places import results
 from pipeline.spreadsheet import write_tweets
 
@@ -104,7 +104,7 @@ VOTERS = (MultinomialNB(), LogisticRegression(max_iter=1000))
 
 def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
-) -> Chosen:
+) -> Tuned:
     """The classifier that is most accurate on inner folds by group, for labels of shape (n,), on counts that all families share.
 
     The counts are those on which the `VOTERS` are most accurate on average: they depend on the tweets and labels alone, so that
@@ -124,10 +124,10 @@ def choose_on_counts(
         right = (out_of_inner_folds(counted, VOTERS, *of_folds) > 0) == labels
         best = int(np.argmax(right.mean(axis=(1, 2))))
     classifier, rule = choose(counted[best], classifiers, *of_folds)
-    return fit_chosen(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
+    return fit_tuned(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
 
 
-def predict(model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+def predict(model: Tuned, tweets: pd.DataFrame) -> np.ndarray:
     """P(target = 1) of each tweet, shape (n,)."""
     return model.predict(features(tweets))
 
@@ -149,7 +149,7 @@ class Vocabulary(BaseModel):
     """None if keywords are not counted."""
 
 
-def save(model: Chosen, folder: Path) -> None:
+def save(model: Tuned, folder: Path) -> None:
     """Keep a model on counts: its vocabulary as JSON, its classifier by skops."""
     counters = model.pipeline["features"].named_transformers_
     vocabulary = Vocabulary(
@@ -158,10 +158,10 @@ def save(model: Chosen, folder: Path) -> None:
         keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
     )
     write_json(folder / "vocabulary.json", vocabulary)
-    chosen.save(model, folder)
+    tuning.save(model, folder)
 
 
-def load(folder: Path) -> Chosen:
+def load(folder: Path) -> Tuned:
     """What `save` kept."""
     path = folder / "vocabulary.json"
     vocabulary = read_json(path, Vocabulary)
@@ -171,7 +171,7 @@ def load(folder: Path) -> Chosen:
         counter.set_params(keyword__vocabulary=vocabulary.keywords)
     with reading(path):
         counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
-    return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
+    return tuning.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from pipeline.contracts import Params
 from pipeline.counts.counts import terms
 from pipeline.counts.on_counts import OnCounts, classify
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 
 
 class LogisticParams(Params):
@@ -35,11 +35,11 @@ class Logistic(OnCounts[LogisticParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [LogisticRegression(C=C, max_iter=1000) for C in self.params.C]
 
-    def weights(self, model: Chosen) -> pd.Series:
+    def weights(self, model: Tuned) -> pd.Series:
         """The change in log-odds that each term's presence makes."""
         return pd.Series(model.pipeline["classifier"].coef_[0], index=terms(model.pipeline))
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """The intercept and a weight per term."""
         return 1 + len(terms(model.pipeline))
 

@@ -21,7 +21,7 @@ from pipeline.contracts import Params
 from pipeline.counts.counts import terms
 from pipeline.counts.log_count_ratios import NbSvm
 from pipeline.counts.on_counts import OnCounts, classify
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 
 
 class NbSvmParams(Params):
@@ -40,12 +40,12 @@ class NbSvmOnCounts(OnCounts[NbSvmParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [NbSvm(self.params.alpha, C) for C in self.params.C]
 
-    def weights(self, model: Chosen) -> pd.Series:
+    def weights(self, model: Tuned) -> pd.Series:
         """The change in log-odds that each term's presence makes: v_w r_w."""
         classifier = model.pipeline["classifier"]
         return pd.Series(classifier.logistic_.coef_[0] * classifier.ratios_, index=terms(model.pipeline))
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """The intercept, a ratio and a weight per term."""
         return 1 + 2 * len(terms(model.pipeline))
 

@@ -25,13 +25,13 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 
-from pipeline.contracts import InputError, Params, read_params, read_prepared
+from pipeline.contracts import InputError, Params, read_params, read_prepared, validated
 from pipeline.counts.counts import WORD, write_words
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit, inner_splits
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator, write_json
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.model_store import write_cross_fit
 
 # No word of a tweet has angle brackets.
 START, END, UNKNOWN = "<s>", "</s>", "<unk>"
@@ -253,6 +253,10 @@ class NgramLmOnTokens(Classifier):
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
         return cls(read_params(cls.name(), NgramLmParams))
+
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:  # noqa: ARG003 - there are none
+        return cls(validated(NgramLmParams, determined_by.get("params"), f"{where}.params"))
 
     @property
     def determined_by(self) -> dict[str, Any]:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from pipeline.contracts import Params, read_params, read_prepared
+from pipeline.contracts import Params, read_params, read_prepared, validated
 from pipeline.counts import counts
 from pipeline.counts.counts import CountsParams, choose_on_counts, write_words
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.model_store import write_cross_fit
 
 Own = TypeVar("Own", bound=Params)
 
@@ -32,6 +32,11 @@ class OnCounts(Classifier, Generic[Own]):
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
         return cls(cast("Own", read_params(cls.name(), cls.params_type)), read_params("counts", CountsParams))
+
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:  # noqa: ARG003 - there are none
+        params = validated(cls.params_type, determined_by.get("params"), f"{where}.params")
+        return cls(cast("Own", params), validated(CountsParams, determined_by.get("counts"), f"{where}.counts"))
 
     @property
     def determined_by(self) -> dict[str, Any]:

@@ -40,10 +40,10 @@ from pipeline.contracts import (
 from pipeline.counts.on_counts import OnCounts
 from pipeline.errors.telling import telling_tweets
 from pipeline.errors.words import Explained, explain_counts
-from pipeline.fit.chosen import Chosen
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import MODELS, part
-from pipeline.fit.saved import load_part
+from pipeline.fit.model_store import load_part
+from pipeline.fit.tuning import Tuned
 
 OUT = Path("explanations")
 TRANSCRIPTS = Path("transcripts")
@@ -67,7 +67,7 @@ class ExplanationsParams(Params):
 
 def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
     """By the models of the folds, each read when it is first asked for."""
-    models: dict[int, Chosen] = {}
+    models: dict[int, Tuned] = {}
 
     def explain(tweet: pd.DataFrame) -> Explained:
         fold = int(tweet["fold"].iloc[0])

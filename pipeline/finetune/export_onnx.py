@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, written_whole
 from pipeline.finetune import adapters, encoder
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.fit.cross_fit import part
 from pipeline.process import run
 

@@ -20,7 +20,7 @@ from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from pipeline.contracts import Params
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 from pipeline.vectors.stage import ChosenOnVectors, classify
 
@@ -45,7 +45,7 @@ class Gaussian(ChosenOnVectors[GaussianParams]):
         }
         return [of_kind[kind](shrinkage) for kind in self.params.covariance for shrinkage in self.params.shrinkage]
 
-    def sample(self, model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
+    def sample(self, model: Tuned, label: int, n: int, seed: int) -> np.ndarray:
         """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
         classifier = model.pipeline["classifier"]
         if isinstance(classifier, LinearDiscriminantAnalysis):
@@ -56,7 +56,7 @@ class Gaussian(ChosenOnVectors[GaussianParams]):
         rng = np.random.default_rng(seed)
         return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """Means, covariances and priors."""
         classifier = model.pipeline["classifier"]
         d, matrices = classifier.n_features_in_, 1 if isinstance(classifier, LinearDiscriminantAnalysis) else 2

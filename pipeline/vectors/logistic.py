@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.contracts import Params
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 from pipeline.vectors.stage import ChosenOnVectors, classify
 
 
@@ -29,7 +29,7 @@ class Logistic(ChosenOnVectors[LogisticParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [LogisticRegression(C=value, max_iter=2000) for value in self.params.C]
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """Weights and the intercept."""
         return int(model.pipeline["classifier"].coef_.size + 1)
 

@@ -18,8 +18,8 @@ from pipeline.errors import explanations
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling import markup, telling_tweets
 from pipeline.errors.words import Explained, credited, explain_counts, weights_of_spans
-from pipeline.fit.chosen import Chosen
 from pipeline.fit.cross_fit import CrossFit, cross_fit, training_rows
+from pipeline.fit.tuning import Tuned
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 
@@ -90,11 +90,11 @@ def test_a_tweet_is_explained_by_the_saved_model_of_its_fold_and_none_is_fitted(
         own.save(model, Path(f"models/{name}/fold-{fold}"))
     read: list[Path] = []
 
-    def load(folder: Path) -> Chosen:
+    def load(folder: Path) -> Tuned:
         read.append(folder)
         return counts.load(folder)
 
-    def nothing_to_fit(*_: object) -> Chosen:
+    def nothing_to_fit(*_: object) -> Tuned:
         raise AssertionError
 
     monkeypatch.setattr(own, "fit", nothing_to_fit)

@@ -197,7 +197,7 @@ def test_other_weights_under_the_same_name_throw_points_away(tmp_path: Path) -> 
 
     from pipeline.contracts import read_params
     from pipeline.finetune.lora import Lora
-    from pipeline.finetune.lora_params import LoraParams
+    from pipeline.finetune.params import LoraParams
 
     params = make_tiny("bert", tmp_path, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
     trainer = Lora(params)

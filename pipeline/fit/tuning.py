@@ -25,7 +25,7 @@ Features = np.ndarray | pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Tuned:
     """The chosen steps, `features` and `classifier`, fitted to all training rows, and the rule that makes scores of them."""
 
     pipeline: Pipeline
@@ -106,23 +106,23 @@ def choose(
     return classifiers[best], fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
 
 
-def fit_chosen(
+def fit_tuned(
     features: BaseEstimator, classifier: BaseEstimator, x: Features, labels: np.ndarray, rule: BayesRule
-) -> Chosen:
+) -> Tuned:
     """Both steps fitted to all rows, under a rule that inner folds found."""
-    return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
+    return Tuned(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
 
 
-def save(model: Chosen, folder: Path) -> None:
+def save(model: Tuned, folder: Path) -> None:
     """Keep the classifier and the rule; the features are kept by whoever chose them."""
     write_estimator(folder / "classifier.skops", model.pipeline["classifier"])
     write_rule(folder / "rule.json", model.rule)
 
 
-def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Chosen:
+def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Tuned:
     """What `save` kept, on fitted features, of which there are `width` if that is known."""
     path = folder / "classifier.skops"
     classifier = read_estimator(path, ClassifierMixin)
     if width is not None:
         check_width(path, classifier, width)
-    return Chosen(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))
+    return Tuned(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))
