@@ -107,7 +107,7 @@ class FineTuned(Classifier, Generic[Own]):
 
     def watch(self, name: str) -> Callable[[str, History], None]:  # noqa: ARG002 - lora draws it
         """What is told how the training of each part goes."""
-        return lambda part, history: None
+        return unwatched
 
     def forget(self) -> None:
         if self.frozen:
@@ -115,6 +115,10 @@ class FineTuned(Classifier, Generic[Own]):
 
     def here(self) -> dict[str, str]:
         return checkpoints.here(self.params)
+
+
+def unwatched(part: str, history: History) -> None:
+    """Nobody looks on."""
 
 
 def part_of_seed(part: str, seed: int, params: TuningParams) -> str:
@@ -131,10 +135,9 @@ def classify(family: type[FineTuned[Any]]) -> None:
     own, prepared = family.read(preset), read_prepared()
     params, state, folder = own.params, processes(own.params.device), results(MODELS) / name
     trainable, total = own.sizes()
-    watch: Callable[[str, History], None] = lambda place, history: None  # noqa: E731
+    watch = own.watch(name) if state.is_main_process else unwatched
     if state.is_main_process:
         shutil.rmtree(folder, ignore_errors=True)
-        watch = own.watch(name)
 
     def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[FineTunedModel]:
         models = []

@@ -20,10 +20,7 @@ from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 from pipeline.finetune import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
 from pipeline.finetune.params import LoraParams  # noqa: E402
 from pipeline.fit.cross_fit import training_rows  # noqa: E402
-from pipeline.fit.model_store import (
-    opened,
-    timed_saved,
-)
+from pipeline.fit.model_store import opened, timed_saved  # noqa: E402
 
 
 @pytest.fixture(scope="module")
