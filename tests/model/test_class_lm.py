@@ -16,12 +16,13 @@ torch = pytest.importorskip("torch")
 import tiny_gguf  # noqa: E402
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.finetune import causal_lm, class_lm, encoder, lora, release, training  # noqa: E402
+from pipeline.finetune import causal_lm, class_lm, encoder, lora, training  # noqa: E402
 from pipeline.finetune.params import ClassLmParams, LoraParams  # noqa: E402
 from pipeline.fit.bayes_rule import BayesRule  # noqa: E402
 from pipeline.fit.cross_fit import training_rows  # noqa: E402
 from pipeline.fit.subsets import first_rows  # noqa: E402
 from pipeline.packaged import locate  # noqa: E402
+from tools import release  # noqa: E402
 
 OBJECTIVES = ["generative", "discriminative"]
 

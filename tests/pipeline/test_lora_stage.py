@@ -24,8 +24,9 @@ from peft import PeftModel
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.finetune import export_onnx, lora, release
+from pipeline.finetune import lora
 from pipeline.finetune.params import LoraParams
+from tools import export_onnx, release
 
 
 @pytest.fixture(scope="module")

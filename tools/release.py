@@ -2,7 +2,7 @@
 
 in:  data/prepared, evaluate/scores.csv, params.yaml, and the base model of the preset
 out: release/lora_<preset>/ (merged, for `pipeline("text-classification")`), release/lora_<preset>/adapter (for `PeftModel`)
-run: python -m pipeline.finetune.release minilm --base sentence-transformers/all-MiniLM-L6-v2
+run: python -m tools.release minilm --base sentence-transformers/all-MiniLM-L6-v2
 
 Nothing is sent anywhere: `hf upload NAME release/lora_<preset>` is your own step.
 """
