@@ -113,6 +113,14 @@ class ClassLm(FineTunedModel):
     frozen: FrozenLayers | None = None
     histories: list[History] = field(default_factory=list)
 
+    @property
+    def seconds(self) -> float:
+        return sum(history.seconds for history in self.histories)
+
+    @property
+    def trainable(self) -> int:
+        return sum(adapters.count_parameters(network)[0] for network in self.networks)
+
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
         announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
         prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)

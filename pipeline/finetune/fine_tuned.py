@@ -3,7 +3,7 @@
 import argparse
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -15,10 +15,10 @@ from transformers import PreTrainedModel
 
 from pipeline.contracts import plain_name, read_prepared, validated
 from pipeline.device import processes
-from pipeline.finetune import adapters, checkpoints
+from pipeline.finetune import checkpoints
 from pipeline.finetune.frozen_layers import FrozenLayers
 from pipeline.finetune.params import TuningParams
-from pipeline.finetune.training import History, Network, Report, training_seed
+from pipeline.finetune.training import History, Report, training_seed
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import MODELS, REFIT, cross_fit, mean_log_odds, part
 from pipeline.fit.model_store import write_cross_fit
@@ -32,17 +32,13 @@ class FineTunedModel(ABC):
 
     @property
     @abstractmethod
-    def networks(self) -> Sequence[Network]: ...
+    def seconds(self) -> float:
+        """What its training took, in all the runs that it took: one that went on from a checkpoint counts whole."""
 
     @property
     @abstractmethod
-    def histories(self) -> Sequence[History]:
-        """Of each network's training."""
-
-    @property
-    def seconds(self) -> float:
-        """What its training took, in all the runs that it took: one that went on from a checkpoint counts whole."""
-        return sum(history.seconds for history in self.histories)
+    def trainable(self) -> int:
+        """How many parameters were trained."""
 
     @abstractmethod
     def predict(self, tweets: pd.DataFrame) -> np.ndarray:
@@ -95,7 +91,7 @@ class FineTuned(Classifier, Generic[Own]):
         return model.predict(tweets)
 
     def parameters(self, model: FineTunedModel) -> int:
-        return sum(adapters.count_parameters(network)[0] for network in model.networks)
+        return model.trainable
 
     def save(self, model: FineTunedModel, folder: Path) -> None:
         model.save(folder)

@@ -41,12 +41,12 @@ class LoraModel(FineTunedModel):
     history: History = field(default_factory=History)
 
     @property
-    def networks(self) -> list[Network]:
-        return [self.network]
+    def seconds(self) -> float:
+        return self.history.seconds
 
     @property
-    def histories(self) -> list[History]:
-        return [self.history]
+    def trainable(self) -> int:
+        return adapters.count_parameters(self.network)[0]
 
     @property
     def dtype(self) -> torch.dtype:
