@@ -37,6 +37,10 @@ class Made(Classifier):
     def read(cls, preset: str | None) -> Self:
         raise NotImplementedError
 
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:
+        raise NotImplementedError
+
     @property
     def determined_by(self) -> dict[str, Any]:
         return self.by

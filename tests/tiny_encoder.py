@@ -7,7 +7,7 @@ import torch
 import transformers
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.packaged import locate
 
 SHAPE = {

@@ -1,12 +1,14 @@
 """How many lines of Python each part of the house may have, and has: what is added somewhere is taken away elsewhere.
 
+The limits are what there is; they come down with it, to 15,000, 1,800 and 11,500.
+
 run: python -m tools.lines   (make check does; it ends with 1 where there are more)
 """
 
 import sys
 from pathlib import Path
 
-BUDGET = {"pipeline": 19_000, "tools benchmarks": 1_800, "tests": 17_000}
+BUDGET = {"pipeline": 17_420, "tools benchmarks": 1_960, "tests": 15_530}
 
 
 def lines(folders: str) -> int:

@@ -16,7 +16,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.contracts import InputError, Params
-from pipeline.fit.chosen import Chosen, choose, fit_chosen, out_of_inner_folds
+from pipeline.fit.tuning import Tuned, choose, fit_tuned, out_of_inner_folds
 from pipeline.places import results
 from pipeline.spreadsheet import write_tweets
 
@@ -101,7 +101,7 @@ VOTERS = (MultinomialNB(), LogisticRegression(max_iter=1000))
 
 def choose_on_counts(
     classifiers: Sequence[BaseEstimator], tweets: pd.DataFrame, labels: np.ndarray, params: CountsParams
-) -> Chosen:
+) -> Tuned:
     """The classifier that is most accurate on inner folds by group, for labels of shape (n,), on counts that all families share.
 
     The counts are those on which the `VOTERS` are most accurate on average: they depend on the tweets and labels alone, so that
@@ -121,7 +121,7 @@ def choose_on_counts(
         right = (out_of_inner_folds(counted, VOTERS, *of_folds) > 0) == labels
         best = int(np.argmax(right.mean(axis=(1, 2))))
     classifier, rule = choose(counted[best], classifiers, *of_folds)
-    return fit_chosen(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
+    return fit_tuned(vectorizer(*tried[best], keywords=keywords), classifier, features(tweets), labels, rule)
 
 
 def terms(pipeline: Pipeline) -> np.ndarray:

@@ -11,7 +11,7 @@ from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
 from pipeline.contracts import InputError, Params
 from pipeline.counts.counts import terms
 from pipeline.counts.on_counts import OnCounts
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 
 EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
 
@@ -25,7 +25,7 @@ class NaiveBayesParams(Params):
     """Pseudo-counts (additive smoothing) to try."""
 
 
-def sample_bags(model: Chosen, label: int, n: int, seed: int) -> list[np.ndarray]:
+def sample_bags(model: Tuned, label: int, n: int, seed: int) -> list[np.ndarray]:
     """`n` new bags of a class: the positions of their terms in the vocabulary, shape (terms,) each, drawn from p(w | y).
 
     - bernoulli: each term occurs or does not, on its own
@@ -59,7 +59,7 @@ class NaiveBayesOnCounts(OnCounts[NaiveBayesParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [EVENT_MODELS[model](alpha=alpha) for model in self.params.event_model for alpha in self.params.alpha]
 
-    def weights(self, model: Chosen) -> pd.Series:
+    def weights(self, model: Tuned) -> pd.Series:
         """log p(w | 1) - log p(w | 0) of each term, or of their odds where its absence counts too."""
         classifier = model.pipeline["classifier"]
         log_p = classifier.feature_log_prob_
@@ -67,7 +67,7 @@ class NaiveBayesOnCounts(OnCounts[NaiveBayesParams]):
             log_p = log_p - np.log1p(-np.exp(log_p))
         return pd.Series(log_p[1] - log_p[0], index=terms(model.pipeline))
 
-    def sample(self, model: Chosen, label: int, n: int, seed: int) -> list[str]:
+    def sample(self, model: Tuned, label: int, n: int, seed: int) -> list[str]:
         """`n` new texts of a class: the words of `sample_bags` in any order, the model knows none.
 
         Keywords are left out, and so are runs of words: theirs would be there twice.

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from pipeline.contracts import Params
 from pipeline.counts.log_count_ratios import NbSvm
 from pipeline.counts.on_counts import OnCounts
-from pipeline.fit.chosen import Chosen
+from pipeline.fit.tuning import Tuned
 
 
 class NbSvmParams(Params):
@@ -31,7 +31,7 @@ class NbSvmOnCounts(OnCounts[NbSvmParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [NbSvm(self.params.alpha, C) for C in self.params.C]
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """The intercept, a ratio and a weight per term."""
         return 1 + 2 * int(model.pipeline["classifier"].n_features_in_)
 

@@ -15,14 +15,14 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import BaseEstimator
 
-from pipeline.contracts import Params, Prepared, read_params, read_prepared
+from pipeline.contracts import Params, Prepared, read_params, read_prepared, validated
 from pipeline.counts.counts import CountsParams, choose_on_counts, features, terms, vectorizer, write_words
-from pipeline.fit import chosen
-from pipeline.fit.chosen import Chosen
+from pipeline.fit import tuning
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
 from pipeline.fit.model_files import read_json, reading, write_json
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.model_store import write_cross_fit
+from pipeline.fit.tuning import Tuned
 
 Own = TypeVar("Own", bound=Params)
 
@@ -49,6 +49,10 @@ class OnWords(Classifier, Generic[Own]):
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
         return cls(cast("Own", read_params(cls.name(), cls.params_type)))
+
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:  # noqa: ARG003 - there are none
+        return cls(cast("Own", validated(cls.params_type, determined_by.get("params"), f"{where}.params")))
 
     @property
     def determined_by(self) -> dict[str, Any]:
@@ -91,6 +95,11 @@ class OnCounts(OnWords[Own]):
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
         return cls(cast("Own", read_params(cls.name(), cls.params_type)), read_params("counts", CountsParams))
 
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:  # noqa: ARG003 - there are none
+        params = validated(cls.params_type, determined_by.get("params"), f"{where}.params")
+        return cls(cast("Own", params), validated(CountsParams, determined_by.get("counts"), f"{where}.counts"))
+
     @property
     def determined_by(self) -> dict[str, Any]:
         return super().determined_by | {"counts": self.counts.model_dump()}
@@ -99,21 +108,21 @@ class OnCounts(OnWords[Own]):
     def candidates(self) -> Sequence[BaseEstimator]:
         """The classifiers to try."""
 
-    def weights(self, model: Chosen) -> pd.Series | None:
+    def weights(self, model: Tuned) -> pd.Series | None:
         """Those of a linear classifier: the change in log-odds that a term's presence makes."""
         weights = getattr(model.pipeline["classifier"], "coef_", None)
         return None if weights is None else pd.Series(weights[0], index=terms(model.pipeline))
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Tuned:  # noqa: ARG002 - there is no chance in it
         return choose_on_counts(self.candidates(), tweets, labels, self.counts)
 
-    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    def predict(self, model: Tuned, tweets: pd.DataFrame) -> np.ndarray:
         return model.predict(features(tweets))
 
-    def parameters(self, model: Chosen) -> int:
-        return chosen.parameters(model)
+    def parameters(self, model: Tuned) -> int:
+        return tuning.parameters(model)
 
-    def save(self, model: Chosen, folder: Path) -> None:
+    def save(self, model: Tuned, folder: Path) -> None:
         """Its vocabulary as JSON, its classifier by skops."""
         counters = model.pipeline["features"].named_transformers_
         vocabulary = Vocabulary(
@@ -122,9 +131,9 @@ class OnCounts(OnWords[Own]):
             keywords=counters["keyword"].get_feature_names_out().tolist() if "keyword" in counters else [],
         )
         write_json(folder / "vocabulary.json", vocabulary)
-        chosen.save(model, folder)
+        tuning.save(model, folder)
 
-    def load(self, folder: Path) -> Chosen:
+    def load(self, folder: Path) -> Tuned:
         """What `save` kept."""
         path = folder / "vocabulary.json"
         vocabulary = read_json(path, Vocabulary)
@@ -134,4 +143,4 @@ class OnCounts(OnWords[Own]):
             counter.set_params(keyword__vocabulary=vocabulary.keywords)
         with reading(path):
             counter.fit(pd.DataFrame({"text": [""], "keyword": [""]}))  # there is nothing left to learn
-        return chosen.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))
+        return tuning.load(folder, counter, len(vocabulary.words) + len(vocabulary.keywords))

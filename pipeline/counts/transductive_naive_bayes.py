@@ -23,8 +23,8 @@ from pipeline.contracts import Params, Prepared
 from pipeline.counts.counts import CountsParams, features, have_keywords, vectorizer
 from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
-from pipeline.fit.chosen import Chosen, log_densities, log_odds
 from pipeline.fit.cross_fit import inner_splits
+from pipeline.fit.tuning import Tuned, log_densities, log_odds
 
 
 class TransductiveNaiveBayesParams(Params):
@@ -68,7 +68,7 @@ def fit(
     unlabelled: pd.DataFrame,
     params: TransductiveNaiveBayesParams,
     counts: CountsParams,
-) -> Chosen:
+) -> Tuned:
     """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
     counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
@@ -84,7 +84,7 @@ def fit(
     prior = prior_log_odds(labels)
     rule = fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
     classifier = expectation_maximisation(x, labels, u, params.weights[best], params)
-    return Chosen(Pipeline([("features", counter), ("classifier", classifier)]), rule)
+    return Tuned(Pipeline([("features", counter), ("classifier", classifier)]), rule)
 
 
 def unlabelled(prepared: Prepared, fold: int) -> pd.DataFrame:
@@ -100,11 +100,11 @@ class TransductiveNaiveBayesOnCounts(OnCounts[TransductiveNaiveBayesParams]):
     def candidates(self) -> list[BaseEstimator]:
         return [MultinomialNB(alpha=self.params.alpha)]
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Tuned:  # noqa: ARG002 - there is no chance in it
         """From rows of which some have no label (-1), in place of the test tweets."""
         return fit(tweets[labels >= 0], labels[labels >= 0], tweets[labels < 0], self.params, self.counts)
 
-    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Chosen]:
+    def trainer(self, prepared: Prepared) -> Callable[[int, pd.DataFrame, np.ndarray], Tuned]:
         return lambda fold, tweets, labels: fit(tweets, labels, unlabelled(prepared, fold), self.params, self.counts)
 
 

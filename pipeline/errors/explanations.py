@@ -34,10 +34,10 @@ from pipeline.counts.on_counts import OnCounts
 from pipeline.errors.disagreements import shown_tweets
 from pipeline.errors.telling_tweets import telling_tweets
 from pipeline.errors.word_weights import Explained, explain_counts
-from pipeline.fit.chosen import Chosen
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import MODELS, part
-from pipeline.fit.saved import load_part
+from pipeline.fit.model_store import load_part
+from pipeline.fit.tuning import Tuned
 
 OUT = Path("explanations")
 TRANSCRIPTS = Path("transcripts")
@@ -63,7 +63,7 @@ def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
     """By the models of the folds, each read when it is first asked for."""
 
     @cache
-    def model_of(fold: int) -> tuple[Chosen, pd.Series]:
+    def model_of(fold: int) -> tuple[Tuned, pd.Series]:
         (model,) = load_part(own, MODELS / name / part(fold), seeds=1)
         if (weights := own.weights(model)) is None:
             raise InputError(f"explanations.classifiers: {name}: its words have no weights")

@@ -18,9 +18,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline.contracts import InputError, read_params
 from pipeline.errors.word_weights import Explained, credited
 from pipeline.finetune import adapters, encoder
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.fit.cross_fit import MODELS, part
-from pipeline.fit.saved import seeds_in
+from pipeline.fit.model_store import seeds_in
 
 TOLERANCE = 0.02
 """Largest error of the sum, in log-odds: half a point of a score at most."""

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.sparse import csr_matrix
 
 from pipeline.counts.counts import WORD, features, whole
-from pipeline.fit.chosen import Chosen, log_odds
+from pipeline.fit.tuning import Tuned, log_odds
 
 Span = tuple[int, int]
 
@@ -56,7 +56,7 @@ def weights_of_spans(text: str, spans: Sequence[Span], weights: Mapping[str, flo
     return found
 
 
-def explain_counts(model: Chosen, weights: pd.Series, tweet: pd.DataFrame) -> Explained:
+def explain_counts(model: Tuned, weights: pd.Series, tweet: pd.DataFrame) -> Explained:
     """The score of one tweet, a frame of one row, by a model on counts; weights are in log-odds, by term.
 
     The keyword comes first, as `[keyword] fire`, if the model knows any. All is scaled as the model's temperature scales it.

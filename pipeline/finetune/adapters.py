@@ -23,7 +23,7 @@ from transformers.pytorch_utils import Conv1D
 from pipeline.contracts import InputError
 from pipeline.finetune import dropout, merged_products
 from pipeline.finetune.encoder import load
-from pipeline.finetune.lora_params import LoraParams, TuningParams
+from pipeline.finetune.params import LoraParams, TuningParams
 from pipeline.fit.tensor_files import read_tensors
 
 

@@ -15,7 +15,7 @@ from peft import PeftModel
 from pipeline import device
 from pipeline.device import choose_device, choose_dtype, processes
 from pipeline.finetune import adapters, dropout, encoder, frozen_layers, merged_products, training
-from pipeline.finetune.lora_params import TuningParams
+from pipeline.finetune.params import TuningParams
 from pipeline.store import store_folder
 
 CODE = (adapters, device, dropout, encoder, frozen_layers, merged_products, training)

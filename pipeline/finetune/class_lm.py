@@ -19,7 +19,6 @@ which bf16 adds an error of half a nat.
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,20 +30,19 @@ import torch
 from datasets import Dataset
 from peft import PeftModel, TaskType
 from torch import nn
-from transformers import PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.contracts import School, plain_name, read_params, read_prepared
+from pipeline.contracts import School, read_params
 from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype, or_auto
 from pipeline.finetune import adapters, causal_lm, checkpoints, encoder, training
-from pipeline.finetune.class_lm_params import ClassLmParams
+from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel, classify
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
-from pipeline.finetune.several_seeds import Tuned, cross_fit_seeds
-from pipeline.finetune.training import History, Network, training_seed
+from pipeline.finetune.params import ClassLmParams
+from pipeline.finetune.training import History, Network, Report
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.subsets import first_rows, split_by_group
 from pipeline.fit.tensor_files import write_tensors
-from pipeline.fit.written import write_cross_fit
 
 ANY_CLASS = "tweet"
 """What announces a tweet to a network that knows one class."""
@@ -106,9 +104,7 @@ def every_prefix(batch: Batch, prefixes: list[list[int]]) -> torch.Tensor:
 
 
 @dataclass
-class ClassLm:
-    """A fitted model, all that `predict` needs, and what its training was like."""
-
+class ClassLm(FineTunedModel):
     networks: list[PeftModel]
     """One of both classes, or one of class 0 and one of class 1."""
     tokenizer: PreTrainedTokenizerBase
@@ -116,7 +112,14 @@ class ClassLm:
     rule: BayesRule
     frozen: FrozenLayers | None = None
     histories: list[History] = field(default_factory=list)
-    """Of each network's training."""
+
+    @property
+    def seconds(self) -> float:
+        return sum(history.seconds for history in self.histories)
+
+    @property
+    def trainable(self) -> int:
+        return sum(adapters.count_parameters(network)[0] for network in self.networks)
 
     def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
         announced_by = self.params.names if len(self.networks) == 1 else [ANY_CLASS]
@@ -146,16 +149,19 @@ class ClassLm:
         ]
         return np.concatenate(by_network, axis=1, dtype=np.float64)
 
+    def predict(self, tweets: pd.DataFrame) -> np.ndarray:
+        return self.rule(self.log_likelihoods(self.rows(tweets)))
+
+    def save(self, folder: Path) -> None:
+        for number, network in enumerate(self.networks):
+            write_tensors(file_of(folder, number), adapters.kept(network))
+        write_rule(folder / "rule.json", self.rule)
+
 
 def with_adapters(params: ClassLmParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """The base model with fresh adapters, of which only these are to be trained."""
     model, tokenizer = causal_lm.load(params.base_model, params.hidden_dropout)
     return adapters.put_on(model, params, TaskType.CAUSAL_LM, []), tokenizer
-
-
-def frozen_part(params: ClassLmParams) -> FrozenLayers | None:
-    """What can be shared by all models of one preset: the memory of the layers without adapters, if there are any."""
-    return None if params.layers is None else FrozenLayers.below(causal_lm.load(params.base_model)[0], params.layers)
 
 
 def fit(
@@ -200,24 +206,13 @@ def fit(
     return model
 
 
-def predict(model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    return model.rule(model.log_likelihoods(model.rows(tweets)))
-
-
 def file_of(folder: Path, number: int) -> Path:
     """Of the adapters of both classes, or of those of class 0 and of class 1."""
     return folder / f"adapters-{number}.safetensors"
 
 
-def save(model: ClassLm, folder: Path) -> None:
-    for number, network in enumerate(model.networks):
-        write_tensors(file_of(folder, number), adapters.kept(network))
-    write_rule(folder / "rule.json", model.rule)
-
-
 def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None) -> ClassLm:
-    """What `save` kept."""
+    """What `ClassLm.save` wrote."""
     networks = []
     for number in range(2 if params.adapters == "per_class" else 1):
         network, tokenizer = with_adapters(params)
@@ -227,35 +222,33 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
     return ClassLm(networks, tokenizer, params, read_rule(folder / "rule.json"), frozen)
 
 
-def read(preset: str) -> ClassLmParams:
-    """The preset, its labels those of data.labels if it has none of its own."""
-    params = read_params(f"class_lm.{preset}", ClassLmParams)
-    return params.model_copy(update={"labels": params.labels or read_params("data", DataParams).labels})
+class ClassLmFamily(FineTuned[ClassLmParams]):
+    params_type = ClassLmParams
 
-
-class ClassLmFamily(Tuned):
-    given: ClassLmParams
-
-    def __init__(self, params: ClassLmParams, frozen: FrozenLayers | None = None, preset: str | None = None) -> None:
-        super().__init__(params, frozen, preset)
+    def __init__(self, params: ClassLmParams, preset: str | None = None) -> None:
+        super().__init__(params, preset)
         self.school: School = params.objective
 
     @classmethod
     def read(cls, preset: str | None) -> Self:
-        params = read(str(preset))
-        return cls(params, frozen_part(params), preset)
+        """The preset, its labels those of data.labels if it has none of its own."""
+        params = read_params(f"class_lm.{preset}", ClassLmParams)
+        labels = params.labels or read_params("data", DataParams).labels
+        return cls(params.model_copy(update={"labels": labels}), preset)
+
+    def base(self) -> PreTrainedModel:
+        return causal_lm.load(self.params.base_model)[0]
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> ClassLm:
         return fit(tweets, labels, self.given, seed=seed, frozen=self.frozen)
 
-    def predict(self, model: ClassLm, tweets: pd.DataFrame) -> np.ndarray:
-        return predict(model, tweets)
+    def fit_resumable(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int, report: Report) -> ClassLm:  # noqa: ARG002
+        return fit(tweets, labels, self.params, seed=seed, frozen=self.frozen, resumable=True)
 
-    def parameters(self, model: ClassLm) -> int:
-        return sum(adapters.count_parameters(network)[0] for network in model.networks)
-
-    def save(self, model: ClassLm, folder: Path) -> None:
-        save(model, folder)
+    def sizes(self) -> tuple[int, int]:
+        trainable, total = adapters.count_parameters(with_adapters(self.params)[0])
+        per_class = self.params.adapters == "per_class"
+        return (2 * trainable, total + trainable) if per_class else (trainable, total)
 
     def load(self, folder: Path) -> ClassLm:
         return load(folder, self.given, self.frozen)
@@ -265,21 +258,4 @@ FAMILY = ClassLmFamily
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", type=plain_name, help="a key of class_lm in params.yaml")
-    preset = parser.parse_args().preset
-    name = f"class_lm_{preset}"
-    own, prepared = ClassLmFamily.read(preset), read_prepared()
-    params, frozen = read(preset), own.frozen
-    trainable, total = adapters.count_parameters(with_adapters(params)[0])
-    if params.adapters == "per_class":
-        trainable, total = 2 * trainable, total + trainable
-
-    def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> ClassLm:
-        return fit(tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True)
-
-    def seconds(model: ClassLm) -> float:
-        return sum(history.seconds for history in model.histories)
-
-    fitted = cross_fit_seeds(name, prepared, fit_one, predict, seconds, params, save=save)
-    write_cross_fit(name, own, prepared, fitted, trainable=trainable, total=total)
+    classify(FAMILY)

@@ -7,9 +7,8 @@ run: dvc repro lora@minilm   (or python -m pipeline.stage finetune.lora minilm)
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
 
-import argparse
-import shutil
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -20,31 +19,34 @@ import torch
 from datasets import Dataset
 from dvclive import Live
 from peft import PeftModel
-from sklearn.model_selection import GroupShuffleSplit
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.contracts import InputError, near_duplicates, plain_name, read_params, read_prepared
+from pipeline.contracts import InputError, near_duplicates, read_params
 from pipeline.device import choose_device, choose_dtype, or_auto, processes
 from pipeline.finetune import adapters, checkpoints, encoder, training
+from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel, classify
 from pipeline.finetune.frozen_layers import FrozenLayers
-from pipeline.finetune.lora_params import LoraParams
-from pipeline.finetune.several_seeds import Tuned, cross_fit_seeds, part_of_seed
-from pipeline.finetune.training import Classification, History, Report, training_seed
-from pipeline.fit.cross_fit import part
-from pipeline.fit.subsets import first_rows
-from pipeline.fit.written import write_cross_fit
+from pipeline.finetune.params import LoraParams
+from pipeline.finetune.training import Classification, History, Network, Report
+from pipeline.fit.subsets import first_rows, split_by_group
 from pipeline.places import results
 
 
 @dataclass
-class LoraModel:
-    """A fitted model, all that `predict` needs, and what its training was like."""
-
-    network: PreTrainedModel | PeftModel
+class LoraModel(FineTunedModel):
+    network: Network
     tokenizer: PreTrainedTokenizerBase
     params: LoraParams
     frozen: FrozenLayers | None = None
     history: History = field(default_factory=History)
+
+    @property
+    def seconds(self) -> float:
+        return self.history.seconds
+
+    @property
+    def trainable(self) -> int:
+        return adapters.count_parameters(self.network)[0]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -60,13 +62,13 @@ class LoraModel:
             self.frozen.stand_in(base, (batch for batch, _ in batches), self.dtype)
         return rows
 
+    def predict(self, tweets: pd.DataFrame) -> np.ndarray:
+        rows, size, objective = self.rows(tweets), self.params.batch_size, Classification(self.dtype, self.frozen)
+        logits = training.predict_outputs(self.network, self.tokenizer, rows, size, objective)
+        return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
 
-def frozen_part(params: LoraParams) -> FrozenLayers | None:
-    """What can be shared by all models of one preset: the memory of the layers without adapters, if there are any."""
-    if params.layers is None:
-        return None
-    model, _, _ = encoder.load(params.base_model)
-    return FrozenLayers.below(model, params.layers)
+    def save(self, folder: Path) -> None:
+        adapters.in_order(self.network).save_pretrained(folder, save_embedding_layers=False)
 
 
 def fit(
@@ -90,7 +92,9 @@ def fit(
     model = LoraModel(network, tokenizer, params, frozen)
     adapters.make_fast(network, model.dtype)
     targets = group_means(tweets, labels) if params.soft_labels else labels.astype(np.float64)
-    learnt, held_out = split(tweets, params.validation, seed)
+    learnt, held_out = np.arange(len(tweets)), np.arange(0)
+    if params.validation:
+        learnt, held_out = split_by_group(tweets, labels, params.validation, seed)
     rows = model.rows(tweets.iloc[learnt], targets[learnt])
     validation = model.rows(tweets.iloc[held_out], labels[held_out].astype(np.float64)) if len(held_out) else None
     checkpoint = checkpoint_path(model, [rows, *([validation] if validation else [])], seed) if resumable else None
@@ -112,41 +116,23 @@ def group_means(tweets: pd.DataFrame, labels: np.ndarray) -> np.ndarray:
     )
 
 
-def split(tweets: pd.DataFrame, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions to learn from and positions to validate on; near-duplicates stay together."""
-    if not share:
-        return np.arange(len(tweets)), np.arange(0)
-    learnt, held_out = next(
-        GroupShuffleSplit(1, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
-    )
-    return learnt, held_out
-
-
 def checkpoint_path(model: LoraModel, rows: list[Dataset], seed: int) -> Path:
-    """Where a training is kept: the name says all that determines it, so nothing else can pick it up."""
     return checkpoints.checkpoint_path(model.network, model.params, model.dtype, rows, seed, sys.modules[__name__])
 
 
-def predict(model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
-    """P(target = 1) of each tweet, shape (n,)."""
-    rows, size, objective = model.rows(tweets), model.params.batch_size, Classification(model.dtype, model.frozen)
-    logits = training.predict_outputs(model.network, model.tokenizer, rows, size, objective)
-    return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
-
-
-def save(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
+def save_and_reload(model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
     """Write adapters and head as safetensors and return the model that is read back, adapters merged for speed.
 
     PEFT saves only the modules that it was told about; a forgotten head would show here as other scores for `probe`, tweets of
     both classes that it has learnt from. A model that calls all of them the same has learnt nothing, and is refused.
     """
     if processes().is_main_process:
-        adapters.in_order(model.network).save_pretrained(folder, save_embedding_layers=False)
+        model.save(folder)
     processes().wait_for_everyone()
     torch.manual_seed(0)  # a head that was not saved must not come back by the same chance
     network, _ = adapters.read(folder, model.params)
     reloaded = LoraModel(network.to(model.network.device), model.tokenizer, model.params, model.frozen, model.history)
-    before, after = predict(model, probe), predict(reloaded, probe)
+    before, after = model.predict(probe), reloaded.predict(probe)
     if not np.isfinite(before).all():
         raise InputError(f"{folder}: training diverged: a score is not a number; lower learning_rate")
     # dora's norms are computed from the stored weights, which have been rounded before saving but not after
@@ -183,72 +169,49 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
     return joined.groupby(["series", "step"])[kind].mean().reset_index()
 
 
-class Lora(Tuned):
+class Lora(FineTuned[LoraParams]):
     school = "discriminative"
-    given: LoraParams
+    params_type = LoraParams
+    explained = True
 
     @classmethod
     def read(cls, preset: str | None) -> Self:
-        params = read_params(f"lora.{preset}", LoraParams)
-        return cls(params, frozen_part(params), preset)
+        return cls(read_params(f"lora.{preset}", LoraParams), preset)
+
+    def base(self) -> PreTrainedModel:
+        return encoder.load(self.params.base_model)[0]
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> LoraModel:
         return fit(tweets, labels, self.given, seed=seed, frozen=self.frozen)
 
-    def predict(self, model: LoraModel, tweets: pd.DataFrame) -> np.ndarray:
-        return predict(model, tweets)
+    def fit_resumable(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int, report: Report) -> LoraModel:
+        return fit(tweets, labels, self.params, seed=seed, frozen=self.frozen, resumable=True, report=report)
 
-    def parameters(self, model: LoraModel) -> int:
-        return adapters.count_parameters(model.network)[0]
+    def sizes(self) -> tuple[int, int]:
+        return adapters.count_parameters(adapters.with_adapters(self.params)[0])
 
-    def save(self, model: LoraModel, folder: Path) -> None:
-        model.network.save_pretrained(folder, save_embedding_layers=False)
+    def save_and_reload(self, model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
+        return save_and_reload(model, folder, probe)
 
     def load(self, folder: Path) -> LoraModel:
         return load(folder, self.given, self.frozen)
+
+    def watch(self, name: str) -> Callable[[str, History], None]:
+        """Draws loss and accuracy of all trainings into `training/<name>`."""
+        live = Live(str(results("training") / name), save_dvc_exp=False, dvcyaml=None)
+        trainings: dict[str, History] = {}
+
+        def draw(part: str, history: History) -> None:
+            trainings[part] = history
+            for kind in ("loss", "accuracy"):
+                if any(each.loss for each in trainings.values()):
+                    live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
+
+        return draw
 
 
 FAMILY = Lora
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", type=plain_name, help="a key of lora in params.yaml")
-    preset = parser.parse_args().preset
-    name = f"lora_{preset}"
-    own, prepared = Lora.read(preset), read_prepared()
-    params, frozen = read_params(f"lora.{preset}", LoraParams), own.frozen
-    state = processes(params.device)
-    trainable, total = adapters.count_parameters(adapters.with_adapters(params)[0])
-    folder = results("models") / name
-    if state.is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)
-    live = Live(str(results("training") / name), save_dvc_exp=False, dvcyaml=None) if state.is_main_process else None
-    trainings: dict[str, History] = {}
-
-    def fit_one(fold: int, seed: int, tweets: pd.DataFrame, labels: np.ndarray) -> LoraModel:
-        """Read back from where it was saved."""
-        place = part_of_seed(part(fold), seed, params)
-
-        def report(history: History) -> None:
-            trainings[place] = history
-            for kind in ("loss", "accuracy"):
-                if live and any(each.loss for each in trainings.values()):
-                    live.log_plot(kind, curve(trainings, kind), x="step", y=kind)
-
-        model = fit(
-            tweets, labels, params, seed=training_seed(seed, fold), frozen=frozen, resumable=True, report=report
-        )
-        return save(model, folder / place, tweets.groupby(labels).head(50))
-
-    fitted = cross_fit_seeds(name, prepared, fit_one, predict, lambda model: model.history.seconds, params)
-    if state.is_main_process:
-        write_cross_fit(
-            name,
-            own,
-            prepared,
-            fitted,
-            trainable=trainable,
-            total=total,
-            alone=state.num_processes == 1,
-        )
+    classify(FAMILY)

@@ -23,7 +23,7 @@ from pipeline.device import computing, processes
 from pipeline.finetune.adapters import parameter_groups, trained
 from pipeline.finetune.encoder import batches, longest_first, training_batches
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
-from pipeline.finetune.lora_params import TuningParams
+from pipeline.finetune.params import TuningParams
 
 Report = Callable[["History"], None]
 Network: TypeAlias = PreTrainedModel | PeftModel

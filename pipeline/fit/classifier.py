@@ -48,6 +48,11 @@ class Classifier(ABC):
     def read(cls, preset: str | None) -> Self:
         """The family with the params of params.yaml; a preset is an encoder, or a key of the family's section."""
 
+    @classmethod
+    @abstractmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:
+        """The family with the params that a saved model was made with, validated; an error begins with `where`."""
+
     @property
     @abstractmethod
     def determined_by(self) -> dict[str, Any]:
@@ -97,8 +102,8 @@ class Classifier(ABC):
         return {}
 
 
-def read_classifier_of(family: str, preset: str | None, where: str) -> Classifier:
-    """The FAMILY of a module under `pipeline`, with the params of params.yaml; `where` begins the message if there is none."""
+def family_called(family: str, preset: str | None, where: str) -> type[Classifier]:
+    """The FAMILY of a module under `pipeline`; `where` begins the message if there is none."""
     module = f"pipeline.{family}"
     try:
         made: type[Classifier] | None = (
@@ -113,4 +118,9 @@ def read_classifier_of(family: str, preset: str | None, where: str) -> Classifie
         raise InputError(f"{where}: there is no classifier family {family}")
     if made.presets == (preset is None):
         raise InputError(f"{where}: {family} with preset {preset} is no classifier")
-    return made.read(preset)
+    return made
+
+
+def read_classifier_of(family: str, preset: str | None, where: str) -> Classifier:
+    """The same with the params of params.yaml."""
+    return family_called(family, preset, where).read(preset)

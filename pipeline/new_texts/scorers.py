@@ -16,7 +16,7 @@ from pipeline.compare.submission import OUT as SUBMISSION
 from pipeline.compare.taking_part import all_stages
 from pipeline.contracts import PREPARED, InputError, read_json, read_params
 from pipeline.data.source import DataParams
-from pipeline.fit.saved import read_classifier
+from pipeline.fit.model_store import read_classifier
 from pipeline.stats.decisions import THRESHOLD
 
 Scorer = Callable[[pd.DataFrame], np.ndarray]

@@ -15,12 +15,12 @@ from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from pipeline.fit.chosen import Chosen, ChosenParams
+from pipeline.fit.tuning import Tuned, TunedParams
 from pipeline.vectors.on_vectors import ChosenOnVectors
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 
 
-class GaussianParams(ChosenParams):
+class GaussianParams(TunedParams):
     covariance: list[Literal["shared", "separate"]] = Field(["shared", "separate"], min_length=1)
     """To try."""
     shrinkage: list[Annotated[float, Field(ge=0, le=1)]] = Field([0.03, 0.1, 0.3, 0.6], min_length=1)
@@ -38,7 +38,7 @@ class GaussianOnVectors(ChosenOnVectors[GaussianParams]):
         }
         return [of_kind[kind](shrinkage) for kind in self.params.covariance for shrinkage in self.params.shrinkage]
 
-    def sample(self, model: Chosen, label: int, n: int, seed: int) -> np.ndarray:
+    def sample(self, model: Tuned, label: int, n: int, seed: int) -> np.ndarray:
         """`n` vectors from the Gaussian of a class, shape (n, d), among the embeddings themselves, but of any length."""
         classifier = model.pipeline["classifier"]
         if isinstance(classifier, LinearDiscriminantAnalysis):
@@ -49,7 +49,7 @@ class GaussianOnVectors(ChosenOnVectors[GaussianParams]):
         rng = np.random.default_rng(seed)
         return rng.multivariate_normal(classifier.means_[label], covariance, size=n, method="eigh")
 
-    def parameters(self, model: Chosen) -> int:
+    def parameters(self, model: Tuned) -> int:
         """Means, covariances and priors."""
         classifier = model.pipeline["classifier"]
         d, matrices = classifier.n_features_in_, 1 if isinstance(classifier, LinearDiscriminantAnalysis) else 2

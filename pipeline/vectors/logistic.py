@@ -6,11 +6,11 @@ from pydantic import Field
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.fit.chosen import ChosenParams
+from pipeline.fit.tuning import TunedParams
 from pipeline.vectors.on_vectors import ChosenOnVectors
 
 
-class LogisticParams(ChosenParams):
+class LogisticParams(TunedParams):
     C: list[Annotated[float, Field(gt=0)]] = Field([0.1, 1.0, 10.0, 100.0], min_length=1)
     """Inverse strengths of the L2 penalty to try."""
 

@@ -17,14 +17,14 @@ import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import FunctionTransformer
 
-from pipeline.contracts import Params, Prepared, plain_name, read_params, read_prepared
+from pipeline.contracts import Params, Prepared, plain_name, read_params, read_prepared, validated
 from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_digest, embeddings_path, read_embeddings
-from pipeline.fit import chosen
-from pipeline.fit.chosen import Chosen, ChosenParams
+from pipeline.fit import tuning
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit
-from pipeline.fit.written import write_cross_fit
+from pipeline.fit.model_store import write_cross_fit
+from pipeline.fit.tuning import Tuned, TunedParams
 from pipeline.vectors.space import vectors, with_vectors
 
 Own = TypeVar("Own", bound=Params)
@@ -39,17 +39,27 @@ def embed_new(texts: tuple[str, ...], params: EmbedParams) -> np.ndarray:
 class OnVectors(Classifier, Generic[Own]):
     """A family over the embeddings of an encoder; without one, over vectors that the tweets have already."""
 
-    def __init__(self, params: Own, preset: str | None = None) -> None:
+    def __init__(self, params: Own, preset: str | None = None, encoder: EmbedParams | None = None) -> None:
         self.params = params
         self.preset = preset
+        self.encoder = encoder
+        """Of a saved model: the params of the encoder that it was trained with."""
 
     @classmethod
     def read(cls, preset: str | None) -> Self:
         return cls(cast("Own", read_params(f"vectors.{cls.name()}", cls.params_type)), preset)
 
+    @classmethod
+    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:
+        params = validated(cls.params_type, determined_by.get("params"), f"{where}.params")
+        encoder = validated(EmbedParams, determined_by.get("embed"), f"{where}.embed")
+        if encoder.device != "cpu":  # another machine may lack it
+            encoder = encoder.model_copy(update={"device": "auto"})
+        return cls(cast("Own", params), preset, encoder)
+
     @property
     def embed_params(self) -> EmbedParams:
-        return read_params(f"embed.{self.preset}", EmbedParams)
+        return self.encoder or read_params(f"embed.{self.preset}", EmbedParams)
 
     @property
     def determined_by(self) -> dict[str, Any]:
@@ -93,7 +103,7 @@ class OnVectors(Classifier, Generic[Own]):
         )
 
 
-OwnChosen = TypeVar("OwnChosen", bound=ChosenParams)
+OwnChosen = TypeVar("OwnChosen", bound=TunedParams)
 
 
 class ChosenOnVectors(OnVectors[OwnChosen]):
@@ -103,19 +113,19 @@ class ChosenOnVectors(OnVectors[OwnChosen]):
     def candidates(self) -> Sequence[BaseEstimator]:
         """The classifiers to try."""
 
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Chosen:  # noqa: ARG002 - there is no chance in it
+    def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Tuned:  # noqa: ARG002 - there is no chance in it
         x, as_it_is = vectors(tweets), FunctionTransformer()
-        best, rule = chosen.choose(as_it_is, self.candidates(), x, labels, tweets["group"], self.params.inner_folds)
-        return chosen.fit_chosen(as_it_is, best, x, labels, rule)
+        best, rule = tuning.choose(as_it_is, self.candidates(), x, labels, tweets["group"], self.params.inner_folds)
+        return tuning.fit_tuned(as_it_is, best, x, labels, rule)
 
-    def predict(self, model: Chosen, tweets: pd.DataFrame) -> np.ndarray:
+    def predict(self, model: Tuned, tweets: pd.DataFrame) -> np.ndarray:
         return model.predict(vectors(tweets))
 
-    def parameters(self, model: Chosen) -> int:
-        return chosen.parameters(model)
+    def parameters(self, model: Tuned) -> int:
+        return tuning.parameters(model)
 
-    def save(self, model: Chosen, folder: Path) -> None:
-        chosen.save(model, folder)
+    def save(self, model: Tuned, folder: Path) -> None:
+        tuning.save(model, folder)
 
-    def load(self, folder: Path) -> Chosen:
-        return chosen.load(folder, FunctionTransformer())
+    def load(self, folder: Path) -> Tuned:
+        return tuning.load(folder, FunctionTransformer())

@@ -16,13 +16,13 @@ torch = pytest.importorskip("torch")
 import tiny_gguf  # noqa: E402
 from tiny_encoder import make_tiny  # noqa: E402
 
-from pipeline.finetune import causal_lm, class_lm, encoder, lora, release, training  # noqa: E402
-from pipeline.finetune.class_lm_params import ClassLmParams  # noqa: E402
-from pipeline.finetune.lora_params import LoraParams  # noqa: E402
+from pipeline.finetune import causal_lm, class_lm, encoder, lora, training  # noqa: E402
+from pipeline.finetune.params import ClassLmParams, LoraParams  # noqa: E402
 from pipeline.fit.bayes_rule import BayesRule  # noqa: E402
 from pipeline.fit.cross_fit import training_rows  # noqa: E402
 from pipeline.fit.subsets import first_rows  # noqa: E402
 from pipeline.packaged import locate  # noqa: E402
+from tools import release  # noqa: E402
 
 OBJECTIVES = ["generative", "discriminative"]
 
@@ -87,7 +87,7 @@ def test_a_score_is_bayes_rule_over_likelihoods_token_by_token(tiny: ClassLmPara
     expected = [[by_hand(model, text, label) for label in tiny.labels] for text in texts]
     assert found == pytest.approx(np.array(expected), abs=1e-3)
     assert np.abs(found[:, 0] - found[:, 1]).min() > 1e-3, "the label makes a difference"
-    scores = class_lm.predict(model, pd.DataFrame({"text": texts}))
+    scores = model.predict(pd.DataFrame({"text": texts}))
     assert scores == pytest.approx(expit(0.5 * (found[:, 1] - found[:, 0] + 0.3)))
 
 
@@ -159,7 +159,7 @@ def test_it_overfits_ten_rows(tiny: ClassLmParams, sample: Prepared, objective: 
     model = class_lm.ClassLm([network], tokenizer, params, BayesRule(0.0))
     read = model.rows(rows, labels.astype(float))
     history = training.train(network, model.tokenizer, read, None, params, model.objective(), seed=0)
-    assert ((class_lm.predict(model, rows) > 0.5) == labels).all()
+    assert ((model.predict(rows) > 0.5) == labels).all()
     assert history.loss[-1] < (0.05 if objective == "discriminative" else 0.85 * history.loss[0])
     assert np.isnan(history.accuracy).all() == (objective == "generative")
 
@@ -223,11 +223,11 @@ def test_scores_are_those_of_float32_whatever_training_computes_in(tiny: ClassLm
 def test_reused_layers_say_what_they_said(tiny: ClassLmParams, sample: Prepared) -> None:
     rows, labels = some(sample)
     params = tiny.model_copy(update={"layers": 1, "epochs": 2, "validation": 0.3})
-    frozen = class_lm.frozen_part(params)
+    frozen = class_lm.ClassLmFamily(params).frozen
     assert frozen is not None
     plain, reusing = class_lm.fit(rows, labels, params), class_lm.fit(rows, labels, params, frozen=frozen)
     assert reusing.histories[0].loss == pytest.approx(plain.histories[0].loss, rel=1e-4)
-    assert class_lm.predict(reusing, sample.test) == pytest.approx(class_lm.predict(plain, sample.test), abs=1e-3)
+    assert reusing.predict(sample.test) == pytest.approx(plain.predict(sample.test), abs=1e-3)
 
 
 def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
@@ -251,7 +251,7 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
         class_lm.fit(rows, labels, params, resumable=True)
     broken = class_lm.fit(rows, labels, params, resumable=True)
     assert broken.histories[0].loss == whole.histories[0].loss
-    assert (class_lm.predict(broken, sample.test) == class_lm.predict(whole, sample.test)).all()
+    assert (broken.predict(sample.test) == whole.predict(sample.test)).all()
     before = len(steps)
     class_lm.fit(rows, labels, params, resumable=True)
     assert len(steps) == before
@@ -279,9 +279,9 @@ def test_the_twins_learn_from_the_same_nested_rows(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(class_lm, "split_by_group", lambda rows, *_: note("class_lm", rows))
-    monkeypatch.setattr(lora, "split", lambda rows, *_: note("lora", rows))
+    monkeypatch.setattr(lora, "split_by_group", lambda rows, *_: note("lora", rows))
     head = read_params("lora.smollm2", LoraParams, ROOT / "params.yaml").model_copy(
-        update={"base_model": tiny.base_model, "device": "cpu", "layers": None}
+        update={"base_model": tiny.base_model, "device": "cpu", "layers": None, "validation": 0.1}
     )
     for seed, count in ((0, 16), (1, 16)):
         for family in read.values():
@@ -322,15 +322,15 @@ def test_a_gguf_file_is_a_base_model_of_both_twins(sample: Prepared, tmp_path: P
     }
     rows, labels = some(sample, 10)
     model = lora.fit(rows, labels, head.model_copy(update=changes))
-    scores = lora.predict(model, rows)
+    scores = model.predict(rows)
     assert np.isfinite(scores).all()
     model.network.save_pretrained(tmp_path / "adapters")
     base, _, _ = encoder.load(str(path))
     again = lora.PeftModel.from_pretrained(base, tmp_path / "adapters")
-    assert lora.predict(lora.LoraModel(again, model.tokenizer, model.params), rows) == pytest.approx(scores, abs=1e-4)
+    assert lora.LoraModel(again, model.tokenizer, model.params).predict(rows) == pytest.approx(scores, abs=1e-4)
     own = read_params("class_lm.generative", ClassLmParams, ROOT / "study/params.yaml").model_copy(update=changes)
     fitted = class_lm.fit(rows, labels, own)
-    assert np.isfinite(class_lm.predict(fitted, rows)).all()
+    assert np.isfinite(fitted.predict(rows)).all()
     assert fitted.objective().prefixes[0][0] == fitted.tokenizer.bos_token_id
     with pytest.raises(InputError, match=r"no_such\.gguf"):
         encoder.load(str(tmp_path / "no_such.gguf"))

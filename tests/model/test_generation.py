@@ -19,8 +19,8 @@ from pipeline.counts.counts import CountsParams, terms
 from pipeline.curves import generation, sample_quality
 from pipeline.curves.generation import AugmentationParams, GenerationParams
 from pipeline.curves.sample_quality import distinct, nearest, points, right_after, spread
-from pipeline.fit.chosen import Chosen
 from pipeline.fit.cross_fit import training_rows
+from pipeline.fit.tuning import Tuned
 
 torch = pytest.importorskip("torch")
 
@@ -39,7 +39,7 @@ def params() -> GenerationParams:
 # --- samples of words ---------------------------------------------------------------------------------------------------
 
 
-def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> tuple[Any, Chosen]:
+def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> tuple[Any, Tuned]:
     """The family, and a model of it."""
     counts = CountsParams(ngrams=[ngrams], min_count=[1], inner_folds=2)
     own = on_counts(naive_bayes, counts, event_model=[event_model], alpha=[1.0])

@@ -16,7 +16,7 @@ from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
 from pipeline.errors import integrated_gradients  # noqa: E402
 from pipeline.errors.integrated_gradients import TOLERANCE, explain, load, lora_explainer  # noqa: E402
 from pipeline.finetune import adapters, encoder  # noqa: E402
-from pipeline.finetune.lora_params import LoraParams  # noqa: E402
+from pipeline.finetune.params import LoraParams  # noqa: E402
 
 
 @pytest.fixture

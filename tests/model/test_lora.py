@@ -18,10 +18,9 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
 
 from pipeline.finetune import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
-from pipeline.finetune.lora_params import LoraParams  # noqa: E402
+from pipeline.finetune.params import LoraParams  # noqa: E402
 from pipeline.fit.cross_fit import training_rows  # noqa: E402
-from pipeline.fit.saved import opened  # noqa: E402
-from pipeline.fit.written import timed_saved  # noqa: E402
+from pipeline.fit.model_store import opened, timed_saved  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +51,9 @@ def test_any_family_overfits_ten_rows_and_is_saved_whole(
 ) -> None:
     rows, labels = ten(sample)
     fitted = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 60, "learning_rate": 5e-3}))
-    before = lora.predict(fitted, rows)
+    before = fitted.predict(rows)
     assert ((before > 0.5) == labels).all()
-    after = lora.predict(lora.save(fitted, tmp_path, rows), rows)
+    after = lora.save_and_reload(fitted, tmp_path, rows).predict(rows)
     assert after == pytest.approx(before, abs=1e-4)
     assert any("lora_A" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
 
@@ -66,12 +65,12 @@ def test_any_variant_learns_and_is_saved_whole(
     rows, labels = ten(sample)
     params = tiny.model_copy(update={"variant": variant, "epochs": 60, "learning_rate": 5e-3})
     fitted = lora.fit(rows, labels, params)
-    before = lora.predict(fitted, rows)
+    before = fitted.predict(rows)
     assert ((before > 0.5) == labels).mean() >= 0.9
-    assert lora.predict(lora.save(fitted, tmp_path, rows), rows) == pytest.approx(before, abs=1e-4)
+    assert lora.save_and_reload(fitted, tmp_path, rows).predict(rows) == pytest.approx(before, abs=1e-4)
     of_peft = PeftModel.from_pretrained(encoder.load(params.base_model)[0], tmp_path)
     by_either = [
-        lora.predict(lora.LoraModel(network, fitted.tokenizer, params), rows)
+        lora.LoraModel(network, fitted.tokenizer, params).predict(rows)
         for network in (of_peft, adapters.read(tmp_path, params)[0])
     ]
     assert (by_either[0] == by_either[1]).all(), "read by our loader it is what PEFT reads"
@@ -95,13 +94,13 @@ def test_peft_warns_nobody_and_asks_no_hub(tiny: LoraParams, sample: Prepared, t
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         with pytest.raises(InputError, match="calls all of"):  # it was not trained
-            lora.save(lora.LoraModel(network, tokenizer, tiny), tmp_path, rows)
+            lora.save_and_reload(lora.LoraModel(network, tokenizer, tiny), tmp_path, rows)
 
 
 def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
     rows, labels = ten(sample)
     fitted = lora.fit(rows, labels, tiny)
-    before = lora.predict(fitted, sample.test)
+    before = fitted.predict(sample.test)
     fitted.network.save_pretrained(tmp_path)
     assert any("classifier" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
     base, _, _ = encoder.load(tiny.base_model)
@@ -109,7 +108,7 @@ def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> 
     for name, parameter in zeroed.named_parameters():
         if "lora_B" in name:
             parameter.data.zero_()
-    without = lora.predict(lora.LoraModel(zeroed, fitted.tokenizer, fitted.params), sample.test)
+    without = lora.LoraModel(zeroed, fitted.tokenizer, fitted.params).predict(sample.test)
     assert np.abs(without - before).max() > 1e-3
 
 
@@ -130,7 +129,7 @@ def test_a_head_that_was_not_saved_is_noticed(
 
     monkeypatch.setattr(fitted.network, "save_pretrained", forgetful)
     with pytest.raises(InputError, match=r"classifier\S* has shape None"):
-        lora.save(fitted, tmp_path, sample.test)
+        lora.save_and_reload(fitted, tmp_path, sample.test)
 
 
 def test_a_folder_of_adapters_is_read_in_one_way() -> None:
@@ -146,7 +145,7 @@ def test_a_model_that_calls_everything_the_same_is_refused(tiny: LoraParams, sam
     rows, _ = ten(sample)
     fitted = lora.fit(rows, np.ones(10), tiny.model_copy(update={"epochs": 30}))
     with pytest.raises(InputError, match=r"calls all of \d+ tweets 1"):
-        lora.save(fitted, tmp_path, sample.test)
+        lora.save_and_reload(fitted, tmp_path, sample.test)
 
 
 def test_a_loss_that_is_no_number_stops_the_training(tiny: LoraParams, sample: Prepared) -> None:
@@ -158,10 +157,10 @@ def test_a_loss_that_is_no_number_stops_the_training(tiny: LoraParams, sample: P
 def test_a_tweets_score_depends_on_no_other_tweet(tiny_of_each: LoraParams, sample: Prepared) -> None:
     rows, labels = ten(sample)
     model = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 1}))
-    scores = lora.predict(model, sample.test)
+    scores = model.predict(sample.test)
     order = np.random.default_rng(0).permutation(len(sample.test))
-    assert lora.predict(model, sample.test.iloc[order]) == pytest.approx(scores[order], abs=1e-5)
-    assert lora.predict(model, sample.test.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
+    assert model.predict(sample.test.iloc[order]) == pytest.approx(scores[order], abs=1e-5)
+    assert model.predict(sample.test.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
 
 
 def test_training_is_repeatable(tiny: LoraParams, sample: Prepared) -> None:
@@ -178,11 +177,11 @@ def test_reused_layers_say_what_they_said(tiny_of_each: LoraParams, sample: Prep
     """Adapters on the top layer only: training and prediction are the same with and without the memory of the rest."""
     rows, labels = ten(sample)
     params = tiny_of_each.model_copy(update={"layers": 1, "epochs": 3})
-    frozen = lora.frozen_part(params)
+    frozen = lora.Lora(params).frozen
     assert frozen is not None
     plain, reusing = lora.fit(rows, labels, params), lora.fit(rows, labels, params, frozen=frozen)
     assert reusing.history.loss == pytest.approx(plain.history.loss, abs=1e-4)
-    assert lora.predict(reusing, sample.test) == pytest.approx(lora.predict(plain, sample.test), abs=1e-4)
+    assert reusing.predict(sample.test) == pytest.approx(plain.predict(sample.test), abs=1e-4)
     again = lora.fit(rows, labels, params, seed=0, frozen=frozen)
     assert again.history.loss == reusing.history.loss
 
@@ -190,7 +189,7 @@ def test_reused_layers_say_what_they_said(tiny_of_each: LoraParams, sample: Prep
 def test_a_part_of_a_batch_is_recalled_as_wide_as_the_batch(tiny: LoraParams) -> None:
     """Processes that share a batch get rows of it: those that fell to one may all be the shorter ones."""
     params = tiny.model_copy(update={"layers": 1})
-    frozen = lora.frozen_part(params)
+    frozen = lora.Lora(params).frozen
     assert frozen is not None
     model = lora.LoraModel(*adapters.with_adapters(params), params, frozen)
     rows = model.rows(pd.DataFrame({"text": ["fire", "houses burned down near the river"]}))
@@ -205,10 +204,10 @@ def test_a_part_of_a_batch_is_recalled_as_wide_as_the_batch(tiny: LoraParams) ->
 def test_reused_layers_do_not_run_again(tiny: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, labels = ten(sample)
     params = tiny.model_copy(update={"layers": 1, "epochs": 1})
-    frozen = lora.frozen_part(params)
+    frozen = lora.Lora(params).frozen
     lora.fit(rows, labels, params, frozen=frozen)
     monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *_: pytest.fail("they ran"))
-    lora.predict(lora.fit(rows, labels, params, seed=1, frozen=frozen), rows)
+    lora.fit(rows, labels, params, seed=1, frozen=frozen).predict(rows)
 
 
 def test_latency_is_of_models_that_remember_no_tweet(
@@ -216,9 +215,9 @@ def test_latency_is_of_models_that_remember_no_tweet(
 ) -> None:
     """The layers below the adapters run for each tweet that is timed, once for all models that share them, as in predict."""
     params = tiny.model_copy(update={"layers": 1, "epochs": 1})
-    frozen = lora.frozen_part(params)
+    family = lora.Lora(params)
+    frozen = family.frozen
     assert frozen is not None
-    family = lora.Lora(params, frozen)
     model = family.fit(*ten(sample), 0)
     for fold in (0, 1):
         model.network.save_pretrained(tmp_path / f"fold-{fold}", save_embedding_layers=False)
@@ -235,7 +234,7 @@ def test_latency_is_of_models_that_remember_no_tweet(
 
 
 def test_all_layers_have_adapters_unless_told_otherwise(tiny: LoraParams) -> None:
-    assert lora.frozen_part(tiny) is None
+    assert lora.Lora(tiny).frozen is None
     model, _, _ = encoder.load(tiny.base_model)
     assert len(adapters.target_modules(model, tiny)) == 2 * 6
     assert len(adapters.target_modules(model, tiny.model_copy(update={"layers": 1}))) == 6
@@ -325,9 +324,9 @@ def test_early_stopping_goes_back_to_the_best_epoch(tiny: LoraParams, sample: Pr
     losses = model.history.validation_loss
     assert len(losses) < 30
     assert len(losses) == np.argmin(losses) + 1 + 2
-    learnt, held_out = lora.split(rows, 0.3, 0)
+    learnt, held_out = lora.split_by_group(rows, labels, 0.3, 0)
     assert not set(rows["group"].iloc[learnt]) & set(rows["group"].iloc[held_out])
-    scores = lora.predict(model, rows.iloc[held_out])
+    scores = model.predict(rows.iloc[held_out])
     own = np.where(labels[held_out] == 1, scores, 1 - scores)
     assert -np.log(own).mean() == pytest.approx(min(losses), abs=1e-4)
 
@@ -358,7 +357,7 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
             lora.fit(rows, labels, params, resumable=True)
     broken = lora.fit(rows, labels, params, resumable=True)
     assert broken.history.loss == whole.history.loss
-    assert (lora.predict(broken, sample.test) == lora.predict(whole, sample.test)).all()
+    assert (broken.predict(sample.test) == whole.predict(sample.test)).all()
     # what is finished is not done again, and is recognised by everything that determines it
     before = len(steps)
     lora.fit(rows, labels, params, resumable=True)
@@ -445,7 +444,7 @@ def test_a_model_that_is_not_there_is_one_clear_line(default: LoraParams, monkey
 def test_it_beats_a_dummy_by_far(default: LoraParams, sample: Prepared) -> None:
     model = lora.fit(*training_rows(sample.train, held_out=0), default)
     held_out = sample.train[sample.train["fold"] == 0]
-    scores = lora.predict(model, held_out)
+    scores = model.predict(held_out)
     assert ((scores > 0.5) == held_out["target"]).mean() > 0.7
     # the same story told with a link more or less, and a direction that any reader would agree with
     texts = [
@@ -453,6 +452,6 @@ def test_it_beats_a_dummy_by_far(default: LoraParams, sample: Prepared) -> None:
         "Houses burned down, two people dead http",
         "my new mixtape is fire, listen",
     ]
-    real, linked, joke = lora.predict(model, pd.DataFrame({"text": texts}))
+    real, linked, joke = model.predict(pd.DataFrame({"text": texts}))
     assert abs(real - linked) < 0.2
     assert real > joke + 0.3

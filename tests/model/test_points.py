@@ -176,7 +176,7 @@ def test_other_weights_under_the_same_name_throw_points_away(tmp_path: Path, mon
 
     from pipeline.finetune.encoder import files_digest
     from pipeline.finetune.lora import Lora
-    from pipeline.finetune.lora_params import LoraParams
+    from pipeline.finetune.params import LoraParams
 
     params = make_tiny("bert", tmp_path, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
     before = made_by(Lora(params))

@@ -32,8 +32,7 @@ from pipeline.contracts import (
 from pipeline.counts import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.data import embed
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator
-from pipeline.fit.saved import Description, Trained, read_classifier
-from pipeline.fit.written import timed_saved
+from pipeline.fit.model_store import Description, Trained, read_classifier, timed_saved
 from pipeline.latency import FEWEST, Latency, after_reading, of_requests, timed, with_latency
 
 ON_COUNTS = [naive_bayes, logistic, nb_svm, transductive_naive_bayes, ngram_lm]
@@ -48,7 +47,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 import pandas as pd
-from pipeline.fit.saved import read_classifier
+from pipeline.fit.model_store import read_classifier
 test = pd.read_parquet("data/prepared/test.parquet")
 found = {path.name: read_classifier(path.name)(test) for path in sorted(Path("models").iterdir())}
 pd.DataFrame(found).to_parquet("found.parquet")
@@ -252,12 +251,16 @@ def test_a_description_that_names_anything_else_is_refused(
     assert message in refused()
 
 
-def test_models_of_other_params_are_refused_and_another_device_is_not(copied: Path) -> None:
+def test_a_model_is_opened_with_the_params_that_made_it(copied: Path) -> None:
+    """Whatever params.yaml says now, or if there is none; what the folder says is validated."""
+    Path("params.yaml").unlink()
+    assert read_classifier("naive_bayes")(read_prepared().test) == pytest.approx(on_test("naive_bayes"), abs=1e-12)
     own = read_json(Path("models/naive_bayes/classifier.json"), Description).determined_by
-    describe("naive_bayes", determined_by=own | {"params": own["params"] | {"alpha": [0.123]}})
-    assert "other params than params.yaml has now (params)" in refused()
-    describe("naive_bayes", determined_by=own | {"params": own["params"] | {"device": "cuda"}})
-    assert read_classifier("naive_bayes").models == 5
+    for params, message in (({"alpha": ["much"]}, "determined_by.params.alpha"), ({"more": 1}, "params.more: unknown")):
+        describe("naive_bayes", determined_by=own | {"params": own["params"] | params})
+        assert message in refused()
+    describe("naive_bayes", determined_by={})
+    assert "classifier.json: determined_by.params" in refused()
 
 
 def test_models_of_other_tweets_are_refused(copied: Path) -> None:

@@ -11,8 +11,8 @@ from test_saved import in_a_fresh_process, on_test, refused
 from test_vectors import FAMILIES, SMALL, params_of
 
 from pipeline.contracts import Prepared, read_costs, read_params, read_prepared
-from pipeline.finetune.lora_params import LoraParams
-from pipeline.fit.saved import read_classifier
+from pipeline.finetune.params import LoraParams
+from pipeline.fit.model_store import read_classifier
 
 torch = pytest.importorskip("torch")
 
@@ -21,7 +21,7 @@ from tiny_encoder import make_tiny  # noqa: E402
 
 from pipeline.data import embed  # noqa: E402
 from pipeline.finetune import adapters  # noqa: E402
-from pipeline.finetune.class_lm_params import ClassLmParams  # noqa: E402
+from pipeline.finetune.params import ClassLmParams  # noqa: E402
 
 NETWORKS = {"lora_minilm": 10, "class_lm_generative": 1}
 """And how many models score a new tweet: one a fold and a seed, or the refit one."""

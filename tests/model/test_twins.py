@@ -13,10 +13,10 @@ from made import on_counts
 from pipeline.contracts import Prepared, read_params
 from pipeline.counts import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.counts.counts import Counted, CountsParams, count_all, features, terms, vectorizer
-from pipeline.fit.chosen import log_odds
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import cross_fit, mean_log_odds, training_rows
 from pipeline.fit.subsets import first_rows
+from pipeline.fit.tuning import log_odds
 
 WORDS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 

@@ -92,7 +92,7 @@ def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None
     from pipeline.contracts import read_params
     from pipeline.finetune import encoder
     from pipeline.finetune.adapters import in_order
-    from pipeline.finetune.lora_params import LoraParams
+    from pipeline.finetune.params import LoraParams
 
     params = tiny_encoder.make_tiny(
         "bert", tmp_path / "base", read_params("lora.minilm", LoraParams, ROOT / "params.yaml")

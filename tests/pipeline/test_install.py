@@ -63,9 +63,11 @@ def imported(path: Path) -> set[str]:
 
 
 def test_what_the_pipeline_imports_comes_with_a_run() -> None:
-    """But for what writes ONNX, which few need."""
-    paths = [path for path in (ROOT / "pipeline").rglob("*.py") if path.name != "export_onnx.py"]
-    names = {name for path in paths for name in imported(path)} - sys.stdlib_module_names - {"pipeline"}
+    names = (
+        {name for path in (ROOT / "pipeline").rglob("*.py") for name in imported(path)}
+        - sys.stdlib_module_names
+        - {"pipeline"}
+    )
     packages_of, coming = packages_distributions(), pinned("full").keys()
     assert not {name for name in names if not coming & {canonical(one) for one in packages_of.get(name, [name])}}
 

@@ -24,8 +24,9 @@ from peft import PeftModel
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
-from pipeline.finetune import export_onnx, lora, release
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune import lora
+from pipeline.finetune.params import LoraParams
+from tools import export_onnx, release
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +104,12 @@ def test_a_release_says_what_the_model_says_and_where_it_comes_from(
     release.release(model, tmp_path, "owner/base", data_params.labels, sample.test)
     release.card("lora_tiny", params, data_params, sample, scores(), "owner/base").save(tmp_path / "README.md")
 
-    expected = lora.predict(model, sample.test)
+    expected = model.predict(sample.test)
     found = release.classify(tmp_path, params, sample.test, "disaster")
     assert found == pytest.approx(expected, abs=1e-4)
     base = AutoModelForSequenceClassification.from_pretrained(params.base_model, num_labels=2)
     adapter = PeftModel.from_pretrained(base, tmp_path / "adapter")
-    assert lora.predict(lora.LoraModel(adapter, model.tokenizer, params), sample.test) == pytest.approx(
-        expected, abs=1e-4
-    )
+    assert lora.LoraModel(adapter, model.tokenizer, params).predict(sample.test) == pytest.approx(expected, abs=1e-4)
 
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.base_model == "owner/base"
@@ -124,7 +123,7 @@ def test_a_release_says_what_the_model_says_and_where_it_comes_from(
 @pytest.mark.slow
 def test_an_export_in_int8_says_nearly_what_the_model_says(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
     model = lora.fit(sample.train, sample.train["target"].to_numpy(), tiny.model_copy(update={"epochs": 2}))
-    expected = lora.predict(model, sample.test)
+    expected = model.predict(sample.test)
     whole = model.network.merge_and_unload()
     export_onnx.export(whole, model.tokenizer, tiny, tmp_path / "model.onnx")
     found = export_onnx.predict(tmp_path / "model.onnx", whole, model.tokenizer, tiny, sample.test)

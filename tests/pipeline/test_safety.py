@@ -159,7 +159,7 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     import tiny_encoder
 
     from pipeline.finetune import encoder
-    from pipeline.finetune.lora_params import LoraParams
+    from pipeline.finetune.params import LoraParams
 
     folder = tmp_path / "model"
     tiny_encoder.make_tiny("bert", folder, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
@@ -191,7 +191,7 @@ def test_a_path_of_params_that_leads_out_is_refused(project: Path, param: str) -
     sections: dict[str, type[Params]] = {"data": DataParams, "embed.minilm": EmbedParams, "prompt": PromptParams}
     if param.startswith("lora"):
         pytest.importorskip("torch")
-        from pipeline.finetune.lora_params import LoraParams
+        from pipeline.finetune.params import LoraParams
 
         sections["lora.minilm"] = LoraParams
     section, _, _ = param.rpartition(".")

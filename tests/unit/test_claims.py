@@ -114,7 +114,7 @@ README: list[tuple[str, Check]] = [
     ("What is counted is chosen inside the training folds, once for all classifiers on counts",
         "twins.held_out_labels_have_no_influence"),
     ("those of gaussian, logistic and mixture, and what holds the blend's weights back", lambda:
-        defining(r"inner_folds: int = Field|Params\(ChosenParams\)", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
+        defining(r"inner_folds: int = Field|Params\(TunedParams\)", "pipeline/vectors") == {"gaussian", "logistic", "mixture"}
         and "inner_folds" in BlendParams.model_fields),
     ("of the networks (autoencoder, vae, gan, diffusion, flow_matching)", lambda:
         defining(r"\(NetworkOnVectors\[", "pipeline/vectors") == {"autoencoder", "vae", "gan", "diffusion", "flow_matching"}),
@@ -122,7 +122,7 @@ README: list[tuple[str, Check]] = [
     ("from a held-out tenth of their training rows and learn from the other nine", lambda:
         "validation: float = Field(0.1" in text_of("pipeline/vectors/descent.py")),
     ("`lora` and `knn` have no temperature", lambda: not re.search(
-        "bayes_rule|import chosen", text_of("pipeline/finetune/lora.py") + text_of("pipeline/vectors/knn.py"))),
+        "bayes_rule|import tuning", text_of("pipeline/finetune/lora.py") + text_of("pipeline/vectors/knn.py"))),
     ("change that value and no other", "apply.a_change_is_the_lines_that_were_meant"),
     ("once, with checksums, and goes on where it was cut", "download.a_download_that_is_cut_goes_on_where_it_was"),
     ("is not sent again; a score that was still pending is fetched", "submit.what_was_sent_from_elsewhere_is_not_sent_again"),

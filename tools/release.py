@@ -2,7 +2,7 @@
 
 in:  data/prepared, evaluate/scores.csv, params.yaml, and the base model of the preset
 out: release/lora_<preset>/ (merged, for `pipeline("text-classification")`), release/lora_<preset>/adapter (for `PeftModel`)
-run: python -m pipeline.finetune.release minilm --base sentence-transformers/all-MiniLM-L6-v2
+run: python -m tools.release minilm --base sentence-transformers/all-MiniLM-L6-v2
 
 Nothing is sent anywhere: `hf upload NAME release/lora_<preset>` is your own step.
 """
@@ -20,7 +20,7 @@ from pipeline.contracts import InputError, Prepared, near_duplicates, plain_name
 from pipeline.data.source import DataParams
 from pipeline.finetune import encoder, lora
 from pipeline.finetune.adapters import in_order, read
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.finetune.training import training_seed
 from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.packaged import PREFIX, locate
@@ -161,7 +161,7 @@ def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], p
     whole.config.label2id = {label: number for number, label in enumerate(labels)}
     whole.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    expected = lora.predict(model, probe)
+    expected = model.predict(probe)
     found = classify(folder, model.params, probe, labels[1])
     if np.abs(expected - found).max() > 0.05:  # merged, unmerged and in another precision: about 0.01
         raise InputError(f"{folder}: scores differ by {np.abs(expected - found).max():.2g} from the model's own")
@@ -209,7 +209,7 @@ def main() -> None:
     data, prepared, scores = read_params("data", DataParams), read_prepared(), read_scores(name)
     folder, base = Path("release") / name, given.base or params.base_model
     tweets, labels = training_rows(prepared.train, REFIT)
-    seed, frozen = training_seed(params.seeds[0], REFIT), lora.frozen_part(params)
+    seed, frozen = training_seed(params.seeds[0], REFIT), lora.Lora(params).frozen
     model = lora.fit(tweets, labels, params, seed=seed, frozen=frozen, resumable=True)
     release(model, folder, base, data.labels, prepared.test.head(32))
     card(name, params, data, prepared, scores, base).save(folder / "README.md")

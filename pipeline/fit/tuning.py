@@ -23,7 +23,7 @@ WORTH_PROCESSES = 2000
 """Rows: with fewer, processes take longer to start (3 s) than all the fits together."""
 
 
-class ChosenParams(Params):
+class TunedParams(Params):
     inner_folds: int = Field(3, ge=2)
     """Folds, by group, that hyperparameters are compared on inside the training rows."""
 
@@ -33,7 +33,7 @@ Features = np.ndarray | pd.DataFrame
 
 
 @dataclass(frozen=True)
-class Chosen:
+class Tuned:
     """The chosen steps, `features` and `classifier`, fitted to all training rows, and the rule that makes scores of them."""
 
     pipeline: Pipeline
@@ -114,14 +114,14 @@ def choose(
     return classifiers[best], fit_bayes_rule(log_densities(out_of_fold[best], prior), labels, prior)
 
 
-def fit_chosen(
+def fit_tuned(
     features: BaseEstimator, classifier: BaseEstimator, x: Features, labels: np.ndarray, rule: BayesRule
-) -> Chosen:
+) -> Tuned:
     """Both steps fitted to all rows, under a rule that inner folds found."""
-    return Chosen(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
+    return Tuned(Pipeline([("features", clone(features)), ("classifier", clone(classifier))]).fit(x, labels), rule)
 
 
-def parameters(model: Chosen) -> int:
+def parameters(model: Tuned) -> int:
     """Weights and intercept of a linear classifier, priors and p(w | y) of a naive Bayes."""
     classifier = model.pipeline["classifier"]
     if hasattr(classifier, "coef_"):
@@ -129,16 +129,16 @@ def parameters(model: Chosen) -> int:
     return int(classifier.feature_log_prob_.size + classifier.class_log_prior_.size)
 
 
-def save(model: Chosen, folder: Path) -> None:
+def save(model: Tuned, folder: Path) -> None:
     """Keep the classifier and the rule; the features are kept by whoever chose them."""
     write_estimator(folder / "classifier.skops", model.pipeline["classifier"])
     write_rule(folder / "rule.json", model.rule)
 
 
-def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Chosen:
+def load(folder: Path, features: BaseEstimator, width: int | None = None) -> Tuned:
     """What `save` kept, on fitted features, of which there are `width` if that is known."""
     path = folder / "classifier.skops"
     classifier = read_estimator(path, ClassifierMixin)
     if width is not None:
         check_width(path, classifier, width)
-    return Chosen(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))
+    return Tuned(Pipeline([("features", features), ("classifier", classifier)]), read_rule(folder / "rule.json"))

@@ -1,4 +1,4 @@
-"""Trained classifiers, read back from `models/` to score new tweets as they scored the test tweets.
+"""What a cross-fitted classifier leaves: predictions, costs, and models that score new tweets as they scored the test tweets.
 
 models/<name>/classifier.json says what it is, and models/<name>/fold-<k>/ or models/<name>/refit/ hold its models (those of
 several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
@@ -15,13 +15,25 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from pipeline.contracts import InputError, prepared_digest
-from pipeline.fit.classifier import Classifier, read_classifier_of
-from pipeline.fit.cross_fit import MODELS, mean_log_odds
+from pipeline.contracts import (
+    Costs,
+    InputError,
+    Prepared,
+    peak_memory_mb,
+    predictions_frame,
+    prepared_digest,
+    write_costs,
+    write_predictions,
+)
+from pipeline.fit.classifier import Classifier, family_called
+from pipeline.fit.cross_fit import MODELS, REFIT, CrossFit, Kept, mean_log_odds, part
 from pipeline.fit.model_files import read_json, write_json
+from pipeline.latency import Latency, after_reading, timed, with_latency
 from pipeline.places import anywhere, results
 
 FILE = "classifier.json"
+TOLERANCE = 0.05
+"""Of a saved model's scores: rounded weights and other batches differ by less, a part that was not saved by more."""
 
 
 class Description(BaseModel):
@@ -73,34 +85,19 @@ def write_description(
         test_rows=test_rows,
         parts=parts,
         seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
-        determined_by=plain(own.determined_by),
+        determined_by=json.loads(json.dumps(own.determined_by)),
         prepared=prepared,
     )
     write_json(results(MODELS) / name / FILE, description)
     return description
 
 
-def plain(determined_by: dict[str, Any]) -> dict[str, Any]:
-    """As JSON gives it back."""
-    return dict(json.loads(json.dumps(determined_by)))
-
-
-def params_of(determined_by: dict[str, Any]) -> dict[str, Any]:
-    """What a model must be read with: all but the device, which another machine may lack, and the embeddings it learnt from."""
-    return {
-        name: {key: value for key, value in values.items() if key != "device"} if isinstance(values, dict) else values
-        for name, values in determined_by.items()
-        if name != "embeddings"
-    }
-
-
-def read_classifier(
+def read_family(
     name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
-) -> Trained:
-    """The classifier whose predictions are called `name`, its models loaded once.
+) -> tuple[Classifier, Description]:
+    """The family of the classifier whose predictions are called `name`, with the params that made its models.
 
-    They must have been trained with the params that params.yaml has now, the device aside, and on the prepared tweets, if there
-    are any; `again` says of a name what to run if they are not.
+    They must have been trained on the prepared tweets, if there are any; `again` says of a name what to run if they were not.
     """
     own = anywhere(folder / name)
     if not re.fullmatch(r"\w[\w-]*", name):
@@ -109,14 +106,21 @@ def read_classifier(
         known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
         raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
     description = read_json(own / FILE, Description)
-    family = read_classifier_of(description.family, description.preset, str(own / FILE))
-    here, there = (params_of(each) for each in (plain(family.determined_by), description.determined_by))
-    if here != there:
-        changed = ", ".join(sorted(key for key in {*here, *there} if here.get(key) != there.get(key)))
-        raise InputError(f"{own}: trained with other params than params.yaml has now ({changed}); {again(name)}")
+    family, where = (
+        family_called(description.family, description.preset, str(own / FILE)),
+        f"{own / FILE}: determined_by",
+    )
     if (digest := prepared_digest()) and description.prepared != digest:
         raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
-    return opened(name, own, family, description.parts, description.seeds)
+    return family.from_saved(description.determined_by, description.preset, where), description
+
+
+def read_classifier(
+    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
+) -> Trained:
+    """The classifier whose predictions are called `name`, its models loaded once, whatever params.yaml says now."""
+    family, description = read_family(name, folder, again)
+    return opened(name, anywhere(folder / name), family, description.parts, description.seeds)
 
 
 def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds: int) -> Trained:
@@ -155,3 +159,55 @@ def score_part(family: Classifier, models: list[Any], tweets: pd.DataFrame) -> n
     """Of one part, whose seeds' log-odds are averaged: shape (n,)."""
     scores = [family.predict(model, tweets) for model in models]
     return mean_log_odds(np.stack(scores)) if len(scores) > 1 else scores[0]
+
+
+def timed_saved(saved: Trained, test: pd.DataFrame, expected: np.ndarray) -> Latency:
+    """How fast a saved classifier scores test tweets that have what it reads.
+
+    It is refused if it scores them otherwise than `expected`, shape (n,).
+    """
+    test = test.reset_index(drop=True)
+    latency, scores = timed(saved.score, test)
+    apart = (scores - expected[scores.index]).abs()
+    if apart.max() > TOLERANCE:
+        worst = test["id"].iloc[apart.idxmax()]
+        raise InputError(
+            f"models/{saved.name}: read back, it scores tweet {worst} otherwise, by {apart.max():.2g}: not all of it was saved"
+        )
+    return latency
+
+
+def write_cross_fit(
+    name: str,
+    own: Classifier,
+    prepared: Prepared,
+    fitted: CrossFit[Kept],
+    *,
+    trainable: int,
+    total: int,
+    reads: str | None = None,
+    alone: bool = True,
+    noise: float | None = None,
+) -> None:
+    """Write `predictions/<name>.parquet` and `costs/<name>.json`; the parameter counts are those of one fold's model.
+
+    The models that were saved are described, and timed, unless other processes that do not come here share the work (not
+    `alone`). `reads` names the costs of getting from a text to what the models read.
+    """
+    train = predictions_frame(prepared.train, "train", fitted.train)
+    test = predictions_frame(prepared.test, "test", fitted.test)
+    write_predictions(name, [train, test], prepared, own.school, fitted.test_rows, noise=noise)
+    costs = Costs(
+        fit_seconds=fitted.fit_seconds,
+        peak_memory_mb=peak_memory_mb(),
+        trainable_parameters=trainable,
+        total_parameters=total,
+    )
+    if fitted.test_rows != "none":
+        folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
+        parts = list(map(part, folds))
+        description = write_description(name, own, fitted.test_rows, parts, prepared.digest)
+        if alone and len(prepared.test):
+            saved = opened(name, results(MODELS) / name, own, parts, description.seeds)
+            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
+    write_costs(name, after_reading(costs, reads) if reads else costs)

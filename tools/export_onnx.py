@@ -2,7 +2,7 @@
 
 in:  release/lora_<preset>, data/prepared, models/lora_<preset>, predictions/lora_<preset>.parquet, params.yaml
 out: release/lora_<preset>/onnx/model_int8.onnx
-run: python -m pipeline.finetune.export_onnx minilm      (after `python -m pipeline.finetune.release minilm ...`)
+run: python -m tools.export_onnx minilm      (after `python -m tools.release minilm ...`)
 
 The loss is measured out-of-fold: each fold's model is exported in the same way, and scores the rows that it has not seen.
 """
@@ -24,7 +24,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 
 from pipeline.contracts import InputError, plain_name, read_params, read_predictions, read_prepared, written_whole
 from pipeline.finetune import adapters, encoder
-from pipeline.finetune.lora_params import LoraParams
+from pipeline.finetune.params import LoraParams
 from pipeline.fit.cross_fit import part
 from pipeline.process import run
 
@@ -84,7 +84,7 @@ def main() -> None:
         raise InputError("one seed, and no more folds than there are, can be compared")
     released = Path("release") / name
     if not (released / "config.json").is_file():
-        raise InputError(f"{released}: no model there; run `python -m pipeline.finetune.release {given.preset}` first")
+        raise InputError(f"{released}: no model there; run `python -m tools.release {given.preset}` first")
     out_of_fold = read_predictions(Path("predictions") / f"{name}.parquet", prepared).train["score"].to_numpy()
     targets, found = prepared.train["target"].to_numpy(), np.full(len(out_of_fold), np.nan)
     seconds = 0.0
