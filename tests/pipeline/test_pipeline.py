@@ -144,7 +144,7 @@ def test_only_what_this_commit_made_is_published(after_run: Path, here: Command)
     scores.assign(accuracy=0.123).to_csv(kept / "evaluate/scores.csv", index=False)
     assert here("tools.docs", "pages").returncode == 0
     table = (after_run / "README.md").read_text()
-    assert "by folds of seed 0" in table
+    assert "seed 0 |" in table
     assert table.count("| 0.123 [") == len(scores)
 
     # What another code, or other params, would find anew is refused.
