@@ -12,7 +12,7 @@ import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -54,7 +54,7 @@ class Chosen(BaseModel):
         nested = "" if self.nested_accuracy is None else f", nested {self.nested_accuracy:.4f}"
         return f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}{nested}"
 
-    def row(self, date: str, message: str) -> Submission:
+    def row(self, date: str, message: str, ref: int | None = None) -> Submission:
         """Its row in the table before Kaggle has scored it."""
         return Submission(
             date=date,
@@ -69,7 +69,7 @@ class Chosen(BaseModel):
             share_of_positives=self.share_of_positives,
             status="pending",
             public_score=None,
-            ref=None,
+            ref=ref,
         )
 
 
@@ -160,9 +160,12 @@ def listed(competition: str) -> list[Listed]:
     ]
 
 
-def settled(rows: list[Submission], listing: list[Listed]) -> list[Submission]:
-    """The rows with what Kaggle says of those that were pending: by its number, or by the mark of one just sent."""
-    found, taken = [], {row.ref for row in rows} - {None}
+def settled(rows: list[Submission], listing: list[Listed], before: Collection[int] = ()) -> list[Submission]:
+    """The rows with what Kaggle says of those that were pending: by its number, or by the mark of one just sent.
+
+    What was there `before` it was sent is not it: Kaggle may have refused the same file earlier, and lists a new one late.
+    """
+    found, taken = [], {row.ref for row in rows}.union(before) - {None}
     for row in rows:
         same = (
             one
@@ -185,7 +188,7 @@ def begun(chosen: Chosen, listing: list[Listed], refused: set[int | None]) -> Su
     for one in listing:
         if one.description.startswith(chosen.sha256[:TAG]) and one.status != "error" and one.ref not in refused:
             print(f"Kaggle has this very file since {one.date}; it is not sent again")
-            return chosen.row(one.date, one.description[TAG:].strip())
+            return chosen.row(one.date, one.description[TAG:].strip(), one.ref)
     return None
 
 
@@ -217,7 +220,7 @@ def submit(content: bytes, chosen: Chosen, competition: str, message: str, minut
     with tqdm(total=round(60 * minutes), desc="waiting for the score", unit="s") as bar:
         while rows[place].status == "pending":
             try:
-                rows = settled(rows, listed(competition))
+                rows = settled(rows, listed(competition), {one.ref for one in listing})
             except PassingError as error:
                 why = str(error)
             if rows[place].status == "pending":

@@ -17,7 +17,7 @@ from pipeline.contracts import InputError, read_yaml
 from pipeline.kaggle import submit as stage
 from pipeline.kaggle.command import only_one
 from pipeline.kaggle.record import Submission, as_csv, noise, read_rows, summary
-from pipeline.kaggle.submit import Listed, latest, main, settled
+from pipeline.kaggle.submit import Chosen, Listed, begun, latest, main, settled
 from pipeline.kaggle.validate import check_file, check_share, standard_errors
 
 IDS = list(range(0, 400, 2))
@@ -336,6 +336,37 @@ def test_rows_are_settled_by_number_or_by_mark() -> None:
     ]
     assert latest(found, first) == found[1]
     assert latest(found, second) is None
+
+
+def test_a_refused_one_that_was_there_before_is_not_the_one_just_sent() -> None:
+    """Kaggle's list may lag behind: taken for it, the file would count as refused, and be sent a second time."""
+    sha256 = "a" * 64
+    old, new = listing(1, sha256, "error"), listing(2, sha256, "complete", 0.8)
+    (waiting,) = settled([row(sha256)], [old], before={1})
+    assert (waiting.status, waiting.ref) == ("pending", None)
+    (scored,) = settled([waiting], [new, old], before={1})
+    assert (scored.status, scored.ref) == ("complete", 2)
+
+
+@pytest.mark.parametrize("refused", [0, 2])
+def test_the_submission_that_counts_is_followed_whatever_else_was_refused(refused: int) -> None:
+    sha256 = "a" * 64
+    chosen = Chosen(
+        classifier="logistic",
+        threshold=0.5,
+        rows=800,
+        accuracy=0.8,
+        accuracy_low=None,
+        accuracy_high=None,
+        share_of_positives=0.4,
+        share_of_positives_out_of_fold=0.4,
+        sha256=sha256,
+    )
+    said = [listing(refused, sha256, "error"), listing(1, sha256, "complete", 0.8)]
+    found = begun(chosen, said, set())
+    assert found is not None
+    (scored,) = settled([found], said)
+    assert (scored.status, scored.ref) == ("complete", 1)
 
 
 def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: Path) -> None:
