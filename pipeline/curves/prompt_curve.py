@@ -13,7 +13,6 @@ import argparse
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.compare.taking_part import predictions_of
@@ -33,8 +32,7 @@ from pipeline.contracts import (
 )
 from pipeline.curves.learning_curve import LearningCurveParams, draw_curve, sizes_of, write_curve
 from pipeline.fit.subsets import nested_order
-
-CLIP = 1e-6  # votes and hard replies can be 0 or 1
+from pipeline.stats.metrics import log_odds
 
 
 class PromptCurveParams(Params):
@@ -62,15 +60,15 @@ def as_it_is(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> p
 
 def platt_scaled(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> pd.DataFrame:
     """The curve of the held-out scores after Platt scaling on `size` labels of the other folds; all have a score."""
-    log_odds, folds = logit(tweets["score"].clip(CLIP, 1 - CLIP)).to_numpy()[:, None], tweets["fold"].to_numpy()
+    said, folds = log_odds(tweets["score"].to_numpy())[:, None], tweets["fold"].to_numpy()
 
     def score(fold: int, size: int, seed: int) -> np.ndarray:
         others = np.flatnonzero((folds != fold) & tweets["train_target"].notna().to_numpy())
         labels = tweets["train_target"].iloc[others].to_numpy(dtype=int)
         known = nested_order(tweets.iloc[others], labels, seed)[:size]
         # its default penalty keeps the slope finite where few labels are told apart without an error
-        fitted = LogisticRegression().fit(log_odds[others[known]], labels[known])
-        return np.asarray(fitted.predict_proba(log_odds[folds == fold])[:, 1])
+        fitted = LogisticRegression().fit(said[others[known]], labels[known])
+        return np.asarray(fitted.predict_proba(said[folds == fold])[:, 1])
 
     return draw_curve(name, tweets, sizes, seeds, score)
 

@@ -4,13 +4,13 @@ import re
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
+from scipy.special import expit
 
 from pipeline.contracts import Predictions
 from pipeline.errors.disagreements import disagreements, scores_of
 from pipeline.stats.decisions import THRESHOLD
+from pipeline.stats.metrics import log_odds
 
-CLIP = 1e-6  # keeps the log-odds of a certain score finite
 MARKUP = (r"</?[A-Za-z]", r"&lt;", r"<|>|&(?:#\d+|\w+);")
 """Text that a careless page would take for HTML, the most dangerous first."""
 
@@ -27,7 +27,7 @@ def ordered_kinds(train: pd.DataFrame, classifiers: list[Predictions], twins: li
     """
     targets, scores = train.set_index("id")["target"], scores_of(train, classifiers)
     apart = disagreements(train, classifiers, twins).sort_values("gap", ascending=False, kind="stable")["id"].unique()
-    together = expit(scores.clip(CLIP, 1 - CLIP).apply(logit).mean(axis=1)).dropna()
+    together = expit(scores.apply(log_odds).mean(axis=1)).dropna()
     sureness = (together - THRESHOLD).abs().sort_values(ascending=False, kind="stable")
     together, targets, scores = (each.loc[sureness.index] for each in (together, targets, scores))
     wrong = sureness.index[(together > THRESHOLD) != (targets == 1)]

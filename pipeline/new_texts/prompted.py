@@ -24,16 +24,17 @@ from pipeline.contracts import (
     read_prepared,
 )
 from pipeline.data.embed import EmbedParams, embed
-from pipeline.data.embeddings import Embeddings, read_embeddings
+from pipeline.data.embeddings import Embeddings
 from pipeline.data.source import DataParams
 from pipeline.new_texts.scorers import Scorer, train_anew
 from pipeline.places import anywhere
 from pipeline.prompting.answers import AnswerStore
 from pipeline.prompting.ask import Asker
-from pipeline.prompting.classify import NO_FOLD, classify, open_asker
-from pipeline.prompting.debias import CLIP, against, fit_platt
+from pipeline.prompting.classify import NO_FOLD, classify, embeddings_for, open_asker
+from pipeline.prompting.debias import against, fit_platt, known_labels
 from pipeline.prompting.params import Debiasing, PromptParams
-from pipeline.prompting.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
+from pipeline.prompting.prompt_file import FixedExamples, PromptFile, read_prompt
+from pipeline.stats.metrics import CLIP
 from pipeline.store import store_folder
 
 
@@ -57,10 +58,8 @@ def asked_before(
             f"calibration: {params.calibration} learns from what was asked before, and costs/{name}.json says that this was "
             f"another model or wording; {again()}"
         )
-    labels = prepared.train.set_index("id")["train_target"]
     rows = pd.concat([found.train, found.test], ignore_index=True)
-    known = labels.reindex(rows["id"]).to_numpy(dtype=float, na_value=np.nan)
-    return rows[["fold", "score"]].assign(known=known), costs.scoring
+    return rows[["fold", "score"]].assign(known=known_labels(rows, prepared)), costs.scoring
 
 
 def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Debiasing, *, fixed: bool) -> np.ndarray:
@@ -82,7 +81,7 @@ def open_prompt(which: str) -> Iterator[Scorer]:
     name = f"prompt_{which}"
     prompt = read_prompt(Path("prompts") / f"{which}.yaml", read_params("data", DataParams).labels)
     params, prepared = read_params("prompt", PromptParams), read_prepared()
-    stored = read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
+    stored = embeddings_for(prompt, prepared, params)
     encoder = read_params(f"embed.{params.encoder}", EmbedParams) if stored else None
     later = params.calibration if params.calibration in ("batch", "platt") else None
     now: Debiasing = "none" if later else params.calibration

@@ -4,18 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.prompting.params import Debiasing
-
-CLIP = 1e-6  # votes and hard replies can be 0 or 1
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
-    return found
+from pipeline.stats.metrics import CLIP, log_odds
 
 
 def against(scores: np.ndarray, prior: np.ndarray) -> np.ndarray:

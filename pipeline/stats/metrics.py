@@ -5,6 +5,7 @@ decisions, and left out of the metrics of probabilities.
 """
 
 import numpy as np
+from scipy.special import logit
 
 from pipeline.stats.decisions import decide
 
@@ -13,7 +14,13 @@ PROBABILITIES = ("roc_auc", "log_loss", "brier", "ece")
 METRICS = DECISIONS + PROBABILITIES
 
 BINS = 10
-CLIP = 1e-6  # keeps the log loss of a certain and wrong score finite
+CLIP = 1e-6  # keeps the log loss of a certain and wrong score finite; votes and hard replies are 0 or 1
+
+
+def log_odds(scores: np.ndarray) -> np.ndarray:
+    """log p / (1 - p) of scores, held `CLIP` off 0 and 1; of their shape."""
+    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
+    return found
 
 
 def equal_mass_bins(scores: np.ndarray) -> np.ndarray:

@@ -3,19 +3,14 @@
 from typing import Literal
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.stats.metrics import CLIP
+from pipeline.stats.metrics import log_odds
 
 Method = Literal["none", "temperature", "isotonic"]
 METHODS: tuple[Method, ...] = ("none", "temperature", "isotonic")
-
-
-def log_odds(scores: np.ndarray) -> np.ndarray:
-    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
-    return found
 
 
 def inverse_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
