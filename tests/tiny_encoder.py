@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 import transformers
 from transformers import AutoModel, AutoTokenizer
 
+from pipeline.finetune import training
 from pipeline.finetune.params import LoraParams
 from pipeline.packaged import locate
 
@@ -77,3 +79,17 @@ def make_tiny(family: str, folder: Path, default: LoraParams) -> LoraParams:
             "epochs": 5,
         }
     )
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, *places: int) -> list[int]:
+    """Trainings end as by Ctrl-C in these steps, counted from 1 over all of them; an item for each step that was begun."""
+    step, steps = training.step, list[int]()
+
+    def killed(*arguments: object) -> None:
+        steps.append(1)
+        if len(steps) in places:
+            raise KeyboardInterrupt
+        step(*arguments)
+
+    monkeypatch.setattr(training, "step", killed)
+    return steps

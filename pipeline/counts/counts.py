@@ -15,8 +15,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
-from pipeline.contracts import InputError, Params
-from pipeline.fit.tuning import Tuned, choose, fit_tuned, out_of_inner_folds
+from pipeline.contracts import InputError
+from pipeline.fit.tuning import Tuned, TunedParams, choose, fit_tuned, out_of_inner_folds
 from pipeline.places import results
 from pipeline.spreadsheet import write_tweets
 
@@ -24,15 +24,13 @@ from pipeline.spreadsheet import write_tweets
 WORD = r"\w+(?:'\w+)*"
 
 
-class CountsParams(Params):
+class CountsParams(TunedParams):
     """What is counted; it is chosen inside the training folds, once for all families, and before their own hyperparameters."""
 
     ngrams: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Longest runs of words to try."""
     min_count: list[Annotated[int, Field(ge=1)]] = Field([1, 2], min_length=1)
     """Least numbers of training tweets that a word or run must occur in, to try."""
-    inner_folds: int = Field(3, ge=2)
-    """Folds, by group, that hyperparameters are compared on inside the training rows."""
 
 
 def whole(keyword: str) -> list[str]:

@@ -1,5 +1,7 @@
 """The page of errors: numbers alone. The tweets are in the csv files beside it, since this page may be shared."""
 
+from dataclasses import replace
+
 import pandas as pd
 
 from pipeline.compare.table import CLASSIFIER
@@ -13,7 +15,7 @@ SLICES = [
     Column("Texts", "rows", ",.0f"),
     Column("Classifiers worse there", "classifiers", ",.0f"),
     Column("Most so", "classifier"),
-    Column("Its accuracy", "accuracy", ".3f", ends=LOW_HIGH),
+    replace(ACCURACY, title="Its accuracy"),
     points("Minus the rest, points"),
     Column("p", "p_holm", p_value),
 ]

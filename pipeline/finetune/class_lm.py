@@ -36,7 +36,7 @@ from pipeline.contracts import School, read_params
 from pipeline.data.source import DataParams
 from pipeline.device import choose_device, choose_dtype, or_auto
 from pipeline.finetune import adapters, causal_lm, checkpoints, encoder, training
-from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel, classify
+from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import ClassLmParams
 from pipeline.finetune.training import History, Network, Report
@@ -223,8 +223,6 @@ def load(folder: Path, params: ClassLmParams, frozen: FrozenLayers | None = None
 
 
 class ClassLmFamily(FineTuned[ClassLmParams]):
-    params_type = ClassLmParams
-
     def __init__(self, params: ClassLmParams, preset: str | None = None) -> None:
         super().__init__(params, preset)
         self.school: School = params.objective
@@ -255,7 +253,3 @@ class ClassLmFamily(FineTuned[ClassLmParams]):
 
 
 FAMILY = ClassLmFamily
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 import numpy as np
 import pandas as pd
@@ -49,10 +49,18 @@ class FineTunedModel(ABC):
         """Write what was trained as safetensors."""
 
 
+def unwatched(part: str, history: History) -> None:
+    """Nobody looks on."""
+
+
+def part_of_seed(part: str, seed: int, params: TuningParams) -> str:
+    """The folder of a seed's model inside that of its classifier; a model that is its fold's only one is in the fold's."""
+    return f"{part}/seed-{seed}" if len(params.seeds) > 1 else part
+
+
 class FineTuned(Classifier, Generic[Own]):
     """A family of fine-tuned transformers; models of one preset share the memory of the layers without adapters, `frozen`."""
 
-    params_type: ClassVar[type[TuningParams]]
     explained: ClassVar[bool] = False
     """Whether the folds' models are kept beside a refitted one, to explain what they scored."""
 
@@ -64,7 +72,7 @@ class FineTuned(Classifier, Generic[Own]):
 
     @classmethod
     def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:
-        return cls(validated(cls.params_type, determined_by.get("params"), f"{where}.params"), preset)  # type: ignore[arg-type]
+        return cls(cast("Own", validated(cls.params_type, determined_by.get("params"), f"{where}.params")), preset)
 
     @property
     def determined_by(self) -> dict[str, Any]:
@@ -112,47 +120,38 @@ class FineTuned(Classifier, Generic[Own]):
     def here(self) -> dict[str, str]:
         return checkpoints.here(self.params)
 
+    @classmethod
+    def main(cls) -> None:
+        """Score all tweets by the preset that the command line names, with a model for each fold and seed."""
+        parser = argparse.ArgumentParser(description=f"Fine-tune by adapters: {cls.name()}.")
+        parser.add_argument("preset", type=plain_name, help=f"a key of {cls.name()} in params.yaml")
+        preset = parser.parse_args().preset
+        name = f"{cls.name()}_{preset}"
+        own, prepared = cls.read(preset), read_prepared()
+        params, state, folder = own.params, processes(own.params.device), results(MODELS) / name
+        trainable, total = own.sizes()
+        watch = own.watch(name) if state.is_main_process else unwatched
+        if state.is_main_process:
+            shutil.rmtree(folder, ignore_errors=True)
 
-def unwatched(part: str, history: History) -> None:
-    """Nobody looks on."""
+        def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[FineTunedModel]:
+            models = []
+            for seed in params.seeds:
+                place = part_of_seed(part(fold), seed, params)
+                model = own.fit_resumable(tweets, labels, training_seed(seed, fold), partial(watch, place))
+                if cls.explained or params.test_rows == "folds" or fold == REFIT:
+                    model = own.save_and_reload(model, folder / place, tweets.groupby(labels).head(50))
+                models.append(model)
+            return models
 
+        def predict_fold(models: list[FineTunedModel], tweets: pd.DataFrame) -> np.ndarray:
+            return mean_log_odds(np.stack([model.predict(tweets) for model in models]))
 
-def part_of_seed(part: str, seed: int, params: TuningParams) -> str:
-    """The folder of a seed's model inside that of its classifier; a model that is its fold's only one is in the fold's."""
-    return f"{part}/seed-{seed}" if len(params.seeds) > 1 else part
+        def seconds(models: list[FineTunedModel]) -> float:
+            return sum(model.seconds for model in models)
 
-
-def classify(family: type[FineTuned[Any]]) -> None:
-    """Score all tweets by the preset that the command line names, with a model for each fold and seed."""
-    parser = argparse.ArgumentParser(description=f"Fine-tune by adapters: {family.name()}.")
-    parser.add_argument("preset", type=plain_name, help=f"a key of {family.name()} in params.yaml")
-    preset = parser.parse_args().preset
-    name = f"{family.name()}_{preset}"
-    own, prepared = family.read(preset), read_prepared()
-    params, state, folder = own.params, processes(own.params.device), results(MODELS) / name
-    trainable, total = own.sizes()
-    watch = own.watch(name) if state.is_main_process else unwatched
-    if state.is_main_process:
-        shutil.rmtree(folder, ignore_errors=True)
-
-    def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[FineTunedModel]:
-        models = []
-        for seed in params.seeds:
-            place = part_of_seed(part(fold), seed, params)
-            model = own.fit_resumable(tweets, labels, training_seed(seed, fold), partial(watch, place))
-            if family.explained or params.test_rows == "folds" or fold == REFIT:
-                model = own.save_and_reload(model, folder / place, tweets.groupby(labels).head(50))
-            models.append(model)
-        return models
-
-    def predict_fold(models: list[FineTunedModel], tweets: pd.DataFrame) -> np.ndarray:
-        return mean_log_odds(np.stack([model.predict(tweets) for model in models]))
-
-    def seconds(models: list[FineTunedModel]) -> float:
-        return sum(model.seconds for model in models)
-
-    fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
-    fitted = replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))
-    if state.is_main_process:
-        alone = state.num_processes == 1
-        write_cross_fit(name, own, prepared, fitted, trainable=trainable, total=total, alone=alone)
+        fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
+        fitted = replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))
+        if state.is_main_process:
+            alone = state.num_processes == 1
+            write_cross_fit(name, own, prepared, fitted, trainable=trainable, total=total, alone=alone)

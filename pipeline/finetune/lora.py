@@ -24,7 +24,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from pipeline.contracts import InputError, near_duplicates, read_params
 from pipeline.device import choose_device, choose_dtype, or_auto, processes
 from pipeline.finetune import adapters, checkpoints, encoder, training
-from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel, classify
+from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel
 from pipeline.finetune.frozen_layers import FrozenLayers
 from pipeline.finetune.params import LoraParams
 from pipeline.finetune.training import Classification, History, Network, Report
@@ -171,7 +171,6 @@ def curve(trainings: dict[str, History], kind: str, every: int = 10) -> pd.DataF
 
 class Lora(FineTuned[LoraParams]):
     school = "discriminative"
-    params_type = LoraParams
     explained = True
 
     @classmethod
@@ -211,7 +210,3 @@ class Lora(FineTuned[LoraParams]):
 
 
 FAMILY = Lora
-
-
-def main() -> None:
-    classify(FAMILY)

@@ -106,12 +106,10 @@ def read_family(
         known = ", ".join(sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))) or "none"
         raise InputError(f"{own}: no such model (there: {known}); {again(name)}")
     description = read_json(own / FILE, Description)
-    family, where = (
-        family_called(description.family, description.preset, str(own / FILE)),
-        f"{own / FILE}: determined_by",
-    )
+    family = family_called(description.family, description.preset, str(own / FILE))
     if (digest := prepared_digest()) and description.prepared != digest:
         raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
+    where = f"{own / FILE}: determined_by"
     return family.from_saved(description.determined_by, description.preset, where), description
 
 

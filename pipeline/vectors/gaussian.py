@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from pipeline.fit.tuning import Tuned, TunedParams
-from pipeline.vectors.on_vectors import ChosenOnVectors
+from pipeline.vectors.on_vectors import TunedOnVectors
 from pipeline.vectors.separate_gaussians import SeparateGaussians
 
 
@@ -27,7 +27,7 @@ class GaussianParams(TunedParams):
     """Shares of the identity in the covariance to try."""
 
 
-class GaussianOnVectors(ChosenOnVectors[GaussianParams]):
+class GaussianOnVectors(TunedOnVectors[GaussianParams]):
     school = "generative"
     samples = True
 

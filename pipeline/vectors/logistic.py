@@ -7,7 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.fit.tuning import TunedParams
-from pipeline.vectors.on_vectors import ChosenOnVectors
+from pipeline.vectors.on_vectors import TunedOnVectors
 
 
 class LogisticParams(TunedParams):
@@ -15,7 +15,7 @@ class LogisticParams(TunedParams):
     """Inverse strengths of the L2 penalty to try."""
 
 
-class LogisticOnVectors(ChosenOnVectors[LogisticParams]):
+class LogisticOnVectors(TunedOnVectors[LogisticParams]):
     school = "discriminative"
 
     def candidates(self) -> list[BaseEstimator]:

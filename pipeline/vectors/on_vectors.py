@@ -103,10 +103,10 @@ class OnVectors(Classifier, Generic[Own]):
         )
 
 
-OwnChosen = TypeVar("OwnChosen", bound=TunedParams)
+OwnTuned = TypeVar("OwnTuned", bound=TunedParams)
 
 
-class ChosenOnVectors(OnVectors[OwnChosen]):
+class TunedOnVectors(OnVectors[OwnTuned]):
     """A family of scikit-learn's classifiers, of which the most accurate on inner folds by group is taken."""
 
     @abstractmethod

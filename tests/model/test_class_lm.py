@@ -14,7 +14,7 @@ from pipeline.contracts import InputError, Prepared, read_params, read_predictio
 torch = pytest.importorskip("torch")
 
 import tiny_gguf  # noqa: E402
-from tiny_encoder import make_tiny  # noqa: E402
+from tiny_encoder import killed_at, make_tiny  # noqa: E402
 
 from pipeline.finetune import causal_lm, class_lm, encoder, lora, training  # noqa: E402
 from pipeline.finetune.params import ClassLmParams, LoraParams  # noqa: E402
@@ -238,15 +238,7 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "whole"))
     whole = class_lm.fit(rows, labels, params, resumable=True)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "broken"))
-    step, steps = training.step, []
-
-    def killed(*arguments: object) -> None:
-        steps.append(1)
-        if len(steps) == 4:
-            raise KeyboardInterrupt
-        step(*arguments)
-
-    monkeypatch.setattr(training, "step", killed)
+    steps = killed_at(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
         class_lm.fit(rows, labels, params, resumable=True)
     broken = class_lm.fit(rows, labels, params, resumable=True)

@@ -15,7 +15,7 @@ torch = pytest.importorskip("torch")
 
 from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny_encoder import FAMILIES, make_tiny  # noqa: E402
+from tiny_encoder import FAMILIES, killed_at, make_tiny  # noqa: E402
 
 from pipeline.finetune import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
 from pipeline.finetune.params import LoraParams  # noqa: E402
@@ -343,15 +343,7 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "whole"))
     whole = lora.fit(rows, labels, params, resumable=True)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "broken"))
-    step, steps = training.step, []
-
-    def killed(*arguments: object) -> None:
-        steps.append(1)
-        if len(steps) in {6, 14}:
-            raise KeyboardInterrupt
-        step(*arguments)
-
-    monkeypatch.setattr(training, "step", killed)
+    steps = killed_at(monkeypatch, 6, 14)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             lora.fit(rows, labels, params, resumable=True)
