@@ -42,8 +42,9 @@ KEPT = {
     "generation": ("table.md",),
 }
 """What is kept of each stage, if it ran."""
-SHOWN = ("lora_", "gaussian_", "logistic_", "knn_", "naive_bayes", "logistic", "prompt_")
-"""How the names of README's rows begin: of each kind the first that fits is its best."""
+NETWORKS = "(autoencoder|vae|gan|diffusion|flow_matching)_.+"
+KINDS = ("lora_.+", "gaussian_.+", "logistic_.+", "knn_.+", NETWORKS, "naive_bayes", "logistic", "prompt_.+")
+"""Of classifiers, by their names: README has the best of each."""
 INK = {
     "light": {
         "text": "#24292f",
@@ -158,12 +159,16 @@ def origin(run: Found) -> str:
     )
 
 
-def submitted(last: Results) -> str:
-    """What was submitted, with its own estimate and the nested one; empty if nothing was."""
+def chosen_of(last: Results) -> dict[str, Any]:
+    """What was submitted, as submission/choice.json has it; empty if nothing was."""
     path = last.folder / "submission/choice.json"
-    if not path.is_file():
+    return dict(read_json(path)["chosen"]) if path.is_file() else {}
+
+
+def submitted(chosen: dict[str, Any]) -> str:
+    """The sentence on `chosen_of`, with its own estimate and the nested one."""
+    if not chosen:
         return ""
-    chosen = read_json(path)["chosen"]
     own = interval(chosen, "accuracy", ".1f", 100, unit=" %")
     nested = interval(chosen, "nested_accuracy", ".1f", 100, ("nested_low", "nested_high"), unit=" %")
     return (
@@ -173,19 +178,15 @@ def submitted(last: Results) -> str:
 
 
 def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
-    """The best classifier of each kind that README shows, and the best network over embeddings, best first."""
-    networks = scores["classifier"].str.match("autoencoder|vae|gan|diffusion|flow_matching")
-    kinds = [
-        scores["classifier"].str.startswith(name) if name[-1] == "_" else scores["classifier"] == name for name in SHOWN
-    ]
-    places = [of_kind.idxmax() for of_kind in [*kinds, networks] if of_kind.any()]
-    return scores[scores.index.isin(places)]
+    """The first of each of the `KINDS` that are there, in their order."""
+    each = [scores.index[scores["classifier"].str.fullmatch(kind)] for kind in KINDS]
+    return scores[scores.index.isin([places[0] for places in each if len(places)])]
 
 
 def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
     """Accuracies with their intervals as SVG, one line a classifier, in the colours of the schools."""
     order = scores["classifier"].tolist()
-    schools = [name for name in ("generative", "discriminative", "prompted") if name in set(scores["school"])]
+    schools = [name for name in ink if name in set(scores["school"])]
     y = {"field": "classifier", "type": "nominal", "sort": order, "title": None}
     scale: dict[str, Any] = {"zero": False, "nice": False, "padding": 12}
     x: dict[str, Any] = {
@@ -198,8 +199,8 @@ def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
         "field": "school",
         "scale": {"domain": schools, "range": [ink[one] for one in schools]},
         "title": None,
+        "legend": {"orient": "top", "symbolType": "circle"},
     }
-    colour["legend"] = {"orient": "top", "symbolType": "circle"}
     ends = {"x": x | {"field": "accuracy_low"}, "x2": {"field": "accuracy_high"}, "y": y, "color": colour}
     chart = {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
@@ -236,7 +237,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
     *others, last = results
     costs = last.costs[["classifier", "fit_seconds", "latency_ms_p50"]]
     scores = best_of_each(last.scores).merge(costs, on="classifier")
-    chosen = read_json(path)["chosen"] if (path := last.folder / "submission/choice.json").is_file() else {}
+    chosen = chosen_of(last)
     if chosen.get("classifier") == "blend":
         scores = pd.concat([pd.DataFrame([chosen | {"school": "all of them"}]), scores], ignore_index=True)
     columns = [CLASSIFIER, SCHOOL, ROWS, ACCURACY]
@@ -247,7 +248,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         columns.append(Column(title, title, order="accuracy"))
     columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("A text, ms", "latency_ms_p50", ",.1f")]
     parts = [
-        " ".join(verdict(last.scores, last.paired, twins)) + submitted(last),
+        " ".join(verdict(last.scores, last.paired, twins)) + submitted(chosen),
         Table(scores, columns).markdown(),
         f"{origin(last.run)} In brackets 95 % intervals. [All classifiers, all measures](docs/comparison.md).",
     ]
