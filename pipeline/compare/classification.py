@@ -14,12 +14,10 @@ class Classification(evaluate.Metric):
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
-            description="Accuracy, F1, precision, recall, ROC-AUC, log loss, Brier score and expected calibration error.",
+            description=", ".join(METRICS),
             citation="",
             inputs_description="predictions: P(target = 1), NaN where unparsed; references: 0 or 1.",
-            features=datasets.Features(
-                {"predictions": datasets.Value("float64"), "references": datasets.Value("int64")}
-            ),
+            features=datasets.Features(predictions=datasets.Value("float64"), references=datasets.Value("int64")),
         )
 
     def _compute(self, predictions: list[float], references: list[int]) -> dict[str, float]:

@@ -17,25 +17,15 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from tqdm import tqdm
 
 from pipeline.compare.classification import score
-from pipeline.compare.scored import BootstrapParams, TwinsParams, read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, TwinsParams, metric_intervals, read_all, scored_rows
 from pipeline.compare.table import render
 from pipeline.compare.taking_part import predictions_of
-from pipeline.contracts import (
-    PREPARED,
-    UNCALIBRATED,
-    Costs,
-    read_costs,
-    read_json,
-    read_params,
-    read_predictions,
-    read_prepared,
-    write_text,
-)
-from pipeline.contracts.files import write_csv
+from pipeline.contracts import PREPARED, UNCALIBRATED, Costs, read_costs, read_params, read_predictions, read_prepared
+from pipeline.contracts.files import read_json, write_csv, write_text
 from pipeline.places import results
-from pipeline.stats.bootstrap import effective_groups, group_bootstrap
+from pipeline.stats.bootstrap import effective_groups
 from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
-from pipeline.stats.metrics import equal_mass_bins, weighted
+from pipeline.stats.metrics import equal_mass_bins
 from pipeline.stats.paired import compare_pairs, places, with_verdicts
 
 NAME = "evaluate"
@@ -53,9 +43,7 @@ def by_classifier(rows: dict[str, Any]) -> pd.DataFrame:
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
     """Each metric with the ends of its interval, the number of rows, and the accuracy on the rows that all cover."""
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    low, high = group_bootstrap(
-        lambda weights: weighted(targets, scores, weights), rows["group"].to_numpy(), params.draws, params.seed
-    )
+    low, high = metric_intervals(rows, params)
     found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
     found["groups"] = effective_groups(rows["group"].value_counts().to_numpy())
     found["positives"] = float((scores > THRESHOLD).mean())
@@ -78,7 +66,7 @@ def compare(
 
 
 def metrics_of_best(table: pd.DataFrame, rows: int) -> dict[str, float]:
-    """The content of metrics.json: of the best of those that scored all train rows, or the best of all if none did."""
+    """As in metrics.json: of the best of those that scored all train rows, or the best of all if none did."""
     whole = table[(table["rows"] == rows) & (table["unparsed"] == 0)]
     best = (whole if len(whole) else table).iloc[0]
     return {metric: round(float(best[metric]), 6) for metric in ("accuracy", "f1", "log_loss")}
@@ -102,48 +90,39 @@ def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if rows["target"].nunique() < 2:
         return {name: pd.DataFrame() for name in PLOTS}
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    false_positive_rate, true_positive_rate, _ = roc_curve(targets, scores)
+    roc = dict(zip(("false_positive_rate", "true_positive_rate"), roc_curve(targets, scores)[:2], strict=True))
     precision, recall, _ = precision_recall_curve(targets, scores)
     decided = pd.DataFrame({"actual": targets, "predicted": decide(targets, scores)})
     cells = pd.MultiIndex.from_product([[0, 1], [0, 1]], names=["actual", "predicted"])
     confusion = decided.value_counts().reindex(cells, fill_value=0).rename("rows").reset_index()
-    roc = pd.DataFrame({"false_positive_rate": false_positive_rate, "true_positive_rate": true_positive_rate})
     reliability = pd.DataFrame({"bin": equal_mass_bins(scores), "predicted": scores, "observed": targets})
     return {
         "confusion": confusion.assign(share=confusion["rows"] / confusion.groupby("actual")["rows"].transform("sum")),
-        "roc": thin(roc),
+        "roc": thin(pd.DataFrame(roc)),
         "precision_recall": thin(pd.DataFrame({"recall": recall, "precision": precision})),
         "calibration": reliability.groupby("bin").mean(),
     }
 
 
 def main() -> None:
-    out, params = results(NAME), read_params(NAME, EvaluateParams)
+    out, params, prepared = results(NAME), read_params(NAME, EvaluateParams), read_prepared()
     twins, report = read_params("twins", TwinsParams).pairs, read_json(PREPARED / "report.json")
-    prepared = read_prepared()
     classifiers, left_out = read_all(prepared)
     costs = {one.name: read_costs(one.name) for one in classifiers}
     rows = {one.name: scored_rows(prepared, one) for one in classifiers}
     shared = reduce(lambda a, b: a.intersection(b, sort=False), (one.index for one in rows.values()))
     placed, paired = compare(rows, twins, params)
-    scores = by_classifier(
-        {
-            one.name: {"school": one.school, "noise": one.noise, **score_classifier(rows[one.name], shared, params)}
-            for one in tqdm(classifiers, desc=NAME, unit="classifier")
-        }
-    )
-    uncalibrated = by_classifier(
-        {
-            name: score_classifier(scored_rows(prepared, read_predictions(path, prepared)), shared, params)
-            for name in rows
-            if (llm := costs[name].llm)
-            and llm.calibration != "none"
-            and (path := predictions_of(name, UNCALIBRATED)).is_file()
-        }
-    )
-    table = placed.join(scores)
+    scores, uncalibrated = {}, {}
+    for one in tqdm(classifiers, desc=NAME, unit="classifier"):
+        own = score_classifier(rows[one.name], shared, params)
+        scores[one.name] = {"school": one.school, "noise": one.noise, **own}
+        path, llm = predictions_of(one.name, UNCALIBRATED), costs[one.name].llm
+        if llm and llm.calibration != "none" and path.is_file():
+            before = scored_rows(prepared, read_predictions(path, prepared))
+            uncalibrated[one.name] = score_classifier(before, shared, params)
+    table, before_calibration = placed.join(by_classifier(scores)), by_classifier(uncalibrated)
     costs_table = by_classifier({name: flat_costs(costs[name]) for name in table.index})
-    for name, frame in (("scores", table), ("uncalibrated", uncalibrated), ("costs", costs_table)):
+    for name, frame in (("scores", table), ("uncalibrated", before_calibration), ("costs", costs_table)):
         write_csv(out / f"{name}.csv", frame, index=True)
     write_csv(out / "paired.csv", paired)
     write_text(out / "metrics.json", json.dumps(metrics_of_best(table, len(prepared.train)), indent=2) + "\n")
@@ -151,16 +130,8 @@ def main() -> None:
     for plot in PLOTS:
         series = [each[plot].assign(series=name) for name, each in points.items()]
         write_csv(out / "plots" / f"{plot}.csv", pd.concat(series), 5)
-    page = render(
-        table,
-        paired=paired,
-        twins=twins,
-        costs=costs_table,
-        uncalibrated=uncalibrated,
-        report=report,
-        draws=params.draws,
-        left_out=left_out,
-    )
+    tables = {"paired": paired, "costs": costs_table, "uncalibrated": before_calibration}
+    page = render(table, **tables, twins=twins, report=report, draws=params.draws, left_out=left_out)
     write_text(out / "table.md", page)
     for line in left_out:
         print(line)

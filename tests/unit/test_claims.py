@@ -226,7 +226,7 @@ REPORT: list[tuple[str, str, Check]] = [
     ("compare/table.py", "the 95 % interval by bootstrap over groups", "verdict.intervals_cover_and_widen_with_groups"),
     ("compare/table.py", "ECE and its interval lean upwards",
         "calibration.noise_adds_to_the_plain_error_and_not_to_the_debiased_one"),
-    ("compare/blend_table.py", "by weights that were fitted on the other folds",
+    ("compare/blend.py", "by weights that were fitted on the other folds",
         "blend.a_folds_labels_have_no_say_in_its_scores"),
     ("errors/errors_table.py", "p is Fisher's, a group counted as one text", "errors.retweets_are_one_piece_of_evidence"),
     ("errors/errors_table.py", "that are suspected inside the training folds",
