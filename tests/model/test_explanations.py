@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
-from made import on_counts, predicted
+from made import on_counts, on_vectors, predicted
 from scipy.special import logit
 
 from pipeline.contracts import InputError, Prepared
@@ -16,6 +15,9 @@ from pipeline.errors.explanations import count_explainer, explained, load_explai
 from pipeline.errors.telling_tweets import markup, telling_tweets
 from pipeline.errors.word_weights import Explained, credited, explain_counts, weights_of_spans
 from pipeline.fit.cross_fit import training_rows
+from pipeline.fit.model_store import write_description
+from pipeline.vectors import gaussian
+from pipeline.vectors.gaussian import GaussianParams
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 FAMILIES = {
@@ -55,16 +57,6 @@ def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -
         assert " ".join(word for word, _ in found.words[1:]).lower() == asked["text"].iloc[row].lower()
 
 
-def test_a_word_of_disasters_speaks_for_one() -> None:
-    texts = ["fire burns hills", "fire near town", "cake tastes good", "cake for lunch"] * 5
-    tweets = pd.DataFrame({"text": texts, "keyword": None, "group": range(20)})
-    own = FAMILIES["multinomial"]
-    model = own.fit(tweets, np.array([1, 1, 0, 0] * 5))
-    found = dict(explain_counts(model, own.weights(model), tweets.head(1).assign(text="Fire and cake, unheard")).words)
-    assert found["Fire"] > 0 > found["cake,"]
-    assert found["unheard"] == found["and"] == 0
-
-
 # --- who explains -----------------------------------------------------------------------------------------------------
 
 
@@ -99,9 +91,18 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
         explained(lambda _: Explained(0.0, []), one, train, ids)
 
 
-def test_only_some_classifiers_can_be_explained() -> None:
-    with pytest.raises(InputError, match="gaussian_minilm: only classifiers on counts, and lora_<preset>, can be"):
+def test_only_some_classifiers_can_be_explained_by_the_params_of_their_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, own in (("counted", FAMILIES["logistic"]), ("gaussian_minilm", on_vectors(gaussian, GaussianParams()))):
+        own.preset = "minilm" if name == "gaussian_minilm" else None
+        write_description(name, own, "mean log-odds", ["fold-0"], "")
+    load_explainer("counted", 8)
+    with pytest.raises(InputError, match="gaussian_minilm: only those on counts, and lora_<preset>, can be"):
         load_explainer("gaussian_minilm", 8)
+    with pytest.raises(InputError, match=r"models/bert: no such model \(there: counted, gaussian_minilm\)"):
+        load_explainer("bert", 8)
 
 
 @pytest.mark.parametrize(
