@@ -4,10 +4,7 @@ At each share of the tweets passed on, those go to the second whose score by the
 before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
 
 A text's price is its part of the time that many take at once, on one machine, and money, both from `costs/`: they add up,
-as the latency of one text alone does not. What embeds it is paid once by two classifiers that read the same embedding.
-
-Of many pairs and shares some are better by chance alone, so a cascade is worth its cost only if the interval of its gain over
-the best of what is cheaper lies above 0.
+as the latency of one text alone does not. Two classifiers that read the same embedding pay for it once.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: study/cascade/: cascade.csv, table.md
@@ -94,9 +91,9 @@ class Offer(NamedTuple):
 
 
 def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> bool:
-    """Whether the interval of the mean gain over another, on the rows that both have, lies above 0; groups are by id.
+    """Whether the 95 % interval of the mean gain over another, on the rows that both have, lies above 0; groups are by id.
 
-    At 95 % for so many looks together (Bonferroni), by the normal distribution: so far out no bootstrap draws often enough.
+    For so many looks together (Bonferroni), by the normal distribution: so far out no bootstrap draws often enough.
     """
     gain = (offer.right.astype(float) - best.right).dropna()
     error = np.sqrt(variance_by_group(gain.to_numpy(), groups[gain.index].to_numpy()))
@@ -120,11 +117,11 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     groups = pd.concat([one["group"] for one in rows.values()])
     groups = groups[~groups.index.duplicated()]
     alone = {name: offer(prices[name], right[name]) for name in rows}
-    pairs = [
-        (first, second)
-        for first, second in itertools.permutations(rows, 2)
-        if prices[first].at_most(prices[second]) and alone[first].lead < alone[second].lead
-    ]
+
+    def may_come_first(first: str, second: str) -> bool:
+        return prices[first].at_most(prices[second]) and alone[first].lead < alone[second].lead
+
+    pairs = [pair for pair in itertools.permutations(rows, 2) if may_come_first(*pair)]
     offers = [*alone.values()]
     for first, second in pairs:
         by_share = right_by_share(rows[first], rows[second])

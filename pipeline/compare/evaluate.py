@@ -74,9 +74,8 @@ def metrics_of_best(table: pd.DataFrame, rows: int) -> dict[str, float]:
 
 def flat_costs(costs: Costs) -> dict[str, object]:
     """One row of the cost table: an LLM's costs beside the others."""
-    values = costs.model_dump()
-    own = {key: value for key, value in values.items() if key not in ("llm", "embedding_seconds")}
-    return own | {"ms_per_text": costs.ms_per_text} | (values["llm"] or {})
+    own, of_llm = costs.model_dump(exclude={"llm", "embedding_seconds"}), costs.llm.model_dump() if costs.llm else {}
+    return own | {"ms_per_text": costs.ms_per_text} | of_llm
 
 
 def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:

@@ -46,7 +46,7 @@ class SubmissionParams(BootstrapParams):
 
 
 class BlendVerdict(BaseModel):
-    """What the stage blend says of its blend: the part of blend/comparison.json that is needed here."""
+    """The part of blend/comparison.json that is needed here."""
 
     best_single: str
     gain: float
@@ -98,10 +98,10 @@ def blend_helps(rows: dict[str, pd.DataFrame], blended: set[str], margin: float,
 def choose(
     rules: dict[str, Rule], blended: set[str], groups: pd.Series, params: SubmissionParams, *, used: bool
 ) -> str:
-    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one.
+    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one; groups are by id.
 
     With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more. One that scored a part of the
-    train rows is taken only if its lead there clears chance, over the best of those with the most rows; groups are by id.
+    train rows is taken only if its lead there over the best of those with the most rows clears chance.
     """
     rivals = [name for name in rules if (name not in blended if used else name != BLEND)]
     if not rivals:

@@ -32,9 +32,9 @@ class Rule:
 
 
 def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the best accuracy; in the middle of the widest gap where several are equally good.
+    """The threshold with the best accuracy; in the middle of the widest gap between scores where several are equally good.
 
-    Candidates are the midpoints between neighbouring scores and the two ends; unparsed rows (NaN) have no say.
+    Unparsed rows (NaN) have no say.
     """
     read = ~np.isnan(scores)
     order = np.argsort(scores[read], kind="stable")

@@ -5,19 +5,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made import on_counts, on_vectors, predicted
+from made import on_counts, predicted
 from scipy.special import logit
 
 from pipeline.contracts import InputError, Prepared
-from pipeline.counts import logistic, naive_bayes
+from pipeline.counts import logistic, naive_bayes, ngram_lm
 from pipeline.counts.counts import CountsParams
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling_tweets import markup, telling_tweets
 from pipeline.errors.word_weights import Explained, credited, explain_counts, weights_of_spans
 from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.model_store import write_description
-from pipeline.vectors import gaussian
-from pipeline.vectors.gaussian import GaussianParams
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 FAMILIES = {
@@ -95,13 +93,15 @@ def test_only_some_classifiers_can_be_explained_by_the_params_of_their_models(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, own in (("counted", FAMILIES["logistic"]), ("gaussian_minilm", on_vectors(gaussian, GaussianParams()))):
-        own.preset = "minilm" if name == "gaussian_minilm" else None
+    for name, own in (
+        ("counted", FAMILIES["logistic"]),
+        ("model_of_words", ngram_lm.FAMILY(ngram_lm.FAMILY.params_type())),
+    ):
         write_description(name, own, "mean log-odds", ["fold-0"], "")
     load_explainer("counted", 8)
-    with pytest.raises(InputError, match="gaussian_minilm: only those on counts, and lora_<preset>, can be"):
-        load_explainer("gaussian_minilm", 8)
-    with pytest.raises(InputError, match=r"models/bert: no such model \(there: counted, gaussian_minilm\)"):
+    with pytest.raises(InputError, match="model_of_words: only those on counts, and lora_<preset>, can be"):
+        load_explainer("model_of_words", 8)
+    with pytest.raises(InputError, match=r"models/bert: no such model \(there: counted, model_of_words\)"):
         load_explainer("bert", 8)
 
 
