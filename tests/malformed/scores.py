@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 
 from pipeline.contracts import predictions_frame, read_prepared, write_predictions
 
-from .case import PARAMS, Case, Spoil, both, instead, recoded, removed, replaced, whole
+from .case import PARAMS, Case, Spoil, both, recoded, removed, replaced, whole
 from .project import take_part
 
 SOME, TRAIN, EMBEDDINGS = "predictions/some.parquet", "data/prepared/train.parquet", "data/embed/minilm.safetensors"
@@ -61,14 +61,7 @@ def scored(name: str, spoil: Spoil, message: str) -> Case:
 
 PREDICTIONS = [
     scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*"),
-    scored("A folder by the name of predictions", instead(SOME, Path.mkdir), "not a .*"),
-    scored(
-        "Another table", frame(lambda _: pd.DataFrame({"a": [1]})), "columns are a, not id, split, fold, score, status"
-    ),
     scored("Predictions of other tweets", attribute("prepared", "0" * 64), "made from other prepared tweets; .*"),
-    scored(
-        "Predictions under another name", attribute("name", "same"), "not a predictions file: it holds those of 'same'"
-    ),
     scored(
         "A column that is missing",
         frame(lambda found: found.drop(columns="fold")),
@@ -77,11 +70,6 @@ PREDICTIONS = [
     scored("Scores as words", frame(lambda found: found.astype({"score": str})), "column score: holds str"),
     scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 where the status is ok; .*"),
     scored("A score of NaN", cell("score", 3, np.nan), "row 3, column score: nan where the status is ok; .*"),
-    scored(
-        "A row that was not read",
-        both(cell("score", 3, np.nan), cell("status", 3, "unparsed")),
-        "1 scores are missing, the first in row 3; .*",
-    ),
     scored(
         "A status that there is not", cell("status", 3, "good"), "row 3, column status: 'good' must be ok or unparsed"
     ),
@@ -142,21 +130,9 @@ def blended(metrics: str) -> Spoil:
 STAGES = [
     Case("No prepared tweets", removed(TRAIN), r"data/prepared/train\.parquet: no such file; .*", EVALUATE),
     Case(
-        "Prepared tweets without a column",
-        frame(lambda found: found.drop(columns="group"), TRAIN),
-        r"data/prepared/train\.parquet: no column group; .*",
-        EVALUATE,
-    ),
-    Case(
         "A data report that is no JSON",
         whole("data/prepared/report.json", "{"),
         r"data/prepared/report\.json: not JSON: .*",
-        EVALUATE,
-    ),
-    Case(
-        "Costs without the memory",
-        whole("costs/some.json", '{"fit_seconds": 1}'),
-        r"costs/some\.json: not a costs file: peak_memory_mb: Field required",
         EVALUATE,
     ),
     Case(

@@ -32,18 +32,6 @@ def noisy(strengths: list[float], seed: int = 0, rows: int = ROWS) -> tuple[np.n
     return labels, 2 * evidence * strengths
 
 
-def accuracy(log_odds: np.ndarray, labels: np.ndarray) -> float:
-    return float(((log_odds > 0) == labels).mean())
-
-
-def test_two_that_err_apart_are_better_together() -> None:
-    labels, log_odds = noisy([0.8, 0.8])
-    blended, weights = cross_fitted(log_odds, labels, FOLDS, GROUPS, PARAMS)
-    assert accuracy(blended, labels) > max(accuracy(one, labels) for one in log_odds.T) + 0.03
-    for fitted in weights.values():  # log-odds of independent evidence add up
-        assert fitted.weights == pytest.approx([1, 1], abs=0.15)
-
-
 @pytest.mark.parametrize("candidate", range(len(candidates(PARAMS))))
 def test_what_is_useless_or_wrong_has_no_weight(candidate: int) -> None:
     """Every way to fit weights leaves out one that says nothing, and one that says the opposite of the truth."""

@@ -23,12 +23,9 @@ from pipeline.errors.label_noise import (
     platt_scaled_mean,
     suspect,
     suspected_in_training,
-    treat,
 )
 from pipeline.errors.slices import judge_slices, p_of_difference, slices_of
 from pipeline.fit.classifier import Classifier
-from pipeline.report import tweets
-from pipeline.report.parts import About
 
 PARAMS = ErrorsParams(min_rows=5, show=3, relabel=[], draws=300, seed=0)
 
@@ -115,17 +112,7 @@ def test_twins_disagree_pair_by_pair_with_the_largest_gap_first_and_unlike_ones_
     assert pairs == [["a", "c", 12], ["a", "c", 10], ["b", "d", 10]]
     assert found["gap"].tolist() == pytest.approx([0.7, 0.2, 0.8])
     assert by_pair(found) == [("a", "c", 2, 2), ("b", "d", 1, 1)]
-
-
-def test_where_no_twins_ran_nobody_disagrees_and_the_page_says_so() -> None:
-    train = train_of([1, 0])
-    found = disagreements(train, [predicted("a", "generative", train, [0.9, 0.1])], TWINS)
-    assert found.empty
-    empty = {"slices": pd.DataFrame(columns=["classifier", "slice", "worse"]), "disagreements": found}
-    rest = dict.fromkeys(("confident_errors", "label_noise", "relabelled"), pd.DataFrame())
-    (section,) = tweets.errors(empty | rest, About({}, ["no", "yes"], pd.DataFrame()))
-    assert (section.title, section.parts) == ("Where twins disagree", [])
-    assert "no two of them ran" in section.lead
+    assert disagreements(train, [predicted("a", "generative", train, scores["a"])], TWINS).empty, "no two of them ran"
 
 
 def test_the_surest_errors_come_first_and_unread_replies_are_none() -> None:
@@ -234,16 +221,6 @@ def test_a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold() -
     assert seen == [{2}, {1}, {0}]
     for held_out, scores in inner.items():
         np.testing.assert_array_equal(scores, (train["id"] / 100).where(train["fold"] != held_out))
-
-
-def test_treatments() -> None:
-    tweets, labels, suspected = pd.DataFrame({"id": [1, 2, 3]}), np.array([0, 1, 1]), np.array([True, False, True])
-    found = {how: treat(tweets, labels, suspected, how) for how in ("keep", "drop", "relabel")}
-    assert {how: (rows["id"].tolist(), each.tolist()) for how, (rows, each) in found.items()} == {
-        "keep": ([1, 2, 3], [0, 1, 1]),
-        "drop": ([2], [1]),
-        "relabel": ([1, 2, 3], [1, 1, 0]),
-    }
 
 
 # --- the stage --------------------------------------------------------------------------------------------------------

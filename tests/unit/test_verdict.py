@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from made import predicted, rows_of
-from scipy.special import expit
 
 from pipeline.compare.classification import score
 from pipeline.compare.evaluate import (
@@ -102,13 +101,6 @@ def test_the_metrics_are_those_of_the_best_that_scored_all_rows() -> None:
     assert metrics_of_best(table, 200)["accuracy"] == 0.9
 
 
-def test_plot_points() -> None:
-    points = plot_points(rows(SCORES))
-    confusion = points["confusion"].set_index(["actual", "predicted"])["rows"]
-    assert confusion.to_dict() == {(0, 0): 3, (0, 1): 1, (1, 0): 1, (1, 1): 3}
-    assert points["roc"].iloc[[0, -1]].to_numpy().tolist() == [[0, 0], [1, 1]]
-
-
 def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> None:
     nothing = rows(np.full(8, np.nan))
     assert all(points.empty for points in plot_points(nothing).values())
@@ -139,26 +131,9 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     assert one_group.threshold == 0.5, "one group says nothing of chance"
 
 
-def equals(rng: np.random.Generator, count: int, n: int) -> dict[str, pd.DataFrame]:
-    """Rows of so many classifiers that are right about four of five and err apart; one half is the best threshold of each."""
-    targets = rng.integers(0, 2, n)
-    evidence = 0.8416 * (2 * targets - 1) + rng.normal(size=(count, n))
-    return {str(i): rows_of(targets, expit(2 * 0.8416 * one)) for i, one in enumerate(evidence)}
-
-
 def best_rule(rows: dict[str, pd.DataFrame], folds: pd.Series) -> Rule:
     rules = [fit_rule(name, one, folds[one.index].to_numpy(), 100, 0) for name, one in rows.items()]
     return max(rules, key=lambda rule: float(rule.right.mean()))
-
-
-def test_a_threshold_is_taken_only_if_its_gain_clears_chance() -> None:
-    """Where one half is best, every third fitted threshold does better by cross-fitting, and few of those clearly."""
-    rules = [
-        fit_rule("", one, np.arange(300) % 5, 200, 0) for one in equals(np.random.default_rng(0), 60, 300).values()
-    ]
-    assert np.mean([rule.accuracy_cross_fitted > rule.accuracy_at_half for rule in rules]) > 0.2
-    assert np.mean([rule.threshold != 0.5 for rule in rules]) < 0.06
-    assert all(rule.right.mean() == rule.accuracy_at_half for rule in rules if rule.threshold == 0.5)
 
 
 def test_a_fold_has_no_say_in_what_decides_it() -> None:
