@@ -10,13 +10,14 @@ import json
 from functools import reduce
 from typing import Any
 
+import datasets
 import numpy as np
 import pandas as pd
 from pydantic import Field
-from sklearn.metrics import precision_recall_curve, roc_curve
+from sklearn import metrics
 from tqdm import tqdm
 
-from pipeline.compare.classification import score
+import evaluate
 from pipeline.compare.scored import BootstrapParams, TwinsParams, metric_intervals, read_all, scored_rows
 from pipeline.compare.table import render
 from pipeline.compare.taking_part import predictions_of
@@ -25,7 +26,7 @@ from pipeline.contracts.files import read_json, write_csv, write_text
 from pipeline.places import results
 from pipeline.stats.bootstrap import effective_groups
 from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
-from pipeline.stats.metrics import equal_mass_bins
+from pipeline.stats.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins
 from pipeline.stats.paired import compare_pairs, places, with_verdicts
 
 NAME = "evaluate"
@@ -34,6 +35,46 @@ PLOTS = ("confusion", "roc", "precision_recall", "calibration")
 
 class EvaluateParams(BootstrapParams):
     draws: int = Field(2000, ge=100)
+
+
+class Classification(evaluate.Metric):
+    """`METRICS` with scikit-learn, in `evaluate`'s form and without its hub; a test holds those of `weighted` equal to them."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=", ".join(METRICS),
+            citation="",
+            inputs_description="predictions: P(target = 1), NaN where unparsed; references: 0 or 1.",
+            features=datasets.Features(predictions=datasets.Value("float64"), references=datasets.Value("int64")),
+        )
+
+    def _compute(self, predictions: list[float], references: list[int]) -> dict[str, float]:
+        scores, targets = np.array(predictions, dtype=float), np.array(references)
+        decisions = decide(targets, scores)
+        found = {
+            "accuracy": metrics.accuracy_score(targets, decisions),
+            "f1": metrics.f1_score(targets, decisions, zero_division=0),
+            "precision": metrics.precision_score(targets, decisions, zero_division=0),
+            "recall": metrics.recall_score(targets, decisions, zero_division=0),
+        }
+        read = ~np.isnan(scores)
+        targets, scores = targets[read], scores[read]
+        if len(np.unique(targets)) < 2:
+            return found | dict.fromkeys(PROBABILITIES, float("nan"))
+        bins = equal_mass_bins(scores)
+        gaps = [abs(np.sum(targets[bins == b] - scores[bins == b])) for b in np.unique(bins)]
+        return found | {
+            "roc_auc": metrics.roc_auc_score(targets, scores),
+            "log_loss": metrics.log_loss(targets, np.clip(scores, CLIP, 1 - CLIP)),
+            "brier": metrics.brier_score_loss(targets, scores),
+            "ece": sum(gaps) / len(targets),
+        }
+
+
+def score(targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """All `METRICS` of one classifier."""
+    computed = Classification(keep_in_memory=True).compute(predictions=scores, references=targets)
+    return {name: float(computed[name]) for name in METRICS}
 
 
 def by_classifier(rows: dict[str, Any]) -> pd.DataFrame:
@@ -89,8 +130,8 @@ def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     if rows["target"].nunique() < 2:
         return {name: pd.DataFrame() for name in PLOTS}
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    roc = dict(zip(("false_positive_rate", "true_positive_rate"), roc_curve(targets, scores)[:2], strict=True))
-    precision, recall, _ = precision_recall_curve(targets, scores)
+    roc = dict(zip(("false_positive_rate", "true_positive_rate"), metrics.roc_curve(targets, scores)[:2], strict=True))
+    precision, recall, _ = metrics.precision_recall_curve(targets, scores)
     decided = pd.DataFrame({"actual": targets, "predicted": decide(targets, scores)})
     cells = pd.MultiIndex.from_product([[0, 1], [0, 1]], names=["actual", "predicted"])
     confusion = decided.value_counts().reindex(cells, fill_value=0).rename("rows").reset_index()

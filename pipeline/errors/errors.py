@@ -27,7 +27,7 @@ from pipeline.compare.taking_part import family_of
 from pipeline.contracts import InputError, Prepared, read_params, read_prepared, write_text
 from pipeline.data.source import DataParams
 from pipeline.errors.disagreements import SCHOOLS, by_pair, confident_errors, disagreements
-from pipeline.errors.label_noise import Treated, Treatment, compare_treatments, list_suspects, platt_scaled_mean
+from pipeline.errors.label_noise import Treatment, compare_treatments, list_suspects, platt_scaled_mean
 from pipeline.errors.slices import judge_slices, slices_of
 from pipeline.fit.classifier import read_classifier_of
 from pipeline.spreadsheet import write_tweets
@@ -52,16 +52,16 @@ class ErrorsParams(BootstrapParams):
 
 
 def compare_with_keep(
-    name: str, treated: dict[Treatment, Treated], train: pd.DataFrame, params: ErrorsParams
-) -> list[dict[str, object]]:
-    """A row for each treatment: accuracy against the original labels, and that minus the accuracy of `keep`."""
+    scores: dict[Treatment, np.ndarray], suspects: float, train: pd.DataFrame, params: ErrorsParams
+) -> list[list[object]]:
+    """A row of `RELABELLED` for each treatment, without the classifier: its accuracy on the original labels, and minus `keep`."""
     targets, rows = train["target"].to_numpy(), []
-    right = {how: (decide(targets, found.scores) == targets).astype(float) for how, found in treated.items()}
-    for how, found in treated.items():
+    right = {how: (decide(targets, found) == targets).astype(float) for how, found in scores.items()}
+    for how in scores:
         values = np.stack([right[how], right[how] - right["keep"]], axis=1)
         ends = bootstrap_means(values, train["group"].to_numpy(), params.draws, params.seed)
         measured = np.stack([values.mean(axis=0), *ends]).T.ravel()  # of both: the value, then its ends
-        rows.append(dict(zip(RELABELLED, [name, how, round(found.trained_without), *measured], strict=True)))
+        rows.append([how, 0 if how == "keep" else round(suspects), *measured])
     return rows
 
 
@@ -76,7 +76,7 @@ def relabelled(prepared: Prepared, params: ErrorsParams) -> pd.DataFrame:
     for name, family in families.items():
         own = read_classifier_of(family.module, family.preset, "errors.relabel")
         treated = compare_treatments(own, own.with_inputs(prepared), name)
-        rows += compare_with_keep(name, treated, prepared.train, params)
+        rows += [[name, *row] for row in compare_with_keep(*treated, prepared.train, params)]
     return pd.DataFrame(rows, columns=RELABELLED)
 
 

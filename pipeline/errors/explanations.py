@@ -87,9 +87,9 @@ def reply(asked: list[dict[str, Any]]) -> str:
     lines = []
     for answer in (each["answer"] for each in asked):
         text = " | ".join(answer.get("replies", []))
-        tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
         if answer.get("text_logprob") is not None:
             text += f"log-probability of the text {answer['text_logprob']:.1f}"
+        tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
         lines.append(f"{text} (first token: {', '.join(tokens)})" if tokens else text)
     return "\n".join(lines)
 
@@ -109,8 +109,7 @@ def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
 
 def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> dict[int, dict[str, Any]]:
     """By id, what a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
-    rows, scores = train.set_index("id", drop=False).loc[ids], one.train.set_index("id")["score"]
-    seen = {}
+    rows, scores, seen = train.set_index("id", drop=False).loc[ids], one.train.set_index("id")["score"], {}
     by_fold = rows.sort_values("fold", kind="stable").index  # each fold's model is loaded once
     for number in tqdm(by_fold.tolist(), desc=f"explanations {one.name}", unit="tweet"):
         score, why = float(scores[number]), explainer(rows.loc[[number]])

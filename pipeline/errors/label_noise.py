@@ -6,7 +6,7 @@ scores contradict their label most, are suspected.
 """
 
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -87,28 +87,25 @@ def suspected_in_training(
     return tweets, labels, suspect(labels, scores[train.index.isin(tweets.index)])
 
 
-class Treated(NamedTuple):
-    """What a treatment comes to: out-of-fold scores of shape (n,), and how many labels of a training set it took away."""
+def compare_treatments(
+    own: Classifier, prepared: Prepared, name: str = ""
+) -> tuple[dict[Treatment, np.ndarray], float]:
+    """Out-of-fold scores of each train row, shape (n,), by models that kept, dropped or turned the labels suspected in training.
 
-    scores: np.ndarray
-    trained_without: float
-
-
-def compare_treatments(own: Classifier, prepared: Prepared, name: str = "") -> dict[Treatment, Treated]:
-    """Every train row scored by models that kept, dropped or turned the labels suspected inside their training folds."""
+    And how many these are in a training set, on average.
+    """
     train, folds = prepared.train, sorted(prepared.train["fold"].unique().tolist())
     scores = {treatment: np.full(len(train), np.nan) for treatment in TREATMENTS}
-    counts = []
+    suspects = []
     models = len(folds) * (len(folds) - 1) // 2 + len(folds) * len(TREATMENTS)
     with tqdm(total=models, desc=f"errors {name}", unit="model") as progress:
         inner = inner_scores(own, train, progress)
         for fold in folds:
             held_out = (train["fold"] == fold).to_numpy()
             tweets, labels, suspected = suspected_in_training(train, inner[fold], fold)
-            counts.append(int(suspected.sum()))
+            suspects.append(int(suspected.sum()))
             for treatment in TREATMENTS:
                 model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
                 scores[treatment][held_out] = own.predict(model, train[held_out])
                 progress.update()
-    without = float(np.mean(counts))
-    return {how: Treated(found, 0.0 if how == "keep" else without) for how, found in scores.items()}
+    return scores, float(np.mean(suspects))

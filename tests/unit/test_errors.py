@@ -15,7 +15,7 @@ from pipeline.contracts import InputError, Prepared
 from pipeline.counts import naive_bayes
 from pipeline.counts.counts import CountsParams
 from pipeline.errors.disagreements import by_pair, confident_errors, disagreements
-from pipeline.errors.errors import ErrorsParams, compare_with_keep, relabelled
+from pipeline.errors.errors import RELABELLED, ErrorsParams, compare_with_keep, relabelled
 from pipeline.errors.label_noise import (
     compare_treatments,
     inner_scores,
@@ -181,7 +181,9 @@ def test_treatments_are_compared_on_the_same_rows(bayes: Classifier) -> None:
     """Relabelling helps where labels are wrong in one direction."""
     prepared = noisy_tweets(0)
     treated = compare_treatments(bayes, prepared)
-    rows = pd.DataFrame(compare_with_keep("a", treated, prepared.train, PARAMS)).set_index("treatment")
+    rows = pd.DataFrame(compare_with_keep(*treated, prepared.train, PARAMS), columns=RELABELLED[1:]).set_index(
+        "treatment"
+    )
     assert rows.loc["relabel", "difference"] == pytest.approx(rows["accuracy"]["relabel"] - rows["accuracy"]["keep"])
     assert rows.loc["relabel", "difference"] > 0.03
     assert rows.loc["relabel", "difference_low"] > 0

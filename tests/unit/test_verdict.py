@@ -5,7 +5,6 @@ import pandas as pd
 import pytest
 from made import predicted, rows_of
 
-from pipeline.compare.classification import score
 from pipeline.compare.evaluate import (
     EvaluateParams,
     by_classifier,
@@ -13,6 +12,7 @@ from pipeline.compare.evaluate import (
     flat_costs,
     metrics_of_best,
     plot_points,
+    score,
     score_classifier,
 )
 from pipeline.compare.submission import SubmissionParams, competing, rules_of
