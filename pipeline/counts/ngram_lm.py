@@ -208,16 +208,16 @@ class NgramLmOnWords(OnWords[NgramLmParams]):
 
         That a keyword is missing is among them unless all are.
         """
-        prefix, suffix = KEYWORD.split("{}")
-        keywords = [word for word in model.vocabulary if word.startswith(prefix)]
-        aside = {END, *keywords} if keywords == [KEYWORD.format(NONE)] else {END}
-        words = [word for word in model.vocabulary if word not in aside]
-        against, towards = (np.log(model.probabilities(label, words, ())) for label in (0, 1))
-        terms = [
-            f"keyword__{word.removeprefix(prefix).removesuffix(suffix)}" if word.startswith(prefix) else f"word__{word}"
-            for word in words
-        ]
-        return pd.Series(towards - against, index=terms)
+        before, after = KEYWORD.split("{}")
+        terms = {
+            word: f"keyword__{word[len(before) : -len(after)]}" if word.startswith(before) else f"word__{word}"
+            for word in model.vocabulary
+            if word != END
+        }
+        if [term for term in terms.values() if term.startswith("keyword__")] == [f"keyword__{NONE}"]:
+            del terms[KEYWORD.format(NONE)]
+        against, towards = (np.log(model.probabilities(label, [*terms], ())) for label in (0, 1))
+        return pd.Series(towards - against, index=[*terms.values()])
 
     def parameters(self, model: NgramLm) -> int:
         """Counts of the runs of words that were seen, and the priors."""

@@ -2,10 +2,11 @@
 
 import copy
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -43,18 +44,24 @@ class DescentParams(SpaceParams):
     device: Device = "cpu"
 
 
-class Density(Protocol):
-    """What a family's network offers beside being a torch module; x is (n, d), y (n,) of 0 and 1."""
+class Network(nn.Module, ABC):
+    """A family's network; x is (n, d), y (n,) of 0 and 1."""
 
+    @abstractmethod
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """What training minimises for each row, shape (n,)."""
 
+    @abstractmethod
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         """log p(x | y), or a bound on it, for y = 0 and y = 1: shape (n, 2)."""
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """A row of each label in y, shape (n, d); of families that have `samples`."""
+        raise NotImplementedError
 
-Network = Any
-"""A torch module that is a `Density` too; Python has no name for both at once."""
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -177,8 +184,7 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
 
     def predict(self, model: Fitted, tweets: pd.DataFrame, seed: int = 0) -> np.ndarray:
         """P(target = 1) of each tweet, shape (n,); the seed is that of the noise, where a density is estimated by noise."""
-        device = next(model.network.parameters()).device
-        x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+        x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=model.network.device)
         return model.rule(log_densities(model.network, x, seed))
 
     def parameters(self, model: Fitted) -> int:
@@ -200,11 +206,10 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
 
     def sample(self, model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
         """`n` samples of a class by the network's `sample`, in the family's space: shape (n, d). The same for the same seed."""
-        device = next(model.network.parameters()).device
         model.network.eval()
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            drawn = model.network.sample(torch.full((n,), label, device=device))
+            drawn = model.network.sample(torch.full((n,), label, device=model.network.device))
         return drawn.cpu().double().numpy()
 
     def hangs_on_noise(self, train: pd.DataFrame, scores: np.ndarray, models: list[Fitted]) -> float | None:

@@ -15,9 +15,9 @@ import math
 
 import torch
 from pydantic import Field
-from torch import distributions, nn
+from torch import distributions
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
 
 ROWS = 4096
 """Of the network's input at once: many draws of few tweets, or few of many."""
@@ -30,7 +30,7 @@ class DiffusionParams(DescentParams):
     """Pairs of a time and a noise that the expectation is taken over; best a power of two."""
 
 
-class Diffusion(nn.Module):
+class Diffusion(Network):
     def __init__(self, params: DiffusionParams) -> None:
         super().__init__()
         self.dimensions, self.draws = params.dimensions, params.draws

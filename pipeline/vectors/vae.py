@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
 
 
 class VaeParams(DescentParams):
@@ -23,7 +23,7 @@ class VaeParams(DescentParams):
     """K; best a power of two."""
 
 
-class Vae(nn.Module):
+class Vae(Network):
     """q(z | x, y) and p(x | z, y) are Gaussians with diagonal covariances; that of x depends on the class alone."""
 
     def __init__(self, params: VaeParams) -> None:
