@@ -49,9 +49,7 @@ def have_keywords(tweets: pd.DataFrame) -> bool:
 
 
 def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
-    """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
-
-    Without `keywords`, words alone.
+    """From `features` to presence of words and, if asked, keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """

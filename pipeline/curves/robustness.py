@@ -121,7 +121,6 @@ def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> 
 
 def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     """The page: accuracy at each rate of noise, and what new disasters cost."""
-
     accuracy, lost = Column("", "value", ".3f", 1, LOW_HIGH), Column("", "value", ".2f", 100, LOW_HIGH)
     classifier = Column("classifier", "classifier")
     noise = noise.assign(noise=noise["kind"] + noise["rate"].map(lambda rate: f" {rate:.0%}" if rate else ""))

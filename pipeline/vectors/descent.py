@@ -19,11 +19,11 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device, or_auto
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.fit.model_files import write_estimator
 from pipeline.fit.subsets import split_by_group
 from pipeline.fit.tensor_files import read_tensors, write_tensors
 from pipeline.vectors.on_vectors import OnVectors
-from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
+from pipeline.vectors.space import SPACE, SpaceParams, fit_space, fitting, read_space, vectors
 
 
 class DescentParams(SpaceParams):
@@ -191,14 +191,13 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
         return sum(parameter.numel() for parameter in model.network.parameters())
 
     def save(self, model: Fitted, folder: Path) -> None:
-        write_estimator(folder / "space.skops", model.space)
+        write_estimator(folder / SPACE, model.space)
         write_tensors(folder / "network.safetensors", model.network.state_dict())
         write_rule(folder / "rule.json", model.rule)
 
     def load(self, folder: Path) -> Fitted:
         """What `save` kept, in as many dimensions as the space has."""
-        space = read_estimator(folder / "space.skops", Pipeline)
-        dimensions = dimensions_of(folder / "space.skops", space)
+        space, dimensions = read_space(folder)
         network = type(self).network(self.params.model_copy(update={"dimensions": dimensions}))
         network.load_state_dict(read_tensors(folder / "network.safetensors", network.state_dict()))
         device = choose_device(or_auto(self.params.device))

@@ -2,7 +2,6 @@
 
 import importlib
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,18 +9,14 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from scipy import stats
-from sklearn.cluster import KMeans
-from sklearn.exceptions import ConvergenceWarning
 
-from pipeline.contracts import InputError, Params, Prepared, read_params, read_yaml
-from pipeline.data.embeddings import Embeddings
+from pipeline.contracts import InputError, Params, read_params, read_yaml
 
 torch = pytest.importorskip("torch")
 
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
 from pipeline.fit.subsets import split_by_group  # noqa: E402
-from pipeline.vectors import diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
-from pipeline.vectors.descent import spread_evenly  # noqa: E402
+from pipeline.vectors import diffusion, flow_matching, gan, gaussian, space, vae  # noqa: E402
 
 FAMILIES = list(read_yaml(ROOT / "params.yaml")["vectors"])
 
@@ -61,13 +56,6 @@ def test_each_family_tells_two_clear_classes_apart(family: str) -> None:
     assert own.predict(model, tweets.iloc[[250, 210]]) == pytest.approx(scores[[50, 10]], abs=1e-5), "each tweet alone"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_family_finds_what_is_not_there(family: str) -> None:
-    own, (tweets, labels) = family_of(family, **SMALL), two_clouds(apart=0.0)
-    scores = own.predict(own.fit(tweets, labels), two_clouds(100, 0.0)[0])
-    assert scores.mean() == pytest.approx(labels.mean(), abs=0.15)
-
-
 # --- the space ----------------------------------------------------------------------------------------------------------
 
 
@@ -81,15 +69,6 @@ def test_the_space_is_white(projection: str) -> None:
     assert found.mean(axis=0) == pytest.approx(np.zeros(3), abs=1e-6)
     with pytest.raises(InputError, match="dimensions: 40 of 300 vectors with 6 numbers each"):
         space.fit_space(space.vectors(tweets), labels, space.SpaceParams(projection="pca", dimensions=40))
-
-
-def test_each_tweet_has_its_own_vector(sample: Prepared) -> None:
-    rng = np.random.default_rng(0)
-    embeddings = Embeddings(rng.random((len(sample.train), 3)), rng.random((len(sample.test), 3)))
-    found = space.with_vectors(sample, embeddings)
-    picked = found.train.sample(5, random_state=0)
-    assert (space.vectors(picked) == embeddings.train[picked.index]).all()
-    assert (space.vectors(found.test) == embeddings.test).all()
 
 
 # --- Bayes' rule --------------------------------------------------------------------------------------------------------
@@ -111,12 +90,6 @@ def test_the_temperature_undoes_overconfidence() -> None:
     shift = np.array([0, prior])
     rule = fit_bayes_rule(4 * (honest + shift) - shift, labels, prior)
     assert rule.inverse_temperature == pytest.approx(1 / 4, rel=0.05)
-
-
-def test_few_labels_leave_bayes_rule_as_it_is() -> None:
-    """Two rows that are both decided rightly would make the temperature as low as it can be."""
-    certain = np.array([[0.0, -2.0], [-2.0, 0.0]])
-    assert 1 < fit_bayes_rule(certain, np.array([0, 1]), 0.0).inverse_temperature < 2
 
 
 def test_near_duplicates_stay_on_one_side_and_both_sides_have_both_classes() -> None:
@@ -167,24 +140,6 @@ def test_a_gaussian_of_few_tweets_in_many_dimensions_is_found() -> None:
     assert (np.diff(variances) <= 0).all()
 
 
-def test_a_class_whose_tweets_are_nearly_all_one_can_be_fitted() -> None:
-    tweets, labels = two_clouds(16)
-    tweets.loc[np.flatnonzero(labels)[1:], "group"] = 999
-    family = family_of("gaussian")
-    model = family.fit(tweets, labels)
-    assert ((family.predict(model, tweets) > 0.5) == labels).mean() > 0.8
-
-
-def test_a_mixture_of_copies_of_few_tweets_warns_nobody_and_whoever_else_fits_is_warned() -> None:
-    tweets, labels = two_clouds(6)
-    tweets, labels = pd.concat([tweets] * 4, ignore_index=True), np.tile([0, 0, 0, 1, 1, 1], 4)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        mixture.fit_mixtures(tweets, labels, params_of("mixture", dimensions=2), 8, 0, BayesRule(0.0))
-    with pytest.warns(ConvergenceWarning, match="distinct clusters"):
-        KMeans(8).fit(np.zeros((9, 2)))
-
-
 def test_one_component_of_a_mixture_is_a_gaussian() -> None:
     tweets, labels = two_clouds()
     model = family_of("mixture", dimensions=4, components=[1], regularisation=0.0).fit(tweets, labels)
@@ -195,15 +150,6 @@ def test_one_component_of_a_mixture_is_a_gaussian() -> None:
     two_kinds, _ = two_clouds(600)
     split = family_of("mixture", dimensions=2, components=[1, 2]).fit(two_kinds, np.arange(600) % 2)
     assert {each.n_components for each in split.of_class} == {2}, "each class is made of both clouds"
-
-
-def test_the_elbo_is_exact_where_the_posterior_is_the_prior() -> None:
-    """A decoder that ignores z: x ~ N(0, I), and the bound has no gap, however many draws."""
-    network = silenced(vae.Vae(params_of("vae", dimensions=3)))
-    x = torch.randn(20, 3)
-    y = torch.zeros(20, dtype=torch.long)
-    assert network.elbo(x, y).detach().numpy() == pytest.approx(standard_normal(x), abs=1e-5)
-    assert network.log_density(x)[:, 1].numpy() == pytest.approx(standard_normal(x), abs=1e-5)
 
 
 def test_more_draws_close_the_gap_of_a_vae() -> None:
@@ -242,14 +188,6 @@ def test_decisions_that_turn_are_counted_of_every_fold_by_its_own_model(monkeypa
 
     monkeypatch.setattr(vae.FAMILY, "predict", by_seed)
     assert family_of("vae").hangs_on_noise(train, np.full(4, 0.2), ["a", "b"]) == pytest.approx(7 / 12)
-
-
-def test_the_points_of_the_noise_are_even_and_inside_of_the_cube() -> None:
-    points = spread_evenly(256, 17)
-    assert ((points > 0) & (points < 1)).all()
-    assert torch.isfinite(torch.special.ndtri(points)).all()
-    sixteenths = (points * 16).long()
-    assert all((column.bincount(minlength=16) == 16).all() for column in sixteenths.T)
 
 
 def test_the_bound_of_a_perfect_denoiser_is_the_density() -> None:
