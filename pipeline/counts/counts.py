@@ -122,8 +122,7 @@ def choose_on_counts(
 
 def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
-    names: np.ndarray = pipeline["features"].get_feature_names_out()
-    return names
+    return np.asarray(pipeline["features"].get_feature_names_out())
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

@@ -61,7 +61,7 @@ class AugmentationParams(Params):
 
 class GenerationParams(BootstrapParams):
     families: list[str] = Field(min_length=1)
-    """Modules under `pipeline` whose FAMILY has `samples`."""
+    """Modules under `pipeline` whose BY_FAMILY has `samples`."""
     encoder: str
     """Whose embeddings those under `vectors` are fitted to."""
     fold: int = Field(0, ge=0)
@@ -170,9 +170,9 @@ MEASURED = (
     "Memorised or new, and how diverse; in brackets real texts. Texts are compared by the cosine of TF-IDF, vectors by Euclid "
     "in the space of the family, so that distances in one space say nothing of those in another:"
 )
-FAMILY = Column("Family", "family")
+BY_FAMILY = Column("Family", "family")
 LEARNT = [
-    FAMILY,
+    BY_FAMILY,
     Column("Learnt from", "rows", ",.0f"),
     Column("Accuracy after samples", "generated", ".3f"),
     Column("after real texts", "real", ".3f"),
@@ -208,14 +208,14 @@ def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
         "A logistic regression learns from samples, or from as many real training texts (classification accuracy score):",
         Table(metrics[metrics["measure"] == "accuracy score"], LEARNT).markdown(),
         MEASURED,
-        spread(measured, FAMILY, MEASURES, "measure", beside).markdown(),
+        spread(measured, BY_FAMILY, MEASURES, "measure", beside).markdown(),
     ]
     few = metrics[metrics["measure"] == "few labels"]
     if len(few):
         sizes = {size: f"{size:,} labels" for size in few["rows"].unique()}
         parts += [
             f"Accuracy after n labelled texts, and what {added:g} samples for each add, in points ({seeds} subsets):",
-            spread(few, FAMILY, sizes, "rows", added_to_real).markdown(),
+            spread(few, BY_FAMILY, sizes, "rows", added_to_real).markdown(),
         ]
     return page(*parts)
 

@@ -70,7 +70,7 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Mixture:
         """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
         params, prior = self.params, prior_log_odds(labels)
-        # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
+        # of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
         splits = [
             (learnt, held)
             for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)

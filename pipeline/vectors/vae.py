@@ -55,9 +55,8 @@ class Vae(Network):
         q = self.posterior(x, y)
         z = q.loc + q.scale * noise
         prior = distributions.Normal(torch.zeros_like(z), 1.0)
-        weights = (
-            self.likelihood(z, y).log_prob(x).sum(-1) + prior.log_prob(z).sum(-1) - q.log_prob(z).sum(-1)
-        )  # log p(x, z | y) / q(z | x, y), shape (K, n)
+        # log p(x, z | y) / q(z | x, y), shape (K, n)
+        weights = self.likelihood(z, y).log_prob(x).sum(-1) + prior.log_prob(z).sum(-1) - q.log_prob(z).sum(-1)
         return weights.logsumexp(dim=0) - math.log(len(noise))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
