@@ -61,7 +61,7 @@ class AugmentationParams(Params):
 
 class GenerationParams(BootstrapParams):
     families: list[str] = Field(min_length=1)
-    """Modules under `pipeline` whose BY_FAMILY has `samples`."""
+    """Modules under `pipeline` whose FAMILY has `samples`."""
     encoder: str
     """Whose embeddings those under `vectors` are fitted to."""
     fold: int = Field(0, ge=0)
