@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse, stats
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics.pairwise import paired_distances, pairwise_distances
+from sklearn.metrics.pairwise import paired_cosine_distances, paired_euclidean_distances, pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
@@ -67,10 +67,12 @@ def nearest(train: Points, rows: Points) -> tuple[np.ndarray, np.ndarray]:
 
     A copy is at distance 0: the search rounds, so the distances are taken once more.
     """
-    metric = "cosine" if sparse.issparse(train) else "euclidean"
+    metric, paired = "euclidean", paired_euclidean_distances
+    if sparse.issparse(train):
+        metric, paired = "cosine", paired_cosine_distances
     neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute", metric=metric).fit(train)
     position = neighbours.kneighbors(rows, return_distance=False)[:, 0]
-    return np.asarray(paired_distances(rows, train[position], metric=metric)).round(9), position
+    return np.asarray(paired(rows, train[position])).round(9), position
 
 
 def spread(rows: Points) -> float:
