@@ -104,10 +104,11 @@ def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
 
 def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.Series:
     """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
-    return pd.concat(
+    right: pd.Series = pd.concat(
         right_about(held_out, own, own.fit(*training_rows(others, held_out=REFIT), params.seed))
         for held_out, others in deal_keywords(prepared.train, params.seed)
     )
+    return right
 
 
 def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> dict[str, float]:

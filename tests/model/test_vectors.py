@@ -92,6 +92,12 @@ def test_the_temperature_undoes_overconfidence() -> None:
     assert rule.inverse_temperature == pytest.approx(1 / 4, rel=0.05)
 
 
+def test_few_labels_leave_bayes_rule_as_it_is() -> None:
+    """Two rows that are both decided rightly would make the temperature as low as it can be."""
+    certain = np.array([[0.0, -2.0], [-2.0, 0.0]])
+    assert 1 < fit_bayes_rule(certain, np.array([0, 1]), 0.0).inverse_temperature < 2
+
+
 def test_near_duplicates_stay_on_one_side_and_both_sides_have_both_classes() -> None:
     tweets = pd.DataFrame({"group": [0, 0, 1, 1, 2, 2, 3, 3, 4, 5]})
     labels = np.array([1, 1, 0, 0, 0, 0, 1, 1, 1, 0])
