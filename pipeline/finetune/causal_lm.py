@@ -10,6 +10,7 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -17,7 +18,6 @@ from pipeline.contracts import InputError
 from pipeline.device import computing
 from pipeline.finetune import encoder
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
-from pipeline.finetune.training import Network
 
 
 def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -88,7 +88,7 @@ def announced(batch: Batch, prefixes: list[list[int]], classes: torch.Tensor) ->
 
 
 def log_likelihoods(
-    network: Network,
+    network: PeftModel,
     batch: Batch,
     prefixes: list[list[int]],
     classes: torch.Tensor,
@@ -109,7 +109,7 @@ def log_likelihoods(
     return by_token.sum(dim=1).view(classes.shape)
 
 
-def logits_at(network: Network, inputs: Batch, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def logits_at(network: PeftModel, inputs: Batch, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """What the model says after these places of these rows, shape (places, vocabulary).
 
     The head, a fifth of a small model's work and most of its memory, sees no padding and no prefix.

@@ -13,19 +13,12 @@ import transformers
 from peft import PeftModel
 
 from pipeline import device
-from pipeline.device import choose_device, choose_dtype, processes
-from pipeline.finetune import adapters, dropout, encoder, frozen_layers, merged_products, training
+from pipeline.device import processes
+from pipeline.finetune import adapters, encoder, fast_on_cpu, frozen_layers, training
 from pipeline.finetune.params import TuningParams
 from pipeline.store import store_folder
 
-CODE = (adapters, device, dropout, encoder, frozen_layers, merged_products, training)
-
-
-def here(params: TuningParams) -> dict[str, str]:
-    """What determines a training beside its params, tweets and code: the base model's files, and what it is computed on."""
-    computing_on = choose_device(params.device)
-    dtype = choose_dtype(params.precision, computing_on)
-    return {"base_model": encoder.files_digest(params.base_model), "device": computing_on.type, "dtype": str(dtype)}
+CODE = (adapters, device, encoder, fast_on_cpu, frozen_layers, training)
 
 
 def checkpoint_path(
@@ -48,7 +41,7 @@ def checkpoint_path(
         "code": hashlib.sha256(code.encode()).hexdigest(),
         "weights": weights.hexdigest(),
         "config": network.config.to_json_string(),
-        "rows": [encoder.digest(part) for part in rows],
+        "rows": [hashlib.sha256(part.to_pandas().to_json().encode()).hexdigest() for part in rows],
         "seed": seed,
     }
     name = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
