@@ -21,7 +21,7 @@ from pipeline.contracts import InputError
 from pipeline.finetune import fast_on_cpu
 from pipeline.finetune.encoder import load
 from pipeline.finetune.params import LoraParams, TuningParams
-from pipeline.fit.tensor_files import read_tensors
+from pipeline.fit.model_files import read_tensors
 
 
 def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:

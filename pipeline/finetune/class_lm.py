@@ -17,7 +17,6 @@ Training multiplies matrices in `precision`, and goes on from its last finished 
 float32: each is a small difference between two large sums, to which bf16 adds an error of half a nat.
 """
 
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -32,16 +31,13 @@ from transformers import PreTrainedTokenizerBase
 
 from pipeline.contracts import School, read_params
 from pipeline.data.source import DataParams
-from pipeline.device import choose_device, choose_dtype, or_auto
-from pipeline.finetune import adapters, causal_lm, training
-from pipeline.finetune.checkpoints import checkpoint_path
+from pipeline.device import choose_device, or_auto
+from pipeline.finetune import adapters, causal_lm
 from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import ClassLmParams
-from pipeline.finetune.training import Report
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.subsets import split_by_group
-from pipeline.fit.tensor_files import write_tensors
+from pipeline.fit.model_files import write_tensors
 
 ANY_CLASS = "tweet"
 """What announces a tweet to a network that knows one class."""
@@ -108,33 +104,27 @@ class ClassLm(FineTunedModel[ClassLmParams]):
 
     rule: BayesRule = field(kw_only=True)
 
-    def objective(self, dtype: torch.dtype = torch.float32) -> Likelihoods:
+    @property
+    def scoring_dtype(self) -> torch.dtype:
+        return torch.float32
+
+    def objective(self, dtype: torch.dtype) -> Likelihoods:
         announced_by = list(self.params.labels or []) if self.params.adapters == "shared" else [ANY_CLASS]
         prefixes = causal_lm.label_prefixes(self.tokenizer, announced_by)
         discriminative = self.params.objective == "discriminative"
         return Likelihoods(prefixes, self.rule.prior_log_odds, discriminative, dtype, self.frozen)
 
     def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
-        """The tweets' tokens, remembered by the networks' frozen layers after each prefix, with labels of shape (n,) if given."""
-        prefixes, base = self.objective().prefixes, self.networks[0].get_base_model()
+        prefixes, base = self.objective(self.dtype).prefixes, self.networks[0].get_base_model()
         rows = causal_lm.tokenize(base, self.tokenizer, tweets, prefixes, self.params.max_tokens, labels)
+        return self.known(rows, lambda batch: causal_lm.announced(batch, prefixes, every_prefix(batch, prefixes)))
 
-        def announced(batch: Batch) -> Batch:
-            return causal_lm.announced(batch, prefixes, every_prefix(batch, prefixes))
-
-        return self.remember(rows, torch.float32, announced)
-
-    def log_likelihoods(self, rows: Dataset) -> np.ndarray:
-        """log p(tweet | label) of each row, shape (n, 2)."""
-        size, objective = self.params.batch_size, self.objective()
-        by_network = [
-            training.predict_outputs(network, self.tokenizer, rows, size, objective).numpy()
-            for network in self.networks
-        ]
-        return np.concatenate(by_network, axis=1, dtype=np.float64)
+    def log_likelihoods(self, tweets: pd.DataFrame) -> np.ndarray:
+        """log p(tweet | label) of each tweet, shape (n, 2)."""
+        return np.asarray(self.outputs(self.rows(tweets)).numpy(), dtype=np.float64)
 
     def predict(self, tweets: pd.DataFrame) -> np.ndarray:
-        return self.rule(self.log_likelihoods(self.rows(tweets)))
+        return self.rule(self.log_likelihoods(tweets))
 
     def save(self, folder: Path) -> None:
         for number, network in enumerate(self.networks):
@@ -152,7 +142,6 @@ class ClassLmFamily(FineTuned[ClassLmParams]):
         super().__init__(params, preset)
         self.school: School = params.objective
         self.count = 2 if params.adapters == "per_class" else 1
-        """How many networks a model has."""
 
     @classmethod
     def read(cls, preset: str | None) -> Self:
@@ -165,45 +154,14 @@ class ClassLmFamily(FineTuned[ClassLmParams]):
         model, tokenizer = causal_lm.load(self.params.base_model, self.params.hidden_dropout)
         return adapters.put_on(model, self.params, TaskType.CAUSAL_LM, []), tokenizer
 
-    def train(
-        self,
-        tweets: pd.DataFrame,
-        labels: np.ndarray,
-        seed: int,
-        *,
-        resumable: bool = False,
-        report: Report = lambda _: None,  # noqa: ARG002 - nothing is drawn
-    ) -> ClassLm:
-        params, networks = self.params, []
-        for _ in range(self.count):
-            torch.manual_seed(seed)
-            network, tokenizer = self.fresh()
-            network.to(choose_device(params.device))
-            # The weights stay whole, for the scores: rounding them anew in each step is little of its work.
-            adapters.make_fast(network, torch.float32)
-            networks.append(network)
-        model = ClassLm(networks, tokenizer, params, self.frozen, rule=BayesRule(prior_log_odds(labels)))
-        objective = model.objective(choose_dtype(params.precision, networks[0].device))
-        parts = split_by_group(tweets, labels, params.validation, seed)
-        for label, network in enumerate(networks):
-            of_network = parts if self.count == 1 else [part[labels[part] == label] for part in parts]
-            rows, held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in of_network)
-            checkpoint = None
-            if resumable:
-                own = (causal_lm, sys.modules[__name__])
-                checkpoint = checkpoint_path(network, params, objective.dtype, [rows, held_out], seed, *own)
-            history = training.train(
-                network, tokenizer, rows, held_out, params, objective, seed=seed, checkpoint=checkpoint
-            )
-            model.histories.append(history)
-            network.merge_adapter()  # from here on it only predicts
-        held_out = model.rows(tweets.iloc[parts[1]])
-        model.rule = fit_bayes_rule(model.log_likelihoods(held_out), labels[parts[1]], objective.prior)
-        return model
+    def untrained(self, networks: list[PeftModel], tokenizer: PreTrainedTokenizerBase, labels: np.ndarray) -> ClassLm:
+        return ClassLm(networks, tokenizer, self.params, self.frozen, rule=BayesRule(prior_log_odds(labels)))
 
-    def sizes(self) -> tuple[int, int]:
-        trainable, total = super().sizes()
-        return self.count * trainable, total + (self.count - 1) * trainable
+    def finish(self, model: ClassLm, tweets: pd.DataFrame, labels: np.ndarray) -> None:
+        """Merge the adapters, then fit the temperature."""
+        for network in model.networks:
+            network.merge_adapter()
+        model.rule = fit_bayes_rule(model.log_likelihoods(tweets), labels, model.rule.prior_log_odds)
 
     def load(self, folder: Path) -> ClassLm:
         networks = []

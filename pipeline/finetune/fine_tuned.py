@@ -1,6 +1,8 @@
 """What lora and class_lm share: how they are read, fitted, saved and opened, and a model a seed in each fold, averaged."""
 
 import argparse
+import hashlib
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,21 +13,24 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 import pandas as pd
+import torch
 from datasets import Dataset
 from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
+from pipeline import code
 from pipeline.contracts import plain_name, read_params, read_prepared
 from pipeline.device import choose_device, choose_dtype, processes
-from pipeline.finetune import adapters, encoder
+from pipeline.finetune import adapters, encoder, training
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import TuningParams
-from pipeline.finetune.training import History, Report, training_seed
+from pipeline.finetune.training import History, Objective, Report
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import MODELS, REFIT, cross_fit, mean_log_odds, part
 from pipeline.fit.model_store import write_cross_fit
-from pipeline.fit.subsets import first_rows
+from pipeline.fit.subsets import first_rows, split_by_group
 from pipeline.places import results
+from pipeline.store import store_folder
 
 Own = TypeVar("Own", bound=TuningParams)
 
@@ -47,17 +52,37 @@ class FineTunedModel(ABC, Generic[Own]):
         return sum(history.seconds for history in self.histories)
 
     @property
-    def trainable(self) -> int:
-        """How many parameters were trained."""
-        return sum(adapters.count_parameters(network)[0] for network in self.networks)
+    def dtype(self) -> torch.dtype:
+        """What training multiplies matrices in."""
+        return choose_dtype(self.params.precision, self.networks[0].device)
 
-    def remember(self, rows: Dataset, dtype: Any, inputs: Callable[[Batch], Batch] = lambda batch: batch) -> Dataset:
+    @property
+    def scoring_dtype(self) -> torch.dtype:
+        """What scores are computed in, and frozen weights stored in."""
+        return self.dtype
+
+    @abstractmethod
+    def objective(self, dtype: torch.dtype) -> Objective:
+        """What training minimises, computed in `dtype`."""
+
+    @abstractmethod
+    def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
+        """The tweets as the networks read them, known to their frozen layers, with labels of shape (n,) if given."""
+
+    def known(self, rows: Dataset, inputs: Callable[[Batch], Batch] = lambda batch: batch) -> Dataset:
         """The rows; the networks' frozen layers have then seen the `inputs` that are made of them."""
         if self.frozen is not None:
             for network in self.networks:
                 batches = encoder.batches(rows, self.tokenizer, self.params.batch_size, encoder.longest_first(rows))
-                self.frozen.replace(network.get_base_model(), (inputs(batch) for batch, _ in batches), dtype)
+                read = (inputs(batch) for batch, _ in batches)
+                self.frozen.replace(network.get_base_model(), read, self.scoring_dtype)
         return rows
+
+    def outputs(self, rows: Dataset) -> torch.Tensor:
+        """What the networks say about the rows, side by side, shape (n, 2)."""
+        size, objective = self.params.batch_size, self.objective(self.scoring_dtype)
+        of_each = [training.predict_outputs(each, self.tokenizer, rows, size, objective) for each in self.networks]
+        return torch.cat(of_each, dim=1)
 
     @abstractmethod
     def predict(self, tweets: pd.DataFrame) -> np.ndarray:
@@ -79,6 +104,8 @@ class FineTuned(Classifier, Generic[Own]):
     params: Own
     explained: ClassVar[bool] = False
     """Whether the folds' models are kept beside a refitted one, to explain what they scored."""
+    count = 1
+    """How many networks a model has: one, or one that learns from class 0 and one that learns from class 1."""
 
     @classmethod
     def read(cls, preset: str | None) -> Self:
@@ -88,6 +115,10 @@ class FineTuned(Classifier, Generic[Own]):
     def fresh(self) -> tuple[PeftModel, PreTrainedTokenizerBase]:
         """The base model with fresh adapters, on the CPU, and its tokenizer."""
 
+    @abstractmethod
+    def untrained(self, networks: list[PeftModel], tokenizer: PreTrainedTokenizerBase, labels: np.ndarray) -> Any:
+        """A model of networks that will be trained on these labels."""
+
     @cached_property
     def frozen(self) -> FrozenLayers | None:
         """The memory of the layers without adapters, if there are any."""
@@ -95,7 +126,6 @@ class FineTuned(Classifier, Generic[Own]):
             return None
         return FrozenLayers.below(self.fresh()[0].get_base_model(), self.params.layers)
 
-    @abstractmethod
     def train(
         self,
         tweets: pd.DataFrame,
@@ -109,19 +139,70 @@ class FineTuned(Classifier, Generic[Own]):
 
         `resumable` keeps each epoch in the store, and goes on from there.
         """
+        params, networks = self.params, []
+        for _ in range(self.count):
+            torch.manual_seed(seed)
+            network, tokenizer = self.fresh()
+            networks.append(network.to(choose_device(params.device)))
+        model = self.untrained(networks, tokenizer, labels)
+        objective = model.objective(model.dtype)
+        parts = [np.arange(len(tweets))]
+        if params.validation:
+            parts = list(split_by_group(tweets, labels, params.validation, seed))
+        for label, network in enumerate(networks):
+            adapters.make_fast(network, model.scoring_dtype)
+            own = parts if self.count == 1 else [part[labels[part] == label] for part in parts]
+            rows = [model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in own]
+            checkpoint = self.checkpoint(network, model.dtype, rows, seed) if resumable else None
+            model.histories.append(
+                training.train(
+                    network,
+                    tokenizer,
+                    *rows,
+                    params=params,
+                    objective=objective,
+                    seed=seed,
+                    checkpoint=checkpoint,
+                    report=report,
+                )
+            )
+        self.finish(model, tweets.iloc[parts[-1]], labels[parts[-1]])
+        return model
+
+    def finish(self, model: Any, tweets: pd.DataFrame, labels: np.ndarray) -> None:
+        """Fit what else a model has, on the tweets that were held out."""
+
+    def checkpoint(self, network: PeftModel, dtype: torch.dtype, rows: list[Dataset], seed: int) -> Path:
+        """Where in the store the training of a network on these rows is kept: the name says all that determines it."""
+        weights = hashlib.sha256()
+        for name, tensor in network.state_dict().items():
+            weights.update(name.encode() + tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        aside = {"base_model", "device", "precision", "seeds", "test_rows", "train_rows"}
+        determined_by = {
+            "params": self.params.model_dump(exclude=aside),
+            "computed": [network.device.type, str(dtype), processes().num_processes],
+            "code": code.computing(f"pipeline.{self.family()}"),
+            "weights": weights.hexdigest(),
+            "config": network.config.to_json_string(),
+            "rows": [hashlib.sha256(part.to_pandas().to_json().encode()).hexdigest() for part in rows],
+            "seed": seed,
+        }
+        key = hashlib.sha256(json.dumps(determined_by, sort_keys=True).encode()).hexdigest()
+        return store_folder() / "training" / f"{key}.pt"
 
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:
         return self.train(tweets, labels, seed)
 
     def sizes(self) -> tuple[int, int]:
         """Trainable parameters of a model, and all."""
-        return adapters.count_parameters(self.fresh()[0])
+        trainable, total = adapters.count_parameters(self.fresh()[0])
+        return self.count * trainable, total + (self.count - 1) * trainable
 
     def predict(self, model: FineTunedModel[Own], tweets: pd.DataFrame) -> np.ndarray:
         return model.predict(tweets)
 
     def parameters(self, model: FineTunedModel[Own]) -> int:
-        return model.trainable
+        return sum(adapters.count_parameters(network)[0] for network in model.networks)
 
     def save(self, model: FineTunedModel[Own], folder: Path) -> None:
         model.save(folder)
@@ -142,11 +223,8 @@ class FineTuned(Classifier, Generic[Own]):
     def here(self) -> dict[str, str]:
         device = choose_device(self.params.device)
         dtype = choose_dtype(self.params.precision, device)
-        return {
-            "base_model": encoder.files_digest(self.params.base_model),
-            "device": device.type,
-            "dtype": str(dtype),
-        }
+        base_model = encoder.files_digest(self.params.base_model)
+        return {"base_model": base_model, "device": device.type, "dtype": str(dtype)}
 
     @classmethod
     def main(cls) -> None:
@@ -166,7 +244,9 @@ class FineTuned(Classifier, Generic[Own]):
             models, chosen = [], first_rows(tweets, labels, params.train_rows)
             for seed in params.seeds:
                 place = part_of_seed(part(fold), seed, params)
-                model = own.train(*chosen, training_seed(seed, fold), resumable=True, report=partial(watch, place))
+                model = own.train(
+                    *chosen, training.training_seed(seed, fold), resumable=True, report=partial(watch, place)
+                )
                 if cls.explained or params.test_rows == "folds" or fold == REFIT:
                     model = own.save_and_reload(model, folder / place, tweets.groupby(labels).head(50))
                 models.append(model)

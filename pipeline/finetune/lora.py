@@ -7,7 +7,6 @@ run: dvc repro lora@minilm   (or python -m pipeline.stage finetune.lora minilm)
 Started again after it was interrupted, it goes on from the last finished epoch, and ends with the same predictions.
 """
 
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,13 +20,11 @@ from peft import PeftModel
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.contracts import InputError
-from pipeline.device import choose_device, choose_dtype, or_auto, processes
-from pipeline.finetune import adapters, encoder, training
-from pipeline.finetune.checkpoints import checkpoint_path
+from pipeline.device import choose_device, or_auto, processes
+from pipeline.finetune import adapters, encoder
 from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel
 from pipeline.finetune.params import LoraParams
-from pipeline.finetune.training import Classification, History, Report
-from pipeline.fit.subsets import split_by_group
+from pipeline.finetune.training import Classification, History
 from pipeline.places import results
 
 
@@ -37,20 +34,16 @@ class LoraModel(FineTunedModel[LoraParams]):
         """Its only one."""
         return self.networks[0]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """What matrices are multiplied in."""
-        return choose_dtype(self.params.precision, self.network.device)
+    def objective(self, dtype: torch.dtype) -> Classification:
+        return Classification(dtype, self.frozen)
 
     def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
-        """The tweets as the network reads them, remembered by its frozen layers, with labels of shape (n,) if given."""
         base, read, longest = self.network.get_base_model(), self.params.inputs, self.params.max_tokens
-        return self.remember(encoder.tokenize(base, self.tokenizer, tweets, read, longest, labels), self.dtype)
+        return self.known(encoder.tokenize(base, self.tokenizer, tweets, read, longest, labels))
 
     def predict(self, tweets: pd.DataFrame) -> np.ndarray:
-        rows, size, objective = self.rows(tweets), self.params.batch_size, Classification(self.dtype, self.frozen)
-        logits = training.predict_outputs(self.network, self.tokenizer, rows, size, objective)
-        return np.asarray(logits.softmax(dim=1)[:, 1].numpy(), dtype=np.float64)
+        scores = self.outputs(self.rows(tweets)).softmax(dim=1)[:, 1]
+        return np.asarray(scores.numpy(), dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         adapters.in_order(self.network).save_pretrained(folder, save_embedding_layers=False)
@@ -78,36 +71,8 @@ class Lora(FineTuned[LoraParams]):
     def fresh(self) -> tuple[PeftModel, PreTrainedTokenizerBase]:
         return adapters.with_adapters(self.params)
 
-    def train(
-        self,
-        tweets: pd.DataFrame,
-        labels: np.ndarray,
-        seed: int,
-        *,
-        resumable: bool = False,
-        report: Report = lambda _: None,
-    ) -> LoraModel:
-        params, frozen = self.params, self.frozen
-        torch.manual_seed(seed)
-        network, tokenizer = self.fresh()
-        model = LoraModel([network.to(choose_device(params.device))], tokenizer, params, frozen)
-        adapters.make_fast(network, model.dtype)
-        parts = [np.arange(len(tweets))]
-        if params.validation:
-            parts = list(split_by_group(tweets, labels, params.validation, seed))
-        rows, *held_out = (model.rows(tweets.iloc[part], labels[part].astype(np.float64)) for part in parts)
-        validation = held_out[0] if held_out else None
-        checkpoint = None
-        if resumable:
-            own = sys.modules[__name__]
-            checkpoint = checkpoint_path(network, params, model.dtype, [rows, *held_out], seed, own)
-        objective = Classification(model.dtype, frozen)
-        model.histories = [
-            training.train(
-                network, tokenizer, rows, validation, params, objective, seed=seed, checkpoint=checkpoint, report=report
-            )
-        ]
-        return model
+    def untrained(self, networks: list[PeftModel], tokenizer: PreTrainedTokenizerBase, _: np.ndarray) -> LoraModel:
+        return LoraModel(networks, tokenizer, self.params, self.frozen)
 
     def save_and_reload(self, model: LoraModel, folder: Path, probe: pd.DataFrame) -> LoraModel:
         """Write adapters and head as safetensors and return the model that is read back, adapters merged for speed.

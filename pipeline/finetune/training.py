@@ -21,7 +21,7 @@ from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmu
 from pipeline.contracts import InputError, written_whole
 from pipeline.device import computing, processes
 from pipeline.finetune.adapters import parameter_groups, trained
-from pipeline.finetune.encoder import batches, longest_first, training_batches
+from pipeline.finetune.encoder import batches, longest_first, shuffled
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import TuningParams
 
@@ -140,10 +140,10 @@ def train(
     network: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
-    validation: datasets.Dataset | None,
+    validation: datasets.Dataset | None = None,
+    *,
     params: TuningParams,
     objective: Objective,
-    *,
     seed: int,
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
@@ -169,9 +169,10 @@ def train(
         while not run.done:
             start = time.perf_counter()
             # All that is random in an epoch follows from these: nothing of it need be kept to go on after another one.
-            order = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            chance = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            order = shuffled(rows, params.batch_size, chance)
             torch.manual_seed(epoch_seed(seed, run.epoch, 1 + processes().process_index))
-            for batch, _ in training_batches(rows, tokenizer, params.batch_size, order):
+            for batch, _ in batches(rows, tokenizer, params.batch_size, order):
                 step(run, batch, objective)
                 progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
                 progress.update()

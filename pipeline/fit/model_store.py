@@ -26,7 +26,7 @@ from pipeline.contracts import (
     write_predictions,
 )
 from pipeline.fit.classifier import Classifier, family_called
-from pipeline.fit.cross_fit import MODELS, REFIT, CrossFit, Kept, mean_log_odds, part
+from pipeline.fit.cross_fit import MODELS, CrossFit, Kept, mean_log_odds
 from pipeline.fit.model_files import read_json, write_json
 from pipeline.latency import Latency, after_reading, timed, with_latency
 from pipeline.places import anywhere, results
@@ -75,27 +75,10 @@ class Trained:
         return self.score(self.read(tweets)) if len(tweets) else np.zeros(0)
 
 
-def write_description(
-    name: str, own: Classifier, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
-) -> Description:
-    """Write `models/<name>/classifier.json`."""
-    description = Description(
-        family=own.family(),
-        preset=own.preset,
-        test_rows=test_rows,
-        parts=parts,
-        seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
-        determined_by=json.loads(json.dumps(own.determined_by)),
-        prepared=prepared,
-    )
-    write_json(results(MODELS) / name / FILE, description)
-    return description
-
-
-def read_family(
+def read_classifier(
     name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
-) -> tuple[Classifier, Description]:
-    """The family of the classifier whose predictions are called `name`, with the params that made its models.
+) -> Trained:
+    """The classifier whose predictions are called `name`, its models loaded once, with the params that made them.
 
     They must have been trained on the prepared tweets, if there are any; `again` says of a name what to run if they were not.
     """
@@ -110,15 +93,8 @@ def read_family(
     if (digest := prepared_digest()) and description.prepared != digest:
         raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
     where = f"{own / FILE}: determined_by"
-    return family.from_saved(description.determined_by, description.preset, where), description
-
-
-def read_classifier(
-    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
-) -> Trained:
-    """The classifier whose predictions are called `name`, its models loaded once, whatever params.yaml says now."""
-    family, description = read_family(name, folder, again)
-    return opened(name, anywhere(folder / name), family, description.parts, description.seeds)
+    with_params = family.from_saved(description.determined_by, description.preset, where)
+    return opened(name, own, with_params, description.parts, description.seeds)
 
 
 def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds: int) -> Trained:
@@ -127,7 +103,8 @@ def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds:
 
     def score(tweets: pd.DataFrame) -> np.ndarray:
         try:
-            scores = np.stack([score_part(family, models, tweets) for models in of_part])
+            of_each = [np.stack([family.predict(model, tweets) for model in models]) for models in of_part]
+            scores = np.stack([mean_log_odds(each) if len(each) > 1 else each[0] for each in of_each])
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
         finally:
@@ -151,12 +128,6 @@ def load_part(family: Classifier, folder: Path, seeds: int) -> list[Any]:
     if len(paths) != seeds:
         raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")
     return [family.load(path) for path in paths]
-
-
-def score_part(family: Classifier, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:
-    """Of one part, whose seeds' log-odds are averaged: shape (n,)."""
-    scores = [family.predict(model, tweets) for model in models]
-    return mean_log_odds(np.stack(scores)) if len(scores) > 1 else scores[0]
 
 
 def timed_saved(saved: Trained, test: pd.DataFrame, expected: np.ndarray) -> Latency:
@@ -201,11 +172,18 @@ def write_cross_fit(
         trainable_parameters=trainable,
         total_parameters=total,
     )
-    if fitted.test_rows != "none":
-        folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
-        parts = list(map(part, folds))
-        description = write_description(name, own, fitted.test_rows, parts, prepared.digest)
-        if alone and len(prepared.test):
-            saved = opened(name, results(MODELS) / name, own, parts, description.seeds)
-            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
+    folder = results(MODELS) / name
+    description = Description(
+        family=own.family(),
+        preset=own.preset,
+        test_rows=fitted.test_rows,
+        parts=fitted.parts,
+        seeds=max(1, len(seeds_in(folder / fitted.parts[0]))),
+        determined_by=json.loads(json.dumps(own.determined_by)),
+        prepared=prepared.digest,
+    )
+    write_json(folder / FILE, description)
+    if alone and len(prepared.test):
+        saved = opened(name, folder, own, description.parts, description.seeds)
+        costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
     write_costs(name, after_reading(costs, reads) if reads else costs)
