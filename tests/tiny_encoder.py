@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
 from conftest import ROOT
 from transformers import AutoModel, AutoTokenizer
 
-from pipeline.contracts import read_params
+from pipeline.contracts import Prepared, read_params
 from pipeline.finetune import training
 from pipeline.finetune.params import LoraParams
 from pipeline.packaged import locate
@@ -80,3 +82,10 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, *places: int) -> list[int]:
 
     monkeypatch.setattr(training, "step", killed)
     return steps
+
+
+def some(sample: Prepared, count: int = 5) -> tuple[pd.DataFrame, np.ndarray]:
+    """So many tweets of each class, no two near-duplicates, and their labels."""
+    distinct = sample.train.drop_duplicates("group", keep=False)
+    rows = pd.concat([distinct[distinct["target"] == label].head(count) for label in (0, 1)])
+    return rows, rows["target"].to_numpy()

@@ -26,76 +26,20 @@ import pandas as pd
 import torch
 from datasets import Dataset
 from peft import PeftModel, TaskType
-from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from pipeline.contracts import School, read_params
 from pipeline.data.source import DataParams
 from pipeline.device import choose_device, or_auto
 from pipeline.finetune import adapters, causal_lm
+from pipeline.finetune.causal_lm import Likelihoods, announced, every_prefix
 from pipeline.finetune.fine_tuned import FineTuned, FineTunedModel
-from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import ClassLmParams
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.model_files import write_tensors
 
 ANY_CLASS = "tweet"
 """What announces a tweet to a network that knows one class."""
-
-
-@dataclass(frozen=True)
-class Likelihoods:
-    """An `Objective` whose outputs are log p(tweet | prefix), shape (n, prefixes)."""
-
-    prefixes: list[list[int]]
-    """Of class 0 and of class 1; or one, of a network that knows one class only."""
-    prior: float
-    """log p(1) / p(0)."""
-    discriminative: bool
-    dtype: torch.dtype
-    frozen: FrozenLayers | None = None
-
-    @property
-    def width(self) -> int:
-        return len(self.prefixes)
-
-    def outputs(self, network: PeftModel, batch: Batch) -> torch.Tensor:
-        return self.of(network, batch, every_prefix(batch, self.prefixes))
-
-    def of(self, network: PeftModel, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
-        classes = classes.to(network.device)
-        return causal_lm.log_likelihoods(network, batch, self.prefixes, classes, self.dtype, self.frozen)
-
-    def loss(self, network: PeftModel, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The generative one needs the tweet under its own label only, and so knows of no tweet whether it is told right."""
-        if not self.discriminative:
-            return -self.of(network, batch, self.own(labels)).sum(), torch.tensor(torch.nan)
-        log_odds = self.log_odds(self.outputs(network, batch))
-        loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds), reduction="sum")
-        return loss, ((log_odds > 0) == (labels > 0.5)).sum()
-
-    def own(self, labels: torch.Tensor) -> torch.Tensor:
-        """The number of each label's prefix, shape (n, 1)."""
-        return labels.long()[:, None].clamp(max=len(self.prefixes) - 1)
-
-    def log_odds(self, outputs: torch.Tensor) -> torch.Tensor:
-        """log p(1 | tweet) / p(0 | tweet) by Bayes' rule, shape (n,)."""
-        return outputs[:, 1] - outputs[:, 0] + self.prior
-
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        of_own = -outputs.gather(1, self.own(labels)).mean().item()
-        if len(self.prefixes) == 1:
-            return of_own, float("nan")
-        log_odds = self.log_odds(outputs)
-        right = ((log_odds > 0) == (labels > 0.5)).float().mean().item()
-        if not self.discriminative:
-            return of_own, right
-        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item(), right
-
-
-def every_prefix(batch: Batch, prefixes: list[list[int]]) -> torch.Tensor:
-    """For each row of the batch the numbers of all prefixes, shape (rows, prefixes)."""
-    return torch.arange(len(prefixes)).expand(len(batch["input_ids"]), -1)
 
 
 @dataclass
@@ -117,7 +61,7 @@ class ClassLm(FineTunedModel[ClassLmParams]):
     def rows(self, tweets: pd.DataFrame, labels: np.ndarray | None = None) -> Dataset:
         prefixes, base = self.objective(self.dtype).prefixes, self.networks[0].get_base_model()
         rows = causal_lm.tokenize(base, self.tokenizer, tweets, prefixes, self.params.max_tokens, labels)
-        return self.known(rows, lambda batch: causal_lm.announced(batch, prefixes, every_prefix(batch, prefixes)))
+        return self.known(rows, lambda batch: announced(batch, prefixes, every_prefix(batch, prefixes)))
 
     def log_likelihoods(self, tweets: pd.DataFrame) -> np.ndarray:
         """log p(tweet | label) of each tweet, shape (n, 2)."""

@@ -198,14 +198,8 @@ class FineTuned(Classifier, Generic[Own]):
         trainable, total = adapters.count_parameters(self.fresh()[0])
         return self.count * trainable, total + (self.count - 1) * trainable
 
-    def predict(self, model: FineTunedModel[Own], tweets: pd.DataFrame) -> np.ndarray:
-        return model.predict(tweets)
-
     def parameters(self, model: FineTunedModel[Own]) -> int:
         return sum(adapters.count_parameters(network)[0] for network in model.networks)
-
-    def save(self, model: FineTunedModel[Own], folder: Path) -> None:
-        model.save(folder)
 
     def save_and_reload(self, model: Any, folder: Path, probe: pd.DataFrame) -> Any:  # noqa: ARG002 - lora asks about it
         """Save a model, and return the one to score with; `probe` are tweets of both classes that it has learnt from."""

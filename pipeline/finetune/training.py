@@ -1,7 +1,4 @@
-"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end.
-
-What is minimised is an `Objective`; that of a classification head is here.
-"""
+"""The training loop, from fresh adapters or the last finished epoch to the end, and the objective of a classification head."""
 
 import time
 from collections.abc import Callable

@@ -69,17 +69,17 @@ class Classifier(ABC):
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""
         return self.fit(tweets, labels, 0)
 
-    @abstractmethod
     def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
-        """P(target = 1) of each tweet, shape (n,)."""
+        """P(target = 1) of each tweet, shape (n,); unless it says otherwise, as the model predicts."""
+        return np.asarray(model.predict(tweets))
 
     @abstractmethod
     def parameters(self, model: Any) -> int:
         """How many numbers a model has learnt."""
 
-    @abstractmethod
     def save(self, model: Any, folder: Path) -> None:
-        """Write a model into a folder, without pickle."""
+        """Write a model into a folder, without pickle; unless it says otherwise, as the model is saved."""
+        model.save(folder)
 
     @abstractmethod
     def load(self, folder: Path) -> Any:

@@ -14,7 +14,7 @@ from pipeline.contracts import InputError, Prepared, read_params, read_predictio
 torch = pytest.importorskip("torch")
 
 import tiny_gguf  # noqa: E402
-from tiny_encoder import make_tiny  # noqa: E402
+from tiny_encoder import make_tiny, some  # noqa: E402
 
 from pipeline.finetune import causal_lm, encoder, fine_tuned, lora, training  # noqa: E402
 from pipeline.finetune.class_lm import ClassLm, ClassLmFamily  # noqa: E402
@@ -35,13 +35,6 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     changes = {"train_rows": None, "labels": ["not disaster", "disaster"], "adapters": "shared"}
     own = read_params("class_lm.generative", ClassLmParams, ROOT / "study/params.yaml")
     return own.model_copy(update={name: made[name] for name in same} | changes)
-
-
-def some(sample: Prepared, count: int = 5) -> tuple[pd.DataFrame, np.ndarray]:
-    """So many tweets of each class, no two near-duplicates."""
-    distinct = sample.train.drop_duplicates("group", keep=False)
-    rows = pd.concat([distinct[distinct["target"] == label].head(count) for label in (0, 1)])
-    return rows, rows["target"].to_numpy()
 
 
 def family(params: ClassLmParams, **changes: object) -> ClassLmFamily:
@@ -99,24 +92,6 @@ def test_a_tweets_score_depends_on_no_other_tweet_and_on_no_padding(tiny: ClassL
     wider = {name: torch.nn.functional.pad(tensor, (0, 9)) for name, tensor in batch.items()}
     plain, padded = (objective.outputs(model.networks[0], each) for each in (batch, wider))
     assert torch.allclose(padded, plain, atol=1e-3)
-
-
-def test_prefixes_and_padding_carry_no_loss(tiny: ClassLmParams, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The head sees as many places as there are tokens of tweets and ends of text, and these are what it is to say."""
-    model, given = untrained(tiny), []
-    cross_entropy, tweets = torch.nn.functional.cross_entropy, pd.DataFrame({"text": ["fire", "houses near the river"]})
-    monkeypatch.setattr(
-        torch.nn.functional, "cross_entropy", lambda *each, **how: given.append(each) or cross_entropy(*each, **how)
-    )
-    rows = model.rows(tweets, np.array([1.0, 0.0]))
-    batch, _ = next(encoder.batches(rows, model.tokenizer, 2, [0, 1]))
-    labels = batch.pop("labels")
-    loss, _ = model.objective(torch.float32).loss(model.networks[0], batch, labels)
-    ((logits, tokens),) = given
-    assert logits.shape == (sum(rows["length"]), model.networks[0].config.vocab_size)
-    assert tokens.tolist() == [token for ids in rows["input_ids"] for token in ids]
-    own = model.log_likelihoods(tweets)[[0, 1], [1, 0]]
-    assert loss.item() == pytest.approx(-own.sum(), rel=1e-4)
 
 
 def test_a_long_tweet_is_cut_and_still_ends(tiny: ClassLmParams) -> None:
