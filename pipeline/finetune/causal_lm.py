@@ -161,12 +161,8 @@ class Likelihoods:
         loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds), reduction="sum")
         return loss, ((log_odds > 0) == (labels > 0.5)).sum()
 
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        of_own = -outputs.gather(1, self.own(labels)).mean().item()
-        if len(self.prefixes) == 1:
-            return of_own, float("nan")
-        log_odds = self.log_odds(outputs)
-        right = ((log_odds > 0) == (labels > 0.5)).float().mean().item()
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
         if not self.discriminative:
-            return of_own, right
-        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item(), right
+            return -outputs.gather(1, self.own(labels)).mean().item()
+        log_odds = self.log_odds(outputs)
+        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item()

@@ -1,4 +1,4 @@
-"""What lora and class_lm share: how they are read, fitted, saved and opened, and a model a seed in each fold, averaged."""
+"""What lora and class_lm share: how they are read, trained and opened, and a model a seed in each fold, averaged."""
 
 import argparse
 import hashlib
@@ -93,11 +93,6 @@ class FineTunedModel(ABC, Generic[Own]):
         """Write what was trained as safetensors."""
 
 
-def part_of_seed(part: str, seed: int, params: TuningParams) -> str:
-    """The folder of a seed's model inside that of its classifier; a model that is its fold's only one is in the fold's."""
-    return f"{part}/seed-{seed}" if len(params.seeds) > 1 else part
-
-
 class FineTuned(Classifier, Generic[Own]):
     """A family of fine-tuned transformers; models of one preset share the memory of the layers without adapters, `frozen`."""
 
@@ -124,7 +119,8 @@ class FineTuned(Classifier, Generic[Own]):
         """The memory of the layers without adapters, if there are any."""
         if self.params.layers is None:
             return None
-        return FrozenLayers.below(self.fresh()[0].get_base_model(), self.params.layers)
+        count = len(adapters.transformer_layers(self.fresh()[0].get_base_model())[1]) - self.params.layers
+        return FrozenLayers(count) if count else None
 
     def train(
         self,
@@ -237,7 +233,7 @@ class FineTuned(Classifier, Generic[Own]):
         def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> list[FineTunedModel[Any]]:
             models, chosen = [], first_rows(tweets, labels, params.train_rows)
             for seed in params.seeds:
-                place = part_of_seed(part(fold), seed, params)
+                place = part(fold) + (f"/seed-{seed}" if len(params.seeds) > 1 else "")
                 model = own.train(
                     *chosen, training.training_seed(seed, fold), resumable=True, report=partial(watch, place)
                 )
@@ -249,10 +245,14 @@ class FineTuned(Classifier, Generic[Own]):
         def predict_fold(models: list[FineTunedModel[Any]], tweets: pd.DataFrame) -> np.ndarray:
             return mean_log_odds(np.stack([model.predict(tweets) for model in models]))
 
-        def seconds(models: list[FineTunedModel[Any]]) -> float:
-            return sum(model.seconds for model in models)
-
-        fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
+        fitted = cross_fit(
+            name,
+            prepared,
+            fit_fold,
+            predict_fold,
+            lambda models: sum(model.seconds for model in models),
+            refit=params.test_rows == "refit",
+        )
         fitted = replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))
         if state.is_main_process:
             alone = state.num_processes == 1

@@ -33,12 +33,6 @@ class FrozenLayers:
         self.companions: int | None = None
         """Some families' layers put out a tensor, others a tuple: with how many elements more?"""
 
-    @classmethod
-    def below(cls, model: PreTrainedModel, layers: int | None) -> "FrozenLayers | None":
-        """A memory of the layers below the top `layers`; none if there are none below."""
-        count = 0 if layers is None else len(transformer_layers(model)[1]) - layers
-        return cls(count) if count > 0 else None
-
     def recalled_output(self, hidden: torch.Tensor, *_: Any, **__: Any) -> Output:
         """Instead of a layer's `forward`: what the topmost frozen layer would put out, whatever goes in."""
         recalled = self.hidden.to(hidden)

@@ -33,7 +33,6 @@ class History:
     accuracy: list[float] = field(default_factory=list)
     """Of the batch that the step learnt from, before the step; NaN if its objective does not say."""
     validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
     seconds: float = 0.0
     """Spent in finished epochs, by all the runs that it took."""
 
@@ -105,8 +104,8 @@ class Objective(Protocol):
     def outputs(self, network: PeftModel, batch: Batch) -> torch.Tensor:
         """What the scores are made of, shape (n, k)."""
 
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy of rows with these outputs, shape (n, k), and labels, shape (n,)."""
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """Mean loss of rows with these outputs, shape (n, k), and labels, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,8 @@ class Classification:
         with computing(network.device, self.dtype):
             return torch.as_tensor(network(**batch).logits).float()
 
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        loss = cross_entropy(outputs, labels).item() / len(labels)
-        return loss, ((outputs.argmax(dim=1) == (labels > 0.5)).float().mean()).item()
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
+        return cross_entropy(outputs, labels).item() / len(labels)
 
 
 def train(
@@ -178,7 +176,8 @@ def train(
             run.epoch += 1
             run.done = run.epoch == params.epochs
             if validation is not None:
-                validate(run, tokenizer, validation, params, objective)
+                outputs = predict_outputs(network, tokenizer, validation, params.batch_size, objective)
+                validate(run, objective.held_out(outputs, torch.tensor(validation["labels"][:])), params.patience)
             run.history.seconds += time.perf_counter() - start
             if checkpoint is not None and processes().is_main_process:
                 run.save(checkpoint)
@@ -218,22 +217,13 @@ def step(run: Run, batch: Batch, objective: Objective) -> None:
         )
 
 
-def validate(
-    run: Run,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: datasets.Dataset,
-    params: TuningParams,
-    objective: Objective,
-) -> None:
-    """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
-    outputs = predict_outputs(run.network, tokenizer, rows, params.batch_size, objective)
-    loss, accuracy = objective.held_out(outputs, torch.tensor(rows["labels"][:]))
+def validate(run: Run, loss: float, patience: int | None) -> None:
+    """Note the loss of the held-out rows, keep the weights if it is the lowest so far, go back to the best at the end."""
     run.history.validation_loss.append(loss)
-    run.history.validation_accuracy.append(accuracy)
     best = int(np.argmin(run.history.validation_loss))
     if best == run.epoch - 1:
         run.best = {name: tensor.clone() for name, tensor in trained(run.network).items()}
-    run.done |= params.patience is not None and run.epoch - 1 - best >= params.patience
+    run.done |= patience is not None and run.epoch - 1 - best >= patience
     if run.done:
         run.restore(run.best)
 

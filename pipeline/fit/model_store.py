@@ -1,7 +1,6 @@
 """What a cross-fitted classifier leaves: predictions, costs, and models that score new tweets as they scored the test tweets.
 
-models/<name>/classifier.json says what it is, and models/<name>/fold-<k>/ or models/<name>/refit/ hold its models (those of
-several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
+models/<name>/classifier.json says what it is; fold-<k>/ or refit/ hold its models (of several seeds in seed-<s>/ inside).
 """
 
 import json
