@@ -65,8 +65,8 @@ def pretrained(
             how["quantization_config"] = GgufConfig(dequantize=True)
         else:
             how["use_safetensors"] = True
-        how |= {"ignore_mismatched_sizes": True, "output_loading_info": True, "trust_remote_code": False}
-        model, loading = kind.from_pretrained(path, config=config, **how)
+        how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        model, loading = kind.from_pretrained(path, config=config, trust_remote_code=False, **how)
     except (*UNREADABLE, SafetensorError) as error:
         raise unloadable(f"base_model {base_model}", error) from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}

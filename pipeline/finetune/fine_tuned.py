@@ -24,7 +24,7 @@ from pipeline.device import choose_device, choose_dtype, processes
 from pipeline.finetune import adapters, encoder, training
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import TuningParams
-from pipeline.finetune.training import History, Objective, Report
+from pipeline.finetune.training import History, Objective, Report, training_seed
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import MODELS, REFIT, cross_fit, mean_log_odds, part
 from pipeline.fit.model_store import write_cross_fit
@@ -234,9 +234,8 @@ class FineTuned(Classifier, Generic[Own]):
             models, chosen = [], first_rows(tweets, labels, params.train_rows)
             for seed in params.seeds:
                 place = part(fold) + (f"/seed-{seed}" if len(params.seeds) > 1 else "")
-                model = own.train(
-                    *chosen, training.training_seed(seed, fold), resumable=True, report=partial(watch, place)
-                )
+                of_model = training_seed(seed, fold)
+                model = own.train(*chosen, of_model, resumable=True, report=partial(watch, place))
                 if cls.explained or params.test_rows == "folds" or fold == REFIT:
                     model = own.save_and_reload(model, folder / place, tweets.groupby(labels).head(50))
                 models.append(model)
@@ -245,14 +244,10 @@ class FineTuned(Classifier, Generic[Own]):
         def predict_fold(models: list[FineTunedModel[Any]], tweets: pd.DataFrame) -> np.ndarray:
             return mean_log_odds(np.stack([model.predict(tweets) for model in models]))
 
-        fitted = cross_fit(
-            name,
-            prepared,
-            fit_fold,
-            predict_fold,
-            lambda models: sum(model.seconds for model in models),
-            refit=params.test_rows == "refit",
-        )
+        def seconds(models: list[FineTunedModel[Any]]) -> float:
+            return sum(model.seconds for model in models)
+
+        fitted = cross_fit(name, prepared, fit_fold, predict_fold, seconds, refit=params.test_rows == "refit")
         fitted = replace(fitted, fit_seconds=max(fitted.fit_seconds, sum(fitted.kept)))
         if state.is_main_process:
             alone = state.num_processes == 1
