@@ -20,7 +20,7 @@ from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 
 WORTH_PROCESSES = 2000
-"""Rows: with fewer, processes take longer to start (3 s) than all the fits together."""
+"""Rows: with fewer, processes take longer to start (3 s) than to fit."""
 
 
 class TunedParams(Params):
