@@ -1,9 +1,9 @@
 """A language model that writes the tweets of either class, through low-rank adapters: p(tweet | label).
 
 Each class has adapters of its own; or both share one set, and the label's name before the tweet says which it is (the
-independent and the shared models of Yogatama et al. 2017, https://arxiv.org/abs/1703.01898). A tweet is classified by Bayes' rule,
-as by theirs and the noisy channel of Min et al. 2022 (https://arxiv.org/abs/2108.04106), at a temperature that is fitted to
-held-out tweets. What is minimised is
+independent and the shared models of Yogatama et al. 2017, https://arxiv.org/abs/1703.01898). A tweet is classified by Bayes'
+rule, as by theirs and the noisy channel of Min et al. 2022 (https://arxiv.org/abs/2108.04106), at a temperature that is fitted
+to held-out tweets. What is minimised is
 
 - generative: -log p(tweet | label), summed over the tweet's tokens and the end of text
 - discriminative: -log p(label | tweet), which Bayes' rule makes of the same two likelihoods (the discriminative counterpart of a
