@@ -74,10 +74,27 @@ class Trained:
         return self.score(self.read(tweets)) if len(tweets) else np.zeros(0)
 
 
-def read_classifier(
+def write_description(
+    name: str, own: Classifier, test_rows: Literal["mean log-odds", "refit"], parts: list[str], prepared: str
+) -> Description:
+    """Write `models/<name>/classifier.json`."""
+    description = Description(
+        family=own.family(),
+        preset=own.preset,
+        test_rows=test_rows,
+        parts=parts,
+        seeds=max(1, len(seeds_in(results(MODELS) / name / parts[0]))),
+        determined_by=json.loads(json.dumps(own.determined_by)),
+        prepared=prepared,
+    )
+    write_json(results(MODELS) / name / FILE, description)
+    return description
+
+
+def read_family(
     name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
-) -> Trained:
-    """The classifier whose predictions are called `name`, its models loaded once, with the params that made them.
+) -> tuple[Classifier, Description]:
+    """The family of the classifier whose predictions are called `name`, with the params that made its models.
 
     They must have been trained on the prepared tweets, if there are any; `again` says of a name what to run if they were not.
     """
@@ -92,8 +109,15 @@ def read_classifier(
     if (digest := prepared_digest()) and description.prepared != digest:
         raise InputError(f"{own}: trained on other tweets than data/prepared has now; {again(name)}")
     where = f"{own / FILE}: determined_by"
-    with_params = family.from_saved(description.determined_by, description.preset, where)
-    return opened(name, own, with_params, description.parts, description.seeds)
+    return family.from_saved(description.determined_by, description.preset, where), description
+
+
+def read_classifier(
+    name: str, folder: Path = MODELS, again: Callable[[str], str] = lambda _: "run `dvc repro`"
+) -> Trained:
+    """The classifier whose predictions are called `name`, its models loaded once, whatever params.yaml says now."""
+    family, description = read_family(name, folder, again)
+    return opened(name, anywhere(folder / name), family, description.parts, description.seeds)
 
 
 def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds: int) -> Trained:
@@ -171,18 +195,8 @@ def write_cross_fit(
         trainable_parameters=trainable,
         total_parameters=total,
     )
-    folder = results(MODELS) / name
-    description = Description(
-        family=own.family(),
-        preset=own.preset,
-        test_rows=fitted.test_rows,
-        parts=fitted.parts,
-        seeds=max(1, len(seeds_in(folder / fitted.parts[0]))),
-        determined_by=json.loads(json.dumps(own.determined_by)),
-        prepared=prepared.digest,
-    )
-    write_json(folder / FILE, description)
+    description = write_description(name, own, fitted.test_rows, fitted.parts, prepared.digest)
     if alone and len(prepared.test):
-        saved = opened(name, folder, own, description.parts, description.seeds)
+        saved = opened(name, results(MODELS) / name, own, fitted.parts, description.seeds)
         costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
     write_costs(name, after_reading(costs, reads) if reads else costs)
