@@ -20,14 +20,12 @@ MEASURES = {"log_loss": "Log loss", "brier": "Brier", "ece": "ECE", "ece_debiase
 def calibration(tables: Tables, about: About) -> list[Section]:
     bins, scores, positive = tables["reliability"], tables["scores"], about.labels[1]
     names = list(dict.fromkeys(bins["classifier"]))
-    bins = bins.assign(school=bins["classifier"].map(about.schools))
-    drawn = ["predicted", "observed", "low", "high", "rows", "school"]
+    drawn = bins.assign(school=bins["classifier"].map(about.schools)).rename(columns={"observed": "value"})
     panels = []
     for method in (method for method in METHODS if method in set(bins["method"])):
-        of_method = dict([*bins[bins["method"] == method].groupby("classifier")[drawn]])
         spec = charts.reliability(f"Observed by predicted share of {positive}, {METHODS[method].lower()}.")
-        rows = [charts.records(of_method.get(name, bins[drawn].head(0))) for name in names]
-        panels.append(Panel([spec], rows, METHODS[method]))
+        of_each = [drawn[(drawn["classifier"] == name) & (drawn["method"] == method)] for name in names]
+        panels.append(Panel([spec], [charts.records(rows[charts.RELIABILITY]) for rows in of_each], METHODS[method]))
     raw = scores["method"] == "none"
     before = scores[raw].set_index("classifier")["log_loss"]
     after = scores[~raw].groupby("classifier")["log_loss"].min()
@@ -45,10 +43,7 @@ def calibration(tables: Tables, about: About) -> list[Section]:
         choice="Classifier",
         choices=names,
     )
-    columns = [
-        about.classifier(),
-        METHOD,
-        *present([measured(title, name) for name, title in MEASURES.items()], scores),
-    ]
+    measures = present([measured(title, name) for name, title in MEASURES.items()], scores)
+    columns = [about.classifier(), METHOD, *measures]
     by_method = Table(scores, columns, "calibration-table", "Before and after", by=("Method",))
     return [Section("calibration", "Do scores mean what they say", lead, [figure, by_method])]

@@ -51,26 +51,25 @@ def slices(found: pd.DataFrame, about: About) -> Figure:
     """Those of each classifier that differ most from its other tweets, worst first."""
     kept = found.sort_values("p", kind="stable").groupby("classifier", sort=False).head(LARGEST)
     kept = kept.sort_values("difference")
-    verdict = kept["worse"].map({True: "worse", False: "no real difference"})
-    drawn = kept.assign(
-        verdict=verdict, value=kept["difference"], low=kept["difference_low"], high=kept["difference_high"]
-    )
+    ends = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+    drawn = kept[["classifier", "slice", *ends]].rename(columns=ends)
+    drawn["verdict"] = kept["worse"].map({True: "worse", False: "no real difference"})
     scale = alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"])
     colour = alt.Color("verdict:N", scale=scale, legend=alt.Legend())
-    names, title = list(dict.fromkeys(found["classifier"])), "Points against the rest"
-    specs, rows = [], []
-    for name in names:
-        own = drawn[drawn["classifier"] == name]
-        said = f"Slices of {name}, worst first."
-        specs.append(charts.dots_with_intervals("slice", title, list(own["slice"]), colour, said))
-        rows.append(in_points(own, "slice", "verdict"))
+    names = list(dict.fromkeys(found["classifier"]))
+    of_each = [drawn[drawn["classifier"] == name] for name in names]
+    title = "Points against the rest"
+    specs = [
+        charts.differences("slice", title, colour, f"Slices of {name}, worst first.", rows=len(own))
+        for name, own in zip(names, of_each, strict=True)
+    ]
     worse = found[found["worse"]]["classifier"].nunique()
     return Figure(
         name="slices-chart",
         caption=f"Up to {LARGEST} slices that differ most from the classifier's other texts, with 95 % intervals; worse: after "
         "Holm's correction for many slices",
         description=f"{worse} of {len(names)} classifiers are worse on some slice.",
-        panels=[Panel(specs, rows)],
+        panels=[Panel(specs, [in_points(own, "slice", "verdict") for own in of_each])],
         table=Table(kept, [about.classifier(), *SLICES], "slices-table", "Slices"),
         choice="Classifier",
         choices=names,

@@ -19,7 +19,6 @@ from report_results import ACCURACY, HOSTILE, paired, scores, write_results
 from pipeline.contracts import InputError, Prepared
 from pipeline.environment import commit
 from pipeline.report import comparison, decisions
-from pipeline.report.curves import with_variants
 from pipeline.report.page import as_json, render
 from pipeline.report.parts import About
 from pipeline.report.provenance import provenance
@@ -97,14 +96,11 @@ def test_the_summary_shows_all_that_tie_with_the_best() -> None:
     assert "made at abc" in text
 
 
-def test_a_curve_is_drawn_with_its_variants() -> None:
-    names = ["vae_minilm", "prompt_a_platt", "prompt_a", "prompt_ab"]
-    assert with_variants(names) == [["prompt_a", "prompt_a_platt"], ["prompt_ab"], ["vae_minilm"]]
-
-
 def test_nothing_beats_the_named_at_less_cost() -> None:
-    cost, accuracy = np.array([1, 2, 3, 4, 4]), np.array([0.7, 0.6, 0.8, 0.8, 0.9])
-    assert comparison.frontier(cost, accuracy).tolist() == [True, False, True, False, True]
+    found = scores(dict(zip(ACCURACY, (0.7, 0.6, 0.8, 0.8, 0.9), strict=True)))
+    costs = pd.DataFrame({"classifier": [*ACCURACY], "ms_per_text": [1, 2, 3, 4, 4]})
+    named = [row["label"] for row in comparison.dots(found, costs, "ms_per_text") if row["label"]]
+    assert named == ["lora_minilm", "naive_bayes", "prompt_few_shot"]
 
 
 def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
