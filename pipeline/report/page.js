@@ -5,7 +5,7 @@
   const chosen = (list, choice) => list[Math.min(choice, list.length - 1)];
 
   async function draw(figure, choice) {
-    const panels = figures[figure.dataset.figure].panels;
+    const panels = figures[figure.dataset.figure];
     const charts = [...figure.querySelectorAll(".chart")];
     await Promise.all(charts.map(async (chart, i) => {
       const spec = structuredClone(chosen(panels[i].specs, choice));
