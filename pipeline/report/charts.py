@@ -18,35 +18,6 @@ ROWS = alt.NamedData(name="rows")
 RELIABILITY = ["predicted", "value", "low", "high", "rows", "school"]
 STEP = 22
 """Height of a row of dots, in pixels."""
-CONFIG: dict[str, Any] = {
-    "background": None,
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": {
-        "labelColor": "var(--muted)",
-        "titleColor": "var(--muted)",
-        "titleFontWeight": "normal",
-        "titleFontSize": 12,
-        "labelFontSize": 12,
-        "gridColor": "var(--line)",
-        "domainColor": "var(--line)",
-        "tickColor": "var(--line)",
-        "labelLimit": 190,
-    },
-    "axisY": {"titleAnchor": "end", "titleAngle": 0, "titleAlign": "left", "titleX": 0, "titleY": -8},
-    "legend": {
-        "orient": "top",
-        "title": None,
-        "labelColor": "var(--ink)",
-        "labelFontSize": 12,
-        "labelLimit": 240,
-        "offset": 24,
-        "symbolOpacity": 1,
-        "symbolStrokeWidth": 0,
-    },
-    "text": {"color": "var(--ink)", "fontSize": 12},
-    "rule": {"color": "var(--muted)"},
-}
 
 
 def records(frame: pd.DataFrame) -> Records:

@@ -15,7 +15,6 @@ from altair import SCHEMA_VERSION
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from pipeline.report.charts import CONFIG
 from pipeline.report.parts import Figure, Section
 from pipeline.tables import Table
 
@@ -67,5 +66,5 @@ def render(page: Page) -> str:
         # the style and the scripts are the page's own
         style=Markup((HERE / "page.css").read_text(encoding="utf-8")),  # noqa: S704
         scripts=[Markup(script) for script in scripts],  # noqa: S704
-        data={"config": CONFIG, "figures": drawn},
+        data=drawn,
     )

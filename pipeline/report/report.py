@@ -33,7 +33,7 @@ from pipeline.contracts import PREPARED, Params, read_json, read_params, read_pr
 from pipeline.data.source import DataParams
 from pipeline.environment import commit
 from pipeline.places import STUDY, in_study, results
-from pipeline.report import comparison, curves, decisions, probabilities, tweets
+from pipeline.report import comparison, curves, decisions, tweets
 from pipeline.report.page import Page, render
 from pipeline.report.parts import About, Section
 from pipeline.report.provenance import provenance
@@ -72,7 +72,7 @@ FILES = {
 """What a stage leaves that sections are made of."""
 SOURCES: list[tuple[str, Callable[[Tables, About], list[Section]]]] = [
     ("crossover", curves.learning),
-    ("calibration", probabilities.calibration),
+    ("calibration", decisions.calibration),
     ("evaluate", decisions.confusion),
     ("blend", decisions.blend),
     ("cascade", decisions.cascade),

@@ -216,7 +216,7 @@ REPORT: list[tuple[str, str, Check]] = [
     ("report/page.html", "nor shown it or its near-duplicates as an example",
         "prompting.examples_come_from_other_folds_and_groups"),
     ("report/sentences.py", "which see the same features", "twins.twins_see_the_same_counts"),
-    ("report/probabilities.py", "each fitted on the other folds",
+    ("report/decisions.py", "each fitted on the other folds",
         "calibration.a_folds_labels_are_not_seen_by_its_own_calibration"),
     ("report/curves.py", "bands are 95 % intervals over subsets and texts",
         "learning_curve.the_crossing_of_two_curves_is_found_with_its_interval"),
