@@ -293,7 +293,7 @@ def test_changes_that_are_shown_can_be_made(monkeypatch: pytest.MonkeyPatch) -> 
             continue
         changed = yaml("params.yaml") | {"study": yaml("study/params.yaml")}
         list(put(changed, wanted_by(word)))
-        check_lists(changed, changed["study"])
+        check_lists(changed)
 
 
 def test_params_that_are_named_are_there() -> None:
