@@ -63,17 +63,15 @@ def started_by() -> list[psutil.Process]:
         return above
     for process in psutil.Process().parents():
         above.append(process)
-        with suppress(psutil.AccessDenied):
-            if "DVC_STAGE" in process.environ():
-                continue
+        try:
+            told = "DVC_STAGE" in process.environ()
+        except psutil.AccessDenied:
+            told = False
+        if not told:
             line, first = process.cmdline(), process.pid == 1
-            if not (
-                any(Path(one).name == "dvc" for one in line[:3])
-                if first
-                else re.search("(?i)dvc|python", " ".join(line))
-            ):
-                raise psutil.NoSuchProcess(process.pid)
-        break
+            if any(Path(part).name == "dvc" for part in line[:3]) or (not first and re.search("dvc|python", f"{line}")):
+                break
+            raise psutil.NoSuchProcess(process.pid)
     return above + ([psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else [])
 
 
@@ -91,7 +89,7 @@ def end_with_dvc(every: float = 0.25) -> None:
 
     try:
         above = started_by()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         end_at_once()
     if above:
         threading.Thread(target=watch, name="end with dvc", daemon=True).start()

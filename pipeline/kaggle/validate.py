@@ -36,19 +36,19 @@ def check_file(content: bytes, ids: Sequence[int], where: str = "submission.csv"
         if not (row := re.fullmatch(ROW, line)):
             raise InputError(f"{where}: line {number}: {line!r:.60} is not an integer id and a 0 or 1")
         found.append((int(row[1]), int(row[2])))
-    check_ids([one for one, _ in found], ids, where)
-    return [target for _, target in found]
-
-
-def check_ids(found: Sequence[int], ids: Sequence[int], where: str) -> None:
     if len(found) != len(ids):
         raise InputError(f"{where}: {len(found):,} rows, but there are {len(ids):,} test tweets")
-    known, seen = set(ids), set[int]()
-    for number, (one, expected) in enumerate(zip(found, ids, strict=True), start=2):
+    for number, ((one, _), expected) in enumerate(zip(found, ids, strict=True), start=2):
         if one != expected:
-            fault = "is there twice" if one in seen else "is out of order" if one in known else "is no test tweet's"
+            fault = (
+                "is there twice"
+                if one in ids[: number - 2]
+                else "is out of order"
+                if one in ids
+                else "is no test tweet's"
+            )
             raise InputError(f"{where}: line {number}: id {one} {fault}; {expected} belongs here")
-        seen.add(one)
+    return [target for _, target in found]
 
 
 def standard_errors(share: float, rows: int, expected: float, expected_rows: int) -> float:
