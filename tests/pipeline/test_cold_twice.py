@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import QUICK, ROOT, Command, clean_environment, repository, set_param
+from conftest import ROOT, clean_environment, repository
 
 from benchmarks.cold_twice import compare
 
@@ -70,17 +70,6 @@ def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines() if line.startswith("| ")]
     assert {row[1]: row[2] for row in rows[1:]} == {"other": "different", "steady": "same"}
     assert (runs / "second/other").read_text() == f"{runs / 'second'}\n"
-
-
-@pytest.mark.slow
-def test_another_process_writes_the_same_bytes(finished: Path, project: Path, here: Command) -> None:
-    """Of lora see test_training_is_repeatable; of all stages `python -m benchmarks.cold_twice`, and the soak."""
-    for name, value in QUICK.items():
-        set_param(project, name, value)
-    for stage in ("data.prepare", "counts.naive_bayes", "counts.logistic"):
-        assert here(f"pipeline.{stage}").returncode == 0
-    for path in ("data/prepared/train.parquet", "predictions/naive_bayes.parquet", "predictions/logistic.parquet"):
-        assert (project / path).read_bytes() == (finished / path).read_bytes(), path
 
 
 def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:

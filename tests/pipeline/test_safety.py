@@ -7,13 +7,15 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command, one_line_error, set_param
 from fake_endpoint import KEY, serving
 
-from pipeline.contracts import InputError, Params, plain_name, read_params, read_yaml, redacted, stays
+from pipeline.apply import class_of
+from pipeline.contracts import InputError, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source
 from pipeline.packaged import locate
 from pipeline.prompting.params import PromptParams
@@ -32,65 +34,62 @@ HIDDEN = {"torch.load", "numpy.load", "skops.io.load"}
 SAFELY = {"torch.load": ("weights_only", True), "np.load": ("allow_pickle", False), "np.save": ("allow_pickle", False)}
 
 
-def called(call: ast.Call) -> str:
-    return ast.unparse(call.func)
-
-
 def keyword(call: ast.Call, name: str) -> object:
     """What a call says of a keyword, if it says so as a constant."""
     values = [one.value.value for one in call.keywords if one.arg == name and isinstance(one.value, ast.Constant)]
     return values[0] if values else None
 
 
-def faults(source: str) -> list[str]:
+def faults(source: str) -> Iterator[str]:
     """What a module does that would trust what it reads."""
-    tree, found = ast.parse(source), []
+    nodes = [*ast.walk(ast.parse(source))]
     handed_on = {  # f(**how), where how is a dict that says so
-        target.id
-        for node in ast.walk(tree)
+        ast.unparse(node.targets[0])
+        for node in nodes
         if isinstance(node, ast.Assign) and "'trust_remote_code': False" in ast.unparse(node.value)
-        for target in node.targets
-        if isinstance(target, ast.Name)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-            found += [f"imports {name}" for name in names if name.split(".")[0] in UNPICKLING]
-            if isinstance(node, ast.ImportFrom):
-                found += [
-                    f"imports {node.module}.{one.name}" for one in node.names if f"{node.module}.{one.name}" in HIDDEN
-                ]
-                found += [f"imports {one.name}" for one in node.names if one.name in SHELLS | RUNNING]
-        if not isinstance(node, ast.Call):
-            continue
-        name = called(node)
-        last = name.rpartition(".")[2]
-        if name.removeprefix("builtins.") in RUNNING or last in SHELLS or (last == "eval" and node.args):
-            found.append(f"calls {name}")
-        if keyword(node, "trusted") is True:
-            found.append(f"{name} trusts whatever types there are")
-        first = node.args[0] if node.args else None
-        if isinstance(first, ast.List) and {"'sh'", "'bash'"} & set(map(ast.unparse, first.elts)):
-            found.append(f"{name}: a shell")
-        if last == "YAML" and keyword(node, "typ") not in {None, "safe"}:
-            found.append("YAML that may hold objects")
-        if any(one.arg == "shell" for one in node.keywords) or last in {"extractall", "extract", "unpack_archive"}:
-            found.append(f"{name}: a shell, or an archive that says where its files go")
-        if name in SAFELY and keyword(node, SAFELY[name][0]) is not SAFELY[name][1]:
-            found.append(f"{name} without {SAFELY[name][0]}={SAFELY[name][1]}")
-        trusts = [one for one in node.keywords if one.arg == "trust_remote_code"]
-        if trusts and keyword(node, "trust_remote_code") is not False:
-            found.append(f"{name} trusts code")
-        given = {ast.unparse(one.value) for one in node.keywords if one.arg is None}
-        loads = last in LOADING_MODELS and name.split(".")[0] not in LOADS_ADAPTERS and name != "pipeline"
-        if loads and keyword(node, "trust_remote_code") is not False and not given & handed_on:
-            found.append(f"{name} does not say that it trusts no code")
-    return found
+    for node in nodes:
+        match node:
+            case ast.Import(names):
+                yield from (f"imports {one.name}" for one in names if one.name.split(".")[0] in UNPICKLING)
+            case ast.ImportFrom(module, names):
+                full = [f"{module}.{one.name}" for one in names]
+                yield from (f"imports {one}" for one in full if one.split(".")[0] in UNPICKLING or one in HIDDEN)
+                yield from (f"imports {one.name}" for one in names if one.name in SHELLS | RUNNING)
+            case ast.Call():
+                yield from faults_of(node, handed_on)
+
+
+def faults_of(call: ast.Call, handed_on: set[str]) -> Iterator[str]:
+    name = ast.unparse(call.func)
+    last = name.rpartition(".")[2]
+    if name.removeprefix("builtins.") in RUNNING or last in SHELLS or (last == "eval" and call.args):
+        yield f"calls {name}"
+    if keyword(call, "trusted") is True:
+        yield f"{name} trusts whatever types there are"
+    if (
+        call.args
+        and isinstance(call.args[0], ast.List)
+        and {"'sh'", "'bash'"} & set(map(ast.unparse, call.args[0].elts))
+    ):
+        yield f"{name}: a shell"
+    if last == "YAML" and keyword(call, "typ") not in {None, "safe"}:
+        yield "YAML that may hold objects"
+    if any(one.arg == "shell" for one in call.keywords) or last in {"extractall", "extract", "unpack_archive"}:
+        yield f"{name}: a shell, or an archive that says where its files go"
+    if name in SAFELY and keyword(call, SAFELY[name][0]) is not SAFELY[name][1]:
+        yield f"{name} without {SAFELY[name][0]}={SAFELY[name][1]}"
+    says_no = keyword(call, "trust_remote_code") is False
+    if any(one.arg == "trust_remote_code" for one in call.keywords) and not says_no:
+        yield f"{name} trusts code"
+    loads = last in LOADING_MODELS and name.split(".")[0] not in LOADS_ADAPTERS and name != "pipeline"
+    if loads and not says_no and not {ast.unparse(one.value) for one in call.keywords if one.arg is None} & handed_on:
+        yield f"{name} does not say that it trusts no code"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_no_module_trusts_what_it_reads(path: Path) -> None:
-    assert not faults(path.read_text(encoding="utf-8"))
+    assert not [*faults(path.read_text(encoding="utf-8"))]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +106,7 @@ def test_no_module_trusts_what_it_reads(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_the_search_for_trust_finds_it(bad: str) -> None:
-    assert faults(bad)
+    assert [*faults(bad)]
 
 
 BAD_CODE = """
@@ -186,22 +185,15 @@ def test_relative_paths_stay_in_the_project() -> None:
 
 @pytest.mark.parametrize("param", ["data.source", "embed.minilm.base_model", "lora.minilm.base_model", "prompt.model"])
 def test_a_path_of_params_that_leads_out_is_refused(project: Path, param: str) -> None:
-    from pipeline.data.embed import EmbedParams
-
-    sections: dict[str, type[Params]] = {"data": DataParams, "embed.minilm": EmbedParams, "prompt": PromptParams}
-    if param.startswith("lora"):
-        pytest.importorskip("torch")
-        from pipeline.finetune.params import LoraParams
-
-        sections["lora.minilm"] = LoraParams
     section, _, _ = param.rpartition(".")
+    model = class_of(tuple(section.split(".")))
+    if model is None:
+        pytest.skip("torch is not installed")
     set_param(project, param, "../elsewhere")
-    with pytest.raises(
-        InputError, match=rf"{param}: Value error, leads out of the project; give an absolute.*elsewhere"
-    ):
-        read_params(section, sections[section], project / "params.yaml")
+    with pytest.raises(InputError, match=rf"{param}: Value error, leads out of the project; give an abs.*elsewhere"):
+        read_params(section, model, project / "params.yaml")
     set_param(project, param, "/somewhere/else")
-    read_params(section, sections[section], project / "params.yaml")
+    read_params(section, model, project / "params.yaml")
 
 
 def test_names_are_no_commands_and_no_paths() -> None:
@@ -213,16 +205,8 @@ def test_names_are_no_commands_and_no_paths() -> None:
 
 @pytest.mark.parametrize("folder", [ROOT, ROOT / "study"], ids=["main", "study"])
 def test_what_reaches_a_shell_is_a_plain_name(folder: Path) -> None:
-    """DVC puts what params list into commands before any stage could refuse it: params.yaml is trusted, and kept plain."""
-    params, stages = read_yaml(folder / "params.yaml"), read_yaml(folder / "dvc.yaml")["stages"]
-    lists = set(re.findall(r"\$\{([a-z_.]+)\}", " ".join(
-        str(part) for stage in stages.values() for part in (stage.get("foreach"), *stage.get("matrix", {}).values()) if part
-    )))  # fmt: skip
-    assert {"classifiers.counts", "classifiers.lora", "classifiers.prompts", "classifiers.vectors"} <= lists
-    for name in lists:
-        section, key = name.split(".")
-        assert [plain_name(item) for item in params[section][key]] == params[section][key]
-    commands = [str(stage.get("do", stage)["cmd"]) for stage in stages.values()]
+    """Of the lists that become commands see test_apply."""
+    commands = [str(stage.get("do", stage)["cmd"]) for stage in read_yaml(folder / "dvc.yaml")["stages"].values()]
     filled_in = {found for cmd in commands for found in re.findall(r"\$\{([^}]+)\}", cmd)}
     assert filled_in <= {"stage", "item", "item.family", "item.encoder", "lora.launch"}
 
@@ -244,10 +228,7 @@ def test_a_zip_cannot_write_anywhere(tmp_path: Path, data_params: DataParams) ->
             archive.write(ROOT / "data/sample" / name, name)
     found = read_source(data_params.model_copy(update={"source": str(path)}))
     assert [frame["id"].tolist() for frame in found] == [frame["id"].tolist() for frame in read_source(data_params)]
-    assert [one.relative_to(tmp_path).as_posix() for one in sorted(tmp_path.rglob("*"))] == [
-        "tweets",
-        "tweets/data.zip",
-    ]
+    assert [*tmp_path.rglob("*.*")] == [path]
 
 
 # --- nothing secret is shown ------------------------------------------------------------------------------------------
@@ -281,12 +262,7 @@ def test_a_traceback_shows_no_secret() -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    [
-        f"https://user:{CANARY}@host/v1",
-        f"https://user:a/{CANARY}@host/v1",
-        f"https://{'u' * 80}:{CANARY}@host/v1",
-        f"https://host/v1?key={CANARY}",
-    ],
+    [f"https://user:a/{CANARY}@host/v1", f"https://{'u' * 80}:{CANARY}@host/v1", f"https://host/v1?key={CANARY}"],
 )
 def test_an_address_with_a_secret_is_refused_and_not_repeated(project: Path, base_url: str) -> None:
     set_param(project, "prompt.base_url", base_url)
