@@ -18,7 +18,8 @@ from pipeline.kaggle.validate import TEST_ROWS
 TABLE = Path("leaderboard/submissions.csv")
 METRICS = Path("leaderboard/metrics.json")
 
-Number = Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
+EMPTY = BeforeValidator(lambda value: None if value == "" else value)
+Number = Annotated[float | None, EMPTY]
 
 
 class Submission(BaseModel):
@@ -44,7 +45,7 @@ class Submission(BaseModel):
     share_of_positives: float
     status: Literal["pending", "complete", "error"]
     public_score: Number
-    ref: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
+    ref: Annotated[int | None, EMPTY]
     """Kaggle's number for it."""
 
 
@@ -84,11 +85,8 @@ def judged(row: Submission) -> dict[str, Any] | None:
     low, high = row.estimate_low, row.estimate_high
     doubt = 0.0 if low is None or high is None else (high - low) / 2
     names = {"classifier", "estimate", "estimate_low", "estimate_high", "nested_estimate", "public_score"}
-    apart = {
-        "difference": row.public_score - row.estimate,
-        "chance": math.hypot(noise(row.public_score), doubt),
-    }
-    return row.model_dump(include=names) | apart
+    chance = math.hypot(noise(row.public_score), doubt)
+    return row.model_dump(include=names) | {"difference": row.public_score - row.estimate, "chance": chance}
 
 
 def summary(rows: list[Submission]) -> dict[str, Any]:

@@ -51,13 +51,6 @@ def check_file(content: bytes, ids: Sequence[int], where: str = "submission.csv"
     return [target for _, target in found]
 
 
-def standard_errors(share: float, rows: int, expected: float, expected_rows: int) -> float:
-    """How many standard errors two shares of independent rows are apart, by the pooled test of two proportions."""
-    pooled = (share * rows + expected * expected_rows) / (rows + expected_rows)
-    variance = pooled * (1 - pooled) * (1 / rows + 1 / expected_rows)
-    return abs(share - expected) / math.sqrt(variance) if variance else 0.0
-
-
 def check_share(targets: Sequence[int], expected: float, expected_rows: int, labels: float) -> None:
     """`InputError` if all decisions are alike, or if many more or fewer are positive than of the out-of-fold decisions.
 
@@ -66,8 +59,9 @@ def check_share(targets: Sequence[int], expected: float, expected_rows: int, lab
     """
     if len(set(targets)) == 1:
         raise InputError(f"submission.csv: every target is {targets[0]}; --anyway sends it all the same")
-    share = sum(targets) / len(targets)
-    apart = standard_errors(share, len(targets), expected, expected_rows)
+    rows, share = len(targets), sum(targets) / len(targets)
+    pooled = (share * rows + expected * expected_rows) / (rows + expected_rows)
+    apart = abs(share - expected) / math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / expected_rows))
     if apart > MAX_STANDARD_ERRORS:
         raise InputError(
             f"submission.csv: {share:.1%} of the targets are 1, but {expected:.1%} of the out-of-fold decisions were and "

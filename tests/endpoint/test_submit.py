@@ -18,7 +18,7 @@ from pipeline.kaggle import submit as stage
 from pipeline.kaggle.client import only_one
 from pipeline.kaggle.record import Submission, as_csv, noise, read_rows, summary
 from pipeline.kaggle.submit import Listed, latest, main, settled
-from pipeline.kaggle.validate import check_file, check_share, standard_errors
+from pipeline.kaggle.validate import check_file, check_share
 
 IDS = list(range(0, 400, 2))
 TRUTH = (np.random.default_rng(0).random(200) < 0.4).astype(int)
@@ -243,13 +243,11 @@ def test_no_stage_sends_or_fetches_anything() -> None:
         (b"id,target\n1,0\n", "1 rows, but there are 3 test tweets"),
         (b"id,target\n1,0\n2,2\n-3,1\n", "line 3: '2,2' is not an integer id and a 0 or 1"),
         (b"id,target\n1,0.0\n2,1.0\n-3,1\n", "line 2: '1,0.0'"),
-        (b"id,target\n1.0,0\n2,1\n-3,1\n", "line 2: '1.0,0'"),
         (b"id,target\n1,\n2,1\n-3,1\n", "line 2: '1,'"),
         (b'id,target\n"1",0\n2,1\n-3,1\n', "line 2"),
         (b"id,target\n\n1,0\n2,1\n-3,1\n", "line 2: ''"),
         (b"id, target\n1,0\n2,1\n-3,1\n", "line 1: the header is 'id, target', not id,target"),
         (b"target,id\n0,1\n1,2\n1,-3\n", "line 1: the header is 'target,id'"),
-        (b",id,target\n0,1,0\n", "line 1: the header is ',id,target'"),
         (b"1,0\n2,1\n-3,1\n", "line 1: the header is '1,0'"),
         (b"", "line 1: the header is ''"),
         (b"\xef\xbb\xbfid,target\n1,0\n2,1\n-3,1\n", "begins with a byte-order mark"),
@@ -276,12 +274,6 @@ def test_a_share_is_judged_by_what_chance_allows() -> None:
         check_share(decisions, 0.30, 7613, 0.43)
     few = [1] * 8 + [0] * 12
     check_share(few, 0.30, 80, 0.43)
-    # Of two samples of one population, one pair in a thousand is 3.3 standard errors apart.
-    rng = np.random.default_rng(0)
-    shares = rng.binomial(3263, 0.38, 4000) / 3263, rng.binomial(7613, 0.38, 4000) / 7613
-    apart = [standard_errors(a, 3263, b, 7613) for a, b in zip(*shares, strict=True)]
-    assert np.quantile(apart, 0.95) == pytest.approx(1.96, abs=0.1)
-    assert max(apart) < 5
 
 
 def row(sha256: str, *, status: str = "pending", score: float | None = None, ref: int | None = None) -> Submission:
