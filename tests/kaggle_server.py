@@ -44,8 +44,6 @@ class Kaggle(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}  # nlp-getting-started.zip
         self.refusals: dict[str, tuple[int, bytes, str]] = {}  # by method: status, body, content type
         self.cut_at: list[int] = []  # after so many bytes the connection breaks, once for each
-        self.hold = threading.Event()  # not set: a cut download stays open until it is
-        self.hold.set()
         self.requests: list[str] = []  # methods, and ranges of downloads
         self.uploads: dict[str, bytes] = {}
         self.submissions: list[dict[str, Any]] = []
@@ -180,7 +178,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.cut_at:
             self.wfile.write(content[first : self.server.cut_at.pop(0)])
             self.wfile.flush()
-            self.server.hold.wait(60)
             self.close_connection = True
         else:
             self.wfile.write(content[first:])
@@ -228,5 +225,4 @@ def serving() -> Iterator[Kaggle]:
     with Kaggle() as server:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
-        server.hold.set()
         server.shutdown()

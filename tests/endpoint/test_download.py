@@ -2,18 +2,14 @@
 
 import errno
 import json
-import os
-import signal
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Command, one_line_error
-from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, forget_client, run_here, serving
+from conftest import Command, one_line_error
+from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, serving
 
 from pipeline.contracts import InputError
 from pipeline.data import csv_file
@@ -96,31 +92,6 @@ def test_a_download_that_is_cut_goes_on_where_it_was(download: Ran, kaggle: Kagg
     assert kaggle.requests[-1] == f"GET from {KEPT}"
 
 
-@pytest.mark.slow
-def test_a_download_that_is_killed_goes_on_in_the_next(download: Ran, kaggle: Kaggle) -> None:
-    kaggle.files[ARCHIVE], kaggle.cut_at = BIG, [1_500_000]
-    kaggle.hold.clear()
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.kaggle.download"], env=environment, start_new_session=True
-    )
-    until = time.monotonic() + 60
-    while not (PARTIAL.is_file() and PARTIAL.stat().st_size == KEPT) and time.monotonic() < until:
-        time.sleep(0.05)
-    with pytest.raises(InputError, match="another download is running"):
-        download()
-
-    os.killpg(first.pid, signal.SIGKILL)
-    first.wait()
-    assert PARTIAL.stat().st_size == KEPT
-    assert not Path("data").exists()
-    kaggle.hold.set()
-    download()
-    assert have_arrived()
-    assert kaggle.requests[-1] == f"GET from {KEPT}"
-    assert not PARTIAL.parent.exists()
-
-
 RULES = b'{"code": 403, "message": "You must accept this competition\'s rules before you can download files."}'
 
 
@@ -182,29 +153,6 @@ def test_no_network_is_told(download: Ran, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_missing_token_is_one_clear_line(command: Command) -> None:
     assert one_line_error(command("pipeline.kaggle.download")) == f"error: {NO_TOKEN}"
-
-
-@pytest.mark.slow
-def test_tokens_of_every_kind_are_taken(download: Ran, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / ".kaggle"
-    folder.mkdir()
-    monkeypatch.delenv("KAGGLE_API_TOKEN")
-    monkeypatch.setenv("KAGGLE_USERNAME", "someone")
-    monkeypatch.setenv("KAGGLE_KEY", KEY)
-    download()
-    monkeypatch.delenv("KAGGLE_USERNAME")
-    monkeypatch.delenv("KAGGLE_KEY")
-    (folder / "kaggle.json").write_text(json.dumps({"username": "someone", "key": KEY}))
-    forget_client(monkeypatch)
-    download("--force")
-    forget_client(monkeypatch)
-    (folder / "kaggle.json").write_text(json.dumps({"username": "someone", "key": "f" * 32}))
-    with pytest.raises(InputError, match="no token of yours that it accepts"):
-        download("--force")
-    (folder / "access_token").write_text(TOKEN)
-    forget_client(monkeypatch)
-    download("--force")
-    assert have_arrived()
 
 
 @pytest.mark.parametrize("token", [f"{TOKEN}\n{TOKEN}", f"“{TOKEN}”", TOKEN])
