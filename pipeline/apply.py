@@ -31,6 +31,14 @@ OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 """Sections of sections, each of which is read by itself."""
 
 
+NOT_BY_FILE = {
+    "lora.launch": "it is run as a command",
+    "prompt.base_url": "your key and texts are sent there",
+    "prompt.api_key_env": "what it names is sent as a key",
+}
+"""What somebody else's file may not set."""
+
+
 def value_of(text: str) -> Any:
     """A value as a command line gives it: numbers, true, false, null and what begins with a bracket or a quote is YAML."""
     if text.startswith("~/"):  # which a shell leaves as it is behind an equals sign
@@ -51,7 +59,7 @@ def sections(path: Path) -> dict[str, Any]:
 
 
 def wanted_by(argument: str) -> dict[str, Any]:
-    """The values, nested, that NAME=VALUE or a file asks for; no file may say what is run as a command."""
+    """The values, nested, that NAME=VALUE or a file asks for."""
     names, equals, text = argument.partition("=")
     if equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", names):
         *outer, last = names.split(".")
@@ -60,10 +68,10 @@ def wanted_by(argument: str) -> dict[str, Any]:
             values = {name: values}
         return values
     values = sections(Path(argument))
-    if "launch" in (values.get("lora") or ()):
-        raise InputError(
-            f"{argument}: lora.launch: it is run as a command, so no file may set it; if you mean it, do it yourself"
-        )
+    for name, what in NOT_BY_FILE.items():
+        section, _, key = name.partition(".")
+        if key in (values.get(section) or ()):
+            raise InputError(f"{argument}: {name}: {what}, so no file may set it; if you mean it, do it yourself")
     return values
 
 

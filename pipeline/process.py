@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from traceback import clear_frames
 from typing import NoReturn
@@ -34,6 +35,8 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     """
     sys.excepthook = show
     quiet()
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that is not UTF-8 is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         end_with_dvc()
         with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):

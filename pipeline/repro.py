@@ -19,10 +19,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
-from pipeline.contracts import InputError, read_json, read_params, write_text
+from pipeline.contracts import InputError, plain_name, read_json, read_params, read_yaml, write_text
+from pipeline.contracts.params import PARAMS
 from pipeline.data.csv_file import not_there
 from pipeline.data.source import DataParams
 from pipeline.environment import output
@@ -221,6 +224,17 @@ def mend_locks(complaint: str) -> list[str]:
     return done
 
 
+def check_names() -> None:
+    """Raise `InputError` if a list that dvc.yaml makes commands of holds more than names, for DVC's shell would run it."""
+    for folder in (folder for folder in (Path(), STUDY) if (folder / PARAMS).is_file()):
+        values: Any = read_yaml(folder / PARAMS)
+        pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
+        for name in re.findall(r"(?m)^ +\w+: \$\{([\w.]+)\} *(?:#.*)?$", pipeline):
+            with suppress(KeyError, TypeError):  # DVC says so
+                for each in reduce(getitem, name.split("."), values):
+                    plain_name(str(each))
+
+
 # --- together ---------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +248,7 @@ def main() -> None:
     arguments = [*options, *targets]
     for line in filter(None, (work_without_git(), mend_rwlock())):
         print(line, flush=True)
+    check_names()
     source = read_params("data", DataParams).source
     if not Path(source).exists():  # DVC would call it an errno
         raise InputError(f"params.yaml: data.source: {not_there(source)}")

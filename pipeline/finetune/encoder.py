@@ -5,7 +5,6 @@ A GGUF file, as llama.cpp reads it, is a base model too: transformers turns its 
 
 import hashlib
 import inspect
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -56,8 +54,8 @@ def pretrained(
 
     `base_model` is a hub id, a folder, a GGUF file, or `package:NAME/PATH`; `dropout` replaces every rate that its config names.
     """
+    path, how = source(base_model)
     try:
-        path, how = source(base_model)
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **how, **config_changes)
         set_dropout(config, dropout)
         tokenizer = load_tokenizer(path, config, **how)
@@ -73,16 +71,7 @@ def pretrained(
             trust_remote_code=False,
             **how,
         )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        ImportError,
-        LookupError,
-        TypeError,
-        struct.error,
-        SafetensorError,
-    ) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is in files that anybody made
         raise unloadable(f"base_model {base_model}", error) from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
     if unfit := sorted(

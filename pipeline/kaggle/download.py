@@ -23,6 +23,8 @@ from pipeline.store import store_folder
 
 OUT = Path("data/kaggle")
 CHECKSUMS = OUT / "checksums.json"
+LARGEST = 5 * 10**7
+"""Bytes of a file: the competition's have a million."""
 HEADERS = {"train.csv": "id,keyword,location,text,target", "test.csv": "id,keyword,location,text"}
 
 
@@ -67,7 +69,7 @@ def fetch(competition: str) -> dict[str, bytes]:
         api.competition_download_files(competition, path=str(folder), quiet=False)
     try:
         (archive,) = (path for path in folder.iterdir() if path.suffix != ".kaggle-partial")
-        contents = {name: read_zipped(archive, name) for name in HEADERS}
+        contents = {name: read_zipped(archive, name, LARGEST) for name in HEADERS}
     finally:
         shutil.rmtree(folder)
     for name, content in contents.items():

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from pipeline.contracts import InputError, validated, write_text
 from pipeline.kaggle.validate import TEST_ROWS
+from pipeline.spreadsheet import as_it_was, inert
 
 TABLE = Path("leaderboard/submissions.csv")
 METRICS = Path("leaderboard/metrics.json")
@@ -57,14 +58,15 @@ def read_rows(path: Path = TABLE) -> list[Submission]:
         table = csv.DictReader(file)
         if {*(table.fieldnames or []), "nested_estimate"} != {*Submission.model_fields}:
             raise InputError(f"{path}: its columns are not {','.join(Submission.model_fields)}")
-        return [validated(Submission, row, f"{path}: row {number}") for number, row in enumerate(table, start=1)]
+        rows = [validated(Submission, row, f"{path}: row {number}") for number, row in enumerate(table, start=1)]
+    return [row.model_copy(update={"message": as_it_was(row.message)}) for row in rows]
 
 
 def as_csv(rows: list[Submission]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, list(Submission.model_fields), lineterminator="\n")
     table.writeheader()
-    table.writerows(row.model_dump() for row in rows)
+    table.writerows(row.model_dump() | {"message": inert(row.message)} for row in rows)  # a teammate's, perhaps
     return text.getvalue()
 
 

@@ -56,6 +56,7 @@ def lines_to(file: IO[str], kind: Format) -> Write:
         nonlocal header
         if kind == "csv":
             check_no_formula(rows.iloc[:, 0])
+            check_no_formula(rows["label"].drop_duplicates())
             file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
             header = False
         else:

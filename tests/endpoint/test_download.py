@@ -12,7 +12,6 @@ from conftest import Command, one_line_error
 from kaggle_server import KEY, TOKEN, Kaggle, Ran, archive, at_home, run_here, serving
 
 from pipeline.contracts import InputError
-from pipeline.data import csv_file
 from pipeline.kaggle.client import NO_TOKEN, PassingError, explained, without_tokens
 from pipeline.kaggle.download import main
 
@@ -73,7 +72,7 @@ def test_no_member_of_a_zip_is_written_anywhere_else(download: Ran, kaggle: Kagg
 def test_no_more_is_unpacked_than_a_csv_of_tweets_can_be(
     download: Ran, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(csv_file, "LARGEST", len(TRAIN))
+    monkeypatch.setattr("pipeline.kaggle.download.LARGEST", len(TRAIN))
     download()
     kaggle.files[ARCHIVE] = archive({"train.csv": TRAIN + b"0" * 10_000, "test.csv": TEST})
     with pytest.raises(InputError, match=r"train\.csv: .* no csv of tweets has more"):

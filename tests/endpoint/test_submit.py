@@ -96,8 +96,8 @@ def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: R
     assert row["sha256"] == hashlib.sha256(Path("submission/submission.csv").read_bytes()).hexdigest()
     assert (row["status"], row["public_score"], row["ref"]) == ("complete", "0.85", "1000")
     assert (row["classifier"], row["estimate"], row["estimate_low"]) == ("logistic", "0.8", "0.77")
-    assert row["message"] == '- the first, "plain" one'
-    assert kaggle.submissions[0]["description"] == f"{row['sha256'][:12]} {row['message']}"
+    assert row["message"] == '\'- the first, "plain" one', "a formula, for a spreadsheet"
+    assert kaggle.submissions[0]["description"] == f"{row['sha256'][:12]} {row['message'][1:]}"
     assert metrics()["latest"]["difference"] == pytest.approx(0.05)
     assert TOKEN not in said + "".join(path.read_text() for path in Path("leaderboard").iterdir())
 

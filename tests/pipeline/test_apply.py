@@ -1,7 +1,10 @@
 """params.yaml and study/params.yaml change by the lines that are meant, whether DVC changes them or `apply` does."""
 
 import difflib
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -225,11 +228,24 @@ def test_no_list_that_becomes_commands_takes_more_than_names(name: str, apply: A
     assert text_of() == before
 
 
-def test_no_file_says_what_is_run(apply: Any) -> None:
-    Path("it.yaml").write_text("lora:\n  launch: touch pwned;\n")
-    with pytest.raises(InputError, match=r"it\.yaml: lora\.launch: it is run as a command, so no file may set it"):
+@pytest.mark.parametrize("name", ["lora.launch", "prompt.base_url", "prompt.api_key_env"])
+def test_no_file_says_what_is_run_and_where_keys_are_sent(name: str, apply: Any) -> None:
+    section, _, key = name.partition(".")
+    Path("it.yaml").write_text(f"{section}:\n  {key}: http://elsewhere/touch\n")
+    with pytest.raises(InputError, match=rf"it\.yaml: {name}: .*, so no file may set it"):
         apply("it.yaml")
-    apply("lora.launch=accelerate launch --multi_gpu")
+
+
+def test_what_is_meant_can_be_set_on_a_terminal_of_any_encoding(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.apply", "lora.launch=accelerate launch --multi_gpu"]
+    done = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert rb"\u2192 accelerate launch --multi_gpu" in done.stdout
     assert read_yaml(Path("params.yaml"))["lora"]["launch"] == "accelerate launch --multi_gpu"
 
 

@@ -304,6 +304,12 @@ def test_what_is_not_there_is_one_line_before_dvc_starts(small: Path, tmp_path: 
     assert "kaggle.com/c/nlp-getting-started/rules, then run `python -m pipeline.kaggle.download`" in error
 
 
+def test_a_name_that_a_shell_would_run_is_refused_before_dvc_starts(small: Path) -> None:
+    (small / "params.yaml").write_text('data: { source: given }\nnames: ["a; touch pwned"]\n')
+    assert "'a; touch pwned': not a name" in one_line_error(ran(small, "pipeline.repro"))
+    assert not (small / "pwned").exists()
+
+
 # --- Kaggle's tweets before they are there ----------------------------------------------------------------------------
 
 

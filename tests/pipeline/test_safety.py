@@ -1,24 +1,33 @@
 """What SECURITY.md says: nothing read is run, nothing is written outside, nothing secret is shown."""
 
 import ast
+import io
 import json
 import os
 import re
+import shutil
+import struct
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import ROOT, Command, one_line_error, set_param
 from fake_endpoint import KEY, serving
+from safetensors.numpy import load_file
+from sklearn.linear_model import LogisticRegression
 
 from pipeline.apply import class_of
 from pipeline.contracts import InputError, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source
+from pipeline.fit.model_files import read_estimator, write_estimator
 from pipeline.packaged import locate
-from pipeline.prompting.params import PromptParams
+from pipeline.prompting.params import EmbeddedParams, PromptParams
+
+EMBEDDED = EmbeddedParams(context=256)
 
 SOURCES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
@@ -152,21 +161,183 @@ def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
     assert not mark.exists()
 
 
-def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("transformers")
+# --- files of models that anybody made ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small encoder as transformers keeps it."""
+    pytest.importorskip("torch")
     import tiny_encoder
 
-    from pipeline.finetune import encoder
     from pipeline.finetune.params import LoraParams
 
-    folder = tmp_path / "model"
+    folder = tmp_path_factory.mktemp("encoder") / "model"
     tiny_encoder.make_tiny("bert", folder, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
-    encoder.load(str(folder))
+    return folder
+
+
+def test_pickled_weights_are_not_read(encoder_folder: Path, tmp_path: Path) -> None:
+    import torch
+
+    from pipeline.finetune import encoder
+
+    folder = shutil.copytree(encoder_folder, tmp_path / "model")
     torch.save({}, folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
     with pytest.raises(InputError, match="no weights as safetensors"):
         encoder.load(str(folder))
+
+
+@pytest.mark.parametrize("where", ["../weights.safetensors", "{absolute}"])
+def test_a_model_names_no_weights_that_are_elsewhere(encoder_folder: Path, tmp_path: Path, where: str) -> None:
+    from pipeline.data.embed import EmbedParams, embed
+    from pipeline.finetune import encoder
+
+    folder = shutil.copytree(encoder_folder, tmp_path / "model")
+    outside = (folder / "model.safetensors").rename(tmp_path / "weights.safetensors")
+    names = dict.fromkeys(load_file(outside), where.format(absolute=outside))
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    with pytest.raises(InputError, match="must name files of weights beside it"):
+        encoder.load(str(folder))
+    with pytest.raises(InputError, match="must name files of weights beside it"):
+        embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
+
+
+MODULE = "sentence_transformers.models.Transformer"
+DENSE = {"in_features": 32, "out_features": 4, "activation_function": "torch.hub.list"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        ("subprocess.Popen", {}),
+        ("sentence_transformers.util.http_get", {}),
+        ("sentence_transformers.models.Dense", DENSE),
+    ],
+)
+def test_a_part_of_a_sentence_encoder_is_no_function(
+    encoder_folder: Path, tmp_path: Path, kind: str, config: dict[str, object]
+) -> None:
+    from pipeline.data.embed import EmbedParams, embed
+
+    folder = shutil.copytree(encoder_folder, tmp_path / "model")
+    parts = [{"idx": n, "name": f"{n}", "path": "1" * n, "type": one} for n, one in enumerate((MODULE, kind))]
+    (folder / "modules.json").write_text(json.dumps(parts))
+    (folder / "1").mkdir()
+    (folder / "1/config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"base_model .*: (it brings code of its own|cannot be loaded)"):
+        embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
+
+
+def tensor(start: int, end: int, *shape: int) -> dict[str, object]:
+    return {"dtype": "F32", "shape": shape or [4], "data_offsets": [start, end]}
+
+
+HEADERS: dict[str, tuple[object, int | None]] = {
+    "longer than the file": ({}, 2**63 - 1),
+    "overlapping": ({"a": tensor(0, 16), "b": tensor(0, 16)}, None),
+    "a hole": ({"a": tensor(0, 8, 2), "b": tensor(16, 32)}, None),
+    "beyond the end": ({"a": tensor(0, 2**40), "b": tensor(16, 32)}, None),
+    "no such shape": ({"a": tensor(0, 16, 2**62, 2**62), "b": tensor(16, 32)}, None),
+    "a path": ({"../a": tensor(0, 16), "b": tensor(16, 32)}, None),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_a_made_up_header_of_tensors_is_refused(tmp_path: Path, case: str) -> None:
+    torch = pytest.importorskip("torch")
+    from pipeline.fit.tensor_files import read_tensors
+
+    header, length = json.dumps(HEADERS[case][0]).encode(), HEADERS[case][1]
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(struct.pack("<Q", length or len(header)) + header + bytes(32))
+    with pytest.raises(InputError, match="not a model's file"):
+        read_tensors(path, {"a": torch.zeros(4), "b": torch.zeros(4)})
+
+
+@pytest.mark.parametrize("part", ["schema.json", "an array", "nested"])
+def test_a_saved_classifier_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
+    path, array = tmp_path / "x.skops", io.BytesIO()
+    write_estimator(path, LogisticRegression().fit(np.eye(4), [0, 1, 0, 1]))
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    np.save(array, np.zeros(10**6))
+    name = next(name for name in parts if name.endswith(".npy")) if part == "an array" else "schema.json"
+    parts[name] = {"an array": array.getvalue(), "nested": b'{"a":' * 10**5}.get(part, b" " * 10**7 + parts[name])
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+    monkeypatch.setattr("pipeline.fit.model_files.LARGEST", 10**6)
+    with pytest.raises(InputError, match=r"it would unpack to (8|10) MB|recursion depth"):
+        read_estimator(path, LogisticRegression)
+
+
+def text(value: str) -> bytes:
+    return struct.pack("<Q", len(value)) + value.encode()
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A small language model."""
+    pytest.importorskip("gguf")
+    import tiny_gguf
+
+    path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
+    tiny_gguf.write(path, Path(locate(PromptParams.model_fields["model"].default)))
+    return path.read_bytes()
+
+
+COUNTS = {
+    "metadata": (b"GGUF", 12, "<Q", 2**62),
+    "tensors": (b"GGUF", 4, "<Q", 2**62),
+    "tokens": (text("tokenizer.ggml.tokens"), 8, "<Q", 2**60),
+    "dimensions": (text("token_embd.weight"), 0, "<I", 2**30),
+    "heads": (text("gemma3.attention.head_count"), 4, "<I", 0),
+}
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_a_made_up_count_in_a_gguf_file_is_one_line(gguf: bytes, tmp_path: Path, count: str) -> None:
+    pytest.importorskip("xllamacpp")
+    from pipeline.prompting import channel, server
+
+    mark, after, form, value = COUNTS[count]
+    place = gguf.index(mark) + len(mark) + after
+    path = tmp_path / "x.gguf"
+    path.write_bytes(gguf[:place] + struct.pack(form, value) + gguf[place + struct.calcsize(form) :])
+    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"), server.embedded(str(path), EMBEDDED).connect():
+        pass
+    with pytest.raises(InputError, match="transformers cannot load"):
+        channel.load(path)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% include '/etc/passwd' %}",
+        "{% import 'os' as os %}",
+        "{{ cycler.__init__.__globals__.os.getcwd() }}",
+        "{% for %}",
+    ],
+)
+def test_a_chat_template_has_no_files_and_no_code(gguf: bytes, tmp_path: Path, template: str) -> None:
+    """llama.cpp's own reader of templates knows neither; what would want them is refused as the model is loaded."""
+    pytest.importorskip("xllamacpp")
+    from pipeline.prompting import server
+
+    place = gguf.index(text("tokenizer.chat_template")) + len(text("tokenizer.chat_template")) + 4
+    end = place + 8 + struct.unpack_from("<Q", gguf, place)[0]
+    path = tmp_path / "x.gguf"
+    padded = template + " " * ((end - place - 8 - len(template)) % 32)
+    path.write_bytes(gguf[:place] + text(padded) + gguf[end:])
+    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"), server.embedded(str(path), EMBEDDED).connect():
+        pass
+
+
+def test_no_onnx_file_and_no_kernel_from_a_hub_is_read() -> None:
+    assert not [path for path in SOURCES if re.search(r"^\s*(import|from) onnx", path.read_text(), re.MULTILINE)]
+    assert not re.search(r"^kernels==", (ROOT / "requirements/dev.txt").read_text(), re.MULTILINE)
 
 
 # --- nothing is written or read outside -------------------------------------------------------------------------------
