@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, Command, one_line_error, set_param
 from fake_endpoint import KEY, serving
@@ -24,6 +25,7 @@ from pipeline.apply import class_of
 from pipeline.contracts import InputError, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.source import DataParams, read_source
 from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.new_texts.writing import decisions, lines_to
 from pipeline.packaged import locate
 from pipeline.prompting.params import EmbeddedParams, PromptParams
 
@@ -380,6 +382,31 @@ def test_what_reaches_a_shell_is_a_plain_name(folder: Path) -> None:
     commands = [str(stage.get("do", stage)["cmd"]) for stage in read_yaml(folder / "dvc.yaml")["stages"].values()]
     filled_in = {found for cmd in commands for found in re.findall(r"\$\{([^}]+)\}", cmd)}
     assert filled_in <= {"stage", "item", "item.family", "item.encoder", "lora.launch"}
+
+
+def test_a_label_that_is_a_formula_is_not_written() -> None:
+    scored = decisions(pd.Series(["7"], name="id"), np.ones(1), 0.5, ["ham", "=HYPERLINK(1)"])
+    with pytest.raises(InputError, match=r"column label: '=HYPERLINK\(1\)' would be a formula"):
+        lines_to(io.StringIO(), "csv")(scored)
+
+
+def test_a_page_of_a_notebook_runs_nothing() -> None:
+    for library in ("nbconvert", "latex2mathml"):
+        pytest.importorskip(library)
+    from nbformat import v4
+
+    from pipeline.notebooks.pages import page
+
+    planted = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>"
+    frame = pd.DataFrame({planted: [planted]}, index=pd.Index([planted], name=planted))
+    shown = v4.new_output("display_data", {"text/html": frame.to_html(), "text/plain": planted})
+    printed = v4.new_output("stream", text=f"{planted}\x1b[31m{planted}\x1b[0m")
+    html = page(v4.new_notebook(cells=[v4.new_code_cell("x", outputs=[shown, printed])]), planted)
+    assert "alert(2)&gt;" in html
+    assert not re.search(r"<script>alert|<img src=x", html)
+    assert "Content-Security-Policy" in html
+    assert "default-src 'none'" in html
+    assert "script-src" not in html
 
 
 def test_a_zip_cannot_write_anywhere(tmp_path: Path, data_params: DataParams) -> None:
