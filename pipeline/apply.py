@@ -35,6 +35,8 @@ NOT_BY_FILE = {
     "lora.launch": "it is run as a command",
     "prompt.base_url": "your key and texts are sent there",
     "prompt.api_key_env": "what it names is sent as a key",
+    "prompt.limits": "they cap what you pay",
+    "prompt.price_per_million_tokens": "they count what you pay",
 }
 """What somebody else's file may not set."""
 

@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-from pipeline.apply import class_of, main, value_of, wanted_by
+from pipeline.apply import NOT_BY_FILE, class_of, main, value_of, wanted_by
 from pipeline.compare.taking_part import ClassifiersParams
 from pipeline.contracts import InputError, Params, read_yaml
 from pipeline.report.provenance import flat
@@ -228,8 +228,8 @@ def test_no_list_that_becomes_commands_takes_more_than_names(name: str, apply: A
     assert text_of() == before
 
 
-@pytest.mark.parametrize("name", ["lora.launch", "prompt.base_url", "prompt.api_key_env"])
-def test_no_file_says_what_is_run_and_where_keys_are_sent(name: str, apply: Any) -> None:
+@pytest.mark.parametrize("name", NOT_BY_FILE)
+def test_no_file_says_what_is_run_where_keys_are_sent_and_what_is_paid(name: str, apply: Any) -> None:
     section, _, key = name.partition(".")
     Path("it.yaml").write_text(f"{section}:\n  {key}: http://elsewhere/touch\n")
     with pytest.raises(InputError, match=rf"it\.yaml: {name}: .*, so no file may set it"):

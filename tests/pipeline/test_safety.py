@@ -22,10 +22,11 @@ from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
 
 from pipeline.apply import class_of
-from pipeline.contracts import InputError, plain_name, read_params, read_yaml, redacted, stays
+from pipeline.contracts import InputError, Prepared, plain_name, read_params, read_yaml, redacted, stays
+from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.data.source import DataParams, read_source
 from pipeline.fit.model_files import read_estimator, write_estimator
-from pipeline.new_texts.writing import decisions, lines_to
+from pipeline.new_texts.writing import decisions, lines_to, open_writer
 from pipeline.packaged import locate
 from pipeline.prompting.params import EmbeddedParams, PromptParams
 
@@ -258,6 +259,21 @@ def test_a_made_up_header_of_tensors_is_refused(tmp_path: Path, case: str) -> No
         read_tensors(path, {"a": torch.zeros(4), "b": torch.zeros(4)})
 
 
+@pytest.mark.parametrize(("dtype", "bytes_each"), [("BF16", 2), ("F8_E4M3", 1), ("C64", 8)])
+def test_embeddings_of_an_odd_type_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, bytes_each: int
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {"dtype": dtype, "shape": [1, 2], "data_offsets": [0, 2 * bytes_each]}
+    both = {"train": row, "test": row | {"data_offsets": [2 * bytes_each, 4 * bytes_each]}}
+    header = json.dumps({"__metadata__": {"prepared": "x"}} | both).encode()
+    embeddings_path("m").parent.mkdir(parents=True)
+    embeddings_path("m").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * bytes_each))
+    tweets = pd.DataFrame({"id": [1]})
+    with pytest.raises(InputError, match=r"m\.safetensors: (not an embeddings file|train: shape .* of complex64)"):
+        read_embeddings(Prepared(tweets, tweets, "x"), "m")
+
+
 @pytest.mark.parametrize("part", ["schema.json", "an array", "nested"])
 def test_a_saved_classifier_is_no_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str) -> None:
     path, array = tmp_path / "x.skops", io.BytesIO()
@@ -388,6 +404,13 @@ def test_a_label_that_is_a_formula_is_not_written() -> None:
     scored = decisions(pd.Series(["7"], name="id"), np.ones(1), 0.5, ["ham", "=HYPERLINK(1)"])
     with pytest.raises(InputError, match=r"column label: '=HYPERLINK\(1\)' would be a formula"):
         lines_to(io.StringIO(), "csv")(scored)
+
+
+def test_what_goes_to_a_terminal_of_another_encoding_is_data_all_the_same() -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), "ascii", errors="backslashreplace")
+    with open_writer(None, "jsonl", terminal) as write:
+        write(decisions(pd.Series(["ä"], name="id"), np.ones(1), 0.5, ["no", "größer"]))
+    assert json.loads(terminal.buffer.getvalue())["label"] == "größer"
 
 
 def test_a_page_of_a_notebook_runs_nothing() -> None:

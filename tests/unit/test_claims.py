@@ -205,7 +205,7 @@ SECURITY: list[tuple[str, Check]] = [
     ("letters, digits, `_` and `-`, are refused by the stage", "safety.names_are_no_commands_and_no_paths"),
     ("endpoints with a password in the address are refused", "safety.an_address_with_a_secret_is_refused_and_not_repeated"),
     ("are checked before anything is written", "apply.no_list_that_becomes_commands_takes_more_than_names"),
-    ("and `lora.launch`, `prompt.base_url`", "apply.no_file_says_what_is_run_and_where_keys_are_sent"),
+    ("and `lora.launch`, `prompt.base_url`", "apply.no_file_says_what_is_run_where_keys_are_sent_and_what_is_paid"),
     ("Each change is printed", "apply.a_change_is_the_lines_that_were_meant"),
     ("of the variable that `prompt.api_key_env` names", ".a_key_is_kept_out_whatever_its_variable_is_called"),
     ("a test looks for planted keys", "safety.a_key_is_nowhere_after_a_run_whatever_goes_wrong"),
