@@ -42,21 +42,16 @@ def read_embeddings(prepared: Prepared, encoder: str) -> Embeddings:
                     f"{path}: made from other prepared tweets; run `dvc repro embed@{encoder}` to make it anew"
                 )
             found = Embeddings(file.get_tensor("train"), file.get_tensor("test"))
+        if any(vectors.dtype.kind != "f" for vectors in found):
+            raise TypeError("its numbers are no floats")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro embed@{encoder}` first") from None
     except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types that numpy lacks
         raise InputError(f"{path}: not an embeddings file: {reason(error)}") from None
     for split, vectors in found._asdict().items():
         tweets = len(getattr(prepared, split))
-        if (
-            vectors.dtype.kind != "f"
-            or vectors.ndim != 2
-            or len(vectors) != tweets
-            or vectors.shape[1] != found.train.shape[-1]
-        ):
-            raise InputError(
-                f"{path}: {split}: shape {vectors.shape} of {vectors.dtype}, where {tweets} tweets need a vector each"
-            )
+        if vectors.ndim != 2 or len(vectors) != tweets or vectors.shape[1] != found.train.shape[-1]:
+            raise InputError(f"{path}: {split}: shape {vectors.shape}, where {tweets} tweets need a vector each")
         if len(odd := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
             raise InputError(
                 f"{path}: {split}: row {odd[0] + 1} is not finite; run `dvc repro embed@{encoder}` to make it anew"

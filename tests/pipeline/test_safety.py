@@ -250,7 +250,7 @@ HEADERS: dict[str, tuple[object, int | None]] = {
 @pytest.mark.parametrize("case", HEADERS)
 def test_a_made_up_header_of_tensors_is_refused(tmp_path: Path, case: str) -> None:
     torch = pytest.importorskip("torch")
-    from pipeline.fit.tensor_files import read_tensors
+    from pipeline.fit.model_files import read_tensors
 
     header, length = json.dumps(HEADERS[case][0]).encode(), HEADERS[case][1]
     path = tmp_path / "x.safetensors"
@@ -270,7 +270,7 @@ def test_embeddings_of_an_odd_type_are_one_line(
     embeddings_path("m").parent.mkdir(parents=True)
     embeddings_path("m").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * bytes_each))
     tweets = pd.DataFrame({"id": [1]})
-    with pytest.raises(InputError, match=r"m\.safetensors: (not an embeddings file|train: shape .* of complex64)"):
+    with pytest.raises(InputError, match=r"m\.safetensors: not an embeddings file"):
         read_embeddings(Prepared(tweets, tweets, "x"), "m")
 
 
