@@ -13,6 +13,7 @@ from dvc.exceptions import ReproductionError
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from pipeline.apply import check_lists
 from pipeline.contracts import read_yaml
 from tools.deps import files, imported, modules_of, path_of, stages
 
@@ -67,13 +68,9 @@ def test_packages_hold_nothing_but_a_docstring() -> None:
         assert [type(node) for node in ast.parse(path.read_text()).body] == [ast.Expr], path
 
 
-def test_lists_name_what_is_there() -> None:
-    for params in (PARAMS, STUDY):
-        lists = params["classifiers"]
-        assert {*lists["lora"]} <= {*PARAMS["lora"]} - {"launch"}
-        assert {*lists["encoders"]} <= {*PARAMS["embed"]}
-        assert {*lists.get("class_lm", [])} <= {*STUDY["class_lm"]}
-        assert all((ROOT / "prompts" / f"{prompt}.yaml").is_file() for prompt in lists["prompts"])
+def test_lists_name_what_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    check_lists(PARAMS | {"study": STUDY})
     assert {*PARAMS["prompt"]["submit"]} <= {*PARAMS["classifiers"]["prompts"]}
     assert not {*PARAMS["classifiers"]["vectors"]} & {*STUDY["classifiers"]["vectors"]}, "each runs once"
 

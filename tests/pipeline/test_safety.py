@@ -25,12 +25,10 @@ from pipeline.apply import class_of
 from pipeline.contracts import InputError, Prepared, plain_name, read_params, read_yaml, redacted, stays
 from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.data.source import DataParams, read_source
-from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.fit.model_files import read_estimator, read_tensors, write_estimator
 from pipeline.new_texts.writing import decisions, lines_to, open_writer
 from pipeline.packaged import locate
 from pipeline.prompting.params import EmbeddedParams, PromptParams
-
-EMBEDDED = EmbeddedParams(context=256)
 
 SOURCES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
@@ -168,7 +166,7 @@ def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
 
 
 @pytest.fixture(scope="module")
-def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small encoder as transformers keeps it."""
     pytest.importorskip("torch")
     import tiny_encoder
@@ -180,95 +178,84 @@ def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_pickled_weights_are_not_read(encoder_folder: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def encoder(made: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(made, tmp_path / "model")
+
+
+def refused(folder: Path, why: str, *, to_train: bool = True) -> None:
+    """By all that load an encoder."""
+    from pipeline.data.embed import EmbedParams, embed
+    from pipeline.finetune.encoder import load
+
+    with pytest.raises(InputError, match=why):
+        embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
+    if to_train:
+        with pytest.raises(InputError, match=why):
+            load(str(folder))
+
+
+def test_pickled_weights_are_not_read(encoder: Path) -> None:
     import torch
 
-    from pipeline.finetune import encoder
-
-    folder = shutil.copytree(encoder_folder, tmp_path / "model")
-    torch.save({}, folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match="no weights as safetensors"):
-        encoder.load(str(folder))
+    torch.save({}, encoder / "pytorch_model.bin")
+    (encoder / "model.safetensors").unlink()
+    refused(encoder, "no weights as safetensors")
 
 
 @pytest.mark.parametrize("where", ["../weights.safetensors", "{absolute}"])
-def test_a_model_names_no_weights_that_are_elsewhere(encoder_folder: Path, tmp_path: Path, where: str) -> None:
-    from pipeline.data.embed import EmbedParams, embed
-    from pipeline.finetune import encoder
-
-    folder = shutil.copytree(encoder_folder, tmp_path / "model")
-    outside = (folder / "model.safetensors").rename(tmp_path / "weights.safetensors")
+def test_a_model_names_no_weights_that_are_elsewhere(encoder: Path, where: str) -> None:
+    outside = (encoder / "model.safetensors").rename(encoder.parent / "weights.safetensors")
     names = dict.fromkeys(load_file(outside), where.format(absolute=outside))
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
-    with pytest.raises(InputError, match="must name files of weights beside it"):
-        encoder.load(str(folder))
-    with pytest.raises(InputError, match="must name files of weights beside it"):
-        embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
+    (encoder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    refused(encoder, "must name files of weights beside it")
 
 
-MODULE = "sentence_transformers.models.Transformer"
 DENSE = {"in_features": 32, "out_features": 4, "activation_function": "torch.hub.list"}
 
 
-@pytest.mark.parametrize(
-    ("kind", "config"),
-    [
-        ("subprocess.Popen", {}),
-        ("sentence_transformers.util.http_get", {}),
-        ("sentence_transformers.models.Dense", DENSE),
-    ],
-)
-def test_a_part_of_a_sentence_encoder_is_no_function(
-    encoder_folder: Path, tmp_path: Path, kind: str, config: dict[str, object]
-) -> None:
-    from pipeline.data.embed import EmbedParams, embed
-
-    folder = shutil.copytree(encoder_folder, tmp_path / "model")
-    parts = [{"idx": n, "name": f"{n}", "path": "1" * n, "type": one} for n, one in enumerate((MODULE, kind))]
-    (folder / "modules.json").write_text(json.dumps(parts))
-    (folder / "1").mkdir()
-    (folder / "1/config.json").write_text(json.dumps(config))
-    with pytest.raises(InputError, match=r"base_model .*: (it brings code of its own|cannot be loaded)"):
-        embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
+@pytest.mark.parametrize("kind", ["subprocess.Popen", "sentence_transformers.util.http_get", "{models}.Dense"])
+def test_a_part_of_a_sentence_encoder_is_no_function(encoder: Path, kind: str) -> None:
+    kinds = [one.format(models="sentence_transformers.models") for one in ("{models}.Transformer", kind)]
+    parts = [{"idx": n, "name": f"{n}", "path": "1" * n, "type": one} for n, one in enumerate(kinds)]
+    (encoder / "modules.json").write_text(json.dumps(parts))
+    (encoder / "1").mkdir()
+    (encoder / "1/config.json").write_text(json.dumps(DENSE))
+    refused(encoder, "base_model .*: (it brings code of its own|cannot be loaded)", to_train=False)
 
 
-def tensor(start: int, end: int, *shape: int) -> dict[str, object]:
-    return {"dtype": "F32", "shape": shape or [4], "data_offsets": [start, end]}
+def tensors(dtype: str = "F32", size: int = 32, length: int = 0, **parts: tuple[int, int, list[int]]) -> bytes:
+    """A file of tensors that says where each begins and ends, and what shape it has."""
+    said = {name: {"dtype": dtype, "shape": shape, "data_offsets": [a, b]} for name, (a, b, shape) in parts.items()}
+    header = json.dumps({"__metadata__": {"prepared": "x"}} | said).encode()
+    return struct.pack("<Q", length or len(header)) + header + bytes(size)
 
 
-HEADERS: dict[str, tuple[object, int | None]] = {
-    "longer than the file": ({}, 2**63 - 1),
-    "overlapping": ({"a": tensor(0, 16), "b": tensor(0, 16)}, None),
-    "a hole": ({"a": tensor(0, 8, 2), "b": tensor(16, 32)}, None),
-    "beyond the end": ({"a": tensor(0, 2**40), "b": tensor(16, 32)}, None),
-    "no such shape": ({"a": tensor(0, 16, 2**62, 2**62), "b": tensor(16, 32)}, None),
-    "a path": ({"../a": tensor(0, 16), "b": tensor(16, 32)}, None),
+HEADERS = {
+    "longer than the file": tensors(a=(0, 16, [4]), b=(16, 32, [4]), length=2**63 - 1),
+    "overlapping": tensors(a=(0, 16, [4]), b=(0, 16, [4])),
+    "a hole": tensors(a=(0, 8, [2]), b=(16, 32, [4])),
+    "beyond the end": tensors(a=(0, 2**40, [4]), b=(16, 32, [4])),
+    "no such shape": tensors(a=(0, 16, [2**62, 2**62]), b=(16, 32, [4])),
 }
 
 
 @pytest.mark.parametrize("case", HEADERS)
 def test_a_made_up_header_of_tensors_is_refused(tmp_path: Path, case: str) -> None:
     torch = pytest.importorskip("torch")
-    from pipeline.fit.model_files import read_tensors
-
-    header, length = json.dumps(HEADERS[case][0]).encode(), HEADERS[case][1]
-    path = tmp_path / "x.safetensors"
-    path.write_bytes(struct.pack("<Q", length or len(header)) + header + bytes(32))
-    with pytest.raises(InputError, match="not a model's file"):
-        read_tensors(path, {"a": torch.zeros(4), "b": torch.zeros(4)})
+    (tmp_path / "x.safetensors").write_bytes(HEADERS[case])
+    with pytest.raises(InputError, match="not a model's file: Error while deserializing"):
+        read_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(4), "b": torch.zeros(4)})
 
 
-@pytest.mark.parametrize(("dtype", "bytes_each"), [("BF16", 2), ("F8_E4M3", 1), ("C64", 8)])
+@pytest.mark.parametrize(("dtype", "size"), [("BF16", 2), ("F8_E4M3", 1), ("C64", 8)])
 def test_embeddings_of_an_odd_type_are_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, bytes_each: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, size: int
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    row = {"dtype": dtype, "shape": [1, 2], "data_offsets": [0, 2 * bytes_each]}
-    both = {"train": row, "test": row | {"data_offsets": [2 * bytes_each, 4 * bytes_each]}}
-    header = json.dumps({"__metadata__": {"prepared": "x"}} | both).encode()
     embeddings_path("m").parent.mkdir(parents=True)
-    embeddings_path("m").write_bytes(struct.pack("<Q", len(header)) + header + bytes(4 * bytes_each))
+    both = {"train": (0, 2 * size, [1, 2]), "test": (2 * size, 4 * size, [1, 2])}
+    embeddings_path("m").write_bytes(tensors(dtype, 4 * size, **both))
     tweets = pd.DataFrame({"id": [1]})
     with pytest.raises(InputError, match=r"m\.safetensors: not an embeddings file"):
         read_embeddings(Prepared(tweets, tweets, "x"), "m")
@@ -295,10 +282,17 @@ def text(value: str) -> bytes:
     return struct.pack("<Q", len(value)) + value.encode()
 
 
+def opens(path: Path) -> None:
+    from pipeline.prompting.server import embedded
+
+    with embedded(str(path), EmbeddedParams(context=256)).connect():
+        pass
+
+
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small language model."""
-    pytest.importorskip("gguf")
+    pytest.importorskip("xllamacpp")
     import tiny_gguf
 
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
@@ -317,40 +311,34 @@ COUNTS = {
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_made_up_count_in_a_gguf_file_is_one_line(gguf: bytes, tmp_path: Path, count: str) -> None:
-    pytest.importorskip("xllamacpp")
-    from pipeline.prompting import channel, server
+    from pipeline.prompting.channel import load
 
     mark, after, form, value = COUNTS[count]
-    place = gguf.index(mark) + len(mark) + after
-    path = tmp_path / "x.gguf"
+    place, path = gguf.index(mark) + len(mark) + after, tmp_path / "x.gguf"
     path.write_bytes(gguf[:place] + struct.pack(form, value) + gguf[place + struct.calcsize(form) :])
-    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"), server.embedded(str(path), EMBEDDED).connect():
-        pass
+    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"):
+        opens(path)
     with pytest.raises(InputError, match="transformers cannot load"):
-        channel.load(path)
+        load(path)
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{% include '/etc/passwd' %}",
-        "{% import 'os' as os %}",
-        "{{ cycler.__init__.__globals__.os.getcwd() }}",
-        "{% for %}",
-    ],
-)
+TEMPLATES = [
+    "{% include '/etc/passwd' %}",
+    "{% import 'os' as os %}",
+    "{{ x.__globals__.os.getcwd() }}",
+    "{% for %}",
+]
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
 def test_a_chat_template_has_no_files_and_no_code(gguf: bytes, tmp_path: Path, template: str) -> None:
-    """llama.cpp's own reader of templates knows neither; what would want them is refused as the model is loaded."""
-    pytest.importorskip("xllamacpp")
-    from pipeline.prompting import server
-
-    place = gguf.index(text("tokenizer.chat_template")) + len(text("tokenizer.chat_template")) + 4
-    end = place + 8 + struct.unpack_from("<Q", gguf, place)[0]
-    path = tmp_path / "x.gguf"
-    padded = template + " " * ((end - place - 8 - len(template)) % 32)
-    path.write_bytes(gguf[:place] + text(padded) + gguf[end:])
-    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"), server.embedded(str(path), EMBEDDED).connect():
-        pass
+    """What would want them is refused as the model is loaded, by llama.cpp's own reader of templates."""
+    place, path = gguf.index(b"tokenizer.chat_template") + 27, tmp_path / "x.gguf"
+    (length,) = struct.unpack_from("<Q", gguf, place)
+    same_alignment = template.ljust(len(template) + (length - len(template)) % 32)
+    path.write_bytes(gguf[:place] + text(same_alignment) + gguf[place + 8 + length :])
+    with pytest.raises(InputError, match=r"llama\.cpp cannot load it"):
+        opens(path)
 
 
 def test_no_onnx_file_and_no_kernel_from_a_hub_is_read() -> None:
