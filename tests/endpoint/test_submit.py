@@ -17,7 +17,7 @@ from pipeline.contracts import InputError, read_yaml
 from pipeline.kaggle import submit as stage
 from pipeline.kaggle.client import only_one
 from pipeline.kaggle.record import Submission, as_csv, noise, read_rows, summary
-from pipeline.kaggle.submit import Listed, latest, main, settled
+from pipeline.kaggle.submit import main
 from pipeline.kaggle.validate import check_file, check_share
 
 IDS = list(range(0, 400, 2))
@@ -291,26 +291,6 @@ def row(sha256: str, *, status: str = "pending", score: float | None = None, ref
         public_score=score,
         ref=ref,
     )
-
-
-def listing(ref: int, sha256: str, status: str, score: float | None = None) -> Listed:
-    return Listed(ref=ref, date="2026-11-23", description=f"{sha256[:12]} x", status=status, public_score=score)
-
-
-def test_rows_are_settled_by_number_whatever_else_was_refused() -> None:
-    """Kaggle may have refused the same file before, and its list may lag behind."""
-    first, second = "a" * 64, "b" * 64
-    rows = [row(first, status="error", ref=1), row(first, ref=9), row(second, ref=7), row("c" * 64, ref=10)]
-    said = [listing(9, first, "complete", 0.8), listing(7, second, "error"), listing(1, first, "error")]
-    found = settled(rows, said)
-    assert [(one.ref, one.status, one.public_score) for one in found] == [
-        (1, "error", None),
-        (9, "complete", 0.8),
-        (7, "error", None),
-        (10, "pending", None),
-    ]
-    assert latest(found, first) == found[1]
-    assert latest(found, second) is None
 
 
 def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: Path) -> None:
