@@ -72,7 +72,9 @@ def started_by() -> list[psutil.Process]:
             told = False
         if not told:
             line, first = process.cmdline(), process.pid == 1
-            if any(Path(part).name == "dvc" for part in line[:3]) or (not first and re.search("dvc|python", f"{line}")):
+            if any(Path(part).name == "dvc" for part in line[:3]) or (
+                not first and re.search("(?i)dvc|python", f"{line}")
+            ):
                 break
             raise psutil.NoSuchProcess(process.pid)
     return above + ([psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else [])

@@ -51,7 +51,8 @@ def client(competition: str) -> Iterator[Any]:
         with redirect_stdout(Said()):
             from kaggle import api  # noqa: PLC0415 - it asks Kaggle about the token when it is imported
 
-            api.authenticate()
+            if not getattr(api, "_authenticated", False):  # what went wrong as it was imported is told here
+                api.authenticate()
             yield api
     except SystemExit:
         raise InputError(NO_TOKEN) from None
