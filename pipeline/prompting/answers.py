@@ -28,7 +28,7 @@ class Answer(BaseModel):
     text_logprob: float | None = None
     """Log-probability of the text that a request asked to be scored."""
     refused: int | None = None
-    """HTTP status, where the endpoint said that it cannot do what was asked: this, too, is asked once."""
+    """HTTP status, where the endpoint said that it cannot do what was asked."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
     prompt_tokens: int = 0
@@ -84,6 +84,17 @@ def request_key(identity: str, request: Request) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+# A batch is noted before it is sent, so that a killed run finds it again instead of paying for another; a model's name, so that
+# its answers are found where its file, which tells its identity, is not.
+TABLES = """
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, request TEXT NOT NULL, answer TEXT NOT NULL,
+    created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL,
+    created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL);
+"""
+
+
 class AnswerStore:
     """A SQLite file: whole answers or none, through kill -9 and under several processes."""
 
@@ -91,19 +102,7 @@ class AnswerStore:
         self.path = path
         with self._faults():
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._run("PRAGMA journal_mode = WAL")
-        self._run("PRAGMA synchronous = NORMAL")
-        self._run(
-            "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, "
-            "request TEXT NOT NULL, answer TEXT NOT NULL, created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
-        )
-        # Written before a batch is sent, so that a killed run finds it again instead of paying for another.
-        self._run(
-            "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
-            "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
-        )
-        # So that a model's answers are found where its file, which tells its identity, is not.
-        self._run("CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL)")
+            self._db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLES}")
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
@@ -111,16 +110,10 @@ class AnswerStore:
 
     def put(self, identity: str, request: Request, answer: Answer, created: str | None = None) -> Answer:
         """Keep an answer; if another process was first, its answer stands, and is returned."""
-        key = request_key(identity, request)
-        kept = self._run(
-            "INSERT OR IGNORE INTO answers (key, identity, request, answer, created) "
-            "VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))",
-            key,
-            identity,
-            json.dumps(request, ensure_ascii=False),
-            answer.model_dump_json(exclude_defaults=True),
-            created,
-        )
+        key, asked = request_key(identity, request), json.dumps(request, ensure_ascii=False)
+        text = answer.model_dump_json(exclude_defaults=True)
+        insert = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))"
+        kept = self._run(insert, key, identity, asked, text, created)
         return answer if kept.rowcount else self.get(key) or answer
 
     @contextmanager
@@ -145,11 +138,8 @@ class AnswerStore:
 
     def all(self, identity: str = "") -> Iterator[Stored]:
         """Every answer of the models whose identity contains a text, oldest first."""
-        rows = self._run(
-            "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
-            "ORDER BY created, key",
-            identity,
-        )
+        statement = "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
+        rows = self._run(f"{statement} ORDER BY created, key", identity)
         with self._faults():
             for key, model, request, answer, created in rows:
                 yield Stored(key, model, json.loads(request), self._answer(key, answer), created)
@@ -170,23 +160,15 @@ class AnswerStore:
 
         An empty text or date leaves that open.
         """
-        deleted = self._run(
-            "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')",
-            identity,
-            before,
-        )
+        delete = "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')"
+        deleted = self._run(delete, identity, before)
         self._run("VACUUM")
         return deleted.rowcount
 
     def begin_batch(self, job: str, identity: str, asked: dict[str, Request]) -> bool:
         """Note a job that is about to be sent, with its requests by key; whether it had been begun before."""
-        inserted = self._run(
-            "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)",
-            job,
-            identity,
-            json.dumps(asked, ensure_ascii=False),
-        )
-        return inserted.rowcount == 0
+        insert = "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)"
+        return self._run(insert, job, identity, json.dumps(asked, ensure_ascii=False)).rowcount == 0
 
     def open_batches(self, identity: str) -> dict[str, dict[str, Request]]:
         """The requests, by key, of each job that was begun and not ended."""

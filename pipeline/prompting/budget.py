@@ -96,10 +96,7 @@ class Budget:
         line = f"{len(expected):,} requests, about {tokens:,} tokens"
         if money:
             line += f", money {money:.4f} at most"
-        caps = {name: getattr(self.limits, name) for name in ("requests", "tokens", "money")}
-        passed = [
-            f"prompt.limits.{name} ({cap:,})"
-            for (name, cap), total in zip(caps.items(), (len(expected), tokens, money), strict=True)
-            if cap is not None and total > cap
-        ]
-        return line + (f"; {' and '.join(passed)} will stop it" if passed else "")
+        for name, total in (("requests", len(expected)), ("tokens", tokens), ("money", money)):
+            if (cap := getattr(self.limits, name)) is not None and total > cap:
+                line += f"; prompt.limits.{name} ({cap:,}) will stop it"
+        return line

@@ -1,8 +1,9 @@
 """Sending: one request over the wire, paced, within the caps, to a server that is started when it is first needed."""
 
+import json
 import time
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx2
 import openai
@@ -12,12 +13,35 @@ from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, Request
 from pipeline.prompting.budget import Budget
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.primer import Primer
 from pipeline.prompting.replies import body_of, read_chat, read_scored, tokenize
 from pipeline.prompting.server import Endpoint
 
 NOT_COUNTED = "x-primer"
 """A header of requests to the embedded server that ask nothing."""
+
+
+class Primer:
+    """What the embedded server reads before each question, so that answers depend on their questions alone.
+
+    llama.cpp keeps what it read for one question as far as the next begins alike, and where that ends decides how the numbers of
+    the next are rounded: after an interruption, or in another company, scores differed. So each question follows a primer: all
+    its messages but the last (an instruction, examples), and a last message that no question has. It is read from nothing, once
+    for neighbours that share it, and each question goes on from where it ends.
+    """
+
+    LAST: ClassVar[Request] = {"role": "user", "content": "\u2063"}
+    """The invisible separator: no tweet begins with it, so that a question parts from its primer where its own text begins."""
+
+    def __init__(self) -> None:
+        self.last: str | None = None
+        """The beginning of the last primer."""
+
+    def before(self, request: Request) -> tuple[Request, bool]:
+        """The primer of a chat request, and whether it may go on from what was read before."""
+        first = request["messages"][:-1]
+        begins = json.dumps(first, sort_keys=True)
+        goes_on, self.last = begins == self.last, begins
+        return {"messages": [*first, self.LAST], "max_tokens": 1}, goes_on
 
 
 class Sender:

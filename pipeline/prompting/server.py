@@ -38,15 +38,6 @@ class Endpoint:
     """Its address and key for the time of the block. Nothing is started, and no key is wanted, before."""
 
 
-GGML = (b"lmgg", b"fmgg", b"tjgg", b"algg")
-"""The first bytes of the formats ggml, ggmf, ggjt and ggla, which llama.cpp reads no more."""
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 class AbsentError(InputError):
     """A model, or what would read it, that is not on this machine."""
 
@@ -61,10 +52,7 @@ def gguf_file(model: str) -> Path:
         raise AbsentError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
         if (magic := file.read(4)) != b"GGUF":
-            what = (
-                "empty" if not magic else "a file of GGML, which came before it" if magic in GGML else "something else"
-            )
-            raise InputError(f"prompt.model: {model}: not a GGUF file but {what}")
+            raise InputError(f"prompt.model: {model}: not a GGUF file but {'something else' if magic else 'empty'}")
     return path
 
 
@@ -76,7 +64,9 @@ def weights(model: str, package: str, settings: str, store: AnswerStore | None) 
     """
     try:
         path = gguf_file(model)
-        return path.stem, f"sha256:{sha256(path)} {package} {version(package)} {settings}", path
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stem, f"sha256:{digest} {package} {version(package)} {settings}", path
     except (AbsentError, PackageNotFoundError) as error:
         name = PurePosixPath(model.replace("\\", "/")).stem
         form = re.compile(rf"sha256:\w+ {package} \S+ {re.escape(settings)}")
@@ -104,8 +94,8 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
     """llama.cpp with a GGUF file (a path, or `package:NAME/PATH`), on a free port of 127.0.0.1 under a random key.
 
     `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
-    the last digit, also when a run was interrupted (see `pipeline.prompting.primer`). With more they differ a little (by up to
-    0.04 here): how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
+    the last digit, also when a run was interrupted (see `send.Primer`). With more they differ a little (by up to 0.04 here):
+    how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
     """
     kept = f"slots {params.slots}{' primed' if params.slots == 1 else ''}"
     name, identity, path = weights(model, "xllamacpp", kept, store)
@@ -145,7 +135,7 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
 
 
 def endpoint(params: PromptParams, store: AnswerStore | None = None) -> Endpoint:
-    """The endpoint that params name; the store knows those whose files are not here."""
+    """The endpoint of params; the store knows those whose files are not here."""
     if params.base_url is None:
         return embedded(params.model, params.embedded, store)
     return remote(params.base_url, params.model, params.api_key_env, params.concurrency)

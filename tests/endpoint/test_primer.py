@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pipeline.prompting.primer import LAST, Primer
+from pipeline.prompting.send import Primer
 
 EXAMPLES = {fold: {"role": "system", "content": f"examples of fold {fold}"} for fold in "ABC"}
 
@@ -20,7 +20,7 @@ def read_before(primer: Primer, requests: list[dict[str, Any]]) -> dict[str, tup
     found = {}
     for request in requests:
         first, goes_on = primer.before(request)
-        assert first["messages"] == [*request["messages"][:-1], LAST]
+        assert first["messages"] == [*request["messages"][:-1], Primer.LAST]
         begins = tuple(message["content"] for message in first["messages"][:-1])
         kept = kept if goes_on else begins
         assert kept == begins, "the server goes on from another beginning"
