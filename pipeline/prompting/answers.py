@@ -2,12 +2,17 @@
 
 import hashlib
 import json
+import os
+import secrets
 import sqlite3
+import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
+import psutil
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipeline.contracts import InputError, first_fault
@@ -28,13 +33,20 @@ class Answer(BaseModel):
     text_logprob: float | None = None
     """Log-probability of the text that a request asked to be scored."""
     refused: int | None = None
-    """HTTP status, where the endpoint said that it cannot do what was asked."""
+    """HTTP status, where the endpoint said that it cannot or will not do what was asked; 200 where it sent no reply."""
+    version: str | None = None
+    """What a remote endpoint says that it was answered by (`system_fingerprint`)."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
+
+    @property
+    def kept(self) -> bool:
+        """Whether it belongs in the store: all that was paid for, not that a tweet was refused, which may be of the moment."""
+        return not self.refused or self.batch or self.prompt_tokens + self.completion_tokens > 0
 
 
 class Pair(BaseModel):
@@ -64,8 +76,8 @@ class Line(BaseModel):
     asked: list[Pair]
 
     def stored(self) -> list[Pair]:
-        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
-        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
+        """What belongs in the store."""
+        return [pair for pair in self.asked if self.id is None or pair.answer.kept]
 
 
 class Stored(NamedTuple):
@@ -91,18 +103,62 @@ CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL
     created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL,
     created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (job TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL);
 """
+NETWORK = {
+    "nfs",
+    "nfs4",
+    "cifs",
+    "smb3",
+    "smbfs",
+    "9p",
+    "afpfs",
+    "webdav",
+    "davfs",
+    "fuse.sshfs",
+    "ceph",
+    "fuse.glusterfs",
+}
+
+
+def network(path: Path) -> str | None:
+    """The kind of the network file system that a path is on; None if it is on this machine."""
+    holding = [one for one in psutil.disk_partitions(all=True) if path.resolve().is_relative_to(one.mountpoint)]
+    found = max(holding, key=lambda one: len(one.mountpoint), default=None)
+    return found.fstype if found and (found.fstype in NETWORK or "remote" in found.opts.split(",")) else None
 
 
 class AnswerStore:
-    """A SQLite file: whole answers or none, through kill -9 and under several processes."""
+    """A SQLite file: whole answers or none, through kill -9 and under several processes. One that may only be read is read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._owner = path, secrets.token_hex(8)
+        self.readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         with self._faults():
+            if self.readonly:
+                self._db = self._open_to_read()
+                return
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-            self._db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {TABLES}")
+            if kind := network(path):  # where processes cannot share the memory that WAL takes
+                print(f"{path}: on a network file system ({kind}); use it from one machine at a time", file=sys.stderr)
+            journal = "DELETE" if kind else "WAL"
+            self._db.executescript(f"PRAGMA journal_mode = {journal}; PRAGMA synchronous = NORMAL; {TABLES}")
+
+    def _open_to_read(self) -> sqlite3.Connection:
+        """Where not even the index of what was last written can be made, as if nobody ever wrote."""
+        for how in ("mode=ro", "immutable=1"):
+            db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True, timeout=60, isolation_level=None)
+            with suppress(sqlite3.OperationalError):
+                db.execute("SELECT count(*) FROM sqlite_master")
+                break
+        return db
+
+    def must_be_writable(self) -> None:
+        if self.readonly:
+            raise InputError(
+                f"{self.path}: may only be read, and does not have all answers; set DISASTER_TWEETS_STORE to a copy of its folder"
+            )
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
@@ -110,6 +166,7 @@ class AnswerStore:
 
     def put(self, identity: str, request: Request, answer: Answer, created: str | None = None) -> Answer:
         """Keep an answer; if another process was first, its answer stands, and is returned."""
+        self.must_be_writable()
         key, asked = request_key(identity, request), json.dumps(request, ensure_ascii=False)
         text = answer.model_dump_json(exclude_defaults=True)
         insert = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))"
@@ -146,7 +203,8 @@ class AnswerStore:
 
     def name(self, identity: str, model: str) -> None:
         """Note what the model of this identity is called; of several of one name, the last noted is the first found."""
-        self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
+        if not self.readonly:
+            self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
 
     def names(self) -> dict[str, str]:
         """What models are called, by their identities, the last noted first."""
@@ -174,6 +232,15 @@ class AnswerStore:
         """The requests, by key, of each job that was begun and not ended."""
         rows = self._run("SELECT job, asked FROM batches WHERE identity = ? ORDER BY created", identity)
         return {job: json.loads(asked) for job, asked in rows}
+
+    def lease(self, job: str, seconds: float) -> bool:
+        """Be the only run at a job for so long, from now on; whether no other is."""
+        now = time.time()
+        self._run("DELETE FROM leases WHERE job = ? AND (owner = ? OR until < ?)", job, self._owner, now)
+        return self._run("INSERT OR IGNORE INTO leases VALUES (?, ?, ?)", job, self._owner, now + seconds).rowcount == 1
+
+    def release(self, job: str) -> None:
+        self._run("DELETE FROM leases WHERE job = ? AND owner = ?", job, self._owner)
 
     def end_batch(self, job: str) -> None:
         self._run("DELETE FROM batches WHERE job = ?", job)

@@ -1,8 +1,11 @@
 """What an error of an endpoint means: one policy for probes, single requests and batches."""
 
+import re
+
 import openai
 
 from pipeline.contracts import InputError
+from pipeline.contracts.errors import printable, redacted
 from pipeline.prompting.answers import Answer, Request
 from pipeline.prompting.server import Endpoint
 
@@ -55,16 +58,33 @@ def refusal(error: Exception, request: Request) -> Answer | None:
     return None
 
 
+def server_says(error: openai.APIStatusError) -> str:
+    """The beginning of what a server says beside its status, without secrets, and without keys that it has masked itself."""
+    said = error.body.get("message") or error.body if isinstance(error.body, dict) else error.body
+    text = " ".join(str(said or "").split())[:10_000]
+    return printable(re.sub(r"\S*\*{2,}\S*", "***", redacted(text)))[:150]
+
+
+def what_broke(error: BaseException) -> str:
+    """What a failed connection began with: a name that is not known, a certificate, a proxy, a header."""
+    text, cause = "", error.__cause__
+    while cause:
+        text = str(cause) or text
+        cause = cause.exceptions[0] if isinstance(cause, BaseExceptionGroup) else cause.__cause__ or cause.__context__
+    return printable(redacted(text))[:150]
+
+
 def explain(error: Exception, endpoint: Endpoint) -> Exception:
-    """One line on what went wrong and what to do. The response's body stays out: it may repeat a part of the key."""
+    """One line on what went wrong, in the server's own words too, and what to do."""
     where = f"prompt: {endpoint.identity if endpoint.kind == 'remote' else 'the embedded server'}"
     match error:
         case openai.APIStatusError(status_code=status):
             advice = ADVICE.get(status, f"refused the request ({{status}}); {KEPT}").format(status=status)
+            advice += f"; it says: {said}" if (said := server_says(error)) else ""
         case openai.APITimeoutError():
             advice = f"no answer within prompt.timeout; {KEPT}"
         case openai.APIConnectionError():
-            advice = f"cannot be reached; is it running? {KEPT.capitalize()}"
+            advice = f"cannot be reached ({what_broke(error)}); is it running? {KEPT.capitalize()}"
         case openai.OpenAIError() | ValueError():
             advice = f"answered with something that is no completion ({type(error).__name__}); {KEPT}"
         case _:
