@@ -10,8 +10,6 @@ names all of transcripts/.
 """
 
 import argparse
-import json
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import date
 from pathlib import Path
@@ -45,25 +43,16 @@ def size(store: AnswerStore, model: str, prices: Prices) -> str:
     """A table, one row a model: what its answers used, and what they cost at today's prices."""
     tokens = ("prompt_tokens", "cached_tokens", "completion_tokens", "seconds")
     rows = [
-        {"model": one.identity, "answers": 1}
-        | {name: getattr(one.answer, name) for name in tokens}
-        | {"money": prices.of(one.answer), "first": one.created, "last": one.created}
-        for one in store.all(model)
+        {"model": line.identity, "answers": 1}
+        | {name: getattr(pair.answer, name) for name in tokens}
+        | {"money": prices.of(pair.answer), "first": line.created, "last": line.created}
+        for line in store.all(model)
+        for pair in line.asked
     ]
     if not rows:
         return "no answers"
     how = dict.fromkeys(list(rows[0])[1:], "sum") | {"first": "min", "last": "max"}
     return str(pd.DataFrame(rows).groupby("model").agg(how).to_string())
-
-
-def export(store: AnswerStore, model: str) -> Iterator[str]:
-    """A JSON line an answer, in a transcript's form."""
-    names = store.names()
-    for one in store.all(model):
-        pair = {"request": one.request, "answer": one.answer.model_dump(exclude_defaults=True)}
-        line = {"id": None, "created": one.created, "identity": one.identity, "asked": [pair]}
-        line |= {"model": names[one.identity]} if one.identity in names else {}
-        yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 def rebuild(store: AnswerStore, files: list[Path]) -> int:
@@ -102,7 +91,7 @@ def main() -> None:
                 print(f"{path}: {path.stat().st_size / 1e6:.1f} MB\n{table}")
             case "export":
                 with written_whole(given.file) as partial, partial.open("w", encoding="utf-8") as file:
-                    file.writelines(export(store, given.model))
+                    file.writelines(f"{line.model_dump_json(exclude_unset=True)}\n" for line in store.all(given.model))
                 print(f"{given.file}: {sum(1 for _ in given.file.open(encoding='utf-8')):,} answers")
             case "prune":
                 if not (given.model or given.before or given.all):

@@ -3,14 +3,15 @@
 import hashlib
 import json
 import os
+import re
 import secrets
 import sqlite3
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import psutil
 from pydantic import BaseModel, Field, ValidationError, field_validator
@@ -80,16 +81,6 @@ class Line(BaseModel):
         return [pair for pair in self.asked if self.id is None or pair.answer.kept]
 
 
-class Stored(NamedTuple):
-    """A row of the store."""
-
-    key: str
-    identity: str
-    request: Request
-    answer: Answer
-    created: str
-
-
 def request_key(identity: str, request: Request) -> str:
     """Hash of the model's identity and the request: its messages, sampling and scoring settings."""
     canonical = json.dumps({"format": FORMAT, "identity": identity, **request}, sort_keys=True, ensure_ascii=False)
@@ -106,27 +97,18 @@ CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL
 CREATE TABLE IF NOT EXISTS leases (job TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL);
 """
-NETWORK = {
-    "nfs",
-    "nfs4",
-    "cifs",
-    "smb3",
-    "smbfs",
-    "9p",
-    "afpfs",
-    "webdav",
-    "davfs",
-    "fuse.sshfs",
-    "ceph",
-    "fuse.glusterfs",
-}
+NETWORK = re.compile(r"nfs\d?|cifs|smb.*|9p|afpfs|(web)?davf?s?|(fuse\.)?(sshfs|ceph|glusterfs|davfs)|lustre|beegfs")
 
 
 def network(path: Path) -> str | None:
     """The kind of the network file system that a path is on; None if it is on this machine."""
     holding = [one for one in psutil.disk_partitions(all=True) if path.resolve().is_relative_to(one.mountpoint)]
     found = max(holding, key=lambda one: len(one.mountpoint), default=None)
-    return found.fstype if found and (found.fstype in NETWORK or "remote" in found.opts.split(",")) else None
+    return (
+        found.fstype
+        if found and (NETWORK.fullmatch(found.fstype.lower()) or "remote" in found.opts.split(","))
+        else None
+    )
 
 
 class AnswerStore:
@@ -136,8 +118,15 @@ class AnswerStore:
         self.path, self._owner = path, secrets.token_hex(8)
         self.readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         with self._faults():
-            if self.readonly:
-                self._db = self._open_to_read()
+            if self.readonly:  # where nobody can write, there is no log of what was last written
+                how = (
+                    "mode=ro"
+                    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
+                    else "immutable=1"
+                )
+                self._db = sqlite3.connect(
+                    f"{path.absolute().as_uri()}?{how}", uri=True, timeout=60, isolation_level=None
+                )
                 return
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
             if kind := network(path):  # where processes cannot share the memory that WAL takes
@@ -145,19 +134,10 @@ class AnswerStore:
             journal = "DELETE" if kind else "WAL"
             self._db.executescript(f"PRAGMA journal_mode = {journal}; PRAGMA synchronous = NORMAL; {TABLES}")
 
-    def _open_to_read(self) -> sqlite3.Connection:
-        """Where not even the index of what was last written can be made, as if nobody ever wrote."""
-        for how in ("mode=ro", "immutable=1"):
-            db = sqlite3.connect(f"{self.path.absolute().as_uri()}?{how}", uri=True, timeout=60, isolation_level=None)
-            with suppress(sqlite3.OperationalError):
-                db.execute("SELECT count(*) FROM sqlite_master")
-                break
-        return db
-
     def must_be_writable(self) -> None:
         if self.readonly:
             raise InputError(
-                f"{self.path}: may only be read, and does not have all answers; set DISASTER_TWEETS_STORE to a copy of its folder"
+                f"{self.path}: may only be read, and lacks answers; copy its folder, and set DISASTER_TWEETS_STORE"
             )
 
     def get(self, key: str) -> Answer | None:
@@ -193,13 +173,14 @@ class AnswerStore:
                 f"{self.path}: table answers, key {key}: not an answer: {first_fault(error)}; delete it, and it is asked anew"
             ) from None
 
-    def all(self, identity: str = "") -> Iterator[Stored]:
-        """Every answer of the models whose identity contains a text, oldest first."""
+    def all(self, identity: str = "") -> Iterator[Line]:
+        """Every answer of the models whose identity contains a text, oldest first, as the lines of an export."""
         statement = "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
-        rows = self._run(f"{statement} ORDER BY created, key", identity)
+        rows, names = self._run(f"{statement} ORDER BY created, key", identity), self.names()
         with self._faults():
             for key, model, request, answer, created in rows:
-                yield Stored(key, model, json.loads(request), self._answer(key, answer), created)
+                pair = Pair.model_construct(request=json.loads(request), answer=self._answer(key, answer))
+                yield Line(id=None, identity=model, model=names.get(model), created=created, asked=[pair])
 
     def name(self, identity: str, model: str) -> None:
         """Note what the model of this identity is called; of several of one name, the last noted is the first found."""

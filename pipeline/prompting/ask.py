@@ -3,7 +3,7 @@
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Self
 
@@ -18,35 +18,34 @@ from pipeline.prompting.params import PromptParams
 from pipeline.prompting.send import Sender
 from pipeline.prompting.server import Endpoint
 
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 GRACE = 10.0
 """Seconds that answers under way are waited for when the run is told to end."""
 
 
-async def until_told_to_end(work: Coroutine[Any, Any, None], stop: Callable[[], None]) -> None:
-    """Do the work. At SIGINT, SIGTERM or SIGHUP `stop` it, wait for it briefly, and end; at the second, end at once."""
+async def until_told_to_end(sender: Sender, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work. At SIGINT, SIGTERM or SIGHUP send nothing more, wait briefly, and end; at the second, end at once."""
     loop, task, told = asyncio.get_running_loop(), asyncio.create_task(work), list[int]()
 
     def end(number: int) -> None:
         told.append(number)
-        stop()
+        sender.stopped = True
         tqdm.write(f"ending; answers under way are waited for, {GRACE:.0f} seconds at most")
         loop.call_later(GRACE if len(told) == 1 else 0, task.cancel)
 
-    before: dict[int, Any] = {}
-    for number in filter(None, (getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGHUP"))):
-        if (handler := signal.getsignal(number)) is not signal.SIG_IGN:  # as under nohup
-            with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and outside of the main thread
-                loop.add_signal_handler(number, end, number)
-                before[number] = handler
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and outside of the main thread
+        for number in heard:
+            loop.add_signal_handler(number, end, number)
     try:
         await task
     except asyncio.CancelledError:
         if not told:
             raise
     finally:
-        for number, handler in before.items():
-            loop.remove_signal_handler(number)
-            signal.signal(number, handler)
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in heard:
+                loop.remove_signal_handler(number)
     if told:
         raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 
@@ -172,7 +171,7 @@ class Asker:
             await one(first, may_be_refused=remote and answered)
             await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
 
-        await until_told_to_end(all_of_them(), self.sender.stop)
+        await until_told_to_end(self.sender, all_of_them())
         if failures:
             raise explain(failures[0], self.endpoint) from None
 

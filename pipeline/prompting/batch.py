@@ -11,15 +11,14 @@ from contextlib import asynccontextmanager
 from typing import Literal
 
 import openai
-from openai.types import Batch, Completion
-from openai.types.chat import ChatCompletion
+from openai.types import Batch
 from tqdm import tqdm
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, AnswerStore, Request
 from pipeline.prompting.faults import UNREADABLE, worth_asking_again
-from pipeline.prompting.replies import body_of, read_chat, read_scored
-from pipeline.prompting.send import Sender, status_of, used_in
+from pipeline.prompting.replies import body_of
+from pipeline.prompting.send import Sender, read_reply, status_of
 
 LARGEST = 50_000  # requests in a file
 ROUNDS = 3
@@ -63,29 +62,23 @@ def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[s
             yield key, status
             continue
         try:
-            if "prompt" in asked[key]:
-                answer = read_scored(Completion.construct(**body), asked[key], seconds)
-            else:
-                answer = read_chat(ChatCompletion.construct(**body), seconds)
+            answer = read_reply(body, asked[key], seconds)
         except (TypeError, ValueError):
-            answer = (used_in(body) or Answer()).model_copy(update={"refused": UNREADABLE, "seconds": seconds})
+            answer = Answer(refused=UNREADABLE, seconds=seconds)
         yield key, answer.model_copy(update={"batch": True})
 
 
 @asynccontextmanager
 async def alone_at(store: AnswerStore, job: str, every: float) -> AsyncIterator[None]:
     """Be the only run at a job for the time of the block; another is waited for, as long as it is alive."""
-    waiting = False
-    while not store.lease(job, LEASE):
-        if not waiting:
-            tqdm.write("another run waits for this batch, or was killed within the last minute; waiting for it")
-        waiting = True
-        await asyncio.sleep(min(every, LEASE / 4))
+    if not store.lease(job, LEASE):
+        tqdm.write("another run waits for this batch, or was killed within the last minute; waiting for it")
+        while not store.lease(job, LEASE):
+            await asyncio.sleep(min(every, LEASE / 4))
 
     async def renew() -> None:
-        while True:
+        while store.lease(job, LEASE):
             await asyncio.sleep(LEASE / 4)
-            store.lease(job, LEASE)
 
     renewing = asyncio.create_task(renew())
     try:

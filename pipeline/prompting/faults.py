@@ -59,10 +59,11 @@ def refusal(error: Exception, request: Request) -> Answer | None:
 
 
 def server_says(error: openai.APIStatusError) -> str:
-    """The beginning of what a server says beside its status, without secrets, and without keys that it has masked itself."""
+    """The beginning of what a server says beside its status, without secrets, the key's beginning, and what it has masked itself."""
     said = error.body.get("message") or error.body if isinstance(error.body, dict) else error.body
-    text = " ".join(str(said or "").split())[:10_000]
-    return printable(re.sub(r"\S*\*{2,}\S*", "***", redacted(text)))[:150]
+    text = redacted(" ".join(str(said or "").split())[:10_000])
+    key = re.escape(error.request.headers.get("Authorization", "").removeprefix("Bearer ")[:8])
+    return printable(re.sub(rf"(?<!\w){key or '-'}\S*|\S*\*{{2,}}\S*", "***", text))[:150]
 
 
 def what_broke(error: BaseException) -> str:

@@ -103,25 +103,16 @@ class PromptParams(Params):
 
     @field_validator("base_url")
     @classmethod
-    def an_address(cls, url: str | None) -> str | None:
-        if url is None:
-            return None
+    def is_an_address(cls, url: str | None) -> str | None:
         try:
-            parts = urlsplit(url)
-            right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+            parts = urlsplit(url or "http://none")
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
         except ValueError:  # a port above 65535, brackets that do not close
             right = False
-        if not right or re.search(r"\s", url):
+        if not right or re.search(r"[\s@?#]", url or ""):
             raise ValueError(
-                "must be http:// or https://, a host, perhaps a port up to 65535, and a path, which mostly is /v1"
-            )
-        if "@" in url:
-            raise ValueError(
-                "no user or password in it, please: keys are for the variable that prompt.api_key_env names"
-            )
-        if "?" in url or "#" in url:
-            raise ValueError(
-                "nothing after ? or #, please: Azure needs no api-version at https://NAME.openai.azure.com/openai/v1"
+                "must be http:// or https://, a host, perhaps a port up to 65535, and a path, mostly /v1: no user or key, and "
+                "nothing after a ? (Azure needs no api-version at https://NAME.openai.azure.com/openai/v1)"
             )
         return url
 

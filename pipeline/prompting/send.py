@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import httpx2
 import openai
 from aiolimiter import AsyncLimiter
+from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import InputError
@@ -19,16 +20,8 @@ from pipeline.prompting.params import PromptParams
 from pipeline.prompting.replies import WRONG, body_of, read_chat, read_scored, tokenize, usage_of
 from pipeline.prompting.server import Endpoint, read_body
 
-NOT_COUNTED = "x-primer"
-"""A header of requests to the embedded server that ask nothing."""
-NOT_SENT = (
-    httpx2.ConnectError,
-    httpx2.ConnectTimeout,
-    httpx2.PoolTimeout,
-    httpx2.LocalProtocolError,
-    httpx2.ProxyError,
-)
-"""What cost nothing, since nothing came to the server."""
+NOT_COUNTED = "x-primer"  # a header of requests to the embedded server that ask nothing
+NOT_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.LocalProtocolError, httpx2.ProxyError)  # cost nothing
 
 
 def used_in(body: Any) -> Answer | None:
@@ -48,10 +41,21 @@ def status_of(status: int, body: Any) -> int:
     return int(code) if code.isdecimal() and 400 <= int(code) < 600 else 400
 
 
-def filtered(completion: ChatCompletion, answer: Answer) -> bool:
-    """Whether a filter, or the model by itself, refused to reply."""
-    refused = [choice.finish_reason == "content_filter" or choice.message.refusal for choice in completion.choices]
-    return not any(answer.replies) and all(refused)
+def read_reply(body: Any, request: Request, seconds: float) -> Answer:
+    """The answer in a reply; without any, and `UNREADABLE`, where a filter or the model refused but was paid."""
+    if not isinstance(body, dict):
+        raise ValueError("not JSON")
+    try:
+        if "prompt" in request:
+            return read_scored(Completion.construct(**body), request, seconds)
+        completion = ChatCompletion.construct(**body)
+        answer = read_chat(completion, seconds).model_copy(update={"version": completion.system_fingerprint})
+    except UnreadableError:
+        if (used := used_in(body)) is None:
+            raise
+        return used.model_copy(update={"refused": UNREADABLE, "seconds": seconds})
+    filtered = [choice.finish_reason == "content_filter" or choice.message.refusal for choice in completion.choices]
+    return answer.model_copy(update={"refused": UNREADABLE}) if all(filtered) and not any(answer.replies) else answer
 
 
 class Attempts(openai.DefaultAsyncHttpxClient):
@@ -84,7 +88,6 @@ class Attempts(openai.DefaultAsyncHttpxClient):
             raise
         body = read_body(response)
         used, response.status_code = used_in(body), status_of(response.status_code, body)
-        response.extensions["used"] = used
         if used or response.is_error:
             self.budget.add(expected, sign=-1)
             self.budget.add(used or Answer())
@@ -152,10 +155,6 @@ class Sender:
     async def close(self) -> None:
         await self._open.aclose()
 
-    def stop(self) -> None:
-        """Send nothing more; what is under way is not broken off."""
-        self.stopped = True
-
     async def client(self) -> openai.AsyncOpenAI:
         if self._client is None:
             address = self._open.enter_context(self.endpoint.connect())
@@ -176,29 +175,15 @@ class Sender:
         return self._client
 
     async def send(self, request: Request) -> Answer:
-        """The answer to one request, by the route that it is for.
-
-        Refused (`UNREADABLE`) is one that was paid for and holds no reply, because of a filter for example.
-        """
+        """The answer to one request, by the route that it is for."""
         client, model = await self.client(), self.endpoint.model
         if "tokenize" in request:
             return await tokenize(client, model, request["tokenize"])
         aside = {} if "prompt" in request else await self._prime(client, request)
         route: Any = client.completions if "prompt" in request else client.chat.completions
         raw = await route.with_raw_response.create(model=model, **body_of(request), **aside)
-        seconds = raw.elapsed.total_seconds()
-        try:
-            if "prompt" in request:
-                return read_scored(raw.parse(), request, seconds)
-            completion = raw.parse()
-            answer = read_chat(completion, seconds)
-        except UnreadableError:
-            if (used := raw.http_response.extensions["used"]) is None:
-                raise
-            return used.model_copy(update={"refused": UNREADABLE, "seconds": seconds})
-        more = {"refused": UNREADABLE} if filtered(completion, answer) else {}
-        version = completion.system_fingerprint if self.endpoint.kind == "remote" else None
-        return answer.model_copy(update=more | {"version": version})
+        answer = read_reply(read_body(raw.http_response), request, raw.elapsed.total_seconds())
+        return answer if self.endpoint.kind == "remote" else answer.model_copy(update={"version": None})
 
     async def _prime(self, client: openai.AsyncOpenAI, request: Request) -> dict[str, Any]:
         """Bring the embedded server to where a question begins; returns what to send with the question."""

@@ -137,7 +137,7 @@ def told_apart(params: PromptParams, store: AnswerStore) -> str:
     now = f"{identity} is {mark}" if mark else identity
     if known and known[0] != now:
         print(
-            f"prompt: {identity}: another model or server than last time; what that answered is kept, and all is asked anew"
+            f"prompt: {identity}: another model or server than last time; its answers are kept apart, all is asked anew"
         )
     return now
 
