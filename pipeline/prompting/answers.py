@@ -104,11 +104,9 @@ def network(path: Path) -> str | None:
     """The kind of the network file system that a path is on; None if it is on this machine."""
     holding = [one for one in psutil.disk_partitions(all=True) if path.resolve().is_relative_to(one.mountpoint)]
     found = max(holding, key=lambda one: len(one.mountpoint), default=None)
-    return (
-        found.fstype
-        if found and (NETWORK.fullmatch(found.fstype.lower()) or "remote" in found.opts.split(","))
-        else None
-    )
+    if found and (NETWORK.fullmatch(found.fstype.lower()) or "remote" in found.opts.split(",")):
+        return str(found.fstype)
+    return None
 
 
 class AnswerStore:
@@ -119,14 +117,9 @@ class AnswerStore:
         self.readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         with self._faults():
             if self.readonly:  # where nobody can write, there is no log of what was last written
-                how = (
-                    "mode=ro"
-                    if os.access(path.parent, os.W_OK) or path.with_name(f"{path.name}-wal").exists()
-                    else "immutable=1"
-                )
-                self._db = sqlite3.connect(
-                    f"{path.absolute().as_uri()}?{how}", uri=True, timeout=60, isolation_level=None
-                )
+                alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+                address = f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
+                self._db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
                 return
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
             if kind := network(path):  # where processes cannot share the memory that WAL takes

@@ -59,7 +59,7 @@ def refusal(error: Exception, request: Request) -> Answer | None:
 
 
 def server_says(error: openai.APIStatusError) -> str:
-    """The beginning of what a server says beside its status, without secrets, the key's beginning, and what it has masked itself."""
+    """The beginning of what a server says beside its status, without secrets: nor how the key begins, nor what it masked."""
     said = error.body.get("message") or error.body if isinstance(error.body, dict) else error.body
     text = redacted(" ".join(str(said or "").split())[:10_000])
     key = re.escape(error.request.headers.get("Authorization", "").removeprefix("Bearer ")[:8])
