@@ -27,7 +27,7 @@ from pipeline.store import store_folder
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key in a variable with a harmless name, blanks around it, and no long wait before a question is asked again."""
-    monkeypatch.setenv("LLM_CRED", f" {KEY}\n")
+    monkeypatch.setenv("WIRE_CRED", f" {KEY}\n")
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
@@ -36,7 +36,7 @@ def asking(url: str, folder: Path, texts: list[str], **changes: Any) -> tuple[li
     fails = changes.pop("fails", None)
 
     async def run() -> tuple[list[Answer], Asker]:
-        params = params_with(**{"base_url": url, "model": "fake", "api_key_env": "LLM_CRED"} | changes)
+        params = params_with(**{"base_url": url, "model": "fake", "api_key_env": "WIRE_CRED"} | changes)
         store = AnswerStore(folder / "answers.sqlite")
         async with Asker(endpoint(params, store), store, params, "test") as asker:
             with pytest.raises(InputError, match=fails) if fails else nullcontext():
@@ -218,9 +218,9 @@ def test_messages_say_what_the_server_said(tmp_path: Path, status: int, reply: A
         ({"ALL_PROXY": "socks://127.0.0.1:9"}, None, "ALL_PROXY.*Unknown scheme for proxy"),
         ({"HTTP_PROXY": "http://127.0.0.1:99999"}, None, "cannot be reached.*port must be 0-65535"),
         ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, None, "SSL_CERT_FILE.*No such file"),
-        ({"LLM_CRED": "“quoted”"}, None, "LLM_CRED holds a blank, a line break or a letter beyond ASCII"),
-        ({"LLM_CRED": "two\nlines"}, None, "LLM_CRED holds a blank"),
-        ({"LLM_CRED": "  \n"}, None, "LLM_CRED is not set"),
+        ({"WIRE_CRED": "“quoted”"}, None, "WIRE_CRED holds a blank, a line break or a letter beyond ASCII"),
+        ({"WIRE_CRED": "two\nlines"}, None, "WIRE_CRED holds a blank"),
+        ({"WIRE_CRED": "  \n"}, None, "WIRE_CRED is not set"),
         ({}, "http://no-such-host.invalid/v1", "cannot be reached.*(not known|resolution|nodename)"),
         ({}, "http://127.0.0.1:9/v1", "cannot be reached.*(refused|Connect call failed)"),
         ({}, "https://127.0.0.1:PORT/v1", "cannot be reached.*SSL"),
