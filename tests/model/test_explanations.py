@@ -21,7 +21,7 @@ COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 FAMILIES = {
     **{
         event_model: on_counts(naive_bayes, COUNTS, event_model=[event_model], alpha=[1.0])
-        for event_model in ("multinomial", "bernoulli", "complement")
+        for event_model in ("multinomial", "bernoulli")
     },
     "logistic": on_counts(logistic, COUNTS, C=[1.0]),
 }

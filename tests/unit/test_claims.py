@@ -240,7 +240,7 @@ REPORT: list[tuple[str, str, Check]] = [
     ("compare/calibration.py", "an infinite one that they are worse than chance",
         "calibration.scores_worse_than_chance_are_not_turned_around"),
     ("compare/calibration.py", "less what noise alone would add", "calibration.a_squared_mean_by_hand"),
-    ("curves/generation_table.py", "A logistic regression learns from samples, or from as many real training texts",
+    ("curves/generation.py", "A logistic regression learns from samples, or from as many real training texts",
         "generation.copies_teach_as_much_as_what_they_are_copies_of"),
     ("curves/robustness.py", "keywords that training has not seen",
         "robustness.no_tweet_is_scored_by_a_model_that_saw_its_keyword"),
