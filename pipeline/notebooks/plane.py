@@ -58,16 +58,15 @@ def twins_on_plane(points: np.ndarray, labels: np.ndarray, title: str) -> alt.La
     ellipses, lines = drawn_by_twins(points, labels)
     dots = pd.DataFrame(points, columns=["x", "y"]).assign(label=label_names(pd.Series(labels))).head(MOST_DOTS)
     x, y = (
-        alt.X(f"{axis}:Q").title(None).scale(domain=[dots[axis].min(), dots[axis].max()], nice=False) for axis in "xy"
+        channel(f"{column}:Q", title=None, scale=alt.Scale(domain=[dots[column].min(), dots[column].max()]))
+        for column, channel in {"x": alt.X, "y": alt.Y}.items()
     )
+    label = alt.Color("label:N", scale=by_label(), title=None)
+    school = alt.Color("what:N", scale=by_school(), title=None)
     return alt.layer(
-        alt.Chart(dots, title=title, width=300, height=300)
-        .mark_circle(opacity=0.5)
-        .encode(x, y, alt.Color("label:N", scale=by_label(), title=None)),
+        alt.Chart(dots, title=title, width=300, height=300).mark_circle(opacity=0.5).encode(x, y, label),
         alt.Chart(ellipses)
         .mark_line(color="black", strokeWidth=1, clip=True)
         .encode(x, y, detail="what:N", order="step:Q"),
-        alt.Chart(lines)
-        .mark_line(strokeWidth=3, clip=True)
-        .encode(x, y, alt.Color("what:N", scale=by_school(), title=None)),
+        alt.Chart(lines).mark_line(strokeWidth=3, clip=True).encode(x, y, school),
     ).resolve_scale(color="independent")
