@@ -15,6 +15,7 @@ pytest.importorskip("nbclient")
 pytest.importorskip("safetensors")
 
 from nbformat import NotebookNode
+from report_results import HOSTILE, write_results
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
@@ -140,8 +141,6 @@ def test_agreement_by_hand(sample: Prepared) -> None:
 
 # --- as they run --------------------------------------------------------------------------------------------------------
 
-MARKED_UP = "<script>document.title = 'taken'</script> flood in the village"
-
 
 def printed(notebook: NotebookNode) -> str:
     outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
@@ -166,50 +165,12 @@ def add_embeddings(project: Path) -> None:
     )
 
 
-def add_errors(project: Path) -> None:
-    """Tables of the stage errors, in their columns."""
-    (project / "errors").mkdir()
-    row = {"id": 1, "target": 1, "keyword": "flood", "raw_text": MARKED_UP}
-    slices = [
-        {"classifier": name, "slice": f"{kind}", "difference": d, "difference_low": d - 0.1, "difference_high": d + 0.1}
-        | {"worse": d < -0.1}
-        for name in ("naive_bayes", "logistic")
-        for kind, d in (("link", -0.2), ("mention", 0.05))
-    ]
-    tables = {
-        "slices": pd.DataFrame(slices),
-        "disagreements": pd.DataFrame(
-            [
-                row
-                | {"generative": "naive_bayes", "discriminative": "logistic"}
-                | {"score_generative": 0.9, "score_discriminative": 0.2, "gap": 0.7}
-            ]
-        ),
-        "label_noise": pd.DataFrame([row | {"suggested": 0, "quality": 0.1, "group": 3, "conflict": False}]),
-    }
-    for name, table in tables.items():
-        table.to_csv(project / "errors" / f"{name}.csv", index=False)
-
-
-def complete(project: Path, command: Command) -> None:
-    """Add what the notebooks read besides: embeddings, learning curves, samples, errors."""
+def complete(project: Path) -> None:
+    """Add what the notebooks read besides: embeddings, and the tables of errors and of the study."""
     add_embeddings(project)
-    add_errors(project)
-    for name, value in {
-        "learning_curve.sizes": [16, None],
-        "learning_curve.curves.naive_bayes.seeds": 2,
-        "learning_curve.curves.logistic.seeds": 2,
-        "crossover.draws": 100,
-        "twins.pairs": [["naive_bayes", "logistic"]],
-        "generation.families": ["counts.naive_bayes"],
-        "generation.augmentation.sizes": [16],
-        "generation.augmentation.seeds": 2,
-        "generation.draws": 100,
-    }.items():
-        set_param(project, name, value)
-    for stage in ("learning_curve naive_bayes", "learning_curve logistic", "crossover", "generation"):
-        done = command(*f"pipeline.curves.{stage}".split())
-        assert done.returncode == 0, done.stderr
+    write_results(project, only=("errors",))
+    write_results(project / "study", only=("crossover", "generation"))
+    set_param(project, "twins.pairs", [["naive_bayes", "logistic"]])
 
 
 @pytest.fixture
@@ -217,7 +178,7 @@ def with_notebooks(project: Path, command: Command) -> Path:
     """The project's copy with a light run's results, and one tweet that would be a script if it were let."""
     path = project / "data/sample/train.csv"
     raw = pd.read_csv(path)
-    raw.loc[0, ["text", "keyword"]] = [MARKED_UP, "flood"]
+    raw.loc[0, ["text", "keyword"]] = [HOSTILE, "flood"]
     raw.to_csv(path, index=False)
     git(project, "init", "-q")
     set_param(project, "counts.ngrams", [1])
@@ -231,7 +192,7 @@ def with_notebooks(project: Path, command: Command) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, command: Command) -> None:
+def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path) -> None:
     """First without what the light install leaves out, then with all of it; from their folder and from the root."""
     paths = sorted((with_notebooks / "notebooks").glob("*.ipynb"))
     twins, errors = (execute(path, path.parent) for path in paths[1:])
@@ -244,7 +205,7 @@ def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, com
     assert "errors/slices.csv is not there: `dvc repro errors` makes it" in printed(errors)
     assert (charts(twins), charts(errors)) == (3, 2)
 
-    complete(with_notebooks, command)
+    complete(with_notebooks)
     run = [execute(path, with_notebooks) for path in paths]
     assert [charts(notebook) for notebook in run] == [3, 5, 3]
     assert "is not there" not in "".join(map(printed, run))
@@ -252,7 +213,7 @@ def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, com
     pages = [page(notebook, "a notebook") for notebook in run]
     for html in pages:
         assert not re.search(r"""<(?:script|link|img|iframe)[^>]*\b(?:src|href)=["']?(?:https?:)?//""", html)
-        assert "<script>document.title" not in html
+        assert "<script>window.hacked" not in html
         assert not re.search(r"\$[^$<\n]*\\", html), "no formula is left in LaTeX"
-    assert "&lt;script&gt;document.title" in pages[2]
+    assert "&lt;script&gt;window.hacked" in pages[2]
     assert pages[1].count("<math") > 20
