@@ -6,7 +6,7 @@ The texts are not written again: a line is found by its id, and no text can pass
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -26,17 +26,9 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list[str]) -> pd.DataFrame:
     """The ids with `score` = P(target = 1), `target` (0/1) and `label`, its name; all three null where a reply was not read."""
-    read = ~np.isnan(scores)
-    targets = pd.Series(scores > threshold, index=ids.index)
-    names = pd.Series(np.where(targets, labels[1], labels[0]), index=ids.index, dtype="str")
-    return pd.DataFrame(
-        {
-            ids.name: ids,
-            "score": scores,
-            "target": targets.astype("Int8").where(read),
-            "label": names.where(read),
-        }
-    )
+    targets = pd.Series(scores > threshold, index=ids.index).astype("Int8").mask(np.isnan(scores))
+    names = targets.map({0: labels[0], 1: labels[1]}).astype("str")
+    return pd.DataFrame({ids.name: ids, "score": scores, "target": targets, "label": names})
 
 
 def check_no_formula(ids: pd.Series) -> None:
@@ -56,7 +48,7 @@ def lines_to(file: IO[str], kind: Format) -> Write:
         nonlocal header
         if kind == "csv":
             check_no_formula(rows.iloc[:, 0])
-            file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
+            rows.to_csv(file, index=False, header=header, lineterminator="\n")
             header = False
         else:
             plain = rows.astype(object).where(rows.notna(), None)
@@ -93,19 +85,10 @@ def written_as(path: Path | None, read: Format) -> Format:
     """By the file's suffix; on standard output (None) JSON lines are answered by JSON lines, and all else by csv."""
     if path is None:
         return "jsonl" if read == "jsonl" else "csv"
-    found = SUFFIXES.get(path.suffix.lower())
-    if found is None or found == "text":
+    found = SUFFIXES.get(path.suffix.lower(), "text")
+    if found == "text":
         raise InputError(f"{path}: decisions are written as .csv, .parquet or .jsonl; name the output so")
     return found
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What goes wrong with a file that is written, as an `InputError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -115,18 +98,10 @@ def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Wr
         yield lines_to(stdout, kind)
         stdout.flush()
         return
-    with ExitStack() as stack:
-        with naming(path):
-            partial = stack.enter_context(written_whole(path))
-            if kind == "parquet":
-                write = stack.enter_context(parquet_to(partial))
-            else:
-                write = lines_to(stack.enter_context(partial.open("w", encoding="utf-8", newline="")), kind)
-
-        def named(rows: pd.DataFrame) -> None:
-            with naming(path):
-                write(rows)
-
-        yield named
-        with naming(path):
-            stack.close()
+    with written_whole(path) as partial:
+        if kind == "parquet":
+            with parquet_to(partial) as write:
+                yield write
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                yield lines_to(file, kind)

@@ -94,16 +94,12 @@ def scored(prepared: Prepared, seed: int = 0) -> pd.DataFrame:
     return pd.concat([train, test], ignore_index=True)
 
 
-def changed(frame: pd.DataFrame, row: int, score: float, status: str) -> pd.DataFrame:
-    frame.loc[row, ["score", "status"]] = [score, status]
-    return frame
-
-
 def test_only_a_prompted_classifier_may_cover_a_part_or_leave_rows_unparsed(sample: Prepared) -> None:
     few = sample.train.iloc[::3]
     part = predictions_frame(few, "train", np.full(len(few), 0.5))
-    unread = changed(scored(sample), 5, np.nan, "unparsed")
-    for frame, message in ((part, "ids"), (unread, "1 scores are missing")):
+    unread = scored(sample)
+    unread.loc[5, ["score", "status"]] = [np.nan, "unparsed"]
+    for frame, message in ((part, "rows where"), (unread, "may leave one out")):
         check_predictions(frame, sample, "prompted", "here")
         with pytest.raises(InputError, match=message):
             check_predictions(frame, sample, "discriminative", "here")
