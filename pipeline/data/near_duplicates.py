@@ -82,13 +82,12 @@ def possible(a: Entries, b: Entries, threshold: float) -> np.ndarray:
 
 def near(sets: csr_array, pairs: np.ndarray, threshold: float) -> np.ndarray:
     """Those of the pairs, shape (2, pairs), that overlap by at least the threshold."""
-    found = []
+    size, found = np.diff(sets.indptr), [pairs[:, :0]]
     for start in range(0, pairs.shape[1], BLOCK // 10):
-        a, b = pairs[:, start : start + BLOCK // 10]
-        size = np.diff(sets.indptr)
+        a, b = some = pairs[:, start : start + BLOCK // 10]
         both = sets[a].multiply(sets[b]).sum(axis=1)
-        found.append(pairs[:, start : start + BLOCK // 10][:, both / (size[a] + size[b] - both) >= threshold])
-    return np.concatenate([np.empty((2, 0), dtype=int), *found], axis=1)
+        found.append(some[:, both / (size[a] + size[b] - both) >= threshold])
+    return np.concatenate(found, axis=1)
 
 
 def components(pairs: np.ndarray, n: int) -> np.ndarray:

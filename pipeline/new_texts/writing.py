@@ -31,15 +31,6 @@ def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list
     return pd.DataFrame({ids.name: ids, "score": scores, "target": targets, "label": names})
 
 
-def check_no_formula(ids: pd.Series) -> None:
-    """Raise `InputError` for an id that a spreadsheet would run when it opens the csv."""
-    for value in ids:
-        if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
-            raise InputError(
-                f"column {ids.name}: {value!r:.60} would be a formula in a spreadsheet; write .jsonl or .parquet instead"
-            )
-
-
 def lines_to(file: IO[str], kind: Format) -> Write:
     """As csv with a header, or as JSON lines; each batch can be read when it is written, for somebody may wait for it."""
     header = True
@@ -47,7 +38,10 @@ def lines_to(file: IO[str], kind: Format) -> Write:
     def write(rows: pd.DataFrame) -> None:
         nonlocal header
         if kind == "csv":
-            check_no_formula(rows.iloc[:, 0])
+            for value in rows.iloc[:, 0]:
+                if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
+                    problem = "would be a formula in a spreadsheet; write .jsonl or .parquet instead"
+                    raise InputError(f"column {rows.columns[0]}: {value!r:.60} {problem}")
             rows.to_csv(file, index=False, header=header, lineterminator="\n")
             header = False
         else:

@@ -29,7 +29,7 @@ from pipeline.contracts import (
 )
 from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
-from pipeline.new_texts.reading import Format, batches, format_of
+from pipeline.new_texts.reading import Format, batches
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import predict
@@ -302,12 +302,6 @@ def test_other_columns_and_kinds_of_cells(tmp_path: Path, data_params: DataParam
     assert found.ids.tolist() == ["007", "-8"]
     assert found.tweets["text"].tolist() == ["a & b", "c"]
     assert found.tweets["keyword"].isna().all()
-
-
-def test_formats_are_told_by_names() -> None:
-    assert format_of(Path("A.CSV"), "jsonl") == "csv"
-    assert format_of(Path("a.dat"), "jsonl") == "jsonl"
-    assert format_of(None, None) == "csv"
 
 
 # --- as a process -----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 import pytest
 
-from pipeline.contracts import Prepared
 from pipeline.data.clean import clean, words
 
 
@@ -28,11 +27,6 @@ from pipeline.data.clean import clean, words
 )
 def test_clean(raw: str, cleaned: str) -> None:
     assert clean(raw) == cleaned
-
-
-def test_cleaning_twice_is_cleaning_once(sample: Prepared) -> None:
-    for text in sample.train["text"]:
-        assert clean(text) == text
 
 
 def test_words_ignore_links_mentions_case_and_retweets() -> None:

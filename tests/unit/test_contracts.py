@@ -67,11 +67,6 @@ def test_bad_params_are_one_clear_line(params_file: Path, content: str, message:
     assert "\n" not in str(error.value)
 
 
-def test_a_section_without_a_value_has_the_defaults(params_file: Path) -> None:
-    params_file.write_text("stage:\n  width: 4\nempty:\nbraces: {}\n")
-    assert [read_params(name, Inner, params_file).width for name in ("stage", "empty", "braces")] == [4, 3, 3]
-
-
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("before")

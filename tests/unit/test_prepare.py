@@ -4,12 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.contracts import InputError, Prepared
+from pipeline.contracts import Prepared
 from pipeline.data.prepare import assign_folds, training_targets
-
-
-def test_no_group_is_in_two_folds(sample: Prepared) -> None:
-    assert (sample.train.groupby("group")["fold"].nunique() == 1).all()
 
 
 def test_folds_are_stratified_and_even(sample: Prepared) -> None:
@@ -25,11 +21,6 @@ def test_folds_depend_on_the_seed_alone() -> None:
     assert (assign_folds(targets, groups, 5, 0) != assign_folds(targets, groups, 5, 1)).any()
 
 
-def test_too_many_folds_are_refused() -> None:
-    with pytest.raises(InputError, match=r"prepare\.folds: 5 is too many; .* label: 2"):
-        assign_folds(np.array([0, 0, 0, 0, 0, 0, 1, 1]), np.arange(8), 5, 0)
-
-
 @pytest.mark.parametrize(
     ("conflicts", "learned"),
     [
@@ -42,8 +33,3 @@ def test_training_targets(conflicts: str, learned: list[int | None]) -> None:
     targets, groups = pd.Series([0, 1, 1, 0, 1, 1]), pd.Series([0, 0, 0, 1, 1, 2])
     found = training_targets(targets, groups, conflicts)
     assert [None if pd.isna(value) else int(value) for value in found] == learned
-
-
-def test_keywords_are_readable(sample: Prepared) -> None:
-    assert not sample.train["keyword"].dropna().str.contains("%20").any()
-    assert sample.train["keyword"].isna().any()

@@ -48,16 +48,6 @@ def test_it_has_the_real_sets_defects(tweets: pd.DataFrame, column: str, pattern
     assert tweets[column].str.contains(pattern, regex=True).sum() >= least
 
 
-def test_keywords_and_locations_are_missing_at_times(tweets: pd.DataFrame) -> None:
-    assert 20 <= tweets["keyword"].isna().sum() <= 100
-    assert 100 <= tweets["location"].isna().sum() <= 300
-
-
-def test_most_keywords_do_not_give_the_label_away(tweets: pd.DataFrame) -> None:
-    both = tweets.dropna(subset="target").groupby("keyword")["target"].nunique() == 2
-    assert both.sum() >= 60
-
-
 def test_only_planted_copies_resemble_each_other(tweets: pd.DataFrame, planted: pd.DataFrame) -> None:
     family = families(tweets, planted)
 
