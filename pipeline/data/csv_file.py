@@ -26,7 +26,7 @@ LARGEST = 10**9
 LONGEST = 100_000
 """Characters of a field: X's longest posts have 25,000. More is a quote that was never closed, or no tweet."""
 
-HOLDS = "data.source must hold train.csv and test.csv"
+HOLDS = "data.source must hold train.csv"
 KAGGLE = "data/kaggle"
 KINDS = {
     b"\x1f\x8b": "a gzip file; unpack it",
@@ -64,6 +64,14 @@ def not_there(source: str, name: str = "") -> str:
 def check_size(size: int, where: str) -> None:
     if size > LARGEST:
         raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {LARGEST / 1e9:.0f} GB")
+
+
+def has(source: Path, name: str) -> bool:
+    """Whether a folder or a zip that can be read holds something of this name."""
+    if source.is_dir():
+        return os.path.lexists(source / name)
+    with zipfile.ZipFile(source) as archive:
+        return name in archive.namelist()
 
 
 @contextmanager
@@ -125,23 +133,30 @@ def read_csv(stream: IO[bytes], choose: Choose, size: int, where: str) -> Iterat
         yield pd.DataFrame([[row[at] for at in places] for row in some], columns=list(columns), dtype=object)
 
 
-def rows_of(lines: Iterable[str], where: str) -> Iterator[list[str]]:
-    """The header of a csv, and its rows, each with as many fields as the header and none of them endless."""
+def rows_of(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+    """The header of a csv, and its rows, each with as many fields as the header and none of them endless.
+
+    Blank lines are no rows; `sep=;` in the first line, for a spreadsheet, is what separates fields.
+    """
     csv.field_size_limit(LONGEST)
-    records = csv.reader(lines, strict=True)
-    number, line, header = -1, 1, list[str]()
+    first = next(lines, "")
+    mark = re.fullmatch(r'"?sep=([^"\r\n])"?\s*', first, re.IGNORECASE)
+    skipped, delimiter = (1, mark[1]) if mark else (0, ",")
+    records = csv.reader(lines if mark else itertools.chain([first], lines), strict=True, delimiter=delimiter)
+    number, line, header = 0, skipped + 1, list[str]()
     try:
-        for number, record in enumerate(records):
-            if number == 0:
-                check_header(header := record, where)
-            if len(record) != len(header):
-                problem = f"{len(record)} fields, and the header has {len(header)}; quote a text with commas"
-                at = f"{where}: line {line} (row {number})"
-                raise InputError(f"{at}: {problem if record else 'a blank line; take it out'}")
-            yield record
-            line = records.line_num + 1
+        for record in records:
+            if record and not (len(record) == 1 and record[0].isspace()):
+                if not header:
+                    check_header(header := record, where)
+                elif len(record) != len(header):
+                    problem = f"{len(record)} fields, and the header has {len(header)}; quote a text with commas"
+                    raise InputError(f"{where}: line {line} (row {number}): {problem}")
+                yield record
+                number += 1
+            line = skipped + records.line_num + 1
     except csv.Error as error:
-        at = f"{where}: line {line}" + (f" (row {number + 1})" if header else "")
+        at = f"{where}: line {line}" + (f" (row {number})" if header else "")
         problem = next((words for part, words in BROKEN.items() if part in str(error)), f"not a csv: {error}")
         raise InputError(f"{at}: {problem}") from None
 

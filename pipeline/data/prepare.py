@@ -14,7 +14,7 @@ import pandas as pd
 from pydantic import Field
 
 from pipeline.contracts import PREPARED, InputError, Params, near_duplicates, read_params, write_text, written_whole
-from pipeline.data.clean import clean, clean_keywords, words
+from pipeline.data.clean import clean, clean_keywords, units
 from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates, merge_groups
 from pipeline.data.source import DataParams, read_source
@@ -56,8 +56,8 @@ def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> t
     """The prepared frames (see `Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
     cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
-    in_words = {text: words(text) for text in cleaned.unique()}
-    duplicates = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
+    in_units = {text: units(text) for text in cleaned.unique()}
+    duplicates = group_near_duplicates([in_units[text] for text in cleaned], params.near_duplicate)
     groups = merge_groups(duplicates, tweets["group"])
     tweets = tweets.assign(
         keyword=clean_keywords(tweets["keyword"]), raw_text=tweets["text"], text=cleaned, duplicate=duplicates

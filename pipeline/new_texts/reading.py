@@ -7,10 +7,11 @@ A csv file is read by the rules of `data.csv_file`: cells are text, and an empty
 import io
 import itertools
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, AnyStr, BinaryIO, Literal, NamedTuple
 
 import pandas as pd
 import pyarrow as pa
@@ -32,7 +33,7 @@ SUFFIXES: dict[str, Format] = {
 DECISION = ("score", "target", "label")
 """The columns that scores are written in, beside the id's."""
 ROW = "row"
-"""What identifies texts that have no id: their places, from 1 on."""
+"""What identifies texts that have no id: their places, from 1 on, which are lines where there is no header."""
 
 
 class Batch(NamedTuple):
@@ -62,12 +63,18 @@ def read_parquet(stream: BinaryIO, choose: Choose, size: int, where: str) -> Ite
         raise InputError(f"{where}: not a parquet file: {reason(error)}") from None
 
 
+def numbered(lines: Iterable[AnyStr], size: int) -> Iterator[list[tuple[int, AnyStr]]]:
+    """Up to `size` lines at once, with their numbers, without the blank ones."""
+    there = ((number, line) for number, line in enumerate(lines, start=1) if line.strip())
+    while some := list(itertools.islice(there, size)):
+        yield some
+
+
 def read_jsonl(stream: BinaryIO, choose: Choose, size: int, where: str) -> Iterator[pd.DataFrame]:
     """Each line may have other columns, but all lines have ids or none has."""
     has_ids: bool | None = None
-    lines = enumerate(stream, start=1)
-    while some := list(itertools.islice(lines, size)):
-        records = []
+    for some in numbered(stream, size):
+        records = {}
         for number, line in some:
             at = f"{where}: line {number}"
             record = read_object(line, at)
@@ -75,26 +82,30 @@ def read_jsonl(stream: BinaryIO, choose: Choose, size: int, where: str) -> Itera
             has_ids = "id" in names if has_ids is None else has_ids
             if ("id" in names) != has_ids:
                 raise InputError(f"{at}: {'no id' if has_ids else 'an id'}, unlike the lines before")
-            records.append({ours: record[theirs] for ours, theirs in names.items()})
-        yield pd.DataFrame(records, dtype=object)
+            records[number] = {ours: record[theirs] for ours, theirs in names.items()}
+        yield pd.DataFrame([*records.values()], index=[*records], dtype=object)
 
 
 def read_object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(line.decode("utf-8-sig"))
+        text = line.decode("utf-8-sig")
+        record = json.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON: {error or 'nested too deeply'}") from None
     if not isinstance(record, dict):
         raise InputError(f'{where}: not an object such as {{"text": "..."}}')
+    if half := re.search("[\ud800-\udfff]", json.dumps(record, ensure_ascii=False) if "\\u" in text else ""):
+        raise InputError(f"{where}: \\u{ord(half[0]):x} is half of a character, whose other half was cut off")
     return record
 
 
 def read_lines(stream: BinaryIO, _choose: Choose, size: int, _where: str) -> Iterator[pd.DataFrame]:
     text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="\n")
-    while some := [line.rstrip("\r\n") for line in itertools.islice(text, size)]:
-        yield pd.DataFrame({"text": some}, dtype=object)
+    for some in numbered(text, size):
+        numbers, lines = zip(*some, strict=True)
+        yield pd.DataFrame({"text": [line.rstrip("\r\n") for line in lines]}, index=numbers, dtype=object)
 
 
 READERS = {"csv": read_csv, "parquet": read_parquet, "jsonl": read_jsonl, "text": read_lines}
@@ -137,13 +148,13 @@ def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
 
 def batches(stream: BinaryIO, kind: Format, columns: Columns, size: int, where: str) -> Iterator[Batch]:
     """The texts of a stream, at most `size` at once; an `InputError` if there are none, or at the first bad one."""
-    unit, first = "row" if kind in ("csv", "parquet") else "line", 1
+    unit, rows = "row" if kind in ("csv", "parquet") else "line", 0
     for raw in READERS[kind](stream, partial(wanted, columns), size, where):
         if len(raw):
-            places = pd.RangeIndex(first, first + len(raw))
+            places = raw.index if unit == "line" else pd.RangeIndex(rows + 1, rows + len(raw) + 1)
             yield checked(raw.set_axis(places), columns, f"{where}: {unit}")
-            first += len(raw)
-    if first == 1:
+            rows += len(raw)
+    if not rows:
         raise InputError(f"{where}: no texts")
 
 

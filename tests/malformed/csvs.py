@@ -97,7 +97,6 @@ CASES = [
     ),
     train("A field too many", row(ROW.replace(" ", ", ", 1)), r"line 4 \(row 3\): 6 fields, and the header has 5; .*"),
     train("A field too few", row("3,fire,Rome,1"), r"line 4 \(row 3\): 4 fields, and the header has 5; .*"),
-    train("A blank line", row("\n" + ROW), r"line 4 \(row 3\): a blank line; take it out"),
     train(
         "A quote that is never closed",
         row(ROW.replace("storm", '"storm')),
@@ -139,9 +138,11 @@ CASES = [
     train(
         "An id of 20 digits",
         row("9" * 19 + ROW),
-        "row 3, column id: '99999999999999999993' must be an integer of at most 18 digits",
+        "row 3, column id: '99999999999999999993' must be a whole number .*",
     ),
-    train("An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be an integer .*"),
+    train(
+        "An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be a whole number .*"
+    ),
     train("No text", row("3,fire,Rome,\t ,1"), r"row 3, column text: '\\t ' must not be empty"),
     train(
         "A label that is none",
@@ -152,7 +153,7 @@ CASES = [
     train(
         "Names among numbers",
         row(ROW[:-1] + "disaster"),
-        "row 3, column target: 'disaster' is one of the names, and the rows before it hold numbers; .*",
+        "row 3, column target: 'disaster' is none of the numbers that the rows before it hold",
     ),
     train(
         "One class only",

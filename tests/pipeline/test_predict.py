@@ -200,13 +200,13 @@ BAD: list[tuple[str, bytes, str]] = [  # what is no csv at all: test_malformed
     ("a.csv", b"id,text\n", r"a\.csv: no texts"),
     ("a.csv", b"id,text\n1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
     ("a.jsonl", b'{"text": "a"}\n{"text": "b"\n', r"a\.jsonl: line 2: not JSON"),
-    ("a.jsonl", b'{"text": "a"}\n\n', r"a\.jsonl: line 2: not JSON"),
     ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, r"a\.jsonl: line 2: not JSON"),
     ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl: line 2: no column text"),
     ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"a\.jsonl: line 2, column text: 5 is no text"),
     ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a\.jsonl: line 2: not an object"),
     ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', r"a\.jsonl: line 2: not UTF-8 \(byte 0xff\)"),
-    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2, column text: not UTF-8"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2: \\ud800 is half of a character"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\udc94"}\n', r"a\.jsonl: line 2: \\udc94 is half of a character"),
     ("a.jsonl", b'{"id": 1, "text": "a"}\n{"text": "b"}\n', r"a\.jsonl: line 2: no id, unlike the lines before"),
     ("a.jsonl", b'{"text": "a"}\n{"id": 1, "text": "b"}\n', r"a\.jsonl: line 2: an id, unlike the lines before"),
     (
@@ -215,7 +215,7 @@ BAD: list[tuple[str, bytes, str]] = [  # what is no csv at all: test_malformed
         r"a\.jsonl: line 1, column keyword: \['x', 'y'\] is no text",
     ),
     ("a.jsonl", b'{"id": 1.5, "text": "a"}\n', r"a\.jsonl: line 1, column id: 1\.5 is neither"),
-    ("a.txt", b"a\n\nb\n", r"a\.txt: line 2, column text: must not be empty"),
+    ("a.txt", b"\n \n", r"a\.txt: no texts"),
     ("a.txt", b"a\nb\xff\n", r"a\.txt: line 2, column text: not UTF-8 \(byte 0xff\)"),
     ("a.parquet", b"PAR1 and no more", r"a\.parquet: not a parquet file"),
     ("a.dat", b"a\n", r"a\.dat: what is in it\?"),
@@ -242,6 +242,24 @@ def test_each_line_has_the_columns_that_it_has(data_params: DataParams) -> None:
     content = io.BytesIO(b'{"text": "a"}\n{"text": "b", "keyword": "fire%20storm"}\n')
     (batch,) = batches(content, "jsonl", data_params.columns, 10, "a.jsonl")
     assert batch.tweets["keyword"].fillna("none").tolist() == ["none", "fire storm"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content", "ids"),
+    [
+        ("text", b"a\n\n \r\nb\n\n", [1, 4]),
+        ("jsonl", b'\n{"text": "a"}\n\n \n{"text": "b \\ud83d\\udd25"}\n\n', [2, 5]),
+        ("csv", b"\ntext\na\n\nb\n\n \n", [1, 2]),
+        ("csv", b"sep=;\nid;text\n\n7;a\n\n8;b\n \n", ["7", "8"]),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10])
+def test_blank_lines_are_no_texts(
+    data_params: DataParams, kind: Format, content: bytes, ids: list[object], size: int
+) -> None:
+    found = [*batches(io.BytesIO(content), kind, data_params.columns, size, "here")]
+    assert [one for batch in found for one in batch.ids] == ids
+    assert [text[0] for batch in found for text in batch.tweets["text"]] == ["a", "b"]
 
 
 def test_classifiers_of_other_labels_are_refused(folder: Path, tmp_path: Path) -> None:

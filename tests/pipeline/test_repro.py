@@ -367,7 +367,7 @@ def test_a_repository_of_another_user_is_a_line_that_says_how_to_trust_it(small:
 def test_a_source_that_is_not_there_is_one_line_before_dvc_starts(small: Path) -> None:
     (small / "params.yaml").write_text("data: { source: data/kagle }\nnames: []\n")
     assert one_line_error(ran(small, "pipeline.repro")) == (
-        "error: params.yaml: data.source: data/kagle: no such file or folder; data.source must hold train.csv and test.csv"
+        "error: params.yaml: data.source: data/kagle: no such file or folder; data.source must hold train.csv"
     )
     (small / "params.yaml").write_text("data: { source: data/kaggle }\nnames: []\n")
     error = one_line_error(ran(small, "pipeline.repro"))

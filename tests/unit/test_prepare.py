@@ -5,7 +5,11 @@ import pandas as pd
 import pytest
 
 from pipeline.contracts import Prepared
-from pipeline.data.prepare import assign_folds, training_targets
+from pipeline.data.prepare import PrepareParams, assign_folds, prepare, training_targets
+
+
+def test_no_group_is_in_two_folds(sample: Prepared) -> None:
+    assert (sample.train.groupby("group")["fold"].nunique() == 1).all()
 
 
 def test_folds_are_stratified_and_even(sample: Prepared) -> None:
@@ -33,3 +37,26 @@ def test_training_targets(conflicts: str, learned: list[int | None]) -> None:
     targets, groups = pd.Series([0, 1, 1, 0, 1, 1]), pd.Series([0, 0, 0, 1, 1, 2])
     found = training_targets(targets, groups, conflicts)
     assert [None if pd.isna(value) else int(value) for value in found] == learned
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "together"),
+    [
+        ("🔥🔥🔥", "🔥🔥🔥", True),
+        ("🔥🔥🔥", "❤️", False),
+        ("http://t.co/abc", "http://t.co/xyz", True),
+        ("RT @a: http://t.co/abc", "RT @b: http://t.co/xyz", True),
+        ("!!!", "?", False),
+        ("东京发生强烈地震请大家注意安全啊", "东京发生强烈地震请大家注意安全吧", True),
+        ("东京发生强烈地震请大家注意安全啊", "今天天气很好我们去公园散步", False),
+        ("アパートで火事があった、逃げて", "アパートで火事があった。逃げろ", True),
+        ("เกิดแผ่นดินไหวรุนแรงที่เชียงใหม่", "เกิดแผ่นดินไหวรุนแรงที่เชียงราย", True),
+        ("बाढ़ में कई लोग फँस गए हैं मदद भेजें", "बाढ़ में कई लोग फँस गए हैं मदद चाहिए", True),
+        ("की कि के को कौ", "क", False),
+    ],
+)
+def test_texts_of_any_script_are_grouped(sample: Prepared, one: str, other: str, together: bool) -> None:
+    raw = pd.DataFrame({"text": [one, other, *sample.train["raw_text"].head(40)], "keyword": None, "location": None})
+    raw = raw.assign(id=range(42), group=None, target=[0, 1] * 21).astype({"keyword": "str", "location": "str"})
+    train, _ = prepare(raw, raw.iloc[:0].drop(columns="target"), PrepareParams(folds=2))
+    assert (train["group"][0] == train["group"][1]) == together
