@@ -47,9 +47,9 @@ def have_keywords(tweets: pd.DataFrame) -> bool:
 
 
 def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
-    """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
+    """From `features` to presence of words and, if asked, keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
-    Without `keywords`, words alone; hashtags count as the word they hold, and so do mentions and links.
+    Hashtags count as the word they hold, and so do mentions and links.
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
@@ -122,8 +122,7 @@ def choose_on_counts(
 
 def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
-    names: np.ndarray = pipeline["features"].get_feature_names_out()
-    return names
+    return np.asarray(pipeline["features"].get_feature_names_out())
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

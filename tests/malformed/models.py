@@ -1,5 +1,6 @@
 """Models that are none: encoders, adapters, and the GGUF files of language models."""
 
+import contextlib
 import struct
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
+from pipeline.contracts import read_prepared
+from pipeline.fit.classifier import read_classifier_of
+from pipeline.fit.model_store import write_description
 from pipeline.packaged import locate
 
 from .case import PARAMS, Case, Spoil, both, replaced, whole
@@ -60,6 +64,9 @@ def adapters(**files: str | bytes) -> Spoil:
         agree("lora_minilm", "discriminative", 0.9, project)
         take_part(project, lora=["minilm"])
         replaced(PARAMS, "  tweets: 20", "  tweets: 20\n  classifiers: [lora_minilm]")(project)
+        with contextlib.chdir(project):
+            own = read_classifier_of("finetune.lora", "minilm", "")
+            write_description("lora_minilm", own, "mean log-odds", ["fold-0"], read_prepared().digest)
         for fold in range(5):
             for name, content in files.items():
                 whole(
