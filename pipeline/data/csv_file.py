@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import IO
 
 import pandas as pd
+import psutil
 
 from pipeline.contracts import InputError, reason
 
 LARGEST = 10**9
 """Bytes of a csv: five million tweets. A zip may promise more than a machine holds."""
+MEMORY = 20
+"""Bytes that prepare takes for each of a csv's: 2.3 GB for 800,000 tweets."""
 LONGEST = 100_000
 """Characters of a field: X's longest posts have 25,000. More is a quote that was never closed, or no tweet."""
 
@@ -61,9 +64,13 @@ def not_there(source: str, name: str = "") -> str:
     return f"{where}: no such {'file' if name else 'file or folder'}; {HOLDS}"
 
 
-def check_size(size: int, where: str) -> None:
-    if size > LARGEST:
-        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {LARGEST / 1e9:.0f} GB")
+def check_size(size: int, where: str, largest: int | None = None) -> None:
+    """Raise `InputError` for a csv of more bytes than are allowed, or than this machine's memory can hold prepared."""
+    if size > (largest := largest or LARGEST):
+        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {largest / 1e9:g} GB")
+    if MEMORY * size > (there := psutil.virtual_memory().total):
+        needed = f"to be prepared it needs some {MEMORY * size / 1e9:.0f} GB of memory"
+        raise InputError(f"{where}: {size / 1e9:.1f} GB: {needed}, and this machine has {there / 1e9:.0f} GB")
 
 
 def has(source: Path, name: str) -> bool:
@@ -75,7 +82,7 @@ def has(source: Path, name: str) -> bool:
 
 
 @contextmanager
-def open_csv(source: Path, name: str) -> Iterator[IO[bytes]]:
+def open_csv(source: Path, name: str, largest: int | None = None) -> Iterator[IO[bytes]]:
     """A file of a folder or zip, if it is not too large to be a csv of tweets; of a zip, no more than it declares is unpacked."""
     where = f"{source}/{name}"
     try:
@@ -84,7 +91,7 @@ def open_csv(source: Path, name: str) -> Iterator[IO[bytes]]:
             if not stat.S_ISREG(status.st_mode):
                 kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
                 raise InputError(f"{where}: {kind}, not a file; {HOLDS}")
-            check_size(status.st_size, where)
+            check_size(status.st_size, where, largest)
             with (source / name).open("rb") as file:
                 yield file
         elif source.is_file() and zipfile.is_zipfile(source):
@@ -92,7 +99,7 @@ def open_csv(source: Path, name: str) -> Iterator[IO[bytes]]:
                 if name not in archive.namelist():
                     held = ", ".join(archive.namelist()[:5]) or "nothing"
                     raise InputError(f"{where}: no such file; {HOLDS}, and holds {held:.100}")
-                check_size(archive.getinfo(name).file_size, where)
+                check_size(archive.getinfo(name).file_size, where, largest)
                 with archive.open(name) as member:
                     yield member
         else:

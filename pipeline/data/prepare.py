@@ -7,6 +7,7 @@ run: dvc repro prepare   (or python -m pipeline.stage data.prepare)
 
 import json
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -55,9 +56,9 @@ def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts
 def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The prepared frames (see `Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
-    cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
-    in_units = {text: units(text) for text in cleaned.unique()}
-    duplicates = group_near_duplicates([in_units[text] for text in cleaned], params.near_duplicate)
+    cleaned = tweets["text"].map(lru_cache(clean))
+    row_of, texts = pd.factorize(cleaned)
+    duplicates = group_near_duplicates(map(units, texts), params.near_duplicate)[row_of]
     groups = merge_groups(duplicates, tweets["group"])
     tweets = tweets.assign(
         keyword=clean_keywords(tweets["keyword"]), raw_text=tweets["text"], text=cleaned, duplicate=duplicates

@@ -93,7 +93,7 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str, names: d
     known = targets_of(labels)
     cells = frame["target"].str.strip()
     plain = cells.str.lower().replace({"true": "1", "false": "0"} if "0" in known and "1" in known else {})
-    cells = cells.where(cells.isin(known), plain.str.replace(r"\.0+\Z", "", regex=True))
+    cells = cells.where(cells.isin(known), plain.str.replace(r"\.0*\Z", "", regex=True))
     refuse(~cells.isin(known), "target", f"must be one of {', '.join(known)}")
     kinds = dict.fromkeys({"0", "1"} - {*labels}, "numbers") | dict.fromkeys({*labels} - {"0", "1"}, "names")
     written = cells.map(kinds)

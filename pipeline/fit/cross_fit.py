@@ -100,7 +100,7 @@ def cross_fit(
         if fold != REFIT:
             out_of_fold[held_out] = predict(model, train[held_out])
         if not refit or fold == REFIT:
-            on_test.append(predict(model, test))
+            on_test.append(predict(model, test) if len(test) else np.empty(0))
         if save and (fold == REFIT or not refit):
             save(model, results(MODELS) / name / part(fold))
         kept.append(keep(model))

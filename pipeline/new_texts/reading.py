@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -73,7 +74,7 @@ def numbered(lines: Iterable[AnyStr], size: int) -> Iterator[list[tuple[int, Any
 def read_jsonl(stream: BinaryIO, choose: Choose, size: int, where: str) -> Iterator[pd.DataFrame]:
     """Each line may have other columns, but all lines have ids or none has."""
     has_ids: bool | None = None
-    for some in numbered(stream, size):
+    for some in numbered((line.removeprefix(BOM_UTF8) for line in stream), size):
         records = {}
         for number, line in some:
             at = f"{where}: line {number}"
@@ -83,21 +84,20 @@ def read_jsonl(stream: BinaryIO, choose: Choose, size: int, where: str) -> Itera
             if ("id" in names) != has_ids:
                 raise InputError(f"{at}: {'no id' if has_ids else 'an id'}, unlike the lines before")
             records[number] = {ours: record[theirs] for ours, theirs in names.items()}
+            if half := re.search("[\ud800-\udfff]", "".join(map(str, records[number].values()))):
+                raise InputError(f"{at}: \\u{ord(half[0]):x} is half of a character, whose other half was cut off")
         yield pd.DataFrame([*records.values()], index=[*records], dtype=object)
 
 
 def read_object(line: bytes, where: str) -> dict[str, Any]:
     try:
-        text = line.decode("utf-8-sig")
-        record = json.loads(text)
+        record = json.loads(line.decode())
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 (byte 0x{line[error.start]:02x})") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{where}: not JSON: {error or 'nested too deeply'}") from None
     if not isinstance(record, dict):
         raise InputError(f'{where}: not an object such as {{"text": "..."}}')
-    if half := re.search("[\ud800-\udfff]", json.dumps(record, ensure_ascii=False) if "\\u" in text else ""):
-        raise InputError(f"{where}: \\u{ord(half[0]):x} is half of a character, whose other half was cut off")
     return record
 
 

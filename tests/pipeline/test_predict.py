@@ -248,7 +248,7 @@ def test_each_line_has_the_columns_that_it_has(data_params: DataParams) -> None:
     ("kind", "content", "ids"),
     [
         ("text", b"a\n\n \r\nb\n\n", [1, 4]),
-        ("jsonl", b'\n{"text": "a"}\n\n \n{"text": "b \\ud83d\\udd25"}\n\n', [2, 5]),
+        ("jsonl", b'\xef\xbb\xbf\n{"text": "a", "user": "cut \\ud83d"}\n\n \n{"text": "b \\ud83d\\udd25"}\n\n', [2, 5]),
         ("csv", b"\ntext\na\n\nb\n\n \n", [1, 2]),
         ("csv", b"sep=;\nid;text\n\n7;a\n\n8;b\n \n", ["7", "8"]),
     ],

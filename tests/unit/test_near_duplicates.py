@@ -61,9 +61,9 @@ def pairs_looked_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[list[str]
         shared[0] += len(a.text)
         return possible(a, b, threshold)
 
-    def counting_near(sets: object, pairs: np.ndarray, threshold: float) -> np.ndarray:
+    def counting_near(sets: object, size: np.ndarray, pairs: np.ndarray, threshold: float) -> np.ndarray:
         counted[0] += pairs.shape[1]
-        return near(sets, pairs, threshold)
+        return near(sets, size, pairs, threshold)
 
     monkeypatch.setattr(near_duplicates, "possible", counting_possible)
     monkeypatch.setattr(near_duplicates, "near", counting_near)

@@ -1,11 +1,18 @@
 """Folds are fair and labels are treated as params say."""
 
+import io
+from contextlib import redirect_stdout
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import prepared_folder
 
 from pipeline.contracts import Prepared
 from pipeline.data.prepare import PrepareParams, assign_folds, prepare, training_targets
+from pipeline.predict import predict
+from pipeline.stage import main_of
 
 
 def test_no_group_is_in_two_folds(sample: Prepared) -> None:
@@ -60,3 +67,18 @@ def test_texts_of_any_script_are_grouped(sample: Prepared, one: str, other: str,
     raw = raw.assign(id=range(42), group=None, target=[0, 1] * 21).astype({"keyword": "str", "location": "str"})
     train, _ = prepare(raw, raw.iloc[:0].drop(columns="target"), PrepareParams(folds=2))
     assert (train["group"][0] == train["group"][1]) == together
+
+
+def test_without_test_tweets_all_goes_on_but_the_submission(
+    sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ids of 19 digits too, as tweets have had since 2018, come through to the last."""
+    train = sample.train.head(200).assign(id=1177000000000000001 + np.arange(200))
+    prepared_folder(tmp_path, monkeypatch, train, sample.test.head(0), blend={"draws": 100}, logistic={"C": [0.2]})
+    with redirect_stdout(io.StringIO()) as said:
+        for stage in ("counts.naive_bayes", "counts.logistic", "compare.blend", "compare.submission"):
+            main_of(f"pipeline.{stage}")()
+    assert Path("submission/submission.csv").read_text() == "id,target\n"
+    assert "nothing to submit, as data.source has no test.csv" in said.getvalue()
+    assert pd.read_parquet("predictions/naive_bayes.parquet")["id"].tolist() == train["id"].tolist()
+    assert predict(["Forest fire near La Ronge"]).shape == (1,)

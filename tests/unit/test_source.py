@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.contracts import InputError
+from pipeline.data import csv_file
 from pipeline.data.source import DataParams, read_source
 
 TRAIN = "id,keyword,location,text,target\n1,fire,,A fire,1\n2,,,No fire,0\n3,,Rome,Nothing,0\n"
@@ -67,7 +68,7 @@ def test_lines_that_hold_no_row_are_passed_over(tmp_path: Path, data_params: Dat
 @pytest.mark.parametrize(
     ("labels", "cells", "expected"),
     [
-        (["no", "yes"], ["1.0", "0.0", "0"], [1, 0, 0]),
+        (["no", "yes"], ["1.0", "0.", "0"], [1, 0, 0]),
         (["no", "yes"], ["True", "FALSE", "false"], [1, 0, 0]),
         (["no", "yes"], [" 1", "0 ", "0"], [1, 0, 0]),
         (["no", "yes"], [" yes", "no ", "no"], [1, 0, 0]),
@@ -128,3 +129,13 @@ def test_rows_without_ids_are_numbered(
     assert pd.concat(found)["id"].tolist() == ids
     with pytest.raises(InputError, match=r"train\.csv: no column id; it has ID, "):
         read(tmp_path, data_params, TRAIN.replace("id,", "ID,", 1))
+
+
+def test_what_no_memory_could_hold_is_refused_before_it_is_read(
+    tmp_path: Path, data_params: DataParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(csv_file, "MEMORY", 10**12)
+    with pytest.raises(
+        InputError, match=r"train\.csv: 0\.0 GB: to be prepared it needs some \d+ GB of memory, and this "
+    ):
+        read(tmp_path, data_params)
