@@ -34,9 +34,7 @@ def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTra
     models = []
     for path in seeds_in(folder) or [folder]:
         network, tokenizer = adapters.read(path, params)
-        if params.variant not in {"loha", "lokr"}:  # peft cannot merge these beside a trained head
-            network = network.merge_and_unload()
-        models.append((network, tokenizer))
+        models.append((network.merge_and_unload(), tokenizer))
     return models
 
 

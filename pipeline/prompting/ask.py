@@ -2,7 +2,11 @@
 
 import asyncio
 import json
-from types import TracebackType
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Self
 
 import openai
@@ -15,6 +19,23 @@ from pipeline.prompting.faults import UNREADABLE, explain, refusal, worth_asking
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.send import Sender
 from pipeline.prompting.server import Endpoint
+
+GRACE = 10.0  # seconds that answers under way are waited for when the run is told to end
+
+
+@contextmanager
+def as_interrupts() -> Iterator[None]:
+    """Take SIGTERM and SIGHUP for SIGINT, of which asyncio makes a cancellation."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    alone = threading.current_thread() is threading.main_thread()  # no other may listen
+    free = [number for number in numbers if alone and signal.getsignal(number) is signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Asker:
@@ -37,9 +58,7 @@ class Asker:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.sender.close()
 
     def key(self, request: Request) -> str:
@@ -66,6 +85,7 @@ class Asker:
         self.not_kept.clear()
 
     async def send(self, request: Request) -> Answer:
+        self.store.must_be_writable()
         answer = await self.sender.send(request)
         self.sent += 1
         return answer
@@ -80,9 +100,9 @@ class Asker:
             refused = refusal(error, request)
             if refused is None or (refused.refused == UNREADABLE and "tokenize" not in request):
                 raise explain(error, self.endpoint) from None
-            if not keep_refusal or worth_asking_again(refused.refused or 0):
-                return refused
             answer = refused
+        if answer.refused and (not keep_refusal or worth_asking_again(answer.refused)):
+            return answer
         self.keep(request, answer)
         return answer
 
@@ -90,8 +110,8 @@ class Asker:
         """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one.
 
         A remote endpoint that has answered may refuse single questions, for example because a filter takes a tweet for an
-        incitement, or send something that cannot be read: such an answer has `refused` set. It is not stored, and asked for
-        again in the next run.
+        incitement, or send something that cannot be read: such an answer has `refused` set. It is stored if it was paid for;
+        else it is asked for again in the next run.
         """
         asked = {self.key(request): request for request in requests}
         missing = {
@@ -105,7 +125,15 @@ class Asker:
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
             with tqdm(total=len(asked), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
-        return [self.used[self.key(request)][1] for request in requests]
+        answers = [self.used[self.key(request)][1] for request in requests]
+        if refused := Counter(answer.refused for answer in answers if answer.refused):
+            told = ", ".join(f"{number} with status {status}" for status, number in sorted(refused.items()))
+            print(f"{self.name}: refused, perhaps by a filter, and not unread: {told}")
+        if len(versions := {answer.version for answer in answers if answer.version}) > 1:
+            print(
+                f"{self.name}: answers of {len(versions)} versions of the model; a new prompt.revision has all asked anew"
+            )
+        return answers
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         # Sorted, so that neighbours share the longest prefix (the same examples), which a server need not read again.
@@ -115,7 +143,9 @@ class Asker:
 
         async def one(request: Request, *, may_be_refused: bool) -> None:
             async with gate:
-                if failures:  # what has not been sent stays unsent; what is under way is waited for and kept
+                if (
+                    failures or self.sender.stopped
+                ):  # what has not been sent stays so; what is under way is waited for and kept
                     return
                 try:
                     self.keep(request, await self.send(request))
@@ -126,23 +156,37 @@ class Asker:
                     self.refuse(request, refused)
                 self.show(progress)
 
-        remote = self.endpoint.kind == "remote"
-        answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
-        await one(first, may_be_refused=remote and answered)
-        await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
+        async def all_of_them() -> None:
+            remote = self.endpoint.kind == "remote"
+            answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
+            await one(first, may_be_refused=remote and answered)
+            await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
+
+        asking = asyncio.create_task(all_of_them())
+        try:
+            with as_interrupts():
+                await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self.sender.stopped = True
+            tqdm.write(f"{self.name}: ends; answers under way are waited for, {GRACE:.0f} seconds at most")
+            await asyncio.wait([asking], timeout=GRACE)
+            raise
         if failures:
             raise explain(failures[0], self.endpoint) from None
 
     async def ask_in_batches(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         try:
-            async for key, answer in batch.answers(self.sender, self.store, missing):
-                if answer.refused:
-                    self.refuse(missing[key], answer)
-                else:
-                    self.sender.budget.add(answer)
-                    self.keep(missing[key], answer)
-                    self.sent += 1
-                self.show(progress)
+            async with aclosing(batch.answers(self.sender, self.store, missing)) as found:
+                async for key, answer in found:
+                    if not answer.kept:
+                        self.refuse(missing[key], answer)
+                    elif (
+                        self.known(missing[key]) is None
+                    ):  # else another run, which had begun the same batch, has paid for it
+                        self.sender.budget.add(answer)
+                        self.keep(missing[key], answer)
+                        self.sent += 1
+                    self.show(progress)
         except (openai.OpenAIError, ValueError) as error:
             raise explain(error, self.endpoint) from None
 

@@ -19,9 +19,8 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device, or_auto
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.model_files import write_estimator
+from pipeline.fit.model_files import read_tensors, write_estimator, write_tensors
 from pipeline.fit.subsets import split_by_group
-from pipeline.fit.tensor_files import read_tensors, write_tensors
 from pipeline.vectors.on_vectors import OnVectors
 from pipeline.vectors.space import SPACE, SpaceParams, fit_space, fitting, read_space, vectors
 

@@ -115,6 +115,7 @@ def made(family: str = "counts.naive_bayes") -> str:
         ("counts/counts.py", "binary=True", "binary=False", True),
         ("counts/counts.py", '"""The features that the twins share', '"""What the twins share', False),
         ("counts/on_counts.py", "# there is nothing left to learn", "# all is known", False),
+        ("contracts/prepared.py", '"duplicate" if "duplicate" in tweets else "group"', '"group"', True),
         ("vectors/gaussian.py", "tol=1e-9", "tol=1e-8", False),
     ],
 )  # fmt: skip
