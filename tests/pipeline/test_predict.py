@@ -139,23 +139,6 @@ def test_the_submission_says_who_decides_and_where(tmp_path: Path) -> None:
         choose(None, path)
 
 
-def test_a_fitted_threshold_decides(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rules = [{"classifier": "naive_bayes", "threshold": 0.9}]
-    Path("submission").mkdir()
-    choice = Path("submission/choice.json")
-    choice.write_text(json.dumps({"chosen": rules[0], "candidates": rules}))
-    try:
-        call(monkeypatch, "--input", "new.csv", "--output", tmp_path / "out.csv")
-    finally:
-        choice.unlink()
-        choice.parent.rmdir()
-    found = read(tmp_path / "out.csv")
-    assert (found["target"] == (found["score"] > 0.9)).all()
-    assert f"60 texts by naive_bayes, {found['target'].sum()} above 0.9: disaster" in capsys.readouterr().err
-
-
 class Stream(io.StringIO):
     """Standard input whose bytes are given."""
 
@@ -193,13 +176,9 @@ def test_standard_input_to_standard_output(
 BAD: list[tuple[str, bytes, str]] = [  # what is no csv at all: test_malformed
     ("a.csv", b"id,text\n1,a\n2,  \n", r"a\.csv: row 2, column text: must not be empty"),
     ("a.csv", b"id,text\n1,a\n2,b\n3\n", r"a\.csv: line 4 \(row 3\): 1 fields, and the header has 2"),
-    ("a.csv", b"id,text,text\n1,a,b\n", r"a\.csv: column text is there twice"),
     ("a.csv", b"id,text\n1,a\n2,caf\xe9\n", r"a\.csv: row 2, column text: not UTF-8 \(byte 0xe9\); save it as UTF-8"),
-    ("a.csv", b"id,body\n1,a\n", r"a\.csv: no column text; it has id, body"),
-    ("a.csv", b"id,text\n,a\n", r"a\.csv: row 1, column id: must not be empty"),
     ("a.csv", b"id,text\n", r"a\.csv: no texts"),
-    ("a.csv", b"id,text\n1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
-    ("a.jsonl", b'{"text": "a"}\n{"text": "b"\n', r"a\.jsonl: line 2: not JSON"),
+    ("a.csv", b"id,text\n-1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
     ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, r"a\.jsonl: line 2: not JSON"),
     ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl: line 2: no column text"),
     ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"a\.jsonl: line 2, column text: 5 is no text"),
@@ -208,7 +187,6 @@ BAD: list[tuple[str, bytes, str]] = [  # what is no csv at all: test_malformed
     ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2: \\ud800 is half of a character"),
     ("a.jsonl", b'{"text": "a"}\n{"text": "\\udc94"}\n', r"a\.jsonl: line 2: \\udc94 is half of a character"),
     ("a.jsonl", b'{"id": 1, "text": "a"}\n{"text": "b"}\n', r"a\.jsonl: line 2: no id, unlike the lines before"),
-    ("a.jsonl", b'{"text": "a"}\n{"id": 1, "text": "b"}\n', r"a\.jsonl: line 2: an id, unlike the lines before"),
     (
         "a.jsonl",
         b'{"text": "a", "keyword": ["x", "y"]}\n',
@@ -237,18 +215,15 @@ def test_bad_input_is_one_line_with_its_place_and_nothing_is_half_written(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_each_line_has_the_columns_that_it_has(data_params: DataParams) -> None:
-    """Writers leave out what is null: a keyword may be there from the second line on."""
-    content = io.BytesIO(b'{"text": "a"}\n{"text": "b", "keyword": "fire%20storm"}\n')
-    (batch,) = batches(content, "jsonl", data_params.columns, 10, "a.jsonl")
-    assert batch.tweets["keyword"].fillna("none").tolist() == ["none", "fire storm"]
-
-
 @pytest.mark.parametrize(
     ("kind", "content", "ids"),
     [
         ("text", b"a\n\n \r\nb\n\n", [1, 4]),
-        ("jsonl", b'\xef\xbb\xbf\n{"text": "a", "user": "cut \\ud83d"}\n\n \n{"text": "b \\ud83d\\udd25"}\n\n', [2, 5]),
+        (
+            "jsonl",
+            b'\xef\xbb\xbf\n{"text": "a", "user": "cut \\ud83d"}\n\n \n{"text": "b \\ud83d\\udd25", "keyword": "c"}\n\n',
+            [2, 5],
+        ),
         ("csv", b"\ntext\na\n\nb\n\n \n", [1, 2]),
         ("csv", b"sep=;\nid;text\n\n7;a\n\n8;b\n \n", ["7", "8"]),
     ],
@@ -290,17 +265,6 @@ def test_bad_arguments(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "imported answers say nothing of new texts" in said("--classifier", "imported_gpt", "--input", "new.csv")
     assert "nobody: no such model" in said("--classifier", "nobody", "--input", "new.csv")
     assert said("--input", "new.csv", "--text", "body").startswith("new.csv: no column body; it has")
-
-
-def test_ids_that_a_spreadsheet_would_run_are_written_where_none_reads_them(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A text is not written at all; a negative number is no formula."""
-    (tmp_path / "a.csv").write_text('id,text\n-5,"=HYPERLINK(""http://x"")"\n@sum,b\n')
-    call(monkeypatch, "--classifier", "naive_bayes", "--input", tmp_path / "a.csv", "--output", tmp_path / "a.jsonl")
-    found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert [one["id"] for one in found] == ["-5", "@sum"]
-    assert "HYPERLINK" not in (tmp_path / "a.jsonl").read_text()
 
 
 def test_replies_that_were_not_read_decide_nothing() -> None:
