@@ -68,9 +68,9 @@ def check_size(size: int, where: str, largest: int | None = None) -> None:
     """Raise `InputError` for a csv of more bytes than are allowed, or than this machine's memory can hold prepared."""
     if size > (largest := largest or LARGEST):
         raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {largest / 1e9:g} GB")
-    if MEMORY * size > (there := psutil.virtual_memory().total):
-        needed = f"to be prepared it needs some {MEMORY * size / 1e9:.0f} GB of memory"
-        raise InputError(f"{where}: {size / 1e9:.1f} GB: {needed}, and this machine has {there / 1e9:.0f} GB")
+    if (needed := MEMORY * size) > (there := psutil.virtual_memory().total):
+        problem = f"to prepare it takes some {needed / 1e9:.0f} GB of memory, and this machine has {there / 1e9:.0f} GB"
+        raise InputError(f"{where}: {size / 1e9:.1f} GB: {problem}")
 
 
 def has(source: Path, name: str) -> bool:

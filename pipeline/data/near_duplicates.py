@@ -60,7 +60,7 @@ class Entries(NamedTuple):
     left: np.ndarray
     """How many of them are not rarer than this one."""
 
-    def take(self, which: np.ndarray) -> "Entries":
+    def take(self, which: np.ndarray | slice) -> "Entries":
         return Entries(*(values[which] for values in self))
 
 
@@ -123,26 +123,29 @@ def of_other_components(smaller: Entries, larger: Entries, label: np.ndarray, th
     keys = larger.shingle.astype(np.int64) * n + label[larger.text]
     order = np.argsort(keys, kind="stable")
     keys, larger = keys[order], larger.take(order)
-    begins = smaller.shingle.astype(np.int64) * n
-    own = begins + label[smaller.text]
-    of_shingle = np.searchsorted(keys, begins), np.searchsorted(keys, begins + n)
-    of_component = np.searchsorted(keys, own), np.searchsorted(keys, own + 1)
-    starts = np.stack([of_shingle[0], of_component[1]], axis=1).ravel()
-    counts = np.stack([of_component[0], of_shingle[1]], axis=1).ravel() - starts
-    entry = np.repeat(np.arange(len(own)), 2)
-    entry, starts, counts = (values[counts > 0] for values in (entry, starts, counts))
-    ends = np.cumsum(counts)
-    cuts = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, BLOCK))
-    for begin, end in itertools.pairwise([*np.unique(cuts), len(ends)]):
-        many = counts[begin:end]
-        within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
-        partner = np.repeat(starts[begin:end], many) + within
-        yield possible(smaller.take(np.repeat(entry[begin:end], many)), larger.take(partner), threshold)
+    for first in range(0, len(smaller.text), BLOCK):
+        some = smaller.take(slice(first, first + BLOCK))
+        begins = some.shingle.astype(np.int64) * n
+        own = begins + label[some.text]
+        of_shingle = np.searchsorted(keys, begins), np.searchsorted(keys, begins + n)
+        of_component = np.searchsorted(keys, own), np.searchsorted(keys, own + 1)
+        starts = np.stack([of_shingle[0], of_component[1]], axis=1).ravel()
+        counts = np.stack([of_component[0], of_shingle[1]], axis=1).ravel() - starts
+        entry = np.repeat(np.arange(len(own)), 2)
+        entry, starts, counts = (values[counts > 0] for values in (entry, starts, counts))
+        ends = np.cumsum(counts)
+        cuts = np.searchsorted(ends, np.arange(0, ends[-1] if len(ends) else 0, BLOCK))
+        for begin, end in itertools.pairwise([*np.unique(cuts), len(ends)]):
+            many = counts[begin:end]
+            within = np.arange(many.sum()) - np.repeat(np.cumsum(many) - many, many)
+            partner = np.repeat(starts[begin:end], many) + within
+            yield possible(some.take(np.repeat(entry[begin:end], many)), larger.take(partner), threshold)
 
 
-def connect(sets: csr_array, size: np.ndarray, threshold: float) -> np.ndarray:
-    """A number for each text of `shingle_sets`, the same for those that a chain of overlaps by the threshold connects."""
-    n = sets.shape[0]
+def connect(texts: Iterable[list[str]], threshold: float) -> np.ndarray:
+    """A number for each text, the same for those that a chain of overlaps by the threshold connects."""
+    sets, size = shingle_sets(texts)
+    n = len(size)
     order = np.argsort(size, kind="stable")
     sets, size = sets[order], size[order]  # from here on a text with a smaller number has no more shingles
     smaller, larger = prefixes(sets, size, threshold)
@@ -182,4 +185,4 @@ def group_near_duplicates(texts: Iterable[list[str]], threshold: float) -> np.nd
     Two texts are joined when their `shingles` overlap by at least `threshold` (Jaccard), and groups are what is connected so.
     No such pair is missed, and few others are looked at: of texts that share a rare shingle, those which are not connected yet.
     """
-    return first_seen(connect(*shingle_sets(texts), threshold))
+    return first_seen(connect(texts, threshold))

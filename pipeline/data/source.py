@@ -80,16 +80,16 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str, names: d
             value = frame[column].iloc[row - 1]
             raise InputError(f"{where}: row {row}, column {names[column]}: {value!r:.60} {problem}")
 
-    found = frame
+    numbers = frame.copy()
     if "id" in frame:
         digits = frame["id"].str.removeprefix("-").str.zfill(19)
         whole = frame["id"].str.fullmatch("-?[0-9]{1,19}") & (digits <= str(2**63 - 1))
         refuse(~whole, "id", f"must be a whole number of at most {2**63 - 1}")
-        found = found.assign(id=frame["id"].astype("int64"))
-        refuse(found["id"].duplicated(), "id", "is there twice")  # as numbers: 7 and 07 are the same
+        numbers["id"] = frame["id"].astype("int64")
+        refuse(numbers["id"].duplicated(), "id", "is there twice")  # as numbers: 7 and 07 are the same
     refuse(frame["text"].str.strip() == "", "text", "must not be empty")
     if labels is None:
-        return found
+        return numbers
     known = targets_of(labels)
     cells = frame["target"].str.strip()
     plain = cells.str.lower().replace({"true": "1", "false": "0"} if "0" in known and "1" in known else {})
@@ -102,7 +102,7 @@ def validate(frame: pd.DataFrame, labels: list[str] | None, where: str, names: d
     targets = cells.map(known).astype("int8")
     if targets.nunique() < 2:
         raise InputError(f"{where}: column {names['target']}: every row has the same label; two classes are needed")
-    return found.assign(target=targets)
+    return numbers.assign(target=targets)
 
 
 def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -130,9 +130,6 @@ def read_source(params: DataParams) -> tuple[pd.DataFrame, pd.DataFrame]:
             free = free[len(frame) :]
     train, test = frames
     if (shared := test["id"].isin(train["id"])).any():
-        row = first_row(shared)
-        number = test["id"].iloc[row - 1]
-        there = first_row(train["id"] == number)
-        where = f"{params.source}/test.csv: row {row}, column {params.columns.id}"
-        raise InputError(f"{where}: {number} is also in train.csv (row {there})")
+        at = f"{params.source}/test.csv: row {first_row(shared)}, column {params.columns.id}"
+        raise InputError(f"{at}: {test.loc[shared, 'id'].iloc[0]} is also in train.csv")
     return train, test

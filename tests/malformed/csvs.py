@@ -133,7 +133,7 @@ CASES = [
     Case(
         "An id of both files",
         row(ROW.replace("3,", "101,", 1)),
-        r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv \(row 3\)",
+        r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv",
     ),
     train(
         "An id of 20 digits",

@@ -135,7 +135,5 @@ def test_what_no_memory_could_hold_is_refused_before_it_is_read(
     tmp_path: Path, data_params: DataParams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(csv_file, "MEMORY", 10**12)
-    with pytest.raises(
-        InputError, match=r"train\.csv: 0\.0 GB: to be prepared it needs some \d+ GB of memory, and this "
-    ):
+    with pytest.raises(InputError, match=r"train\.csv: 0\.0 GB: to prepare it takes some \d+ GB of memory, and this "):
         read(tmp_path, data_params)
