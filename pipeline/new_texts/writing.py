@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -38,10 +39,11 @@ def lines_to(file: IO[str], kind: Format) -> Write:
     def write(rows: pd.DataFrame) -> None:
         nonlocal header
         if kind == "csv":
-            for value in rows.iloc[:, 0]:
-                if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
-                    problem = "would be a formula in a spreadsheet; write .jsonl or .parquet instead"
-                    raise InputError(f"column {rows.columns[0]}: {value!r:.60} {problem}")
+            for column, values in ((rows.columns[0], rows.iloc[:, 0]), ("label", rows["label"].unique())):
+                for value in values:
+                    if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
+                        problem = "would be a formula in a spreadsheet; write .jsonl or .parquet instead"
+                        raise InputError(f"column {column}: {value!r:.60} {problem}")
             rows.to_csv(file, index=False, header=header, lineterminator="\n")
             header = False
         else:
@@ -89,6 +91,8 @@ def written_as(path: Path | None, read: Format) -> Format:
 def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Write]:
     """What to give each batch of decisions to; None for standard output."""
     if path is None:
+        if isinstance(stdout, TextIOWrapper):
+            stdout.reconfigure(encoding="utf-8")  # whatever the terminal is: it is data
         yield lines_to(stdout, kind)
         stdout.flush()
         return
