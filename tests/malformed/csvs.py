@@ -128,17 +128,11 @@ CASES = [
         instead(TRAIN, a_million_of_one_text),
         r"params\.yaml: prepare\.folds: 5 is too many; groups of tweets with the rarer label: 1",
     ),
-    train("An id twice", row(ROW.replace("3,", "2,", 1)), "row 3, column id: '2' is there twice"),
     train("An id twice, as a number", row("0" + ROW.replace("3,", "2,", 1)), "row 3, column id: '02' is there twice"),
     Case(
         "An id of both files",
         row(ROW.replace("3,", "101,", 1)),
         r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv",
-    ),
-    train(
-        "An id of 20 digits",
-        row("9" * 19 + ROW),
-        "row 3, column id: '99999999999999999993' must be a whole number .*",
     ),
     train(
         "An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be a whole number .*"
@@ -149,11 +143,6 @@ CASES = [
         row(ROW[:-1] + "2"),
         "row 3, column target: '2' must be one of 0, 1, not disaster, disaster",
         process=True,
-    ),
-    train(
-        "Names among numbers",
-        row(ROW[:-1] + "disaster"),
-        "row 3, column target: 'disaster' is none of the numbers that the rows before it hold",
     ),
     train(
         "One class only",
@@ -186,10 +175,5 @@ CASES = [
         lambda project: (project / "data/prepared").chmod(0o555),
         r"data/prepared/train\.parquet: cannot be written: Permission denied",
         unless_root=True,
-    ),
-    Case(
-        "A symlink to itself in the place of the folder to write to",
-        both(lambda project: (project / "data/prepared").rename(project / "old"), instead("data/prepared", loop)),
-        r"data/prepared/train\.parquet: cannot be written: (File exists|Too many levels of symbolic links)",
     ),
 ]

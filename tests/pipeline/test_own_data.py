@@ -24,7 +24,6 @@ from pipeline.counts.ngram_lm import NgramLmOnWords, NgramLmParams
 from pipeline.curves import robustness
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
-from pipeline.errors.slices import slices_of
 from pipeline.errors.word_weights import explain_counts
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
@@ -164,12 +163,6 @@ def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> Non
     for prepared, has in ((spam, False), (sample, True)):
         found = ngrams.weights(ngrams.fit(prepared.train, prepared.train["target"].to_numpy()))
         assert ("keyword__(none)" in found.index) is has
-
-
-def test_slices_are_not_of_what_no_text_has(spam: Prepared) -> None:
-    found = slices_of(spam.train, 20)
-    assert "link" in found
-    assert not [name for name in found if "keyword" in name or "location" in name]
 
 
 def test_shift_is_measured_where_keywords_can_be_left_out(spam: Prepared, sample: Prepared) -> None:

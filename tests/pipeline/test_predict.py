@@ -460,10 +460,8 @@ def test_replies_that_cannot_be_read(prompting: Callable[..., None], monkeypatch
     [
         ("naive_bayes", "run `dvc repro counts@naive_bayes`"),
         ("gaussian_minilm", "run `dvc repro vectors@gaussian-minilm`"),
-        ("flow_matching_minilm", "run `dvc repro study/dvc.yaml:vectors@flow_matching-minilm`"),
         ("nb_svm", "run `dvc repro study/dvc.yaml:counts@nb_svm`"),
         ("naive_bays", "no stage makes it: see `classifiers` in params.yaml, or did you mean naive_bayes?"),
-        ("bert", "no stage makes it: see `classifiers` in params.yaml"),
     ],
 )
 def test_a_command_is_advised_only_if_there_is_such_a_stage(
