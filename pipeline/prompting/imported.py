@@ -98,7 +98,7 @@ def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
         return line.score
     if line.kind == "reply":
         return parse_reply(line.reply, label_words)
-    words = {0: 0, 1: 1} | {word.strip().casefold(): number for number, word in enumerate(label_words)}
+    words = {0: 0, 1: 1, "0": 0, "1": 1} | {word.strip().casefold(): number for number, word in enumerate(label_words)}
     said = line.label.strip().casefold() if isinstance(line.label, str) else line.label
     if said not in words:
         known = ", ".join(["0", "1", *label_words])
@@ -114,7 +114,8 @@ def read_folder(folder: Path) -> Iterator[tuple[str, Line]]:
     for path in paths:
         with path.open("rb") as file:
             for number, text in enumerate(file, start=1):
-                yield (where := f"{path}: line {number}"), parse(text, where)
+                if text.strip():
+                    yield (where := f"{path}: line {number}"), parse(text, where)
 
 
 def by_tweet(lines: Iterable[tuple[str, Line]], tweets: set[int]) -> dict[int, tuple[str, Line]]:

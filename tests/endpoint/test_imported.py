@@ -57,7 +57,7 @@ def test_each_kind_of_line_becomes_a_score(importing: Callable[..., Prepared]) -
     kinds: dict[str, tuple[list[object], list[float | None]]] = {
         "score": ([0.25, 1, 0, None], [0.25, 1, 0, None]),
         "reply": (["Yes.", "no, it is a song", '{"label": "Yes"}', "hm"], [1, 0, 1, None]),
-        "label": ([1, 0, " yes", "No"], [1, 0, 1, 0]),
+        "label": ([1, "0 ", " yes", "1"], [1, 0, 1, 1]),
     }
     for kind, (values, expected) in kinds.items():
         importing([{"id": i, kind: value} for i, value in zip(ids, values, strict=True)], max_unparsed=0.3)
