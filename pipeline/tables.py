@@ -132,15 +132,6 @@ def present(columns: Sequence[Column], frame: pd.DataFrame) -> list[Column]:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """A choice of the rows whose cell in a column, by number, says this."""
-
-    title: str
-    column: int
-    values: list[str]
-
-
-@dataclass(frozen=True)
 class Table:
     frame: pd.DataFrame
     columns: Sequence[Column]
@@ -156,14 +147,11 @@ class Table:
         return [[column.cell(row) for column in self.columns] for row in self.frame.to_dict("records")]
 
     @property
-    def filters(self) -> list[Filter]:
+    def filters(self) -> list[tuple[str, int, list[str]]]:
+        """A title of `by`, which column it is, and what the cells of this say, if more than one thing."""
         titles = [column.title for column in self.columns]
-        found = [
-            Filter(title, at, list(dict.fromkeys(row[at].text for row in self.rows)))
-            for title in self.by
-            for at in [titles.index(title)]
-        ]
-        return [each for each in found if len(each.values) > 1]
+        said = {title: list(dict.fromkeys(row[titles.index(title)].text for row in self.rows)) for title in self.by}
+        return [(title, titles.index(title), values) for title, values in said.items() if len(values) > 1]
 
     def markdown(self) -> str:
         """The table in Markdown, readable as text too: text to the left, numbers to the right."""

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ def with_ends(name: str, value: float, width: float = 0.01) -> dict[str, float]:
 def around(value: float, width: float = 0.01) -> dict[str, float]:
     """The ends of an interval where a table has but one."""
     return {"low": value - width, "high": value + width}
+
+
+def table(columns: str, rows: Iterable[Any], value: str | None = None) -> pd.DataFrame:
+    """Rows under columns, with the ends of an interval around one of them."""
+    frame = pd.DataFrame(rows, columns=columns.split())
+    return frame.assign(low=(frame[value] - 0.01).clip(lower=0), high=frame[value] + 0.01) if value else frame
 
 
 def scores(
@@ -69,21 +76,15 @@ def tweets(n: int = 8) -> pd.DataFrame:
 def tables() -> dict[str, pd.DataFrame]:
     """The csv files of all stages, by path."""
     names, whole = list(SCHOOLS), [name for name in SCHOOLS if name != "prompt_few_shot"]
+    pair = ("naive_bayes", "logistic")
     costs = pd.DataFrame(
         {"classifier": names, "fit_seconds": [200, 18, 15, 10, 0], "ms_per_text": [1.5, 0.02, 0.01, 0.02, 150]}
     )
-    costs = costs.assign(
-        latency_ms_p50=4 * costs["ms_per_text"],
-        tweets_per_second=1000 / costs["ms_per_text"],
-        reads=[None, None, None, "embed_minilm", None],
-        reading_ms=[None, None, None, 0.01, None],
-        peak_memory_mb=500,
-        trainable_parameters=[5e5, 6e4, 3e4, 1e5, None],
-        money=[None] * 4 + [0.5],
-        model=[None] * 4 + ["m"],
-    )
-    cells = itertools.product(names, (0, 1), (0, 1))
-    confusion = pd.DataFrame(cells, columns=["series", "actual", "predicted"])
+    costs["latency_ms_p50"], costs["tweets_per_second"] = 4 * costs["ms_per_text"], 1000 / costs["ms_per_text"]
+    costs["reads"], costs["reading_ms"] = [None, None, None, "embed_minilm", None], [None, None, None, 0.01, None]
+    costs["peak_memory_mb"], costs["trainable_parameters"] = 500, [5e5, 6e4, 3e4, 1e5, None]
+    costs["money"], costs["model"] = [None] * 4 + [0.5], [None] * 4 + ["m"]
+    confusion = table("series actual predicted", itertools.product(names, (0, 1), (0, 1)))
     confusion["share"] = np.where(confusion["actual"] == confusion["predicted"], 0.8, 0.2)
     confusion["rows"] = (1000 * confusion["share"]).astype(int)
     curve = [
@@ -94,47 +95,21 @@ def tables() -> dict[str, pd.DataFrame]:
         for name, lead in (("naive_bayes", 0.01), ("logistic", 0.0), ("lora_minilm", 0.02))
         for size in (16, 64, 256, 1024)
     ]
-    twins = {
-        "generative": "naive_bayes",
-        "discriminative": "logistic",
-        "crossing": 300.0,
-        "low": 200.0,
-        "high": 450.0,
-        "share": 0.97,
-    }
-    twins |= {"first": 16, "last": 1024} | with_ends("lead_at_first", 0.03) | with_ends("lead_at_last", -0.01, 0.009)
+    twins = {"generative": "naive_bayes", "discriminative": "logistic", "crossing": 300.0, "low": 200.0, "high": 450.0}
+    twins |= {"share": 0.97, "first": 16, "last": 1024}
+    twins |= with_ends("lead_at_first", 0.03) | with_ends("lead_at_last", -0.01, 0.009)
     methods = list(itertools.product(names, ("none", "temperature", "isotonic")))
-    reliability = pd.DataFrame(
-        {
-            "classifier": name,
-            "method": method,
-            "bin": i,
-            "predicted": i / 10 + 0.05,
-            "observed": i / 10,
-            "low": max(0, i / 10 - 0.05),
-            "high": i / 10 + 0.05,
-            "rows": 100,
-        }
-        for (name, method), i in itertools.product(methods, range(10))
-    )
+    bins = [(*method, i, i / 10 + 0.05, i / 10, 100) for method, i in itertools.product(methods, range(10))]
     calibrated = pd.DataFrame(
-        {"classifier": name, "method": method, "rows": 7613}
+        {"classifier": name, "method": method, "rows": 7613, "ece_debiased": 0.02, "reliability": 0.001}
         | with_ends("log_loss", 0.45 if method == "none" else 0.4)
         | with_ends("brier", 0.14)
         | with_ends("ece", 0.03)
-        | {"ece_debiased": 0.02, "reliability": 0.001}
         for name, method in methods
     )
     slices = pd.DataFrame(
-        {
-            "classifier": name,
-            "slice": each,
-            "rows": 300,
-            "accuracy": 0.8 + gap,
-            "p": 0.01,
-            "p_holm": 0.04,
-            "worse": gap < -0.05,
-        }
+        {"classifier": name, "slice": each, "rows": 300, "accuracy": 0.8 + gap, "p": 0.01, "p_holm": 0.04}
+        | {"worse": gap < -0.05}
         | around(0.8 + gap, 0.03)
         | with_ends("difference", gap, 0.03)
         for name in whole
@@ -142,18 +117,15 @@ def tables() -> dict[str, pd.DataFrame]:
     )
     apart = tweets().assign(generative="naive_bayes", discriminative="logistic", gap=0.5)
     apart = apart.assign(score_generative=0.3, score_discriminative=0.8, right=["discriminative", "generative"] * 4)
-    wrong = pd.concat([tweets().assign(classifier=name, score=0.99) for name in whole])
-    noise = tweets().assign(
-        suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8), conflict=[True, False] * 4
-    )
-    relabelled = pd.DataFrame(
-        {"classifier": "naive_bayes", "treatment": treatment, "trained_without": 50, "accuracy": 0.8}
-        | around(0.8)
-        | with_ends("difference", 0.0)
-        for treatment in ("keep", "drop", "relabel")
-    )
+    doubtful = tweets().assign(suggested=[0, 1] * 4, quality=np.linspace(0.01, 0.2, 8), group=range(8))
+    treated = table("treatment", [["keep"], ["drop"], ["relabel"]]).assign(classifier="naive_bayes", trained_without=50)
+    treated = treated.assign(accuracy=0.8, **around(0.8), **with_ends("difference", 0.0))
     garbled = [("none", 0.0), ("drop", 0.1), ("drop", 0.3), ("substitute", 0.1), ("substitute", 0.3)]
-    pair = ("naive_bayes", "logistic")
+    noise = [(name, kind, rate, 0.8 - rate / 5) for name in pair for kind, rate in garbled]
+    shift = [(name, what, value) for name in pair for what, value in (("seen", 0.8), ("unseen", 0.77), ("lost", 0.03))]
+    steps = [(name, "lora_minilm", share, 0.8 + 0.03 * share) for name in pair for share in np.linspace(0, 1, 6)]
+    measures = (("accuracy score", 1000), ("few labels", 32), ("copies", 0))
+    samples = table("family measure rows", ((name, *one) for name in ("naive_bayes", "ngram_lm") for one in measures))
     return {
         "evaluate/scores.csv": scores(),
         "evaluate/paired.csv": paired(),
@@ -161,52 +133,22 @@ def tables() -> dict[str, pd.DataFrame]:
         "evaluate/plots/confusion.csv": confusion,
         "crossover/curves.csv": pd.DataFrame(curve),
         "crossover/twins.csv": pd.DataFrame([twins]),
-        "calibration/reliability.csv": reliability,
+        "calibration/reliability.csv": table("classifier method bin predicted observed rows", bins, "observed"),
         "calibration/scores.csv": calibrated,
         "blend/weights.csv": pd.DataFrame(
             {"classifier": whole * 2, "fold": [-1] * 4 + [0] * 4, "weight": [0.7, 0.2, 0.1, 0] * 2}
         ),
-        "cascade/cascade.csv": pd.DataFrame(
-            {
-                "first": first,
-                "second": "lora_minilm",
-                "share": share,
-                "accuracy": 0.8 + 0.03 * share,
-                "ms_per_text": share,
-                "money_per_1000": 0,
-            }
-            | around(0.8 + 0.03 * share)
-            for first in pair
-            for share in np.linspace(0, 1, 6)
+        "cascade/cascade.csv": table("first second share accuracy", steps, "accuracy").assign(
+            ms_per_text=1, money_per_1000=0
         ),
         "errors/slices.csv": slices,
         "errors/disagreements.csv": apart,
-        "errors/confident_errors.csv": wrong,
-        "errors/label_noise.csv": noise,
-        "errors/relabelled.csv": relabelled,
-        "generation/metrics.csv": pd.DataFrame(
-            {
-                "family": family,
-                "measure": measure,
-                "generated": 0.74,
-                "real": 0.75,
-                "low": -0.03,
-                "high": 0.01,
-                "rows": rows,
-            }
-            for family in ("naive_bayes", "ngram_lm")
-            for measure, rows in (("accuracy score", 1000), ("few labels", 32), ("copies", 0))
-        ),
-        "robustness/noise.csv": pd.DataFrame(
-            {"classifier": name, "kind": kind, "rate": rate, "value": 0.8 - rate / 5} | around(0.8 - rate / 5)
-            for name in pair
-            for kind, rate in garbled
-        ),
-        "robustness/shift.csv": pd.DataFrame(
-            {"classifier": name, "what": what, "value": value} | around(value)
-            for name in pair
-            for what, value in (("seen", 0.8), ("unseen", 0.77), ("lost", 0.03))
-        ),
+        "errors/confident_errors.csv": pd.concat([tweets().assign(classifier=name, score=0.99) for name in whole]),
+        "errors/label_noise.csv": doubtful.assign(conflict=[True, False] * 4),
+        "errors/relabelled.csv": treated,
+        "generation/metrics.csv": samples.assign(generated=0.74, real=0.75, low=-0.03, high=0.01),
+        "robustness/noise.csv": table("classifier kind rate value", noise, "value"),
+        "robustness/shift.csv": table("classifier what value", shift, "value"),
     }
 
 
@@ -216,28 +158,16 @@ def write_results(root: Path, *, only: tuple[str, ...] | None = None) -> None:
     words = [[word, (-1) ** i * (i + 1) / 4] for i, word in enumerate(HOSTILE.split())]
     seen = [{"classifier": "naive_bayes", "score": 0.7, "kind": "words", "words": words}]
     seen.append({"classifier": "prompt_few_shot", "score": None, "kind": "reply", "reply": "<b>Yes</b>"})
-    explained = [
-        row | {"seen": seen} for row in tweets().astype(object).where(tweets().notna(), None).to_dict("records")
-    ]
-    samples = [
-        {
-            "family": family,
-            "target": target,
-            "text": text,
-            "nearest_id": 1,
-            "nearest_target": 0,
-            "nearest_text": HOSTILE,
-            "distance": 0.7,
-        }
-        for family, text in (("naive_bayes", HOSTILE), ("gaussian", None))
-        for target in (0, 1)
-    ]
+    samples = table(
+        "family text target", [("naive_bayes", HOSTILE, 0), ("naive_bayes", HOSTILE, 1), ("gaussian", None, 0)]
+    )
+    samples = samples.assign(nearest_id=1, nearest_target=0, nearest_text=HOSTILE, distance=0.7)
     texts = {
         "blend/comparison.json": json.dumps(blended),
-        "explanations/explanations.jsonl": "".join(json.dumps(line) + "\n" for line in explained),
-        "generation/samples.jsonl": "".join(json.dumps(line) + "\n" for line in samples),
+        "explanations/explanations.jsonl": tweets().assign(seen=[seen] * 8).to_json(orient="records", lines=True),
+        "generation/samples.jsonl": samples.to_json(orient="records", lines=True),
     }
-    texts |= {path: table.to_csv(index=False) for path, table in tables().items()}
+    texts |= {path: frame.to_csv(index=False) for path, frame in tables().items()}
     for path, text in texts.items():
         if only is None or path.split("/")[0] in only:
             (root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import altair as alt
 import pandas as pd
 import vl_convert
 
@@ -46,22 +47,13 @@ NETWORKS = "(autoencoder|vae|gan|diffusion|flow_matching)_.+"
 KINDS = ("lora_.+", "gaussian_.+", "logistic_.+", "knn_.+", NETWORKS, "naive_bayes", "logistic", "prompt_.+")
 """Of classifiers, by their names: README has the best of each."""
 INK = {
-    "light": {
-        "text": "#24292f",
-        "grid": "#d8dee4",
-        "generative": "#b8480a",
-        "discriminative": "#0067a8",
-        "prompted": "#007a5c",
-    },
-    "dark": {
-        "text": "#e6edf3",
-        "grid": "#30363d",
-        "generative": "#f0975a",
-        "discriminative": "#5db4ea",
-        "prompted": "#3fc59f",
-    },
+    "text": ("#24292f", "#e6edf3"),
+    "grid": ("#d8dee4", "#30363d"),
+    "generative": ("#b8480a", "#f0975a"),
+    "discriminative": ("#0067a8", "#5db4ea"),
+    "prompted": ("#007a5c", "#3fc59f"),
 }
-"""Of the picture, as in the report's page."""
+"""Of the picture, in the light and in the dark, as in the report's page."""
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
@@ -185,51 +177,25 @@ def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
 
 def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
     """Accuracies with their intervals as SVG, one line a classifier, in the colours of the schools."""
-    order = scores["classifier"].tolist()
     schools = [name for name in ink if name in set(scores["school"])]
-    y = {"field": "classifier", "type": "nominal", "sort": order, "title": None}
-    scale: dict[str, Any] = {"zero": False, "nice": False, "padding": 12}
-    x: dict[str, Any] = {
-        "type": "quantitative",
-        "scale": scale,
-        "axis": {"format": ".0%", "tickCount": 8},
-        "title": "Accuracy out of fold, 95 % interval",
-    }
-    colour: dict[str, Any] = {
-        "field": "school",
-        "scale": {"domain": schools, "range": [ink[one] for one in schools]},
-        "title": None,
-        "legend": {"orient": "top", "symbolType": "circle"},
-    }
-    ends = {"x": x | {"field": "accuracy_low"}, "x2": {"field": "accuracy_high"}, "y": y, "color": colour}
-    chart = {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "data": {"values": json.loads(scores.to_json(orient="records"))},
-        "width": 560,
-        "height": {"step": 21},
-        "background": None,
-        "layer": [
-            {"mark": {"type": "rule", "strokeWidth": 2}, "encoding": ends},
-            {
-                "mark": {"type": "point", "filled": True, "size": 70, "opacity": 1},
-                "encoding": {"x": x | {"field": "accuracy"}, "y": y, "color": colour},
-            },
-        ],
-        "config": {
-            "view": {"stroke": None},
-            "axis": {"labelColor": ink["text"], "titleColor": ink["text"], "gridColor": ink["grid"], "domain": False}
-            | {
-                "labelFontSize": 13,
-                "titleFontSize": 13,
-                "titleFontWeight": "normal",
-                "labelLimit": 300,
-                "tickColor": ink["grid"],
-            },
-            "legend": {"labelColor": ink["text"], "labelFontSize": 13},
-        },
-    }
-    svg: str = vl_convert.vegalite_to_svg(chart)
-    return svg
+    scale = alt.Scale(domain=schools, range=[ink[one] for one in schools])
+    colour = alt.Color("school:N", scale=scale, title=None, legend=alt.Legend(orient="top", symbolType="circle"))
+    y = alt.Y("classifier:N", sort=scores["classifier"].tolist(), title=None)
+    x, x_low = (
+        alt.X(f"{column}:Q", title="Accuracy out of fold, 95 % interval")
+        .scale(zero=False, nice=False, padding=12)
+        .axis(format=".0%", tickCount=8)
+        for column in ("accuracy", "accuracy_low")
+    )
+    rows = alt.Data(values=json.loads(scores.to_json(orient="records")))
+    base = alt.Chart(rows, width=560, height={"step": 21}).encode(y=y, color=colour)
+    spans = base.mark_rule(strokeWidth=2).encode(x=x_low, x2="accuracy_high:Q")
+    chart = spans + base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
+    text = {"labelColor": ink["text"], "labelFontSize": 13}
+    grid = {"gridColor": ink["grid"], "tickColor": ink["grid"], "domain": False, "labelLimit": 300}
+    title = {"titleColor": ink["text"], "titleFontSize": 13, "titleFontWeight": "normal"}
+    chart = chart.configure(view={"stroke": None}, axis=text | grid | title, legend=text)
+    return str(vl_convert.vegalite_to_svg(chart.to_dict() | {"background": None}))
 
 
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
@@ -325,7 +291,8 @@ def pages() -> dict[Path, str]:
         raise InputError(f"{README}: the markers of the comparison are missing")
     made = {README: f"{before}{BEGIN}\n\n{comparison(results, twins)}\n\n{END}{after}"}
     made[DOCS / "comparison.md"] = whole_comparison(results)
-    made |= {DOCS / f"comparison-{theme}.svg": picture(results[-1].scores, ink) for theme, ink in INK.items()}
+    of_themes = {theme: {name: both[i] for name, both in INK.items()} for i, theme in enumerate(("light", "dark"))}
+    made |= {DOCS / f"comparison-{theme}.svg": picture(results[-1].scores, ink) for theme, ink in of_themes.items()}
     return made | study(results[-1], (DOCS / "study.template.md").read_text(encoding="utf-8"), twins)
 
 

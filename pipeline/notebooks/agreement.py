@@ -24,14 +24,10 @@ def agreement(prepared: Prepared, right: pd.DataFrame) -> pd.DataFrame:
     """
     targets = prepared.train.set_index("id").loc[right.index, "target"]
     decisions = right.apply(lambda column: targets.where(column, 1 - targets))
-    return pd.DataFrame(
-        {
-            "a": a,
-            "b": b,
-            "share": (decisions[a] == decisions[b]).mean(),
-            "kappa": cohen_kappa_score(decisions[a], decisions[b]),
-            "both_wrong": 1 - right[b][~right[a]].mean(),
-        }
-        for a in right
-        for b in right
-    )
+    rows = []
+    for a in right:
+        for b in right:
+            kappa = cohen_kappa_score(decisions[a], decisions[b])
+            both_wrong = 1 - right[b][~right[a]].mean()
+            rows.append([a, b, (decisions[a] == decisions[b]).mean(), kappa, both_wrong])
+    return pd.DataFrame(rows, columns=["a", "b", "share", "kappa", "both_wrong"])

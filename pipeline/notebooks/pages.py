@@ -8,19 +8,22 @@ run: make notebooks   (or python -m pipeline.notebooks.pages)
 from pathlib import Path
 from typing import Any
 
+import nbformat
 from jinja2 import DictLoader, pass_context
 from latex2mathml.converter import convert
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from pipeline.contracts import write_text
-from pipeline.notebooks.executed import execute, notebooks
+from pipeline.contracts import InputError, write_text
 from pipeline.process import run
 
 FOLDER = Path("notebooks")
-OUT = FOLDER / "html"
+SECONDS = 300
+"""That a cell may take, and the start."""
 
 # nbconvert's page for Jupyter Lab without what it would fetch: require.js, MathJax, Mermaid.
 OFFLINE = """
@@ -42,6 +45,16 @@ math[display=block] { margin: 0.8em 0; }
 """
 
 
+def execute(path: Path, folder: Path) -> NotebookNode:
+    """The notebook with the outputs that its cells have when they are run, in order, in this folder."""
+    notebook, where = nbformat.read(path, as_version=4), {"metadata": {"path": str(folder)}}
+    try:
+        NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=where).execute()
+    except CellExecutionError as error:
+        raise InputError(f"{path}: {error.ename}: {error.evalue}") from error
+    return notebook
+
+
 class WithMathML(IPythonRenderer):
     """Formulas as MathML, which browsers draw by themselves."""
 
@@ -60,16 +73,15 @@ class OfflineExporter(HTMLExporter):
 
 def page(notebook: NotebookNode, title: str) -> str:
     """A notebook that has been run, as HTML that fetches nothing."""
-    exporter = OfflineExporter(
-        extra_loaders=[DictLoader({"offline.html.j2": OFFLINE})], template_file="offline.html.j2"
-    )
+    offline = DictLoader({"offline.html.j2": OFFLINE})
+    exporter = OfflineExporter(extra_loaders=[offline], template_file="offline.html.j2")
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     return str(html)
 
 
 def main() -> None:
-    for path in tqdm(notebooks(FOLDER), desc="notebooks", unit="notebook"):
-        write_text(OUT / f"{path.stem}.html", page(execute(path, FOLDER), path.stem))
+    for path in tqdm(sorted(FOLDER.glob("*.ipynb")), desc="notebooks", unit="notebook"):
+        write_text(FOLDER / "html" / f"{path.stem}.html", page(execute(path, FOLDER), path.stem))
 
 
 if __name__ == "__main__":

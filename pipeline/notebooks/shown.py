@@ -8,7 +8,7 @@ import pandas as pd
 
 from pipeline.contracts import read_params
 from pipeline.data.source import DataParams
-from pipeline.spreadsheet import as_it_was, each_text
+from pipeline.report.results import read_file
 
 SCHOOL_COLOURS = {"generative": "#D55E00", "discriminative": "#0072B2"}
 LABEL_COLOURS = ["#999999", "#D55E00"]
@@ -58,4 +58,31 @@ def left_by_run(path: str, command: str) -> pd.DataFrame | None:
     if not Path(path).is_file():
         print(f"{path} is not there: `{command}` makes it, and this section needs it.")
         return None
-    return pd.read_json(path, lines=True) if path.endswith(".jsonl") else each_text(pd.read_csv(path), as_it_was)
+    return pd.DataFrame(read_file(Path(path)))
+
+
+def with_intervals(
+    table: pd.DataFrame, name: str, value: str, title: str, *, ends: tuple[str, str], grey: str | None = None
+) -> alt.LayerChart:
+    """A dot and its interval for each row, from the top; rows that are not true in the column `grey` are grey."""
+    base = alt.Chart(table, title=title).encode(alt.Y(f"{name}:N", sort=None, title=None))
+    if grey:
+        base = base.encode(color=alt.condition(f"datum.{grey}", alt.value("#b2182b"), alt.value("#aaaaaa")))
+    span = base.mark_rule().encode(alt.X(f"{ends[0]}:Q", title=value.replace("_", " ")), alt.X2(f"{ends[1]}:Q"))
+    return span + base.mark_circle(size=60, opacity=1).encode(alt.X(f"{value}:Q"))
+
+
+def learning_curves(curves: pd.DataFrame, pairs: list[tuple[str, str]]) -> alt.FacetChart:
+    """Accuracy by number of labels with its interval, the twins of each pair side by side."""
+    parts = [
+        curves[curves["series"] == name].assign(school=school, twins=" and ".join(pair))
+        for pair in pairs
+        for name, school in zip(pair, SCHOOL_COLOURS, strict=True)
+    ]
+    base = alt.Chart(pd.concat(parts), width=300).encode(
+        alt.X("size:Q", scale=alt.Scale(type="log", nice=False), title="labels"),
+        alt.Color("school:N", scale=by_school(), title=None, legend=alt.Legend(symbolOpacity=1)),
+    )
+    line = base.mark_line(point=True).encode(alt.Y("accuracy:Q", scale=alt.Scale(zero=False)))
+    band = base.mark_area(opacity=0.15).encode(alt.Y("accuracy_low:Q", title="accuracy"), alt.Y2("accuracy_high:Q"))
+    return (band + line).facet(alt.Column("twins:N", title=None))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
+from statsmodels.stats.proportion import proportion_confint
 
 from pipeline.contracts import near_duplicates
 from pipeline.data.clean import units
@@ -15,15 +15,12 @@ from pipeline.data.near_duplicates import jaccard, shingles
 
 def shares(parts: Mapping[Any, pd.Series]) -> pd.DataFrame:
     """By name of several lots of targets: `rows`, the `share` of 1, and `low` and `high` of its 95 % interval (Wilson 1927)."""
-    found = {}
-    for name, targets in parts.items():
-        ends = (
-            binomtest(int(targets.sum()), len(targets)).proportion_ci(method="wilson")
-            if len(targets)
-            else (np.nan,) * 2
-        )
-        found[name] = [len(targets), targets.mean(), *ends]
-    return pd.DataFrame.from_dict(found, orient="index", columns=["rows", "share", "low", "high"])
+    found = pd.DataFrame(
+        {name: [len(targets), targets.sum()] for name, targets in parts.items()}, index=["rows", "ones"]
+    ).T
+    with np.errstate(divide="ignore", invalid="ignore"):  # of none there is no share
+        low, high = proportion_confint(found["ones"], found["rows"], method="wilson")
+    return found.assign(share=found["ones"] / found["rows"], low=low, high=high).drop(columns="ones")
 
 
 def shares_by(train: pd.DataFrame, by: str | pd.Series) -> pd.DataFrame:
@@ -48,15 +45,3 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
     items = pd.Series([shingles(units(text)) for text in found["text"]], index=found.index, dtype=object)
     first = items.groupby(found["group"]).transform("first")
     return found.assign(overlap=[jaccard(a, b) for a, b in zip(items, first, strict=True)])
-
-
-def conflicts(train: pd.DataFrame) -> pd.DataFrame:
-    """The `families` whose tweets carry both labels."""
-    return families(train[train.groupby(near_duplicates(train))["target"].transform("nunique") > 1])
-
-
-def both_ways(train: pd.DataFrame, keyword: str, each: int = 2) -> pd.DataFrame:
-    """The shortest tweets of a keyword with target 1, and the shortest with target 0."""
-    rows = train[train["keyword"] == keyword]
-    rows = rows.assign(length=rows["text"].str.len()).sort_values(["length", "id"])
-    return rows.groupby("target").head(each).sort_values("target", ascending=False)[["target", "text"]]

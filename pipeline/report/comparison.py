@@ -47,30 +47,22 @@ def ranking(scores: pd.DataFrame, about: About) -> Table:
     return Table(frame, columns, "ranking", caption)
 
 
-def frontier(cost: np.ndarray, accuracy: np.ndarray) -> np.ndarray:
-    """Whether nothing is both cheaper and more accurate, for costs and accuracies of shape (n,)."""
-    better = (cost[None] <= cost[:, None]) & (accuracy[None] > accuracy[:, None])
-    better |= (cost[None] < cost[:, None]) & (accuracy[None] == accuracy[:, None])
-    return np.asarray(~better.any(axis=1))
-
-
 def dots(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
-    """A dot for each classifier that costs something; those that nothing beats at less cost are named."""
-    frame = scores.merge(costs, on="classifier", suffixes=("", "_of_costs"))
-    frame = frame[frame[cost] > 0].assign(cost=lambda rows: rows[cost])
-    best = frontier(frame["cost"].to_numpy(), frame["accuracy"].to_numpy())
-    span = np.log(frame["cost"].max() / frame["cost"].min()) if len(frame) else 1
-    frame = frame.assign(
-        label=frame["classifier"].where(best, ""),
-        right=np.log(frame["cost"] / frame["cost"].min()) > 0.7 * span,
-        above=frame["accuracy_high"].max(),
-    ).sort_values("cost")
+    """A dot for each classifier that costs something; those that nothing beats at less cost have a `label`, `above`."""
+    frame = scores.merge(costs[["classifier", cost]], on="classifier").rename(
+        columns={cost: "cost", "accuracy": "value", "accuracy_low": "low", "accuracy_high": "high"}
+    )
+    frame = frame[frame["cost"] > 0].sort_values(["cost", "value"], ascending=[True, False])
+    unbeaten = frame["value"] > frame["value"].cummax().shift(fill_value=-1)
+    dearer = np.log(frame["cost"] / frame["cost"].min())
     # Names go down like stairs, so that no name stands on the line that leads to another.
-    step = 0.055 * (frame["accuracy_high"].max() - frame["accuracy_low"].min())
-    frame["above"] += step * np.cumsum((frame["label"] != "").to_numpy()[::-1])[::-1]
-    frame = frame.rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
-    kept = ["classifier", "school", "accuracy", "low", "high", "cost", "label", "right", "above"]
-    return charts.records(frame[kept])
+    step = 0.055 * (frame["high"].max() - frame["low"].min())
+    frame = frame.assign(
+        label=frame["classifier"].where(unbeaten, ""),
+        right=dearer > 0.7 * dearer.max(),
+        above=frame["high"].max() + step * unbeaten[::-1].cumsum(),
+    )
+    return charts.records(frame[["classifier", "school", "value", "low", "high", "cost", "label", "right", "above"]])
 
 
 def cost_figure(scores: pd.DataFrame, about: About) -> Figure:
@@ -118,7 +110,6 @@ def costs(tables: Tables, about: About) -> list[Section]:
         times = short(dearest["ms_per_text"] / cheapest["ms_per_text"])
         lead = f"Of many texts at once, one takes {dearest['classifier']} {times} times as long as {cheapest['classifier']}."
     more = [Column("Completion tokens", "completion_tokens", ",.0f"), Column("Unparsed", "unparsed", ",.0f")]
-    more.append(Column("LLM", "model"))
-    columns = [about.classifier(), *present([*COSTS, *more], found)]
+    columns = [about.classifier(), *present([*COSTS, *more, Column("LLM", "model")], found)]
     listed = Table(found, columns, "costs-table", "What each classifier cost, on the machine below")
     return [Section("costs", "What it costs", lead, [listed])]

@@ -1,11 +1,28 @@
 "use strict";
 (async () => {
-  const { config, figures } = JSON.parse(document.getElementById("data").textContent);
+  const figures = JSON.parse(document.getElementById("data").textContent);
+  // What all charts look like: in the colours of the page, by its theme.
+  const config = {
+    background: null,
+    font: "system-ui, sans-serif",
+    view: { stroke: null },
+    axis: {
+      labelColor: "var(--muted)", titleColor: "var(--muted)", titleFontWeight: "normal", titleFontSize: 12, labelFontSize: 12,
+      gridColor: "var(--line)", domainColor: "var(--line)", tickColor: "var(--line)", labelLimit: 190,
+    },
+    axisY: { titleAnchor: "end", titleAngle: 0, titleAlign: "left", titleX: 0, titleY: -8 },
+    legend: {
+      orient: "top", title: null, labelColor: "var(--ink)", labelFontSize: 12, labelLimit: 240, offset: 24, symbolOpacity: 1,
+      symbolStrokeWidth: 0,
+    },
+    text: { color: "var(--ink)", fontSize: 12 },
+    rule: { color: "var(--muted)" },
+  };
   // Of each list there is one entry for all choices, or one for each.
   const chosen = (list, choice) => list[Math.min(choice, list.length - 1)];
 
   async function draw(figure, choice) {
-    const panels = figures[figure.dataset.figure].panels;
+    const panels = figures[figure.dataset.figure];
     const charts = [...figure.querySelectorAll(".chart")];
     await Promise.all(charts.map(async (chart, i) => {
       const spec = structuredClone(chosen(panels[i].specs, choice));

@@ -52,12 +52,6 @@ class Figure:
     """What the choices are of."""
     choices: list[str] = field(default_factory=list)
 
-    def data(self) -> Mapping[str, Any]:
-        return {
-            "choices": self.choices,
-            "panels": [{"specs": panel.specs, "rows": panel.rows} for panel in self.panels],
-        }
-
 
 @dataclass(frozen=True)
 class Section:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pandas as pd
+
 from pipeline.environment import commit, machine, packages
 
 PACKAGES = (
@@ -10,15 +12,10 @@ PACKAGES = (
 """Those that matter most to the results; requirements/ pins all."""
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(values: dict[str, Any]) -> list[tuple[str, str]]:
     """Nested params as names with dots and values."""
-    found = []
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found += flat(value, f"{prefix}{key}.")
-        else:
-            found.append((f"{prefix}{key}", "null" if value is None else str(value)))
-    return found
+    (row,) = pd.json_normalize(values).to_dict("records")
+    return [(str(name), "null" if value is None else str(value)) for name, value in row.items()]
 
 
 def provenance(params: dict[str, Any], data: dict[str, Any], digest: str) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -10,25 +10,42 @@ run: dvc repro report   (or python -m pipeline.stage report.report)
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import pandas as pd
 from pydantic import Field, RootModel
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import cautions
+from pipeline.compare.table import (
+    ACCURACY,
+    AGAINST_BEST,
+    CLASSIFIER,
+    F1,
+    LOG_LOSS,
+    PLACE,
+    ROWS,
+    SCHOOL,
+    cautions,
+    pairs_among,
+    pairs_table,
+)  # fmt: skip
 from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
 from pipeline.data.source import DataParams
 from pipeline.environment import commit
 from pipeline.places import STUDY, in_study, results
-from pipeline.report import comparison, curves, decisions, probabilities, tweets
+from pipeline.report import comparison, curves, decisions, tweets
 from pipeline.report.page import Page, render
 from pipeline.report.parts import About, Section
 from pipeline.report.provenance import provenance
 from pipeline.report.results import Tables, read_results
 from pipeline.report.sentences import Pairs, verdict
-from pipeline.report.summary import summary
+from pipeline.tables import Table
+from pipeline.tables import page as markdown
 
 NAME = "report"
+SUMMARY = [PLACE, CLASSIFIER, SCHOOL, ROWS, AGAINST_BEST, ACCURACY, F1, LOG_LOSS]
+FEW = 10
+"""Of classifiers, in the summary."""
 
 
 class ReportParams(Params):
@@ -41,40 +58,36 @@ class Shown(RootModel[dict[str, Any]]):
     """A section of params that the page shows as it is."""
 
 
-class Source(NamedTuple):
-    """Where sections come from: a stage, the files that it leaves, and what makes sections of them."""
-
-    stage: str
-    files: tuple[str, ...]
-    sections: Callable[[Tables, About], list[Section]]
-
-
-OF_ERRORS = ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv")
-EVALUATE = ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv")
-SOURCES = [
-    Source("crossover", ("curves.csv", "twins.csv"), curves.learning),
-    Source("calibration", ("scores.csv", "reliability.csv"), probabilities.calibration),
-    Source("evaluate", EVALUATE, decisions.confusion),
-    Source("blend", ("comparison.json", "weights.csv"), decisions.blend),
-    Source("cascade", ("cascade.csv",), decisions.cascade),
-    Source("errors", OF_ERRORS, tweets.errors),
-    Source("explanations", ("explanations.jsonl",), tweets.explanations),
-    Source("generation", ("metrics.csv", "samples.jsonl"), curves.generation),
-    Source("robustness", ("noise.csv", "shift.csv"), curves.robustness),
-    Source("evaluate", EVALUATE, comparison.costs),
+FILES = {
+    "crossover": ("curves.csv", "twins.csv"),
+    "calibration": ("scores.csv", "reliability.csv"),
+    "evaluate": ("scores.csv", "paired.csv", "costs.csv", "plots/confusion.csv"),
+    "blend": ("comparison.json", "weights.csv"),
+    "cascade": ("cascade.csv",),
+    "errors": ("slices.csv", "disagreements.csv", "confident_errors.csv", "label_noise.csv", "relabelled.csv"),
+    "explanations": ("explanations.jsonl",),
+    "generation": ("metrics.csv", "samples.jsonl"),
+    "robustness": ("noise.csv", "shift.csv"),
+}
+"""What a stage leaves that sections are made of."""
+SOURCES: list[tuple[str, Callable[[Tables, About], list[Section]]]] = [
+    ("crossover", curves.learning),
+    ("calibration", decisions.calibration),
+    ("evaluate", decisions.confusion),
+    ("blend", decisions.blend),
+    ("cascade", decisions.cascade),
+    ("errors", tweets.errors),
+    ("explanations", tweets.explanations),
+    ("generation", curves.generation),
+    ("robustness", curves.robustness),
+    ("evaluate", comparison.costs),
 ]
-"""In the order of the page; a new section is a function, and a line here."""
-FILES = {source.stage: source.files for source in SOURCES}
+"""What makes sections of a stage's files, in the order of the page; a new section is a function, and a line here."""
 
 
 def sections(found: dict[str, Tables], about: About) -> list[Section]:
     """Those that there are results for."""
-    return [
-        section
-        for source in SOURCES
-        if source.stage in found
-        for section in source.sections(found[source.stage], about)
-    ]
+    return [one for stage, made_of in SOURCES if stage in found for one in made_of(found[stage], about)]
 
 
 def about(found: dict[str, Tables], labels: list[str], rows: int) -> About:
@@ -95,6 +108,20 @@ def page_of(found: dict[str, Tables], missing: list[str], twins: Pairs, of_all: 
         missing=missing,
         **rest,
     )
+
+
+def summary(
+    title: str, sentences: list[str], scores: pd.DataFrame, paired: pd.DataFrame, twins: Pairs, made_at: str | None
+) -> str:
+    """For a pull request: the verdict, the first classifiers (all that tie with the best, and up to `FEW`), the twins."""
+    first = scores[scores["standing"].isin(["ahead", "best", "ties"]) | (scores.index < FEW)]
+    parts = [f"## {title}", " ".join(sentences), Table(first, SUMMARY).markdown()]
+    if len(scores) > len(first):
+        parts.append(f"And {len(scores) - len(first)} more.")
+    if len(pairs := pairs_among(paired, twins)):
+        parts += ["Twins (generative − discriminative):", pairs_table(pairs)]
+    made = f", made at {made_at}" if made_at else ""
+    return markdown(*parts, f"Out-of-fold, with 95 % intervals; the whole report is `report/index.html`{made}.")
 
 
 def main() -> None:

@@ -10,8 +10,6 @@ import pandas as pd
 from pipeline.contracts import InputError
 from pipeline.spreadsheet import as_it_was, each_text
 
-NEEDED = {"evaluate/scores.csv": ["standing", "groups", "noise"], "evaluate/paired.csv": ["real"]}
-
 Tables = dict[str, Any]
 """The files of a folder by stem: a frame for a csv, a dictionary for a json, a list of them for a jsonl."""
 
@@ -27,13 +25,7 @@ def read_csv(path: Path) -> pd.DataFrame:
 def read_file(path: Path) -> Any:
     try:
         if path.suffix == ".csv":
-            table = read_csv(path)
-            missing = [name for name in NEEDED.get("/".join(path.parts[-2:]), []) if len(table) and name not in table]
-            if missing:
-                raise InputError(
-                    f"{path}: has no column {missing[0]}; run `dvc repro {path.parent.name}` to make it anew"
-                )
-            return table
+            return read_csv(path)
         text = path.read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else json.loads(text)
     except FileNotFoundError:
@@ -49,10 +41,10 @@ def read_results(files: Mapping[str, Sequence[str]], *roots: Path) -> tuple[dict
     """
     found, missing = {}, []
     for stage, names in files.items():
-        of_each = [[root / stage / name for name in names] for root in roots]
-        paths = next((paths for paths in of_each if any(path.is_file() for path in paths)), of_each[0])
-        if stage == "evaluate" or any(path.is_file() for path in paths):
-            found[stage] = {path.stem: read_file(path) for path in paths}
+        ran = [root / stage for root in roots if any((root / stage / name).is_file() for name in names)]
+        if ran or stage == "evaluate":
+            folder = (ran or [roots[0] / stage])[0]
+            found[stage] = {Path(name).stem: read_file(folder / name) for name in names}
         else:
             missing.append(stage)
     return found, missing

@@ -47,43 +47,37 @@ def listed(found: pd.DataFrame, columns: list[Column], name: str, caption: str, 
     return Table(found, [TWEET, *columns, *keyword], name, caption, searchable=True, by=tuple(by))
 
 
-def slices(found: pd.DataFrame, about: About) -> Figure:
-    """Those of each classifier that differ most from its other tweets, worst first."""
+def where_they_fail(found: pd.DataFrame, about: About) -> Section:
+    """The slices of each classifier that differ most from its other tweets, worst first."""
     kept = found.sort_values("p", kind="stable").groupby("classifier", sort=False).head(LARGEST)
     kept = kept.sort_values("difference")
-    verdict = kept["worse"].map({True: "worse", False: "no real difference"})
-    drawn = kept.assign(
-        verdict=verdict, value=kept["difference"], low=kept["difference_low"], high=kept["difference_high"]
-    )
+    ends = {"difference": "value", "difference_low": "low", "difference_high": "high"}
+    drawn = kept[["classifier", "slice", *ends]].rename(columns=ends)
+    drawn["verdict"] = kept["worse"].map({True: "worse", False: "no real difference"})
     scale = alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"])
-    colour = alt.Color("verdict:N", scale=scale, legend=alt.Legend())
-    names, title = list(dict.fromkeys(found["classifier"])), "Points against the rest"
-    specs, rows = [], []
-    for name in names:
+    colour, title = alt.Color("verdict:N", scale=scale, legend=alt.Legend()), "Points against the rest"
+    specs, rows = {}, []
+    for name in dict.fromkeys(found["classifier"]):
         own = drawn[drawn["classifier"] == name]
         said = f"Slices of {name}, worst first."
-        specs.append(charts.dots_with_intervals("slice", title, list(own["slice"]), colour, said))
+        specs[name] = charts.differences("slice", title, colour, said, rows=len(own))
         rows.append(in_points(own, "slice", "verdict"))
-    worse = found[found["worse"]]["classifier"].nunique()
-    return Figure(
+    worse = found[found["worse"].astype(bool)]
+    figure = Figure(
         name="slices-chart",
         caption=f"Up to {LARGEST} slices that differ most from the classifier's other texts, with 95 % intervals; worse: after "
         "Holm's correction for many slices",
-        description=f"{worse} of {len(names)} classifiers are worse on some slice.",
-        panels=[Panel(specs, rows)],
+        description=f"{worse['classifier'].nunique()} of {len(specs)} classifiers are worse on some slice.",
+        panels=[Panel([*specs.values()], rows)],
         table=Table(kept, [about.classifier(), *SLICES], "slices-table", "Slices"),
         choice="Classifier",
-        choices=names,
+        choices=[*specs],
     )
-
-
-def where_they_fail(found: pd.DataFrame, about: About) -> Section:
-    worse = found[found["worse"].astype(bool)]["slice"].value_counts().head(3)
-    lead = "No classifier is really worse on any slice than elsewhere."
-    if len(worse):
-        most = joined([f"{name} ({count})" for name, count in worse.items()])
-        lead = f"Slices that are really worse for most classifiers, and for how many: {most}."
-    return Section("slices", "Where they fail", lead, [slices(found, about)])
+    most = joined([f"{name} ({count})" for name, count in worse["slice"].value_counts().head(3).items()])
+    lead = f"Slices that are really worse for most classifiers, and for how many: {most}."
+    if worse.empty:
+        lead = "No classifier is really worse on any slice than elsewhere."
+    return Section("slices", "Where they fail", lead, [figure])
 
 
 def disagreements(apart: pd.DataFrame, about: About) -> Section:
@@ -156,10 +150,10 @@ class Word(NamedTuple):
     """From 0 to 4: how much, against the weightiest word that this classifier saw in the tweet."""
 
 
-def word(content: str, weight: float, largest: float) -> Word:
+def word(text: str, weight: float, largest: float) -> Word:
     strength = round(4 * abs(weight) / largest) if largest else 0
     sign = "" if not strength else "+" if weight > 0 else "−"
-    return Word(content, sign, f"{weight:+.2f}", strength)
+    return Word(text, sign, f"{weight:+.2f}", strength)
 
 
 def seen(one: dict[str, Any], target: int, about: About) -> dict[str, Any]:
@@ -171,15 +165,15 @@ def seen(one: dict[str, Any], target: int, about: About) -> dict[str, Any]:
         "school": about.schools.get(one["classifier"], "other"),
         "score": "unparsed" if score is None else f"{score:.2f}",
         "right": score is not None and (score > THRESHOLD) == bool(target),
-        "words": [word(str(content), float(weight), largest) for content, weight in words],
-        "reply": str(one.get("reply") or ""),
+        "words": [word(text, weight, largest) for text, weight in words],
+        "reply": one.get("reply") or "",
     }
 
 
 def explanations(tables: Tables, about: About) -> list[Section]:
     explained = [
         {
-            "text": str(line["raw_text"]),
+            "text": line["raw_text"],
             "label": about.labels[line["target"]],
             "seen": [seen(one, line["target"], about) for one in line["seen"]],
         }

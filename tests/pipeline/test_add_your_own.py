@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -12,29 +11,21 @@ from conftest import ROOT, Command, git, set_param
 from pipeline.contracts import read_yaml
 
 
-@dataclass(frozen=True)
-class Example:
-    """The code blocks of the page, in their order."""
-
-    module: str
-    params: str
-    commands: str
-
-
 @pytest.fixture(scope="module")
-def example() -> Example:
+def example() -> dict[str, str]:
+    """The code blocks of the page by their language: a module, params, and commands."""
     page = (ROOT / "docs/add-a-classifier.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```(\w+)\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     assert [language for language, _ in blocks] == ["python", "yaml", "sh"]
-    return Example(*(code for _, code in blocks))
+    return dict(blocks)
 
 
 @pytest.fixture
-def with_example(project: Path, example: Example) -> Path:
+def with_example(project: Path, example: dict[str, str]) -> Path:
     """The project's copy with the example put in: a new file, and text at the end of another."""
-    (project / "pipeline/counts/linear_svm.py").write_text(example.module)
+    (project / "pipeline/counts/linear_svm.py").write_text(example["python"])
     with (project / "params.yaml").open("a", encoding="utf-8") as file:
-        file.write(f"\n{example.params}")
+        file.write(f"\n{example['yaml']}")
     set_param(project, "evaluate.draws", 200)
     git(project, "init", "-q")
     return project
@@ -54,8 +45,8 @@ def test_it_needs_no_entry_in_dvc_yaml(with_example: Path, command: Command) -> 
 
 
 @pytest.mark.slow
-def test_it_is_in_the_comparison(with_example: Path, command: Command, example: Example) -> None:
-    for line in example.commands.splitlines():
+def test_it_is_in_the_comparison(with_example: Path, command: Command, example: dict[str, str]) -> None:
+    for line in example["sh"].splitlines():
         words = shlex.split(line, comments=True)
         done = command(*{"python": words[2:], "make": ["tools.deps"]}.get(words[0], words))
         assert done.returncode == 0, done.stderr

@@ -1,8 +1,6 @@
 """The notebooks run from top to bottom on what a run leaves, say what is missing, and are committed without outputs."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -12,19 +10,21 @@ import pytest
 from conftest import ROOT, Command, git, set_param
 
 pytest.importorskip("altair")
+pytest.importorskip("latex2mathml")
 pytest.importorskip("nbclient")
 pytest.importorskip("safetensors")
 
 from nbformat import NotebookNode
+from report_results import HOSTILE, write_results
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
 from pipeline.notebooks.agreement import agreement, rightly
-from pipeline.notebooks.executed import execute, notebooks
+from pipeline.notebooks.pages import execute, page
 from pipeline.notebooks.plane import boundary, drawn_by_twins, ellipse, on_plane
-from pipeline.notebooks.tweets import both_ways, conflicts, families, shares, shares_by, shares_with
+from pipeline.notebooks.tweets import families, shares, shares_by, shares_with
 
-NOTEBOOKS = notebooks(ROOT / "notebooks")
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 def cells(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
@@ -41,25 +41,6 @@ def test_it_is_committed_without_outputs_and_in_short_cells(path: Path) -> None:
         assert (cell.outputs, cell.execution_count) == ([], None)
         assert len(cell.source.splitlines()) <= 14, cell.source
     assert "```" not in "".join(cell.source for cell in cells(notebook, "markdown"))
-
-
-def test_ruff_has_nothing_to_say() -> None:
-    for arguments in (["check"], ["format", "--check"]):
-        done = subprocess.run(
-            [str(Path(sys.executable).with_name("ruff")), *arguments, "notebooks"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        assert "No Python files" not in done.stdout + done.stderr, "notebooks are looked at"
-
-
-def test_links_between_them_lead_somewhere() -> None:
-    for path in [*NOTEBOOKS, ROOT / "notebooks/README.md"]:
-        linked = re.findall(r"\]\((\w+\.ipynb)\)", path.read_text(encoding="utf-8"))
-        assert all((path.parent / name).is_file() for name in linked), path
 
 
 # --- what they are made of ----------------------------------------------------------------------------------------------
@@ -101,14 +82,8 @@ def test_families_are_near_duplicates_side_by_side() -> None:
     assert found["id"].tolist() == [0, 1, 2, 5, 6]
     assert found["overlap"].iloc[[0, 1, 3, 4]].tolist() == [1, 1, 1, 1]
     assert found["overlap"].iloc[2] == pytest.approx(8 / 14), "6 words and 5 pairs each, of which 5 and 3 are shared"
-    assert conflicts(FEW)["id"].tolist() == [0, 1, 2]
     assert families(FEW[3:5]).empty, "where nothing is alike there is nothing to show"
     assert shares_by(FEW.assign(keyword=None), "keyword").empty
-
-
-def test_both_ways_shows_both_labels() -> None:
-    found = both_ways(FEW, "fire", each=1)
-    assert found[["target", "text"]].to_numpy().tolist() == [[1, "fire in the old mill tonight"], [0, "fire sale"]]
 
 
 def test_an_ellipse_holds_its_share() -> None:
@@ -122,17 +97,13 @@ def test_an_ellipse_holds_its_share() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weights", "intercept", "ends"),
-    [
-        ([1.0, 0.0], -1.0, [[1, 0], [1, 4]]),
-        ([0.0, 2.0], -2.0, [[0, 1], [2, 1]]),
-        ([1.0, -1.0], 0.0, [[0, 0], [2, 2]]),
-        ([1.0, 1.0], 9.0, []),
-    ],
+    ("weights", "intercept"), [([1.0, 0.0], -1.0), ([0.0, 2.0], -2.0), ([1.0, -1.0], 0.0), ([3.0, 1.0], 9.0)]
 )
-def test_a_boundary_ends_at_the_box(weights: list[float], intercept: float, ends: list[list[float]]) -> None:
-    found = boundary(np.array(weights), intercept, np.array([[0.0, 0.0], [2.0, 4.0], [1.0, 1.0]]))
-    assert found.to_numpy().tolist() == ends
+def test_a_boundary_is_where_the_score_is_0(weights: list[float], intercept: float) -> None:
+    box = np.array([[0.0, 0.0], [2.0, 4.0], [1.0, 1.0]])
+    ends = boundary(np.array(weights), intercept, box).to_numpy()
+    assert ends @ weights + intercept == pytest.approx([0, 0], abs=1e-12)
+    assert np.linalg.norm(ends[1] - ends[0]) >= 2 * np.linalg.norm([2, 4]) - 1e-9, "through all of the box"
 
 
 def test_twins_part_two_clouds() -> None:
@@ -143,7 +114,9 @@ def test_twins_part_two_clouds() -> None:
     ellipses, lines = drawn_by_twins(points, labels)
     assert set(ellipses["what"]) == {"p(x | 0)", "p(x | 1)"}
     assert lines["what"].tolist() == ["generative"] * 2 + ["discriminative"] * 2
-    assert lines["x"].abs().max() < 1.5, "between the clouds, which differ in the first direction"
+    assert lines.groupby("what")["x"].mean().abs().max() < 1.5, (
+        "between the clouds, which differ in the first direction"
+    )
 
 
 def test_agreement_by_hand(sample: Prepared) -> None:
@@ -167,8 +140,6 @@ def test_agreement_by_hand(sample: Prepared) -> None:
 
 
 # --- as they run --------------------------------------------------------------------------------------------------------
-
-MARKED_UP = "<script>document.title = 'taken'</script> flood in the village"
 
 
 def printed(notebook: NotebookNode) -> str:
@@ -194,50 +165,12 @@ def add_embeddings(project: Path) -> None:
     )
 
 
-def add_errors(project: Path) -> None:
-    """Tables of the stage errors, in their columns."""
-    (project / "errors").mkdir()
-    row = {"id": 1, "target": 1, "keyword": "flood", "raw_text": MARKED_UP}
-    slices = [
-        {"classifier": name, "slice": f"{kind}", "difference": d, "difference_low": d - 0.1, "difference_high": d + 0.1}
-        | {"worse": d < -0.1}
-        for name in ("naive_bayes", "logistic")
-        for kind, d in (("link", -0.2), ("mention", 0.05))
-    ]
-    tables = {
-        "slices": pd.DataFrame(slices),
-        "disagreements": pd.DataFrame(
-            [
-                row
-                | {"generative": "naive_bayes", "discriminative": "logistic"}
-                | {"score_generative": 0.9, "score_discriminative": 0.2, "gap": 0.7}
-            ]
-        ),
-        "label_noise": pd.DataFrame([row | {"suggested": 0, "quality": 0.1, "group": 3, "conflict": False}]),
-    }
-    for name, table in tables.items():
-        table.to_csv(project / "errors" / f"{name}.csv", index=False)
-
-
-def complete(project: Path, command: Command) -> None:
-    """Add what the notebooks read besides: embeddings, learning curves, samples, errors."""
+def complete(project: Path) -> None:
+    """Add what the notebooks read besides: embeddings, and the tables of errors and of the study."""
     add_embeddings(project)
-    add_errors(project)
-    for name, value in {
-        "learning_curve.sizes": [16, None],
-        "learning_curve.curves.naive_bayes.seeds": 2,
-        "learning_curve.curves.logistic.seeds": 2,
-        "crossover.draws": 100,
-        "twins.pairs": [["naive_bayes", "logistic"]],
-        "generation.families": ["counts.naive_bayes"],
-        "generation.augmentation.sizes": [16],
-        "generation.augmentation.seeds": 2,
-        "generation.draws": 100,
-    }.items():
-        set_param(project, name, value)
-    for stage in ("learning_curve naive_bayes", "learning_curve logistic", "crossover", "generation"):
-        done = command(*f"pipeline.curves.{stage}".split())
-        assert done.returncode == 0, done.stderr
+    write_results(project, only=("errors",))
+    write_results(project / "study", only=("crossover", "generation"))
+    set_param(project, "twins.pairs", [["naive_bayes", "logistic"]])
 
 
 @pytest.fixture
@@ -245,7 +178,7 @@ def with_notebooks(project: Path, command: Command) -> Path:
     """The project's copy with a light run's results, and one tweet that would be a script if it were let."""
     path = project / "data/sample/train.csv"
     raw = pd.read_csv(path)
-    raw.loc[0, ["text", "keyword"]] = [MARKED_UP, "flood"]
+    raw.loc[0, ["text", "keyword"]] = [HOSTILE, "flood"]
     raw.to_csv(path, index=False)
     git(project, "init", "-q")
     set_param(project, "counts.ngrams", [1])
@@ -259,9 +192,9 @@ def with_notebooks(project: Path, command: Command) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, command: Command) -> None:
+def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path) -> None:
     """First without what the light install leaves out, then with all of it; from their folder and from the root."""
-    paths = notebooks(with_notebooks / "notebooks")
+    paths = sorted((with_notebooks / "notebooks").glob("*.ipynb"))
     twins, errors = (execute(path, path.parent) for path in paths[1:])
     for missing in (
         "dvc repro embed@minilm",
@@ -272,18 +205,15 @@ def test_they_run_on_what_is_there_and_say_what_is_not(with_notebooks: Path, com
     assert "errors/slices.csv is not there: `dvc repro errors` makes it" in printed(errors)
     assert (charts(twins), charts(errors)) == (3, 2)
 
-    complete(with_notebooks, command)
+    complete(with_notebooks)
     run = [execute(path, with_notebooks) for path in paths]
     assert [charts(notebook) for notebook in run] == [3, 5, 3]
     assert "is not there" not in "".join(map(printed, run))
 
-    pytest.importorskip("latex2mathml")
-    from pipeline.notebooks.pages import page
-
     pages = [page(notebook, "a notebook") for notebook in run]
     for html in pages:
         assert not re.search(r"""<(?:script|link|img|iframe)[^>]*\b(?:src|href)=["']?(?:https?:)?//""", html)
-        assert "<script>document.title" not in html
+        assert "<script>window.hacked" not in html
         assert not re.search(r"\$[^$<\n]*\\", html), "no formula is left in LaTeX"
-    assert "&lt;script&gt;document.title" in pages[2]
+    assert "&lt;script&gt;window.hacked" in pages[2]
     assert pages[1].count("<math") > 20

@@ -15,20 +15,11 @@ def works(statement: ast.stmt) -> bool:
     match statement:
         case ast.Expr(value=ast.Constant()):  # a docstring
             return False
-        case ast.Assign(targets=targets):
-            return any(not isinstance(target, ast.Name | ast.Tuple) for target in targets)
-        case ast.AugAssign(target=target):
-            return not isinstance(target, ast.Name)
+        case ast.Assign(targets=[ast.Name() | ast.Tuple()]) | ast.AugAssign(target=ast.Name()) | ast.AnnAssign():
+            return False
         case ast.If():
             return ast.unparse(statement).splitlines()[0] not in GUARDS
-        case (
-            ast.Import()
-            | ast.ImportFrom()
-            | ast.FunctionDef()
-            | ast.AsyncFunctionDef()
-            | ast.ClassDef()
-            | ast.AnnAssign()
-        ):
+        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return False
     return True
 
