@@ -38,14 +38,16 @@ class LocalScorer(Asker):
         if isinstance(self.path, AbsentError):
             raise self.path
         model, tokenizer = load(self.path)
-        for part in batches(self.asked):
-            left = [self.key(request) in missing for request in part]
-            answers = score_texts(model, tokenizer, part) if any(left) else ()
-            for request, is_left, answer in zip(part, left, answers, strict=False):
-                if is_left:
-                    self.sent += 1
-                    self.keep(request, answer)
-                    self.show(progress)
+        different = {(request["prompt"], request["context"]): request for request in self.asked}
+        alike = sorted(different.values(), key=lambda request: (-len(request["prompt"]), request["prompt"]))
+        for start in range(0, len(alike), BATCH):
+            part = alike[start : start + BATCH]
+            if any(self.key(request) in missing for request in part):
+                for request, answer in zip(part, score_texts(model, tokenizer, part), strict=True):
+                    if self.key(request) in missing:
+                        self.sent += 1
+                        self.keep(request, answer)
+                        self.show(progress)
 
 
 def no_server() -> AbstractContextManager[Address]:
@@ -69,14 +71,6 @@ def load(path: Path) -> tuple[Any, Any]:
     tokenizer.padding_side = "right"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model, tokenizer
-
-
-def batches(requests: list[Request]) -> Iterator[list[Request]]:
-    """The different ones, those of similar length together."""
-    different = {(request["prompt"], request["context"]): request for request in requests}
-    in_order = sorted(different.values(), key=lambda request: (-len(request["prompt"]), request["prompt"]))
-    for start in range(0, len(in_order), BATCH):
-        yield in_order[start : start + BATCH]
 
 
 def score_texts(model: Any, tokenizer: Any, part: list[Request]) -> Iterator[Answer]:

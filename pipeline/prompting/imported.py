@@ -18,13 +18,14 @@ No check can tell whether the LLM has read a tweet's label before: the competiti
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
+from pydantic_core import from_json
 
 from pipeline.contracts import (
     Costs,
@@ -35,15 +36,13 @@ from pipeline.contracts import (
     peak_memory_mb,
     read_params,
     read_prepared,
+    validated,
     write_costs,
 )
 from pipeline.latency import of_requests, with_latency
-from pipeline.prompting.debias import debiased, known_labels, usable
+from pipeline.prompting.debias import debiased, usable
 from pipeline.prompting.outputs import unparsed_share, write_scores
 from pipeline.prompting.scoring import parse_reply
-
-FOLDER = Path("imports")
-KINDS = ("score", "reply", "label")
 
 
 class ImportedParams(Params):
@@ -70,26 +69,7 @@ class Line(Params):
 
     @property
     def kind(self) -> str:
-        return next(kind for kind in KINDS if kind in self.model_fields_set)
-
-    @model_validator(mode="after")
-    def says_one_thing(self) -> Self:
-        if len(self.model_fields_set & set(KINDS)) != 1:
-            raise ValueError("must have one of score, reply and label")
-        return self
-
-
-def parse(text: bytes, where: str) -> Line:
-    """A line's content; what is wrong with it as an `InputError` that names the column."""
-    try:
-        return Line.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        raise InputError(f"{where}: not JSON: {first['msg']}")
-    if column := ".".join(map(str, first["loc"])):
-        raise InputError(f"{where}, column {column}: {first['msg']} (it is {first['input']!r:.60})")
-    raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}")
+        return " and ".join(kind for kind in ("score", "reply", "label") if kind in self.model_fields_set)
 
 
 def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
@@ -102,35 +82,34 @@ def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
     said = line.label.strip().casefold() if isinstance(line.label, str) else line.label
     if said not in words:
         known = ", ".join(["0", "1", *label_words])
-        raise InputError(f"{where}, column label: {line.label!r:.60} is none of {known} (label_words)")
+        raise InputError(f"{where}.label: {line.label!r:.60} is none of {known} (label_words)")
     return words[said]
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, Line]]:
-    """The lines of a folder's *.jsonl, and where each stands."""
+def read_folder(folder: Path, tweets: set[int]) -> dict[int, tuple[str, Line]]:
+    """The lines of a folder's *.jsonl, and where each stands, by the ids of their tweets: all of one kind, each tweet once."""
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:
         raise InputError(f"{folder}: no such folder, or no *.jsonl in it; put the answers there")
-    for path in paths:
-        with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
-                yield (where := f"{path}: line {number}"), parse(text, where)
-
-
-def by_tweet(lines: Iterable[tuple[str, Line]], tweets: set[int]) -> dict[int, tuple[str, Line]]:
-    """The lines by the ids of their tweets: all of one kind, about prepared tweets, each once."""
     found = dict[int, tuple[str, Line]]()
-    for where, line in lines:
+    lines = [(path, *line) for path in paths for line in enumerate(path.read_bytes().splitlines(), start=1)]
+    for path, number, text in lines:
+        where = f"{path}: line {number}"
+        try:
+            line = validated(Line, from_json(text, allow_inf_nan=False), where)
+        except ValueError as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
+        if line.kind not in ("score", "reply", "label"):
+            raise InputError(f"{where}: must have one of score, reply and label")
         if line.id not in tweets:
-            raise InputError(
-                f"{where}, column id: {line.id} is not among the prepared tweets: these answers are about others"
-            )
+            raise InputError(f"{where}.id: {line.id} is not among the prepared tweets: these answers are about others")
         at, first = next(iter(found.values()), (where, line))
         if line.kind != first.kind:
             raise InputError(f"{where}: a {line.kind}, where {at} is a {first.kind}; one folder, one kind")
         if line.id in found:
-            before = found[line.id][0]
-            raise InputError(f"{where}, column id: {line.id} is there twice, in {before} too; one folder, one prompt")
+            raise InputError(
+                f"{where}.id: {line.id} is there twice, in {found[line.id][0]} too; one folder, one prompt"
+            )
         found[line.id] = (where, line)
     return found
 
@@ -148,24 +127,22 @@ def rows_of(answered: Iterable[int], prepared: Prepared) -> pd.DataFrame:
 
 def costs_of(lines: list[Line], **found: Any) -> Costs:
     """What the lines say; `found` is what else `LlmCosts` wants."""
-
-    def total(name: str) -> Any:
-        values = [getattr(line, name) for line in lines]
-        return None if None in values else sum(values)
-
+    said = pd.DataFrame([line.model_dump() for line in lines])
+    totals = said[["prompt_tokens", "completion_tokens", "seconds", "money"]].dropna(axis=1).sum()
     llm = LlmCosts(
-        model=", ".join(sorted({line.model for line in lines if line.model is not None})) or None,
+        model=", ".join(sorted(said["model"].dropna().unique())) or None,
         endpoint="imported",
         scoring=lines[0].kind,
         example_labels=0,
         requests=len(lines),
         new_requests=0,
-        cached_tokens=None,
-        **{name: total(name) for name in ("seconds", "prompt_tokens", "completion_tokens", "money")},
+        **{str(name): total for name, total in totals.items()},
         **found,
     )
     costs = Costs(fit_seconds=0, peak_memory_mb=peak_memory_mb(), llm=llm)
-    return costs if llm.seconds is None else with_latency(costs, of_requests([[line.seconds or 0] for line in lines]))
+    return (
+        costs if llm.seconds is None else with_latency(costs, of_requests([[seconds] for seconds in said["seconds"]]))
+    )
 
 
 def main() -> None:
@@ -174,21 +151,15 @@ def main() -> None:
     which = parser.parse_args().name
     name = f"imported_{which}"
     params, prepared = read_params(f"imported.{which}", ImportedParams), read_prepared()
-    found = by_tweet(read_folder(FOLDER / which), {*prepared.train["id"], *prepared.test["id"]})
+    found = read_folder(Path("imports") / which, {*prepared.train["id"], *prepared.test["id"]})
     rows, lines = rows_of(found, prepared), [line for _, line in found.values()]
     uncalibrated = np.array([score_of(*found[number], params.label_words) for number in rows["id"]], dtype=float)
     advice = f"are imported.{which}.label_words those that the LLM was to answer with?"
     unparsed = unparsed_share(name, uncalibrated, params.max_unparsed, f"imported.{which}.max_unparsed", advice)
     method = usable(params.calibration, hard=lines[0].kind != "score", name=name)
-    folds, known = rows["fold"].to_numpy(), known_labels(rows, prepared)
-    scores = debiased(method, uncalibrated, batches=np.zeros(len(rows)), folds=folds, known=known)
+    scores, labels = debiased(method, uncalibrated, rows, prepared, batches=np.zeros(len(rows)))
     write_scores(name, rows, prepared, uncalibrated, scores)
-    costs = costs_of(
-        lines,
-        calibration=method,
-        calibration_labels=int((~np.isnan(known)).sum()) if method == "platt" else 0,
-        unparsed=int(np.isnan(scores).sum()),
-    )
-    write_costs(name, costs)
+    missing = int(np.isnan(scores).sum())
+    write_costs(name, costs_of(lines, calibration=method, calibration_labels=labels, unparsed=missing))
     train = int((rows["split"] == "train").sum())
     print(f"{name}: {train:,} train and {len(rows) - train:,} test tweets, {unparsed:.1%} unparsed")

@@ -21,11 +21,11 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.prompt_file import (
     ChannelPrompt,
     PromptFile,
-    Shown,
+    Sanitize,
     Tweet,
-    harmless,
     render,
     render_channel,
+    sanitized,
 )
 
 QUESTION: Request = {
@@ -61,8 +61,7 @@ class Mode(ABC):
     asker: Asker
     prompt: Any
     chat: Chat
-    shown: Shown
-    """How a tweet's text is shown."""
+    sanitize: Sanitize
 
     @abstractmethod
     async def able(self) -> Self | None:
@@ -77,7 +76,7 @@ class Mode(ABC):
         """From the answers to `requests`, and P(target = 1) before the tweet is seen, which only `channel` has to be told."""
 
     def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
-        return {"messages": render(self.prompt, examples, tweet, self.shown)}
+        return {"messages": render(self.prompt, examples, tweet, self.sanitize)}
 
 
 class Channel(Mode):
@@ -99,11 +98,11 @@ class Channel(Mode):
         return self
 
     def requests(self, tweet: Tweet, _: list[Tweet], /) -> list[Request]:
-        return [scored(context, text) for context, text in render_channel(self.prompt, tweet, self.shown)]
+        return [scored(context, text) for context, text in render_channel(self.prompt, tweet, self.sanitize)]
 
     def score(self, answers: list[Answer], prior: float, /) -> float | None:
         no, yes = (answer.text_logprob for answer in answers)
-        return score_channel(no, yes, prior)
+        return None if no is None or yes is None else float(expit(yes - no + logit(prior)))
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,10 @@ class Text(Mode):
     async def able(self) -> Self | None:
         how = {"response_format": reply_format(["Up", "Down"])}
         found = await self.asker.probe(QUESTION | self.chat.greedy(room(self.asker)) | how)
-        return replace(self, structured=states_a_direction(found.replies))
+        structured = False
+        with suppress(ValueError, KeyError, TypeError):  # no model would say that by itself: it was asked for Yes or No
+            structured = [json.loads(reply)["label"] in ("Up", "Down") for reply in found.replies] == [True]
+        return replace(self, structured=structured)
 
     def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
         how = {"response_format": reply_format(self.prompt.label_words)} if self.structured else {}
@@ -154,7 +156,10 @@ class Text(Mode):
         return [self.asked(tweet, examples) | self.chat.greedy(self.asker.params.reply_tokens)]
 
     def score(self, answers: list[Answer], _: float, /) -> float | None:
-        return share_of_votes([reply for answer in answers for reply in answer.replies], self.prompt.label_words)
+        """The share of label 1 among the replies that can be read."""
+        read = [parse_reply(reply, self.prompt.label_words) for answer in answers for reply in answer.replies]
+        votes = [vote for vote in read if vote is not None]
+        return sum(votes) / len(votes) if votes else None
 
 
 @dataclass(frozen=True)
@@ -189,19 +194,19 @@ CHAT: tuple[type[Mode], ...] = (Logprobs, Sample, Text)
 """The modes that a chat can fall back to, best first: each tells less about how sure the model is."""
 
 
-async def choose_mode(asker: Asker, prompt: PromptFile, shown: Shown | None = None) -> Mode:
+async def choose_mode(asker: Asker, prompt: PromptFile, sanitize: Sanitize | None = None) -> Mode:
     """The prompt's mode, or the next one down that the endpoint can do: one for the whole run.
 
-    A tweet's text is made harmless unless `shown` says how else to show it.
+    A tweet's text is `sanitized` unless it is said how else to show it.
     """
-    shown = shown or partial(harmless, longest=asker.params.max_characters)
+    sanitize = sanitize or partial(sanitized, longest=asker.params.max_characters)
     ladder: tuple[type[Mode], ...]
     if isinstance(prompt, ChannelPrompt):
         ladder, chat = (Channel,), Chat()
     else:
         ladder, chat = CHAT[[mode.name for mode in CHAT].index(prompt.scoring) :], await find_out(asker)
     for wanted in ladder:
-        if mode := await wanted(asker, prompt, chat, shown).able():
+        if mode := await wanted(asker, prompt, chat, sanitize).able():
             if mode.name != prompt.scoring:
                 can = f"the endpoint cannot do scoring: {prompt.scoring}; the whole run is scored by {mode.name}"
                 print(f"{asker.name}: {can}")
@@ -249,14 +254,6 @@ def reply_format(label_words: list[str]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
-def states_a_direction(replies: list[str]) -> bool:
-    """Whether a reply keeps to a schema of Up and Down, which no model would by itself: `QUESTION` is about Yes and No."""
-    try:
-        return [json.loads(reply)["label"] in ("Up", "Down") for reply in replies] == [True]
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
 async def check_label_words(asker: Asker, label_words: list[str]) -> None:
     """Refuse label words that the model's tokenizer begins with the same token: their probabilities could not be told apart.
 
@@ -274,12 +271,6 @@ async def check_label_words(asker: Asker, label_words: list[str]) -> None:
             return
     if answers[0].replies[0] == answers[1].replies[0]:
         raise InputError(f"{asker.name}: label_words: both begin with the same token for this model; take others")
-
-
-def share_of_votes(replies: list[str], label_words: list[str]) -> float | None:
-    """The share of label 1 among the replies that can be read; None if none can."""
-    votes = [vote for reply in replies if (vote := parse_reply(reply, label_words)) is not None]
-    return sum(votes) / len(votes) if votes else None
 
 
 def parse_reply(reply: str, label_words: list[str]) -> int | None:
@@ -335,8 +326,3 @@ def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]
     rest = max(LEAST, min(*probabilities, 1 - sum(probabilities)))
     no, yes = (sum(found) or rest for found in mass)
     return yes / (yes + no)
-
-
-def score_channel(no: float | None, yes: float | None, prior: float) -> float | None:
-    """P(target = 1) by Bayes' rule from log p(tweet | label) of both labels and the share of target 1."""
-    return None if no is None or yes is None else float(expit(yes - no + logit(prior)))

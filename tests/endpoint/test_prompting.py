@@ -18,8 +18,9 @@ from pipeline.prompting.answers import Answer
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.examples import pool_of
 from pipeline.prompting.params import PromptParams, Sampling
-from pipeline.prompting.prompt_file import ChatPrompt, harmless, read_prompt, render
+from pipeline.prompting.prompt_file import ChatPrompt, read_prompt, render, sanitized
 from pipeline.prompting.scoring import (
+    Channel,
     Chat,
     Logprobs,
     Mode,
@@ -27,7 +28,6 @@ from pipeline.prompting.scoring import (
     Text,
     label_of,
     parse_reply,
-    score_channel,
     score_logprobs,
 )
 from pipeline.vectors import knn
@@ -91,7 +91,7 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
         (GOOD, '"Yes"', '"Nope"', r"neither the beginning of the other"),
         (GOOD, '"No", "Yes"', '"No"', r"label_words: .*at least 2"),
         (GOOD, "count: 4", "count: 3", r"examples\..*count: .*multiple of 2"),
-        (GOOD, "choice: fixed", "choice: random", r"examples: .*'fixed', 'retrieved'"),
+        (GOOD, "choice: fixed", "choice: random", r"examples\.choice: .*'fixed' or 'retrieved'"),
         (GOOD, "role: user", "role: assistant", r"messages: the last one must be the user's"),
         (CHANNEL, "{label}", "nothing", r"must contain \{label\}"),
         (CHANNEL, "{label}", "{text}", "no variable 'text'"),
@@ -116,11 +116,10 @@ def embeddings_of(prepared: Prepared) -> Embeddings:
     return Embeddings(*(vectorizer.transform(part["text"]).toarray() for part in (prepared.train, prepared.test)))
 
 
-RETRIEVED = GOOD.replace("choice: fixed\n  count: 4\n  seed: 0", "choice: retrieved\n  count: 4\n  balanced: false")
-BALANCED = RETRIEVED.replace("false", "true")
+RETRIEVED = GOOD.replace("choice: fixed\n  count: 4\n  seed: 0", "choice: retrieved\n  count: 4")
 
 
-@pytest.mark.parametrize("text", [GOOD, RETRIEVED, BALANCED], ids=["fixed", "retrieved", "balanced"])
+@pytest.mark.parametrize("text", [GOOD, RETRIEVED], ids=["fixed", "retrieved"])
 def test_examples_come_from_other_folds_and_groups(sample: Prepared, write: Any, text: str) -> None:
     rows = rows_to_ask(sample, None, test=True)
     examples, _, labels = contexts(read_prompt(write(text), LABELS), rows, sample, embeddings_of(sample))
@@ -211,8 +210,8 @@ def test_a_tweets_braces_and_escaped_ones_stay_text(write: Any) -> None:
     ],
 )
 def test_a_tweet_cannot_pass_for_a_part_of_the_conversation(text: str, shown: str) -> None:
-    assert harmless(text, 20 if text.startswith("xx") else 100) == shown
-    assert harmless(shown, 100) == shown
+    assert sanitized(text, 20 if text.startswith("xx") else 100) == shown
+    assert sanitized(shown, 100) == shown
 
 
 def test_a_sample_of_rows_is_stratified_and_keeps_groups_whole(sample: Prepared) -> None:
@@ -322,9 +321,12 @@ def test_score_logprobs(top: list[tuple[str, float]], expected: float | None) ->
 
 
 def test_a_channel_follows_bayes_rule() -> None:
-    assert score_channel(math.log(0.02), math.log(0.06), 0.5) == pytest.approx(0.75)
-    assert score_channel(math.log(0.02), math.log(0.06), 0.25) == pytest.approx(0.5)
-    assert score_channel(None, -3.0, 0.5) is None
+    def score(no: float | None, yes: float, prior: float) -> float | None:
+        return mode_of(Channel).score([Answer(text_logprob=no), Answer(text_logprob=yes)], prior)
+
+    assert score(math.log(0.02), math.log(0.06), 0.5) == pytest.approx(0.75)
+    assert score(math.log(0.02), math.log(0.06), 0.25) == pytest.approx(0.5)
+    assert score(None, -3.0, 0.5) is None
 
 
 # --- calibration ------------------------------------------------------------------------------------------------------

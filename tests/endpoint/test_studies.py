@@ -10,7 +10,7 @@ from fake_endpoint import KEY, completion, obliging, serving
 
 from benchmarks.injections import HARMLESS, MECHANISMS
 from benchmarks.sensitivity import summary
-from pipeline.prompting.prompt_file import harmless
+from pipeline.prompting.prompt_file import sanitized
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence
         assert "it {burns}" in text
         assert ("Yes" in text) == (name != HARMLESS)
         assert len(text) >= 10_000 or name != "10,000 characters"
-        shown = harmless(text, 500)
+        shown = sanitized(text, 500)
         assert len(shown) <= 500
         assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
         assert "[INST]" not in shown
