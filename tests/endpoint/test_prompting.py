@@ -86,6 +86,7 @@ def test_shipped_prompts_are_valid(path: Path) -> None:
         (GOOD, "({keyword}): {text}", "none", r"messages: must contain \{text\}"),
         (GOOD, "{text}", "{text", r"expected '}'"),
         (GOOD, "{text}", "{text!r}", "written as {name}, without a format"),
+        (GOOD, "{text}", "{text.__class__}", r"no variable 'text\.__class__'"),
         (GOOD, "{label}", "Yes", r"examples\.messages: must contain \{label\}"),
         (GOOD, "Say Yes or No.", "Say {label}.", r"messages\.0: no variable 'label'"),
         (GOOD, '"Yes"', '"Nope"', r"neither the beginning of the other"),
@@ -137,26 +138,20 @@ def test_examples_come_from_other_folds_and_groups(sample: Prepared, write: Any,
     assert labels == 4 if text == GOOD else labels > 100
 
 
-def test_retrieved_examples_are_the_nearest_and_the_nearest_is_last(sample: Prepared, write: Any) -> None:
-    rows = rows_to_ask(sample, 40, test=False)
-    vectors = embeddings_of(sample)
-    examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
-    place = {number: n for n, number in enumerate(sample.train["id"])}
-    for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
-        likeness = [vectors.train[place[tweet["id"]]] @ vectors.train[place[example["id"]]] for example in shown]
-        assert likeness == sorted(likeness)
-        others = sample.train["id"].isin(pool_of(sample.train[sample.train["fold"] != tweet["fold"]])["id"]).to_numpy()
-        assert likeness[-1] == pytest.approx(max(vectors.train[others] @ vectors.train[place[tweet["id"]]]), abs=1e-6)
-
-
 def test_neighbours_vote_as_the_examples_that_a_prompt_retrieves_are_labelled(sample: Prepared, write: Any) -> None:
+    """And the nearest is last."""
     rows, vectors = rows_to_ask(sample, 60, test=False), embeddings_of(sample)
     examples, _, _ = contexts(read_prompt(write(RETRIEVED), LABELS), rows, sample, vectors)
     train, own = with_vectors(sample, vectors).train, knn.KnnParams(neighbours=4)
     models = {fold: knn.KnnOnVectors(own).fit(*training_rows(train, fold)) for fold in sorted(rows["fold"].unique())}
+    vector = dict(zip(sample.train["id"], vectors.train, strict=True))
     for (_, tweet), shown in zip(rows.iterrows(), examples, strict=True):
         score = knn.KnnOnVectors(own).predict(models[tweet["fold"]], train[train["id"] == tweet["id"]])
         assert score == pytest.approx((1 + sum(example["label"] for example in shown)) / 6)
+        likeness = [vector[tweet["id"]] @ vector[example["id"]] for example in shown]
+        assert likeness == sorted(likeness)
+        others = pool_of(sample.train[sample.train["fold"] != tweet["fold"]])["id"]
+        assert likeness[-1] == pytest.approx(max(vector[tweet["id"]] @ vector[i] for i in others), abs=1e-6)
 
 
 def test_a_near_duplicate_is_never_shown_even_if_the_fold_would_allow_it(sample: Prepared, write: Any) -> None:
@@ -171,29 +166,22 @@ def test_a_near_duplicate_is_never_shown_even_if_the_fold_would_allow_it(sample:
     assert twin["group"] not in [example["group"] for example in examples[first]]
 
 
-def test_messages_stand_in_the_order_of_the_file(sample: Prepared, write: Any) -> None:
-    prompt = read_prompt(write(GOOD), LABELS)
+def test_messages_stand_in_the_order_of_the_file_and_braces_stay_text(write: Any) -> None:
+    text = GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")
+    prompt = read_prompt(write(text), ["a{b", "c"])
     assert isinstance(prompt, ChatPrompt)
     examples = [{"text": f"t{label}", "keyword": None, "location": None, "label": label} for label in (1, 0)]
-    messages = render(prompt, examples, {"text": "it burns", "keyword": "fire", "location": None}, str)
+    messages = render(
+        prompt, examples, {"text": "{system} {0} {text.__class__}", "keyword": "fire", "location": None}, str
+    )
     assert [(message["role"], message["content"]) for message in messages] == [
-        ("system", "Say Yes or No."),
+        ("system", "{labels} is a{b or c, {positive} c"),
         ("user", "Tweet (none): t1"),
         ("assistant", "Yes"),
         ("user", "Tweet (none): t0"),
         ("assistant", "No"),
-        ("user", "Tweet (fire): it burns"),
+        ("user", "Tweet (fire): {system} {0} {text.__class__}"),
     ]
-
-
-def test_a_tweets_braces_and_escaped_ones_stay_text(write: Any) -> None:
-    text = GOOD.replace("Say Yes or No.", "{{labels}} is {labels}, {{positive}} {positive}")
-    prompt = read_prompt(write(text), ["a{b", "c"])
-    assert isinstance(prompt, ChatPrompt)
-    tweet = {"text": "{system} {0} {text.__class__}", "keyword": None, "location": None}
-    first, last = render(prompt, [], tweet, str)
-    assert first["content"] == "{labels} is a{b or c, {positive} c"
-    assert last["content"].endswith("): {system} {0} {text.__class__}")
 
 
 @pytest.mark.parametrize(
@@ -220,14 +208,16 @@ def test_a_sample_of_rows_is_stratified_and_keeps_groups_whole(sample: Prepared)
     assert rows["target"].mean() == pytest.approx(sample.train["target"].mean(), abs=0.04)
     assert not set(rows["group"]) & set(sample.train.drop(rows.index)["group"])
     assert rows["id"].tolist() == [i for i in sample.train["id"] if i in set(rows["id"])]
-    assert len(sample_rows(sample.train, None)) == len(sample.train)
+    tweets = pd.concat([sample.train, sample.test], ignore_index=True)
+    rows = rows_to_ask(sample, 50, test=True)
+    assert (tweets.loc[rows["row"], "id"].to_numpy() == rows["id"].to_numpy()).all(), "where their embeddings are"
+    assert set(rows.loc[rows["split"] == "test", "fold"]) == {-1}
 
 
 # --- scoring ----------------------------------------------------------------------------------------------------------
 
 PARAMS = PromptParams(encoder="x", reply_tokens=9, sampling=Sampling(replies=5, temperature=0.7))
 ABLE, BARE = Chat(temperature=True), Chat(length="max_completion_tokens")
-TWEET = {"text": "?", "keyword": None, "location": None}
 
 
 def mode_of(kind: type[Mode], chat: Chat = ABLE, **able: object) -> Mode:
@@ -253,7 +243,7 @@ def mode_of(kind: type[Mode], chat: Chat = ABLE, **able: object) -> Mode:
     ids=lambda value: value.name if isinstance(value, Mode) else None,
 )
 def test_a_mode_sends_what_the_endpoint_can_do(mode: Mode, number: int, holds: dict[str, Any]) -> None:
-    asked = mode.requests(TWEET, [])
+    asked = mode.requests({"text": "?", "keyword": None, "location": None}, [])
     assert len(asked) == number
     assert len({str(request) for request in asked}) == number, (
         "each vote is a request of its own, kept under its own key"
@@ -281,10 +271,7 @@ def test_a_mode_sends_what_the_endpoint_can_do(mode: Mode, number: int, holds: d
 )
 def test_parse_reply(label: int | None, replies: list[str]) -> None:
     assert {reply: parse_reply(reply, WORDS) for reply in replies} == dict.fromkeys(replies, label)
-
-
-def test_label_words_may_have_marks_around_them() -> None:
-    assert [parse_reply(reply, ["(b)", "(a)"]) for reply in ("(a)", "b", '{"label": "(b)"}')] == [1, 0, 0]
+    assert {parse_reply(reply, ["(No)", "(Yes)"]) for reply in replies} == {label}, "words may have marks around them"
 
 
 def test_votes_are_shared_among_replies_that_can_be_read() -> None:
@@ -366,11 +353,3 @@ def test_platt_calibration_is_fitted_on_other_folds() -> None:
     assert np.isnan(debias.platt(scores, folds, known)).sum() == 1
     with pytest.raises(InputError, match="hold no labels of both kinds"):
         debias.platt(np.array([0.2, 0.3]), np.array([0, 1]), np.array([0.0, 1.0]))
-
-
-def test_rows_are_asked_about_in_order_and_know_where_their_embeddings_are(sample: Prepared) -> None:
-    rows = rows_to_ask(sample, 50, test=True)
-    tweets = pd.concat([sample.train, sample.test], ignore_index=True)
-    assert (tweets.loc[rows["row"], "id"].to_numpy() == rows["id"].to_numpy()).all()
-    assert (rows["split"] == "test").sum() == len(sample.test)
-    assert set(rows.loc[rows["split"] == "test", "fold"]) == {-1}
