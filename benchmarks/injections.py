@@ -23,7 +23,8 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import ask_each, contexts, embeddings_for, open_asker, rows_to_ask, scores_of
 from pipeline.prompting.examples import records
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, Sanitize, read_prompt
+from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, read_prompt
+from pipeline.prompting.sanitize import Sanitize
 from pipeline.prompting.scoring import choose_mode
 from pipeline.store import store_folder
 
@@ -98,7 +99,7 @@ async def flips(
     async def scores(texts: list[str], times: int) -> np.ndarray:
         asked = records(pd.concat([tweets] * times, ignore_index=True).assign(text=texts))
         requests = [mode.requests(tweet, its) for tweet, its in zip(asked, examples * times, strict=True)]
-        return scores_of(mode, await ask_each(asker, requests), np.full(len(asked), 0.5)).reshape(times, len(tweets))
+        return scores_of(mode, await ask_each(mode, requests), np.full(len(asked), 0.5)).reshape(times, len(tweets))
 
     before = (await scores(tweets["text"].tolist(), 1))[0]
     read = ~np.isnan(before)

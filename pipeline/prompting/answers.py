@@ -29,12 +29,27 @@ class Answer(BaseModel):
     """Log-probability of the text that a request asked to be scored."""
     refused: int | None = None
     """HTTP status, where the endpoint said that it cannot do what was asked: this, too, is asked once."""
+    said: str = ""
+    """Why there is no reply, in the endpoint's own words."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    """Those of the completion's that were thought, where the endpoint says so."""
     seconds: float = 0.0
+
+    def in_short(self) -> str:
+        """What came back, in a few words for a message."""
+        reply = next(filter(None, self.replies), "")
+        if self.refused:
+            return f"{self.refused}: {self.said}" if self.said else str(self.refused)
+        if self.top_logprobs:
+            return f"the first token is {max(self.top_logprobs, key=lambda top: top[1])[0]!r}"
+        if self.said:
+            return f"it says: {self.said}"
+        return f"the reply is {reply!r:.60}" if reply else "the reply is empty; is prompt.reply_tokens enough?"
 
 
 class Pair(BaseModel):

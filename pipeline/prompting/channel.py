@@ -13,7 +13,7 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.device import choose_device
 from pipeline.prompting.answers import Answer, AnswerStore, Request
-from pipeline.prompting.ask import Asker
+from pipeline.prompting.ask import Asker, Reads
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.replies import text_logprob
 from pipeline.prompting.server import AbsentError, Address, Endpoint, weights
@@ -26,13 +26,14 @@ class LocalScorer(Asker):
 
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         model, identity, self.path = weights(params.model, "transformers", "float32", store)
-        super().__init__(Endpoint("local", model, identity, 1, no_server), store, params, name)
+        file = self.path if isinstance(self.path, Path) else None
+        super().__init__(Endpoint("local", model, identity, 1, no_server, file), store, params, name)
         self.asked: list[Request] = []
         """All that the run asks: what is scored in one go must not depend on what an earlier run has left undone."""
 
-    async def ask(self, requests: list[Request]) -> list[Answer]:
+    async def ask(self, requests: list[Request], reads: Reads | None = None) -> list[Answer]:
         self.asked = requests
-        return await super().ask(requests)
+        return await super().ask(requests, reads)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         if isinstance(self.path, AbsentError):

@@ -39,6 +39,8 @@ class Classified:
     example_labels: int
     """How many labels the examples were chosen from, or the prior computed from."""
     calibration_labels: int
+    label_mass: float | None
+    """The median of what the label words hold of the first token's probability; None where that is not known."""
 
 
 def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.DataFrame:
@@ -106,9 +108,9 @@ def embeddings_for(prompt: PromptFile, prepared: Prepared, params: PromptParams)
     return read_embeddings(prepared, params.encoder) if prompt.choice == "retrieved" else None
 
 
-async def ask_each(asker: Asker, asked: list[list[Request]]) -> list[list[Answer]]:
+async def ask_each(mode: Mode, asked: list[list[Request]]) -> list[list[Answer]]:
     """The answers to each tweet's requests."""
-    answers = iter(await asker.ask([request for requests in asked for request in requests]))
+    answers = iter(await mode.asker.ask([request for requests in asked for request in requests], mode.reads))
     return [[next(answers) for _ in requests] for requests in asked]
 
 
@@ -136,7 +138,7 @@ async def classify(
     free = CONTENT_FREE if method == "contextual" else []
     # In one go, so that a tweet and the inputs without content share their context's prefix.
     contentless = [mode.requests(tweet, shown) for tweet in free for shown in examples]
-    answered, n = await ask_each(asker, asked + contentless), len(rows)
+    answered, n = await ask_each(mode, asked + contentless), len(rows)
     uncalibrated = scores_of(mode, answered[:n], prior)
     content_free = scores_of(mode, answered[n:], np.tile(prior, len(free))).reshape(len(free), n)
     if free and np.isnan(content_free).all(axis=0).any():
@@ -146,4 +148,6 @@ async def classify(
     # Fixed examples are those of the fold; without, or with each tweet's own, one bias is estimated for all.
     batches = rows["fold"].to_numpy() if prompt.choice == "fixed" else np.zeros(n)
     scores, labels = debiased(method, uncalibrated, rows, prepared, batches=batches, content_free=content_free)
-    return Classified(mode.name, asked, answered[:n], uncalibrated, scores, method, example_labels, labels)
+    masses = [mass for of_tweet in answered[:n] if (mass := mode.label_mass(of_tweet)) is not None]
+    mass = float(np.median(masses)) if masses else None
+    return Classified(mode.name, asked, answered[:n], uncalibrated, scores, method, example_labels, labels, mass)

@@ -2,14 +2,14 @@
 
 import openai
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, printable, redacted
 from pipeline.prompting.answers import Answer, Request
 from pipeline.prompting.server import Endpoint
 
 REFUSED = (400, 422, 501)
 """What servers say to a request that they understood and will not do."""
-NO_ROUTE = (404, 405)
-"""What they say where a route is missing that only some of them have."""
+OF_THE_MOMENT = (401, 408, 409, 429, 502, 503, 504, 529)
+"""What they say of the key, of a limit, or when they are not there."""
 UNREADABLE = 200
 """The status of an answer that came and cannot be read."""
 
@@ -45,22 +45,31 @@ def worth_asking_again(status: int) -> bool:
     return status in (408, 409, 429) or (status >= 500 and status not in REFUSED)
 
 
-def refusal(error: Exception, request: Request) -> Answer | None:
+def words_of(error: Exception) -> str:
+    """What a server said with an error, in one line without secrets, at most 150 characters."""
+    said = getattr(error, "body", None)
+    while isinstance(said, dict):
+        said = next((said[name] for name in ("message", "error", "detail", "msg") if said.get(name)), str(said))
+    return printable(redacted(" ".join(str(said or "").split())))[:150]
+
+
+def refusal(error: Exception, request: Request, *, probing: bool = False) -> Answer | None:
     """The answer that an error amounts to, with its HTTP status as `refused`; None if it says nothing of this request alone.
 
-    The route for tokens is one that can be done without: whatever it says, but for silence, is a refusal.
+    When `probing`, that is any error but of a key, a limit or the connection: the endpoint cannot do what was asked. The route
+    for tokens is one that can be done without: whatever it says, but for silence, is a refusal.
     """
     optional = "tokenize" in request
     match error:
         case openai.APIStatusError(status_code=status):
-            known = REFUSED + (NO_ROUTE if "messages" not in request else ())
-            return Answer(refused=status) if status in known or optional else None
+            known = status not in OF_THE_MOMENT if probing else status in REFUSED
+            return Answer(refused=status, said=words_of(error)) if known or optional else None
         case UnreadableError():
             return Answer(refused=UNREADABLE)
         case openai.APIConnectionError():
             return None
         case openai.OpenAIError() | ValueError():
-            return Answer(refused=UNREADABLE) if optional else None
+            return Answer(refused=UNREADABLE) if optional or probing else None
     return None
 
 

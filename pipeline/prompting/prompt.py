@@ -82,8 +82,9 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
             new_requests=asker.sent,
             **{
                 name: sum(getattr(answer, name) for answer in answers)
-                for name in ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens")
+                for name in ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
             },
+            label_mass=found.label_mass,
             money=sum(map(asker.params.price_per_million_tokens.of, answers)),
             unparsed=int(np.isnan(found.scores).sum()),
         ),
@@ -109,7 +110,10 @@ def main() -> None:
     asker, found = asyncio.run(ask())
     transcripts = results("transcripts") / f"{name}.jsonl"
     write_text(transcripts, "".join(transcript(rows, asker, found)))
-    unparsed = unparsed_share(name, found.scores, params.max_unparsed, "prompt.max_unparsed", f"see {transcripts}")
+    refused = [answer for of_tweet in found.answers for answer in of_tweet if answer.refused or answer.said]
+    advice = f"{len(refused)} were refused ({refused[0].in_short()}); " if refused else ""
+    advice += f"see {transcripts}"
+    unparsed = unparsed_share(name, found.scores, params.max_unparsed, "prompt.max_unparsed", advice)
     write_scores(name, rows, prepared, found.uncalibrated, found.scores)
     write_costs(name, costs_of(prompt, asker, found))
     print(f"{name}: {len(rows)} tweets by {found.mode}, {asker.sent} new requests, {unparsed:.1%} unparsed")

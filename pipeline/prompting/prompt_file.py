@@ -1,8 +1,6 @@
 """Prompt files: how a tweet becomes messages, which words stand for the labels, how a reply becomes a score."""
 
-import re
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from string import Formatter
 from typing import Any, Literal
@@ -11,19 +9,15 @@ import pandas as pd
 from pydantic import Field
 
 from pipeline.contracts import InputError, Params, read_yaml, validated
+from pipeline.prompting.sanitize import Sanitize
 
 Message = dict[str, str]
 Tweet = Mapping[str, Any]
 """A tweet's fields by name; of an example its `label`, too."""
 Scoring = Literal["logprobs", "sample", "text"]
 """The modes of `scoring` for a chat."""
-Sanitize = Callable[[str], str]
-"""How a tweet's text is shown to the model: `sanitized`, but for the study of what that is good for."""
 FIELDS = ("text", "keyword", "location")
 VARIABLES = (*FIELDS, "labels", "positive")
-
-_ANGLES = str.maketrans("<>", "‹›")
-_BRACKETED = re.compile(r"\[(/?[A-Z_]+|gMASK|\|\w+\|)\]")
 
 
 class Template(Params):
@@ -139,23 +133,6 @@ def read_prompt(path: Path, labels: list[str]) -> PromptFile:
             f"{' / '.join(labels)}; name a prompt for these in classifiers.prompts, such as any_zero_shot"
         )
     return prompt.model_copy(update={"labels": labels})
-
-
-def sanitized(text: str, longest: int) -> str:
-    """A tweet as text without what templates of chats mark turns by, cut at `longest` characters.
-
-    Chat templates are tokenized together with what they are filled with, so a tweet that spells a turn's marker would end
-    its turn. Angle brackets, and brackets around capitals or bars, become look-alikes; what is not shown (control,
-    bidirectional and other format characters) goes, and line breaks become spaces.
-    """
-    shown = (
-        " " if unicodedata.category(character) in ("Cc", "Zl", "Zp") else character
-        for character in text
-        if unicodedata.category(character) not in ("Cf", "Cs", "Co")
-    )
-    text = " ".join("".join(shown).split())
-    text = _BRACKETED.sub(r"(\1)", text.translate(_ANGLES))
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def render(prompt: ChatPrompt, examples: list[Tweet], tweet: Tweet, sanitize: Sanitize) -> list[Message]:

@@ -18,7 +18,8 @@ from pipeline.prompting.answers import Answer
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.examples import pool_of
 from pipeline.prompting.params import PromptParams, Sampling
-from pipeline.prompting.prompt_file import ChatPrompt, read_prompt, render, sanitized
+from pipeline.prompting.prompt_file import ChatPrompt, read_prompt, render
+from pipeline.prompting.sanitize import sanitized
 from pipeline.prompting.scoring import (
     Channel,
     Chat,

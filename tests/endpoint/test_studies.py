@@ -9,7 +9,7 @@ from conftest import Command, one_line_error, set_param
 from fake_endpoint import KEY, completion, obliging, serving
 
 from benchmarks.injections import HARMLESS, MECHANISMS
-from pipeline.prompting.prompt_file import sanitized
+from pipeline.prompting.sanitize import sanitized
 
 
 @pytest.fixture

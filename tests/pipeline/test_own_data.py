@@ -30,7 +30,8 @@ from pipeline.errors.word_weights import explain_counts
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
-from pipeline.prompting.prompt_file import read_prompt, render, sanitized
+from pipeline.prompting.prompt_file import read_prompt, render
+from pipeline.prompting.sanitize import sanitized
 from pipeline.report.report import FILES, about, sections
 from pipeline.report.results import read_results
 
