@@ -3,8 +3,8 @@
 in:  data/prepared, prompts/zero_shot.yaml and prompts/channel.yaml, and the model of params.yaml, a GGUF file
 run: make servers   (or python -m benchmarks.servers, with VLLM=path/to/bin/vllm if there is one)
 
-llama.cpp's server is the embedded one. `transformers serve`, and vLLM if the environment variable VLLM names its command, are given
-the same weights, saved in their format, and stopped afterwards. Nothing is stored.
+llama.cpp's server is the embedded one. `transformers serve`, and vLLM where the environment variable VLLM names its command,
+are given the same weights, saved in their format, and stopped afterwards. Nothing is stored.
 """
 
 import argparse

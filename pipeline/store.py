@@ -17,7 +17,7 @@ def store_folder() -> Path:
     chosen = os.environ.get("DISASTER_TWEETS_STORE")
     folder = Path(chosen).expanduser().absolute() if chosen else user_cache_path("disaster-tweets")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # there are tweets in it
     except OSError as error:
         raise InputError(f"the store {folder} cannot be made: {error.strerror}; set DISASTER_TWEETS_STORE") from None
     return folder

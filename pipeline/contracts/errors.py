@@ -47,12 +47,15 @@ def redacted(text: str) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """The text without the values, of 8 characters or more, of variables that hold a secret, as they are or escaped."""
+    """The text without the values of variables that hold a secret, as they are, escaped, or without blanks around them.
+
+    Of variables that only sound like it, values of 8 characters or more. What is shorter is taken out where it stands alone.
+    """
     secret = {name for name in os.environ if name in SECRET_NAMES or re.search(SPEAKS_OF_SECRETS, name.upper())}
-    values = [value for name in secret if len(value := os.environ[name]) >= 8]
+    values = [value for name in secret if len(value := os.environ[name].strip()) >= (1 if name in SECRET_NAMES else 8)]
     shown = {form for value in values for form in (value, repr(value)[1:-1], json.dumps(value)[1:-1])}
     for form in sorted(shown, key=len, reverse=True):  # one may begin another
-        text = text.replace(form, "***")
+        text = text.replace(form, "***") if len(form) >= 8 else re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "***", text)
     return text
 
 

@@ -2,12 +2,18 @@
 
 import hashlib
 import json
+import os
+import re
+import secrets
 import sqlite3
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
+import psutil
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from pipeline.contracts import InputError, first_fault
@@ -28,9 +34,11 @@ class Answer(BaseModel):
     text_logprob: float | None = None
     """Log-probability of the text that a request asked to be scored."""
     refused: int | None = None
-    """HTTP status, where the endpoint said that it cannot do what was asked: this, too, is asked once."""
+    """HTTP status, where the endpoint said that it cannot or will not do what was asked; 200 where it sent no reply."""
     said: str = ""
     """Why there is no reply, in the endpoint's own words."""
+    version: str | None = None
+    """What a remote endpoint says that it was answered by (`system_fingerprint`)."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
     prompt_tokens: int = 0
@@ -50,6 +58,11 @@ class Answer(BaseModel):
         if self.said:
             return f"it says: {self.said}"
         return f"the reply is {reply!r:.60}" if reply else "the reply is empty; is prompt.reply_tokens enough?"
+
+    @property
+    def kept(self) -> bool:
+        """Whether it belongs in the store: all that was paid for, not that a tweet was refused, which may be of the moment."""
+        return not self.refused or self.batch or self.prompt_tokens + self.completion_tokens > 0
 
 
 class Pair(BaseModel):
@@ -79,18 +92,8 @@ class Line(BaseModel):
     asked: list[Pair]
 
     def stored(self) -> list[Pair]:
-        """What belongs in the store: not that a tweet was refused, which is not kept there either."""
-        return [pair for pair in self.asked if self.id is None or not pair.answer.refused]
-
-
-class Stored(NamedTuple):
-    """A row of the store."""
-
-    key: str
-    identity: str
-    request: Request
-    answer: Answer
-    created: str
+        """What belongs in the store."""
+        return [pair for pair in self.asked if self.id is None or pair.answer.kept]
 
 
 def request_key(identity: str, request: Request) -> str:
@@ -99,26 +102,51 @@ def request_key(identity: str, request: Request) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+# A batch is noted before it is sent, so that a killed run finds it again instead of paying for another; a model's name, so that
+# its answers are found where its file, which tells its identity, is not.
+TABLES = """
+CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, request TEXT NOT NULL, answer TEXT NOT NULL,
+    created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL,
+    created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (job TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL);
+"""
+NETWORK = re.compile(r"nfs\d?|cifs|smb.*|9p|afpfs|(web)?davf?s?|(fuse\.)?(sshfs|ceph|glusterfs|davfs)|lustre|beegfs")
+
+
+def network(path: Path) -> str | None:
+    """The kind of the network file system that a path is on; None if it is on this machine."""
+    holding = [one for one in psutil.disk_partitions(all=True) if path.resolve().is_relative_to(one.mountpoint)]
+    found = max(holding, key=lambda one: len(one.mountpoint), default=None)
+    if found and (NETWORK.fullmatch(found.fstype.lower()) or "remote" in found.opts.split(",")):
+        return str(found.fstype)
+    return None
+
+
 class AnswerStore:
-    """A SQLite file: whole answers or none, through kill -9 and under several processes."""
+    """A SQLite file: whole answers or none, through kill -9 and under several processes. One that may only be read is read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path, self._owner = path, secrets.token_hex(8)
+        self.readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         with self._faults():
+            if self.readonly:  # where nobody can write, there is no log of what was last written
+                alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+                address = f"{path.absolute().as_uri()}?{'immutable=1' if alone else 'mode=ro'}"
+                self._db = sqlite3.connect(address, uri=True, timeout=60, isolation_level=None)
+                return
             self._db = sqlite3.connect(path, timeout=60, isolation_level=None)
-        self._run("PRAGMA journal_mode = WAL")
-        self._run("PRAGMA synchronous = NORMAL")
-        self._run(
-            "CREATE TABLE IF NOT EXISTS answers (key TEXT PRIMARY KEY, identity TEXT NOT NULL, "
-            "request TEXT NOT NULL, answer TEXT NOT NULL, created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
-        )
-        # Written before a batch is sent, so that a killed run finds it again instead of paying for another.
-        self._run(
-            "CREATE TABLE IF NOT EXISTS batches (job TEXT PRIMARY KEY, identity TEXT NOT NULL, asked TEXT NOT NULL, "
-            "created TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP) WITHOUT ROWID"
-        )
-        # So that a model's answers are found where its file, which tells its identity, is not.
-        self._run("CREATE TABLE IF NOT EXISTS models (identity TEXT NOT NULL UNIQUE, model TEXT NOT NULL)")
+            if kind := network(path):  # where processes cannot share the memory that WAL takes
+                print(f"{path}: on a network file system ({kind}); use it from one machine at a time", file=sys.stderr)
+            journal = "DELETE" if kind else "WAL"
+            self._db.executescript(f"PRAGMA journal_mode = {journal}; PRAGMA synchronous = NORMAL; {TABLES}")
+
+    def must_be_writable(self) -> None:
+        if self.readonly:
+            raise InputError(
+                f"{self.path}: may only be read, and lacks answers; copy its folder, and set DISASTER_TWEETS_STORE"
+            )
 
     def get(self, key: str) -> Answer | None:
         row = self._run("SELECT answer FROM answers WHERE key = ?", key).fetchone()
@@ -126,16 +154,11 @@ class AnswerStore:
 
     def put(self, identity: str, request: Request, answer: Answer, created: str | None = None) -> Answer:
         """Keep an answer; if another process was first, its answer stands, and is returned."""
-        key = request_key(identity, request)
-        kept = self._run(
-            "INSERT OR IGNORE INTO answers (key, identity, request, answer, created) "
-            "VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))",
-            key,
-            identity,
-            json.dumps(request, ensure_ascii=False),
-            answer.model_dump_json(exclude_defaults=True),
-            created,
-        )
+        self.must_be_writable()
+        key, asked = request_key(identity, request), json.dumps(request, ensure_ascii=False)
+        text = answer.model_dump_json(exclude_defaults=True)
+        insert = "INSERT OR IGNORE INTO answers VALUES (?, ?, ?, ?, coalesce(?, CURRENT_TIMESTAMP))"
+        kept = self._run(insert, key, identity, asked, text, created)
         return answer if kept.rowcount else self.get(key) or answer
 
     @contextmanager
@@ -158,20 +181,19 @@ class AnswerStore:
                 f"{self.path}: table answers, key {key}: not an answer: {first_fault(error)}; delete it, and it is asked anew"
             ) from None
 
-    def all(self, identity: str = "") -> Iterator[Stored]:
-        """Every answer of the models whose identity contains a text, oldest first."""
-        rows = self._run(
-            "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
-            "ORDER BY created, key",
-            identity,
-        )
+    def all(self, identity: str = "") -> Iterator[Line]:
+        """Every answer of the models whose identity contains a text, oldest first, as the lines of an export."""
+        statement = "SELECT key, identity, request, answer, created FROM answers WHERE instr(identity, ?1) OR ?1 = '' "
+        rows, names = self._run(f"{statement} ORDER BY created, key", identity), self.names()
         with self._faults():
             for key, model, request, answer, created in rows:
-                yield Stored(key, model, json.loads(request), self._answer(key, answer), created)
+                pair = Pair.model_construct(request=json.loads(request), answer=self._answer(key, answer))
+                yield Line(id=None, identity=model, model=names.get(model), created=created, asked=[pair])
 
     def name(self, identity: str, model: str) -> None:
         """Note what the model of this identity is called; of several of one name, the last noted is the first found."""
-        self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
+        if not self.readonly:
+            self._run("INSERT OR REPLACE INTO models (identity, model) VALUES (?, ?)", identity, model)
 
     def names(self) -> dict[str, str]:
         """What models are called, by their identities, the last noted first."""
@@ -185,28 +207,29 @@ class AnswerStore:
 
         An empty text or date leaves that open.
         """
-        deleted = self._run(
-            "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')",
-            identity,
-            before,
-        )
+        delete = "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')"
+        deleted = self._run(delete, identity, before)
         self._run("VACUUM")
         return deleted.rowcount
 
     def begin_batch(self, job: str, identity: str, asked: dict[str, Request]) -> bool:
         """Note a job that is about to be sent, with its requests by key; whether it had been begun before."""
-        inserted = self._run(
-            "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)",
-            job,
-            identity,
-            json.dumps(asked, ensure_ascii=False),
-        )
-        return inserted.rowcount == 0
+        insert = "INSERT OR IGNORE INTO batches (job, identity, asked) VALUES (?, ?, ?)"
+        return self._run(insert, job, identity, json.dumps(asked, ensure_ascii=False)).rowcount == 0
 
     def open_batches(self, identity: str) -> dict[str, dict[str, Request]]:
         """The requests, by key, of each job that was begun and not ended."""
         rows = self._run("SELECT job, asked FROM batches WHERE identity = ? ORDER BY created", identity)
         return {job: json.loads(asked) for job, asked in rows}
+
+    def lease(self, job: str, seconds: float) -> bool:
+        """Be the only run at a job for so long, from now on; whether no other is."""
+        now = time.time()
+        self._run("DELETE FROM leases WHERE job = ? AND (owner = ? OR until < ?)", job, self._owner, now)
+        return self._run("INSERT OR IGNORE INTO leases VALUES (?, ?, ?)", job, self._owner, now + seconds).rowcount == 1
+
+    def release(self, job: str) -> None:
+        self._run("DELETE FROM leases WHERE job = ? AND owner = ?", job, self._owner)
 
     def end_batch(self, job: str) -> None:
         self._run("DELETE FROM batches WHERE job = ?", job)

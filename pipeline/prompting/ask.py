@@ -2,8 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Callable
-from types import TracebackType
+import signal
+from collections.abc import Callable, Coroutine
+from contextlib import aclosing, suppress
 from typing import Any, Self
 
 import openai
@@ -20,6 +21,36 @@ from pipeline.prompting.server import Endpoint
 Reads = Callable[[Answer], bool]
 HOPELESS = 20
 """As many answers that cannot be read, and none that can, end a run."""
+ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+GRACE = 10.0
+"""Seconds that answers under way are waited for when the run is told to end."""
+
+
+async def until_told_to_end(sender: Sender, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work. At SIGINT, SIGTERM or SIGHUP send nothing more, wait briefly, and end; at the second, end at once."""
+    loop, task, told = asyncio.get_running_loop(), asyncio.create_task(work), list[int]()
+
+    def end(number: int) -> None:
+        told.append(number)
+        sender.stopped = True
+        tqdm.write(f"ending; answers under way are waited for, {GRACE:.0f} seconds at most")
+        loop.call_later(GRACE if len(told) == 1 else 0, task.cancel)
+
+    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and outside of the main thread
+        for number in heard:
+            loop.add_signal_handler(number, end, number)
+    try:
+        await task
+    except asyncio.CancelledError:
+        if not told:
+            raise
+    finally:
+        with suppress(NotImplementedError, RuntimeError, ValueError):
+            for number in heard:
+                loop.remove_signal_handler(number)
+    if told:
+        raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
 
 
 class Asker:
@@ -44,9 +75,7 @@ class Asker:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.sender.close()
 
     def key(self, request: Request) -> str:
@@ -73,6 +102,7 @@ class Asker:
         self.not_kept.clear()
 
     async def send(self, request: Request) -> Answer:
+        self.store.must_be_writable()
         answer = await self.sender.send(request)
         self.sent += 1
         return answer
@@ -90,9 +120,9 @@ class Asker:
             refused = refusal(error, request, probing=True)
             if refused is None or (plain and refused.refused == UNREADABLE):
                 raise explain(error, self.endpoint) from None
-            if plain or worth_asking_again(refused.refused or 0):
-                return refused
             answer = refused
+        if answer.refused and (plain or worth_asking_again(answer.refused)):
+            return answer
         self.keep(request, answer)
         return answer
 
@@ -100,8 +130,9 @@ class Asker:
         """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one.
 
         A remote endpoint that has answered may refuse single questions, for example because a filter takes a tweet for an
-        incitement, or send something that cannot be read: such an answer has `refused` set. It is not stored, and asked for
-        again in the next run. If `reads` can make nothing of the first `HOPELESS` that come, no more are asked for.
+        incitement, or send something that cannot be read: such an answer has `refused` set. It is stored if it was paid for;
+        else it is asked for again in the next run. If `reads` can make nothing of the first `HOPELESS` that come, no more are
+        asked for.
         """
         asked = {self.key(request): request for request in requests}
         missing = {
@@ -118,7 +149,12 @@ class Asker:
             tqdm.write(f"{self.name}: {ahead}" + (f"; {stored:,} answers are stored" if stored else ""))
             with tqdm(total=len(asked), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
-        return [self.used[self.key(request)][1] for request in requests]
+        answers = [self.used[self.key(request)][1] for request in requests]
+        if len(versions := {answer.version for answer in answers if answer.version}) > 1:
+            print(
+                f"{self.name}: answers of {len(versions)} versions of the model; a new prompt.revision has all asked anew"
+            )
+        return answers
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         # Sorted, so that neighbours share the longest prefix (the same examples), which a server need not read again.
@@ -128,7 +164,9 @@ class Asker:
 
         async def one(request: Request, *, may_be_refused: bool) -> None:
             async with gate:
-                if failures:  # what has not been sent stays unsent; what is under way is waited for and kept
+                if (
+                    failures or self.sender.stopped
+                ):  # what has not been sent stays so; what is under way is waited for and kept
                     return
                 try:
                     self.keep(request, answer := await self.send(request))
@@ -145,23 +183,29 @@ class Asker:
                     said = f"none of the first {self.unread} answers could be read: {answer.in_short()}"
                     failures.append(InputError(f"{self.name}: {said}; no more are asked for"))
 
-        remote = self.endpoint.kind == "remote"
-        answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
-        await one(first, may_be_refused=remote and answered)
-        await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
+        async def all_of_them() -> None:
+            remote = self.endpoint.kind == "remote"
+            answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
+            await one(first, may_be_refused=remote and answered)
+            await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
+
+        await until_told_to_end(self.sender, all_of_them())
         if failures:
             raise explain(failures[0], self.endpoint) from None
 
     async def ask_in_batches(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         try:
-            async for key, answer in batch.answers(self.sender, self.store, missing):
-                if answer.refused:
-                    self.refuse(missing[key], answer)
-                else:
-                    self.sender.budget.add(answer)
-                    self.keep(missing[key], answer)
-                    self.sent += 1
-                self.show(progress)
+            async with aclosing(batch.answers(self.sender, self.store, missing)) as found:
+                async for key, answer in found:
+                    if not answer.kept:
+                        self.refuse(missing[key], answer)
+                    elif (
+                        self.known(missing[key]) is None
+                    ):  # else another run, which had begun the same batch, has paid for it
+                        self.sender.budget.add(answer)
+                        self.keep(missing[key], answer)
+                        self.sent += 1
+                    self.show(progress)
         except (openai.OpenAIError, ValueError) as error:
             raise explain(error, self.endpoint) from None
 

@@ -6,21 +6,23 @@ https://developers.openai.com/api/docs/guides/batch
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from typing import Literal
 
 import openai
-from openai.types import Batch, Completion
-from openai.types.chat import ChatCompletion
+from openai.types import Batch
+from tqdm import tqdm
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, AnswerStore, Request
-from pipeline.prompting.faults import worth_asking_again
-from pipeline.prompting.replies import body_of, read_chat, read_scored
-from pipeline.prompting.send import Sender
+from pipeline.prompting.faults import UNREADABLE, worth_asking_again
+from pipeline.prompting.replies import body_of
+from pipeline.prompting.send import Sender, read_reply, status_of
 
 LARGEST = 50_000  # requests in a file
 ROUNDS = 3
+LEASE = 60.0  # seconds for which a run has a job to itself, renewed while it is at it
 ENDED = ("completed", "expired", "cancelled", "failed")
 
 Keyed = dict[str, Request]
@@ -55,21 +57,38 @@ def read_results(content: str, asked: Keyed, seconds: float) -> Iterator[tuple[s
         key, response = result.get("custom_id"), result.get("response") or {}
         if key not in asked:
             continue
-        if response.get("status_code") != 200:
-            yield key, int(response.get("status_code") or 500)
-            continue
         body = response.get("body") or {}
+        if (status := status_of(int(response.get("status_code") or 500), body)) != 200:
+            yield key, status
+            continue
         try:
-            if "prompt" in asked[key]:
-                answer = read_scored(Completion.construct(**body), asked[key], seconds)
-            else:
-                answer = read_chat(ChatCompletion.construct(**body), seconds)
+            answer = read_reply(body, asked[key], seconds)
         except (TypeError, ValueError):
-            answer = Answer(seconds=seconds)
+            answer = Answer(refused=UNREADABLE, seconds=seconds)
         yield key, answer.model_copy(update={"batch": True})
 
 
-async def answers(sender: Sender, store: AnswerStore, missing: Keyed) -> AsyncIterator[tuple[str, Answer]]:
+@asynccontextmanager
+async def alone_at(store: AnswerStore, job: str, every: float) -> AsyncIterator[None]:
+    """Be the only run at a job for the time of the block; another is waited for, as long as it is alive."""
+    if not store.lease(job, LEASE):
+        tqdm.write("another run waits for this batch, or was killed within the last minute; waiting for it")
+        while not store.lease(job, LEASE):
+            await asyncio.sleep(min(every, LEASE / 4))
+
+    async def renew() -> None:
+        while store.lease(job, LEASE):
+            await asyncio.sleep(LEASE / 4)
+
+    renewing = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewing.cancel()
+        store.release(job)
+
+
+async def answers(sender: Sender, store: AnswerStore, missing: Keyed) -> AsyncGenerator[tuple[str, Answer]]:
     """The answers to all missing requests by their keys, as their batches end: first those that an earlier run began.
 
     What failed is asked again, in at most `ROUNDS` batches, each within the caps; what was refused is answered by that. What
@@ -79,16 +98,17 @@ async def answers(sender: Sender, store: AnswerStore, missing: Keyed) -> AsyncIt
     begun = {job: asked for job, asked in store.open_batches(identity).items() if asked.keys() & left.keys()}
     for number in range(ROUNDS + 1):
         if number:
-            sender.budget.promise_all(list(left.values()))
+            sender.budget.count([sender.budget.estimate(request, batch=True) for request in left.values()])
         for job, asked in list(begun.items() if number == 0 else jobs(left)):
-            async for key, result in settle(sender, store, job, asked):
-                if isinstance(result, int) and worth_asking_again(result):
-                    continue
-                answer = Answer(refused=result) if isinstance(result, int) else result
-                if left.pop(key, None):
-                    yield key, answer
-                elif not answer.refused:
-                    store.put(identity, asked[key], answer)
+            async with alone_at(store, job, sender.params.batch.poll_seconds):
+                async for key, result in settle(sender, store, job, asked):
+                    if isinstance(result, int) and worth_asking_again(result):
+                        continue
+                    answer = Answer(refused=result) if isinstance(result, int) else result
+                    if left.pop(key, None):
+                        yield key, answer
+                    elif answer.kept:
+                        store.put(identity, asked[key], answer)
         if not left:
             return
     raise InputError(
@@ -100,10 +120,17 @@ async def answers(sender: Sender, store: AnswerStore, missing: Keyed) -> AsyncIt
 async def settle(sender: Sender, store: AnswerStore, job: str, asked: Keyed) -> AsyncIterator[tuple[str, Answer | int]]:
     """Send a job, or find the batch that it was sent as, wait for its end and read its files.
 
-    The store remembers a job until all that came of it has been taken.
+    The store remembers a job until all that came of it has been taken. What another run has paid for meanwhile is in the store.
     """
     client, endpoint = await sender.client(), sender.endpoint
-    found = await sent_before(client, job) if store.begin_batch(job, endpoint.identity, asked) else None
+    taken = [(key, answer) for key in asked if (answer := store.get(key))]
+    for pair in taken:
+        yield pair
+    begun = store.begin_batch(job, endpoint.identity, asked)
+    if taken and not begun:
+        store.end_batch(job)
+        return
+    found = await sent_before(client, job) if begun else None
     batch = found or await send(client, endpoint.model, job, asked)
     while batch.status not in ENDED:
         await asyncio.sleep(sender.params.batch.poll_seconds)

@@ -22,8 +22,12 @@ def reply_tokens(request: Request) -> int:
     return int(longest) * int(request.get("n", 1))
 
 
+def tokens_of(answers: Iterable[Answer]) -> int:
+    return sum(answer.prompt_tokens + answer.completion_tokens for answer in answers)
+
+
 class Budget:
-    """What was sent, and the caps on it. What is under way counts by its estimate until its answer is there."""
+    """What was sent, and the caps on it. Each attempt at a request counts by its estimate until it is known what it used."""
 
     def __init__(self, prices: Prices, limits: Limits) -> None:
         self.prices, self.limits = prices, limits
@@ -36,40 +40,21 @@ class Budget:
         read = round(characters(request) / CHARACTERS_PER_TOKEN + self.tokens_around) + 1
         return Answer(prompt_tokens=read, completion_tokens=reply_tokens(request), batch=batch)
 
-    def count(self, requests: int) -> None:
-        """Count requests that are about to be sent; an `InputError` if they would pass the cap."""
-        self.check("requests", self.requests + requests)
-        self.requests += requests
+    def count(self, expected: list[Answer]) -> None:
+        """Count requests that are about to be sent together; an `InputError` if they or their estimates would pass a cap."""
+        more = {"requests": len(expected), "tokens": tokens_of(expected), "money": sum(map(self.prices.of, expected))}
+        for name, added in more.items():
+            cap = getattr(self.limits, name)
+            if cap is not None and getattr(self, name) + added > cap + 1e-12:
+                raise InputError(
+                    f"prompt.limits.{name}: the cap of {cap:,} is reached after {self.requests:,} requests "
+                    f"({self.tokens:,} tokens, money {self.money:.4f}); answers so far are kept, raise it to go on"
+                )
+        self.requests += len(expected)
 
-    def promise(self, expected: Answer) -> None:
-        """Count what a request may use that is about to be sent; an `InputError` if it would pass a cap."""
-        self.check("tokens", self.tokens + expected.prompt_tokens + expected.completion_tokens)
-        self.check("money", self.money + self.prices.of(expected))
-        self.add(expected)
-
-    def promise_all(self, requests: list[Request]) -> None:
-        """Count a batch: sent as a whole, it must fit under the caps as a whole. Its answers are added as they come."""
-        self.count(len(requests))
-        expected = [self.estimate(request, batch=True) for request in requests]
-        for one in expected:
-            self.promise(one)
-        for one in expected:
-            self.add(one, sign=-1)
-
-    def check(self, name: str, total: float) -> None:
-        cap = getattr(self.limits, name)
-        if cap is not None and total > cap + 1e-12:
-            raise InputError(
-                f"prompt.limits.{name}: the cap of {cap:,} is reached after {self.requests:,} requests "
-                f"({self.tokens:,} tokens, money {self.money:.4f}); answers so far are kept, raise it to go on"
-            )
-
-    def settle(self, request: Request, expected: Answer, answer: Answer | None) -> None:
-        """Put what an answer used in the place of its estimate, and learn from it; None if there is no answer."""
-        self.add(expected, sign=-1)
-        if answer:
-            self.add(answer)
-            self.learn([(request, answer)])
+    def add(self, answer: Answer, sign: int = 1) -> None:
+        self.tokens += sign * tokens_of([answer])
+        self.money += sign * self.prices.of(answer)
 
     def learn(self, known: Iterable[tuple[Request, Answer]]) -> None:
         """Take the most tokens that a request was seen to have beyond its estimate into all estimates to come.
@@ -84,22 +69,14 @@ class Budget:
         ]
         self.tokens_around = max([self.tokens_around, *beyond])
 
-    def add(self, answer: Answer, sign: int = 1) -> None:
-        self.tokens += sign * (answer.prompt_tokens + answer.completion_tokens)
-        self.money += sign * self.prices.of(answer)
-
     def forecast(self, requests: Iterable[Request], *, batch: bool) -> str:
         """One line on what sending these requests will take at most, and which cap will stop it."""
         expected = [self.estimate(request, batch=batch) for request in requests]
-        tokens = sum(answer.prompt_tokens + answer.completion_tokens for answer in expected)
-        money = sum(map(self.prices.of, expected))
+        tokens, money = tokens_of(expected), sum(map(self.prices.of, expected))
         line = f"{len(expected):,} requests, about {tokens:,} tokens"
         if money:
             line += f", money {money:.4f} at most"
-        caps = {name: getattr(self.limits, name) for name in ("requests", "tokens", "money")}
-        passed = [
-            f"prompt.limits.{name} ({cap:,})"
-            for (name, cap), total in zip(caps.items(), (len(expected), tokens, money), strict=True)
-            if cap is not None and total > cap
-        ]
-        return line + (f"; {' and '.join(passed)} will stop it" if passed else "")
+        for name, total in (("requests", len(expected)), ("tokens", tokens), ("money", money)):
+            if (cap := getattr(self.limits, name)) is not None and total > cap:
+                line += f"; prompt.limits.{name} ({cap:,}) will stop it"
+        return line

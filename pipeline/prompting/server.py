@@ -1,6 +1,7 @@
 """The endpoint: any OpenAI-compatible server, or llama.cpp's, started inside the process on loopback and stopped with it."""
 
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -9,7 +10,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, Literal
+
+import httpx2
 
 from pipeline.contracts import SECRET_NAMES, InputError
 from pipeline.packaged import locate
@@ -31,22 +34,14 @@ class Endpoint:
     kind: Literal["embedded", "remote", "local"]
     model: str
     identity: str
-    """What determines the answers: weights and server within the process, address and model of a remote endpoint."""
+    """What determines the answers: weights and server within the process; a remote endpoint's address, model, and what it says
+    of it that another model would not."""
     concurrency: int
     """How many requests it is sent at once."""
     connect: Callable[[], AbstractContextManager[Address]]
     """Its address and key for the time of the block. Nothing is started, and no key is wanted, before."""
     file: Path | None = None
     """The weights, where they are here."""
-
-
-GGML = (b"lmgg", b"fmgg", b"tjgg", b"algg")
-"""The first bytes of the formats ggml, ggmf, ggjt and ggla, which llama.cpp reads no more."""
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class AbsentError(InputError):
@@ -63,10 +58,7 @@ def gguf_file(model: str) -> Path:
         raise AbsentError(f"prompt.model: {model}: no such GGUF file; or set prompt.base_url for a remote model")
     with path.open("rb") as file:
         if (magic := file.read(4)) != b"GGUF":
-            what = (
-                "empty" if not magic else "a file of GGML, which came before it" if magic in GGML else "something else"
-            )
-            raise InputError(f"prompt.model: {model}: not a GGUF file but {what}")
+            raise InputError(f"prompt.model: {model}: not a GGUF file but {'something else' if magic else 'empty'}")
     return path
 
 
@@ -78,7 +70,9 @@ def weights(model: str, package: str, settings: str, store: AnswerStore | None) 
     """
     try:
         path = gguf_file(model)
-        return path.stem, f"sha256:{sha256(path)} {package} {version(package)} {settings}", path
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return path.stem, f"sha256:{digest} {package} {version(package)} {settings}", path
     except (AbsentError, PackageNotFoundError) as error:
         name = PurePosixPath(model.replace("\\", "/")).stem
         form = re.compile(rf"sha256:\w+ {package} \S+ {re.escape(settings)}")
@@ -88,26 +82,85 @@ def weights(model: str, package: str, settings: str, store: AnswerStore | None) 
         raise
 
 
-def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int) -> Endpoint:
+def key_of(api_key_env: str | None) -> str:
+    """The key in the environment, which from now on is shown nowhere."""
+    if not api_key_env:
+        return "none needed"
+    SECRET_NAMES.add(api_key_env)
+    if not (key := os.environ.get(api_key_env, "").strip()):
+        raise InputError(f"prompt.api_key_env: the environment variable {api_key_env} is not set")
+    if not re.fullmatch("[!-~]+", key):
+        raise InputError(f"prompt.api_key_env: {api_key_env} holds a blank, a line break or a letter beyond ASCII")
+    return key
+
+
+def read_body(response: httpx2.Response) -> Any:
+    """What a reply holds; None if it is not JSON."""
+    try:
+        return response.json()
+    except (ValueError, RecursionError):
+        return None
+
+
+def fingerprint(base_url: str, model: str, key: str) -> str | None:
+    """A hash of what llama.cpp, Ollama or vLLM say of the model that answers; "" of other servers, None if none can be asked."""
+    base = base_url.rstrip("/")
+    root = base.removesuffix("/v1")
+    try:
+        with httpx2.Client(timeout=5, headers={"Authorization": f"Bearer {key}"}) as client:
+            replies = [client.get(url) for url in (f"{base}/models", f"{root}/props", f"{root}/api/tags")]
+    except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, OSError, ValueError, OverflowError, ExceptionGroup):
+        return None
+    listed, props, tags = ((reply.is_success and read_body(reply)) or {} for reply in replies)
+    try:
+        said = [props.get(name) for name in ("model_path", "chat_template", "build_info")]
+        for entry in listed.get("data", ()):
+            if entry.get("id") == model or entry.get("owned_by") == "llamacpp":  # which takes any name
+                said += [entry.get("meta"), entry.get("root")]
+        names = (model, f"{model}:latest")
+        said += [entry.get("digest") for entry in tags.get("models", ()) if entry.get("name") in names]
+    except (AttributeError, TypeError):  # routes of these names that are something else
+        return ""
+    said = [one for one in said if one and one != model]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:16] if said else ""
+
+
+def told_apart(params: PromptParams, store: AnswerStore) -> str:
+    """The identity of the model that answers at an address now; as last known, where nobody can be asked."""
+    identity = f"{str(params.base_url).rstrip('/')} {params.model}"
+    identity += f" revision {params.revision}" if params.revision else ""
+    try:
+        mark = fingerprint(str(params.base_url), params.model, key_of(params.api_key_env))
+    except InputError:  # what the store has needs no key
+        mark = None
+    known = [one for one in store.names() if one == identity or one.startswith(f"{identity} is ")]
+    if mark is None:
+        return known[0] if known else identity
+    now = f"{identity} is {mark}" if mark else identity
+    if known and known[0] != now:
+        print(
+            f"prompt: {identity}: another model or server than last time; its answers are kept apart, all is asked anew"
+        )
+    return now
+
+
+def remote(base_url: str, model: str, api_key_env: str | None, concurrency: int, identity: str = "") -> Endpoint:
     """An endpoint elsewhere; its key is in the environment, and is looked up when it is first needed."""
     SECRET_NAMES.update(filter(None, [api_key_env]))
 
     @contextmanager
     def connect() -> Iterator[Address]:
-        key = os.environ.get(api_key_env, "") if api_key_env else "none needed"
-        if not key:
-            raise InputError(f"prompt.api_key_env: the environment variable {api_key_env} is not set")
-        yield Address(base_url, key)
+        yield Address(base_url, key_of(api_key_env))
 
-    return Endpoint("remote", model, f"{base_url.rstrip('/')} {model}", concurrency, connect)
+    return Endpoint("remote", model, identity or f"{base_url.rstrip('/')} {model}", concurrency, connect)
 
 
 def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = None) -> Endpoint:
     """llama.cpp with a GGUF file (a path, or `package:NAME/PATH`), on a free port of 127.0.0.1 under a random key.
 
     `slots` requests are answered at once, each with room for `context` tokens. With one slot the answers are the same to
-    the last digit, also when a run was interrupted (see `pipeline.prompting.primer`). With more they differ a little (by up to
-    0.04 here): how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
+    the last digit, also when a run was interrupted (see `send.Primer`). With more they differ a little (by up to 0.04 here):
+    how much of a prompt was read before, and which requests share a batch, decides how its numbers are rounded.
     """
     kept = f"slots {params.slots}{' primed' if params.slots == 1 else ''}"
     name, identity, path = weights(model, "xllamacpp", kept, store)
@@ -147,7 +200,8 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
 
 
 def endpoint(params: PromptParams, store: AnswerStore | None = None) -> Endpoint:
-    """The endpoint that params name; the store knows those whose files are not here."""
+    """The endpoint of params; the store knows those whose files are not here."""
     if params.base_url is None:
         return embedded(params.model, params.embedded, store)
-    return remote(params.base_url, params.model, params.api_key_env, params.concurrency)
+    identity = told_apart(params, store) if store else ""
+    return remote(params.base_url, params.model, params.api_key_env, params.concurrency, identity)

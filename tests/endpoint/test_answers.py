@@ -71,7 +71,7 @@ def test_size_export_prune_and_rebuild(filled: AnswerStore, here: Command, proje
     assert said.returncode == 0, said.stderr
     assert [line.split()[-10] for line in said.stdout.splitlines() if "large" in line or "small" in line] == ["4", "3"]
     assert here(tool, "export", "all.jsonl").returncode == 0
-    before = {one.key: (one.request, one.answer, one.created) for one in filled.all()}
+    before = list(filled.all())
     assert "say what to delete" in one_line_error(here(tool, "prune"))
     assert "3 answers deleted" in here(tool, "prune", "--model", "small").stdout
     assert filled.count() == 4
@@ -81,7 +81,7 @@ def test_size_export_prune_and_rebuild(filled: AnswerStore, here: Command, proje
     assert "4 answers deleted" in here(tool, "prune", "--all").stdout
     done = here(tool, "rebuild", "all.jsonl", "all.jsonl")
     assert "7 answers were new" in done.stdout, done.stderr
-    assert {one.key: (one.request, one.answer, one.created) for one in filled.all()} == before
+    assert list(filled.all()) == before
 
 
 def test_a_tweet_that_was_refused_is_asked_about_again_after_rebuilding(project: Path, here: Command) -> None:

@@ -142,7 +142,6 @@ def message(**fields: Any) -> Any:
         (message(content="Let me see. First of all, the tweet"), None),
         (message(content=None), None),
         (message(content=None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "label"}}]), None),
-        (message(content=None, refusal="I cannot help with that"), None),
         (message(content="<think>Yes or No? Let me"), None),
     ],
 )

@@ -139,12 +139,6 @@ CASES = [
         ASK,
     ),
     Case(
-        "A GGML file",
-        language_model(b"lmgg" + bytes(100), "model.ggml"),
-        r"prompt\.model: model\.ggml: not a GGUF file but a file of GGML, which came before it",
-        ASK,
-    ),
-    Case(
         "A GGUF file that is its header alone",
         language_model(GGUF),
         r"prompt\.model: model\.gguf: llama\.cpp cannot load it: .*",
