@@ -90,6 +90,8 @@ class Fake:
         """Statuses with which lines of batches fail, by a text that they contain; each once."""
         self.polls_until_done = 1
         self.route_tokens: tuple[int, Any] | None = None
+        self.told: dict[str, Any] = {}
+        """What GET answers to paths."""
         self.lock = threading.Lock()
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self.handler())
         self.server.daemon_threads = True
@@ -106,11 +108,20 @@ class Fake:
                 raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
                 if self.headers["Authorization"] != f"Bearer {KEY}":
                     return self.send(401, {"error": {"message": f"Incorrect API key: {self.headers['Authorization']}"}})
-                return self.send(*fake.route(self.command, self.path.split("?")[0], raw, self.headers["Content-Type"]))
+                with suppress(ConnectionError):  # the client has gone
+                    self.send(*fake.route(self.command, self.path.split("?")[0], raw, self.headers["Content-Type"]))
+                return None
 
             do_POST = do_GET = handle_any
 
             def send(self, status: int, answer: Any) -> None:
+                if isinstance(answer, float):  # a blank now and then, for so many seconds
+                    self.send_response(status)
+                    self.end_headers()
+                    for _ in range(int(answer * 20)):
+                        self.wfile.write(b" ")
+                        time.sleep(0.05)
+                    answer = None
                 if answer is None:
                     self.close_connection = True
                     self.connection.shutdown(2)
@@ -122,8 +133,7 @@ class Fake:
                 for name, value in fake.headers.items():
                     self.send_header(name, value)
                 self.end_headers()
-                with suppress(BrokenPipeError):
-                    self.wfile.write(payload)
+                self.wfile.write(payload)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -132,6 +142,8 @@ class Fake:
 
     def route(self, method: str, path: str, raw: bytes, kind: str | None) -> tuple[int, Any]:
         match method, path.removeprefix("/v1").strip("/").split("/"):
+            case "GET", _ if path in self.told:
+                return 200, self.told[path]
             case "POST", ["chat", "completions"]:
                 return self.chat(json.loads(raw))
             case "POST", ["completions"]:

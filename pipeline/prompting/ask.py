@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any, Self
@@ -150,6 +151,9 @@ class Asker:
             with tqdm(total=len(asked), initial=stored, desc=self.name, unit="request") as progress:
                 await (self.ask_in_batches if self.params.batch.use else self.ask_live)(missing, progress)
         answers = [self.used[self.key(request)][1] for request in requests]
+        if refused := Counter(answer.refused for answer in answers if answer.refused):
+            told = ", ".join(f"{number} with status {status}" for status, number in sorted(refused.items()))
+            print(f"{self.name}: refused, perhaps by a filter, and not unread: {told}")
         if len(versions := {answer.version for answer in answers if answer.version}) > 1:
             print(
                 f"{self.name}: answers of {len(versions)} versions of the model; a new prompt.revision has all asked anew"

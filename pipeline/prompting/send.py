@@ -71,7 +71,7 @@ class Attempts(openai.DefaultAsyncHttpxClient):
         self.sender, self.budget, limits = sender, sender.budget, sender.params.limits
         # Evenly, without a burst: a minute's worth at once and as much again within the minute would be twice the limit.
         self.pace = AsyncLimiter(1, 60 / limits.requests_per_minute) if limits.requests_per_minute else None
-        self.tokens = AsyncLimiter(limits.tokens_per_minute / 12, 5) if limits.tokens_per_minute else None
+        self.tokens = AsyncLimiter(limits.tokens_per_minute / 60, 1) if limits.tokens_per_minute else None
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
         route = request.url.path.rsplit("/", 1)[-1]
