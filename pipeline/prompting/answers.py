@@ -23,6 +23,8 @@ from pipeline.contracts.errors import exhausted
 FORMAT = 2
 
 Request = dict[str, Any]
+MOST_TOKENS = 10**12
+Count = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 
 
 class Answer(BaseModel):
@@ -41,12 +43,12 @@ class Answer(BaseModel):
     """What a remote endpoint says that it was answered by (`system_fingerprint`)."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    reasoning_tokens: int = 0
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    completion_tokens: Count = 0
+    reasoning_tokens: Count = 0
     """Those of the completion's that were thought, where the endpoint says so."""
-    seconds: float = 0.0
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
 
     def in_short(self) -> str:
         """What came back, in a few words for a message."""

@@ -8,7 +8,7 @@ A line is about one tweet; all lines of a folder are of one kind:
 
 - {"id": 123, "score": 0.93}: P(target = 1), or null for a reply that could not be read
 - {"id": 123, "reply": "Yes"}: what the LLM said, read as the stage prompt reads it
-- {"id": 123, "label": 1}: or one of label_words
+- {"id": 123, "label": 1}: also "1", 1.0, true, or one of label_words
 
 It may also say what it took: `model`, `prompt_tokens`, `completion_tokens`, `seconds`, `money`; what not all lines say is
 not known. Any part of the train tweets will do; test tweets count if all are there. A tweet that was among the examples that the
@@ -18,6 +18,7 @@ No check can tell whether the LLM has read a tweet's label before: the competiti
 """
 
 import argparse
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -40,6 +41,7 @@ from pipeline.contracts import (
     write_costs,
 )
 from pipeline.latency import of_requests, with_latency
+from pipeline.prompting.answers import Count
 from pipeline.prompting.debias import debiased, usable
 from pipeline.prompting.outputs import unparsed_share, write_scores
 from pipeline.prompting.scoring import parse_reply
@@ -60,12 +62,12 @@ class Line(Params):
     id: int
     score: float | None = Field(default=None, ge=0, le=1)
     reply: str = ""
-    label: int | str = 0
+    label: bool | int | float | str = 0
     model: str | None = None
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
-    seconds: float | None = Field(default=None, ge=0)
-    money: float | None = Field(default=None, ge=0)
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    seconds: float | None = Field(default=None, ge=0, le=1e12)
+    money: float | None = Field(default=None, ge=0, le=1e12)
 
     @property
     def kind(self) -> str:
@@ -78,9 +80,10 @@ def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
         return line.score
     if line.kind == "reply":
         return parse_reply(line.reply, label_words)
-    words = {0: 0, 1: 1} | {word.strip().casefold(): number for number, word in enumerate(label_words)}
-    said = line.label.strip().casefold() if isinstance(line.label, str) else line.label
-    if said not in words:
+    words = {word: number for number, names in enumerate(("0 0.0 false", "1 1.0 true")) for word in names.split()}
+    if isinstance(line.label, str):
+        words |= {word.strip().casefold(): number for number, word in enumerate(label_words)}
+    if (said := str(line.label).strip().casefold()) not in words:
         known = ", ".join(["0", "1", *label_words])
         raise InputError(f"{where}.label: {line.label!r:.60} is none of {known} (label_words)")
     return words[said]
@@ -92,9 +95,11 @@ def read_folder(folder: Path, tweets: set[int]) -> dict[int, tuple[str, Line]]:
     if not paths:
         raise InputError(f"{folder}: no such folder, or no *.jsonl in it; put the answers there")
     found = dict[int, tuple[str, Line]]()
-    lines = [(path, *line) for path in paths for line in enumerate(path.read_bytes().splitlines(), start=1)]
-    for path, number, text in lines:
-        where = f"{path}: line {number}"
+    texts = {path: path.read_bytes().removeprefix(BOM_UTF8).splitlines() for path in paths}
+    lines = [(f"{path}: line {number}", text) for path in paths for number, text in enumerate(texts[path], start=1)]
+    for where, text in lines:
+        if not text.strip():
+            continue
         try:
             line = validated(Line, from_json(text, allow_inf_nan=False), where)
         except ValueError as error:

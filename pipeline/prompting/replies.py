@@ -1,6 +1,5 @@
 """What comes over the wire, as answers."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import without_secrets
-from pipeline.prompting.answers import Answer, Request
+from pipeline.prompting.answers import MOST_TOKENS, Answer, Request
 from pipeline.prompting.faults import UnreadableError
 
 WRONG = (AttributeError, LookupError, TypeError, ValueError)
@@ -61,7 +60,7 @@ def top_of(logprobs: Any) -> list[tuple[str, float]]:
     return [(token, value) for token, value in pairs if isinstance(token, str) and number(value, at_most=1) is not None]
 
 
-def number(value: Any, at_most: float = math.inf) -> float | None:
+def number(value: Any, at_most: float) -> float | None:
     return value if isinstance(value, int | float) and value <= at_most else None
 
 
@@ -99,8 +98,8 @@ def read_scored(completion: Completion, request: Request, seconds: float) -> Ans
 
 def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
     def count(*path: str) -> int:
-        value = number(part(completion, "usage", *path))
-        return int(value) if value and 0 < value < math.inf else 0
+        value = number(part(completion, "usage", *path), at_most=MOST_TOKENS)
+        return int(value) if value and value > 0 else 0
 
     return {
         "prompt_tokens": count("prompt_tokens"),

@@ -52,23 +52,31 @@ def scores() -> pd.DataFrame:
     return read_predictions(Path("predictions/imported_gpt.parquet"), read_prepared()).train
 
 
-def test_each_kind_of_line_becomes_a_score(importing: Callable[..., Prepared]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "values", "expected"),
+    [
+        ("score", [0.25, 1, 0, None], [0.25, 1, 0, None]),
+        ("reply", ["Yes.", "no, it is a song", '{"label": "Yes"}', "hm"], [1, 0, 1, None]),
+        ("label", [1, 0, " yes", "No"], [1, 0, 1, 0]),
+        ("label", ["1", " 0", "1.0", "false"], [1, 0, 1, 0]),
+        ("label", [1.0, True, False, 0.0], [1, 1, 0, 0]),
+    ],
+)
+@pytest.mark.parametrize("around", [b"", b"\xef\xbb\xbf\n \n"], ids=["", "a mark and blank lines"])
+def test_each_kind_of_line_becomes_a_score(
+    importing: Callable[..., Prepared], kind: str, values: list[object], expected: list[float | None], around: bytes
+) -> None:
     ids = read_prepared().train["id"].tolist()[:4]
-    kinds: dict[str, tuple[list[object], list[float | None]]] = {
-        "score": ([0.25, 1, 0, None], [0.25, 1, 0, None]),
-        "reply": (["Yes.", "no, it is a song", '{"label": "Yes"}', "hm"], [1, 0, 1, None]),
-        "label": ([1, 0, " yes", "No"], [1, 0, 1, 0]),
-    }
-    for kind, (values, expected) in kinds.items():
-        importing([{"id": i, kind: value} for i, value in zip(ids, values, strict=True)], max_unparsed=0.3)
-        imported.main()
-        found = scores()
-        assert found["id"].tolist() == ids
-        assert [None if np.isnan(one) else one for one in found["score"]] == expected, kind
-        llm = read_costs("imported_gpt").llm
-        assert llm is not None
-        assert (llm.scoring, llm.requests, llm.new_requests) == (kind, 4, 0)
-        assert llm.unparsed == expected.count(None)
+    lines = [json.dumps({"id": i, kind: value}).encode() for i, value in zip(ids, values, strict=True)]
+    importing(around + b"\n".join(lines) + b"\n" + around[3:], max_unparsed=0.3)
+    imported.main()
+    found = scores()
+    assert found["id"].tolist() == ids
+    assert [None if np.isnan(one) else one for one in found["score"]] == expected
+    llm = read_costs("imported_gpt").llm
+    assert llm is not None
+    assert (llm.scoring, llm.requests, llm.new_requests) == (kind, 4, 0)
+    assert llm.unparsed == expected.count(None)
 
 
 def test_costs_are_what_all_lines_say_and_nothing_else(
@@ -141,6 +149,9 @@ REFUSED: list[tuple[str, str]] = [
         r"line 2: a label, where .*line 1 is a score; one folder, one kind",
     ),
     ('{"id": ID, "score": 0.5}\n{"id"', r"line 2: not JSON"),
+    ('{"id": ID, "score": 0.5, "prompt_tokens": ' + "9" * 400 + "}", r"line 1\.prompt_tokens: .*less than or equal"),
+    ('{"id": ID, "label": ' + "[" * 9999, r"line 1: not JSON: recursion limit"),
+    ('{"id": ID, "label": null}', r"line 1\.label"),
     ('{"id": ID, "reply": "perhaps"}', r"100% of the replies could not be read.*label_words those that the LLM"),
     ("", r"no answer is about a train tweet"),
     ("no folder", r"imports/gpt: no such folder, or no \*\.jsonl in it"),
