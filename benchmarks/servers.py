@@ -1,6 +1,6 @@
 """What each server at hand can do: the same prompts in every mode, as a Markdown table.
 
-in:  data/prepared, prompts/zero_shot.yaml and prompts/channel.yaml, and the model of params.yaml, a GGUF file
+in:  data/prepared, prompts/few_shot.yaml and prompts/channel.yaml, and the model of params.yaml, a GGUF file
 run: make servers   (or python -m benchmarks.servers, with VLLM=path/to/bin/vllm if there is one)
 
 llama.cpp's server is the embedded one. `transformers serve`, and vLLM where the environment variable VLLM names its command,
@@ -37,7 +37,7 @@ from pipeline.prompting.params import PromptParams
 from pipeline.prompting.prompt_file import read_prompt
 from pipeline.prompting.server import gguf_file
 
-MODES = {"logprobs": "zero_shot", "sample": "zero_shot", "text": "zero_shot", "channel": "channel"}
+MODES = {"logprobs": "few_shot", "sample": "few_shot", "text": "few_shot", "channel": "channel"}
 SECONDS = 300
 
 

@@ -21,11 +21,11 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.prompt_file import ChannelPrompt, Message, PromptFile, Tweet, render, render_channel
 from pipeline.prompting.sanitize import Sanitize, sanitized, special_tokens
 
-TRIAL: Tweet = {"text": "Good morning, everyone", "keyword": None, "location": None}
-TRIAL_EXAMPLES: list[Tweet] = [{**TRIAL, "label": 0}, {**TRIAL, "text": "Fire in the harbour, many hurt", "label": 1}]
-"""What an endpoint is tried with, within the prompt's own messages."""
-LEAST_ROOM = 32
-"""Tokens for the reply to the first question: a model that thinks first may refuse it if there is not enough."""
+TRIALS: list[Tweet] = [
+    {"text": text, "keyword": None, "location": None, "label": label}
+    for label, text in enumerate(["Good morning, everyone", "Fire in the harbour, many hurt"])
+]
+"""What an endpoint is tried with, within the prompt's own messages; also as examples."""
 FLOOR = 0.01
 """What the label words must hold together of the first token's probability: a score from less comes of rounding."""
 LEAST = 1e-9  # of a label word that is not among the tokens shown
@@ -96,9 +96,17 @@ class Mode(ABC):
     def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
         return self.chat.ask(render(self.prompt, examples, tweet, self.sanitize))
 
+    def trials(self) -> list[Request]:
+        """What the mode asks about tweets that are nobody's."""
+        return [self.requests(tweet, TRIALS if self.prompt.examples else [])[0] for tweet in TRIALS]
+
     async def tried(self) -> Answer:
-        """The endpoint's answer to what the mode asks."""
-        return await self.asker.probe(self.requests(TRIAL, TRIAL_EXAMPLES if self.prompt.examples else [])[0])
+        """The first answer to them that can be read, or is a refusal; else the last."""
+        for trial in self.trials():
+            answer = await self.asker.probe(trial)
+            if answer.refused or self.reads(answer):
+                break
+        return answer
 
     def check(self, answer: Answer) -> None:
         if not self.reads(answer):
@@ -116,7 +124,7 @@ class Channel(Mode):
                 f"{self.asker.name}: scored by transformers: llama.cpp's server gives no log-probabilities of prompts"
             )
             return self
-        answer = await self.asker.probe(self.requests(TRIAL, [])[0], plain=True)
+        answer = await self.asker.probe(self.trials()[0], plain=True)
         if answer.text_logprob is None:
             raise UnableError(
                 f"it gives no log-probabilities of prompts ({answer.in_short()}); vLLM does, and so does the local model "
@@ -178,7 +186,7 @@ class Text(Mode):
     async def able(self) -> Self:
         mode = replace(self, structured=True)
         answer = await mode.tried()
-        if not any(map(is_object, answer.replies)):
+        if not mode.reads(answer) or not all("{" in reply for reply in answer.replies):
             mode = self
             answer = await mode.tried()
         mode.check(answer)
@@ -213,9 +221,8 @@ class Sample(Text):
         if not self.chat.temperature:
             raise UnableError("it takes no temperature")
         mode = await super().able()
-        one = mode.requests(TRIAL, TRIAL_EXAMPLES if self.prompt.examples else [])[0]
-        several = await self.asker.probe(one | {"n": 2})
-        seeded = await self.asker.probe(one | {"seed": 0})
+        several = await self.asker.probe(mode.trials()[0] | {"n": 2})
+        seeded = await self.asker.probe(mode.trials()[0] | {"seed": 0})
         return replace(mode, choices=len(several.replies) == 2, seed=not seeded.refused)
 
     def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
@@ -244,7 +251,7 @@ async def choose_mode(asker: Asker, prompt: PromptFile, sanitize: Sanitize | Non
         ladder, chat = (Channel,), Chat()
     else:
         ladder = CHAT[[mode.name for mode in CHAT].index(prompt.scoring) :]
-        chat = await find_out(asker, render(prompt, TRIAL_EXAMPLES if prompt.examples else [], TRIAL, sanitize))
+        chat = await find_out(asker, render(prompt, TRIALS if prompt.examples else [], TRIALS[0], sanitize))
     cannot = []
     for wanted in ladder:
         try:
@@ -267,7 +274,7 @@ async def find_out(asker: Asker, messages: list[Message]) -> Chat:
     for system in (True, False) if messages[0]["role"] == "system" else (True,):
         for length in ("max_tokens", "max_completion_tokens"):
             chat = Chat(length, system=system, effort=asker.params.reasoning_effort)
-            request = chat.ask(messages) | {length: max(asker.params.reply_tokens, LEAST_ROOM)}
+            request = chat.ask(messages) | {length: max(asker.params.reply_tokens, 32)}
             plain = await asker.probe(request, plain=True)
             if not plain.refused:
                 for before in refused:
@@ -296,32 +303,21 @@ def reply_format(label_words: list[str]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 
-def is_object(reply: str) -> bool:
-    """Whether a reply, after what was thought before, keeps to `reply_format`."""
-    with suppress(ValueError, RecursionError):
-        found = json.loads(_THOUGHT.sub("", reply))
-        return isinstance(found, dict) and found.keys() == {"label"}
-    return False
-
-
 async def check_label_words(asker: Asker, label_words: list[str]) -> None:
     """Refuse label words that the model's tokenizer begins with the same token: their probabilities could not be told apart.
 
     Where the endpoint does not show its tokens, words that begin with the same two letters are refused.
     """
-    tokens: list[str] = []
+    begin, what = [], "the same token for this model"
     for word in label_words:
         answer = await asker.probe({"tokenize": word.strip()})
         if answer.refused:
-            no, yes = (word.strip().lower()[:2] for word in label_words)
-            if no == yes:
-                raise InputError(
-                    f"{asker.name}: label_words: both begin with {no!r}, so may share their first token; take others"
-                )
-            return
-        tokens.append(answer.replies[0])
-    if tokens[0] == tokens[1]:
-        raise InputError(f"{asker.name}: label_words: both begin with the same token for this model; take others")
+            begin = [word.strip().lower()[:2] for word in label_words]
+            what = f"{begin[0]!r}, so may share their first token"
+            break
+        begin.append(answer.replies[0])
+    if begin[0] == begin[1]:
+        raise InputError(f"{asker.name}: label_words: both begin with {what}; take others")
 
 
 def parse_reply(reply: str, label_words: list[str]) -> int | None:

@@ -1,7 +1,6 @@
 """Servers as they answer: what they cannot, odd fields, models that think first. Cases after public reports of bugs."""
 
 import copy
-import json
 import math
 import re
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from fake_endpoint import KEY, answer_of, completion, echo_scored, obliging, serving
-from test_classify import CHANNEL, ZERO_SHOT, run
+from fake_endpoint import KEY, answer_of, completion, obliging, serving
+from test_classify import ZERO_SHOT, run
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.prompting.classify import rows_to_ask
@@ -19,7 +18,12 @@ from pipeline.prompting.prompt import costs_of
 from pipeline.prompting.prompt_file import read_prompt
 
 ROWS = 24
-TRIED = "Good morning"
+TRIED = ("Good morning", "Fire in the harbour")
+
+
+def tried(body: dict[str, Any]) -> bool:
+    """Whether it is about the endpoint."""
+    return any(text in body["messages"][-1]["content"] for text in TRIED)
 
 
 def fires(sample: Prepared) -> np.ndarray:
@@ -32,8 +36,8 @@ def without(field: str, answer: tuple[int, Any]) -> Any:
     return lambda body, n: answer if field in body and (field != "n" or body["n"] > 1) else obliging(body, n)
 
 
-def says(text: str, **more: Any) -> dict[str, Any]:
-    return {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": None} | more}
+def says(text: str) -> dict[str, Any]:
+    return {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}}
 
 
 CANNOT: list[tuple[int, Any, str]] = [
@@ -105,8 +109,7 @@ def test_a_key_a_limit_or_no_connection_says_nothing_of_a_parameter(
 
 
 def spoilt(body: dict[str, Any], n: int, change: Any) -> tuple[int, Any]:
-    status, reply = obliging(body, n)
-    return status, change(copy.deepcopy(reply), body) if isinstance(reply, dict) else reply
+    return 200, change(copy.deepcopy(obliging(body, n)[1]), body)
 
 
 def first_tokens(*tops: tuple[str, float]) -> Any:
@@ -122,12 +125,12 @@ def first_tokens(*tops: tuple[str, float]) -> Any:
     return change
 
 
-def message(**fields: Any) -> Any:
-    """Replies with other messages."""
+def message(content: str | None, **more: Any) -> Any:
+    """Replies with another message."""
 
-    def change(reply: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
+    def change(reply: dict[str, Any], _: dict[str, Any]) -> dict[str, Any]:
         for choice in reply["choices"]:
-            choice["message"] |= {name: field(choice) if callable(field) else field for name, field in fields.items()}
+            choice["message"] |= {"content": content} | more
         return reply
 
     return change
@@ -139,10 +142,10 @@ def message(**fields: Any) -> Any:
         (first_tokens(("<think>", 0.99), ("Okay", 0.005)), "sample"),
         (first_tokens(("The", 0.9), ("Yes", 2e-6), ("No", 1e-6)), "sample"),
         (first_tokens(("token_id:5230", 0.9), ("token_id:10539", 0.05)), "sample"),
-        (message(content="Let me see. First of all, the tweet"), None),
-        (message(content=None), None),
-        (message(content=None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "label"}}]), None),
-        (message(content="<think>Yes or No? Let me"), None),
+        (message("Let me see. First of all, the tweet"), None),
+        (message(None), None),
+        (message(None, tool_calls=[{"id": "1", "type": "function", "function": {"name": "label"}}]), None),
+        (message("<think>Yes or No? Let me"), None),
     ],
 )
 def test_a_mode_counts_as_able_only_if_its_reply_can_be_scored(
@@ -155,8 +158,7 @@ def test_a_mode_counts_as_able_only_if_its_reply_can_be_scored(
         else:
             with pytest.raises(InputError, match=r"can do no scoring from sample down: sample: .*; text: "):
                 run(server, tmp_path, sample, text)
-            assert len(server.bodies) <= 5, "no tweet was sent"
-        assert len({str(body["messages"]) for body in server.bodies if TRIED in str(body)}) == 1
+            assert all(tried(body) for body in server.bodies), "no tweet was sent"
         assert "real disaster? Answer Yes or No." in str(server.bodies[0]), "the prompt's own system message"
 
 
@@ -164,7 +166,7 @@ def test_a_score_from_next_to_nothing_is_none(tmp_path: Path, sample: Prepared) 
     """All tweets without a fire get a token of prose first, and label words with 2e-6 of the probability."""
 
     def change(reply: dict[str, Any], body: dict[str, Any]) -> dict[str, Any]:
-        if TRIED in str(body) or answer_of(body) == "Yes":
+        if tried(body) or answer_of(body) == "Yes":
             return first_tokens(("Yes", 0.3), ("No", 0.1), ("The", 0.2))(reply, body)
         return first_tokens(("The", 0.99), ("Yes", 2e-6), ("No", 1e-9))(reply, body)
 
@@ -176,7 +178,6 @@ def test_a_score_from_next_to_nothing_is_none(tmp_path: Path, sample: Prepared) 
     assert (llm.unparsed, llm.label_mass) == ((~fires(sample)).sum(), found.label_mass)
 
 
-@pytest.mark.parametrize("batch", [False, True])
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
@@ -186,13 +187,9 @@ def test_a_score_from_next_to_nothing_is_none(tmp_path: Path, sample: Prepared) 
     ],
 )
 def test_a_run_of_which_nothing_can_be_read_stops_soon(
-    tmp_path: Path, sample: Prepared, answer: tuple[int, Any], message: str, batch: bool
+    tmp_path: Path, sample: Prepared, answer: tuple[int, Any], message: str
 ) -> None:
-    with serving(lambda body, n: obliging(body, n) if TRIED in str(body) else answer) as server:
-        if batch:
-            changes = {"batch": {"use": True, "poll_seconds": 0.01}}
-            assert np.isnan(run(server, tmp_path, sample, rows=200, **changes)[0].scores).all(), "one batch, one answer"
-            return
+    with serving(lambda body, n: obliging(body, n) if tried(body) else answer) as server:
         with pytest.raises(InputError, match=f"none of the first 2[0-4] answers could be read: {message}"):
             run(server, tmp_path, sample, rows=200)
         assert len(server.bodies) < 20 + 10
@@ -307,22 +304,3 @@ def test_a_model_that_thinks_first_is_told_how_much_and_its_thoughts_are_counted
     llm = costs_of(read_prompt(tmp_path / "some.yaml", ["not disaster", "disaster"]), asker, found).llm
     answered = [answer for _, answer in asker.used.values() if not answer.refused]
     assert llm.reasoning_tokens == 7 * len(answered)
-
-
-@pytest.mark.parametrize(("status", "body"), [(403, says("no echo")), (500, says("no echo")), (400, says("no echo"))])
-def test_a_channel_that_cannot_be_had_says_why(tmp_path: Path, sample: Prepared, status: int, body: Any) -> None:
-    with serving(lambda _body, _n: (status, body)) as server:
-        with pytest.raises(InputError, match=rf"gives no log-probabilities of prompts \({status}: no echo\)"):
-            run(server, tmp_path, sample, CHANNEL, retries=0)
-        server.respond = lambda body, n: (200, echo_scored(body))
-        assert run(server, tmp_path, sample, CHANNEL)[0].mode == "channel"
-
-
-def test_a_plain_question_that_is_refused_says_why(tmp_path: Path, sample: Prepared) -> None:
-    with (
-        serving(lambda body, n: (403, says(f"Country not supported, {json.dumps(n)}"))) as server,
-        pytest.raises(
-            InputError, match=r"refused a plain question \(403: Country not supported, 1\); check prompt\.model"
-        ),
-    ):
-        run(server, tmp_path, sample)
