@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.compare.classification import score
+from pipeline.compare.evaluate import score
 from pipeline.contracts import Prepared, plain_name, read_params, read_prepared
 from pipeline.data.source import DataParams
 from pipeline.process import run

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 ASIDE = {
     f"pipeline.{name}"
     for name in (
-        "fit.model_files", "fit.model_store", "fit.tensor_files", "data.csv_file",
+        "fit.model_files", "fit.model_store", "data.csv_file",
         "data.embed", "data.source", "latency", "packaged", "places", "process", "stage", "store", "waiting",
     )
 }  # fmt: skip

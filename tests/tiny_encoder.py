@@ -3,22 +3,21 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 import transformers
+from conftest import ROOT
 from transformers import AutoModel, AutoTokenizer
 
+from pipeline.contracts import Prepared, read_params
 from pipeline.finetune import training
 from pipeline.finetune.params import LoraParams
 from pipeline.packaged import locate
 
-SHAPE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "initializer_range": 0.1,
-}
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+SHAPE = SIZES | {"initializer_range": 0.1}
 FAMILIES = {
     "bert": transformers.BertConfig(**SHAPE),
     "roberta": transformers.RobertaConfig(**SHAPE),
@@ -52,9 +51,9 @@ def write_bertweet_vocabulary(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertweetTokenizer"}))
 
 
-def make_tiny(family: str, folder: Path, default: LoraParams) -> LoraParams:
+def make_tiny(family: str, folder: Path, default: LoraParams | None = None) -> LoraParams:
     """Params with a small, randomly initialised model of one architecture, without a head, in a folder."""
-    config = FAMILIES[family]
+    config, default = FAMILIES[family], default or read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
     if family == "bertweet":
         write_bertweet_vocabulary(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=False)
@@ -67,18 +66,8 @@ def make_tiny(family: str, folder: Path, default: LoraParams) -> LoraParams:
     torch.manual_seed(0)
     AutoModel.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return default.model_copy(
-        update={
-            "base_model": str(folder),
-            "batch_size": 10,
-            "hidden_dropout": 0.0,
-            "layers": None,
-            "device": "cpu",
-            "precision": "fp32",
-            "learning_rate": 1e-2,
-            "epochs": 5,
-        }
-    )
+    small = {"batch_size": 10, "hidden_dropout": 0.0, "layers": None, "learning_rate": 1e-2, "epochs": 5}
+    return default.model_copy(update={**small, "base_model": str(folder), "device": "cpu", "precision": "fp32"})
 
 
 def killed_at(monkeypatch: pytest.MonkeyPatch, *places: int) -> list[int]:
@@ -93,3 +82,10 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, *places: int) -> list[int]:
 
     monkeypatch.setattr(training, "step", killed)
     return steps
+
+
+def some(sample: Prepared, count: int = 5) -> tuple[pd.DataFrame, np.ndarray]:
+    """So many tweets of each class, no two near-duplicates, and their labels."""
+    distinct = sample.train.drop_duplicates("group", keep=False)
+    rows = pd.concat([distinct[distinct["target"] == label].head(count) for label in (0, 1)])
+    return rows, rows["target"].to_numpy()

@@ -23,6 +23,7 @@ from pipeline.finetune.adapters import in_order, read
 from pipeline.finetune.params import LoraParams
 from pipeline.finetune.training import training_seed
 from pipeline.fit.cross_fit import REFIT, training_rows
+from pipeline.fit.subsets import first_rows
 from pipeline.packaged import PREFIX, locate
 from pipeline.process import run
 
@@ -200,17 +201,12 @@ def main() -> None:
         )
     if given.base is None and (params.base_model.startswith(PREFIX) or Path(params.base_model).is_dir()):
         raise InputError("--base is needed: base_model is not a hub id, and others must know what the weights began as")
-    if params.variant in {"loha", "lokr"}:
-        raise InputError(
-            f"lora.{given.preset}: variant: peft cannot merge {params.variant} adapters beside a trained head"
-        )
     if len(params.seeds) > 1:
         raise InputError(f"lora.{given.preset}: seeds: a release is one model, and its scores are those of several")
     data, prepared, scores = read_params("data", DataParams), read_prepared(), read_scores(name)
     folder, base = Path("release") / name, given.base or params.base_model
-    tweets, labels = training_rows(prepared.train, REFIT)
-    seed, frozen = training_seed(params.seeds[0], REFIT), lora.Lora(params).frozen
-    model = lora.fit(tweets, labels, params, seed=seed, frozen=frozen, resumable=True)
+    chosen = first_rows(*training_rows(prepared.train, REFIT), params.train_rows)
+    model = lora.Lora(params).train(*chosen, training_seed(params.seeds[0], REFIT), resumable=True)
     release(model, folder, base, data.labels, prepared.test.head(32))
     card(name, params, data, prepared, scores, base).save(folder / "README.md")
     print(

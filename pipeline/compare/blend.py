@@ -17,26 +17,31 @@ import pandas as pd
 from scipy.special import expit
 from tqdm import tqdm
 
-from pipeline.compare.blend_table import render
 from pipeline.compare.blend_weights import ALL_ROWS, BlendParams, cross_fitted, fit_weights, to_log_odds
-from pipeline.compare.scored import read_all, scored_rows, whole
-from pipeline.contracts import (
-    InputError,
-    Predictions,
-    predictions_frame,
-    read_params,
-    read_prepared,
-    write_predictions,
-    write_text,
-)
-from pipeline.contracts.files import write_csv
-from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.compare.scored import accuracy_interval, read_all, scored_rows, whole
+from pipeline.compare.table import ACCURACY, CLASSIFIER
+from pipeline.contracts import InputError, Predictions, predictions_frame, read_params, read_prepared, write_predictions
+from pipeline.contracts.files import write_csv, write_text
 from pipeline.stats.decisions import decided_rightly
 from pipeline.stats.metrics import METRICS, weighted
 from pipeline.stats.paired import compare_pair, helps
+from pipeline.tables import Column, Table, interval, number, p_value, page
 
 NAME = "blend"
 OUT = Path(NAME)
+
+SCORES = [
+    Column("Out-of-fold", "classifier"),
+    ACCURACY,
+    Column("F1", "f1", ".3f"),
+    Column("Log loss", "log_loss", ".3f"),
+]
+WEIGHTS = [
+    CLASSIFIER,
+    Column("Accuracy", "accuracy", ".3f"),
+    Column("Weight, all rows", "weight", ".3f"),
+    Column("Weight by fold", lambda row: f"{row['least']:.3f} to {row['most']:.3f}", order="least"),
+]
 
 
 def log_odds_of(classifiers: list[Predictions], split: str) -> np.ndarray:
@@ -44,23 +49,16 @@ def log_odds_of(classifiers: list[Predictions], split: str) -> np.ndarray:
     return to_log_odds(np.stack([getattr(one, split)["score"] for one in classifiers], axis=1))
 
 
-def measured(rows: pd.DataFrame, params: BlendParams) -> dict[str, float]:
-    """Each metric of `scored_rows`, and the interval of the accuracy."""
-    targets, scores, groups = (rows[column].to_numpy() for column in ("target", "score", "group"))
-    low, high = group_bootstrap(lambda weights: weighted(targets, scores, weights), groups, params.draws, params.seed)
-    at = METRICS.index("accuracy")
-    values = dict(zip(METRICS, weighted(targets, scores, np.ones((1, len(rows))))[:, 0].tolist(), strict=True))
-    return values | {"accuracy_low": float(low[at]), "accuracy_high": float(high[at])}
-
-
 def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: BlendParams) -> dict[str, Any]:
     """The blend against the best single classifier, as in `comparison.json`; all frames are those of `scored_rows`."""
     best = max(singles, key=lambda name: float(decided_rightly(singles[name]).mean()))
     found: dict[str, Any] = {"classifiers": len(singles), "best_single": best}
     for which, rows in (("best_single", singles[best]), (NAME, blended)):
-        scores = measured(rows, params)
-        found |= {f"accuracy_{which}{end}": scores[f"accuracy{end}"] for end in ("", "_low", "_high")}
-        found |= {f"{metric}_{which}": scores[metric] for metric in ("f1", "log_loss")}
+        low, high = accuracy_interval(decided_rightly(rows), rows["group"], params)
+        all_once = weighted(rows["target"].to_numpy(), rows["score"].to_numpy(), np.ones((1, len(rows))))
+        value = dict(zip(METRICS, all_once[:, 0].tolist(), strict=True))
+        found |= {f"accuracy_{which}": value["accuracy"], f"accuracy_{which}_low": low, f"accuracy_{which}_high": high}
+        found |= {f"{metric}_{which}": value[metric] for metric in ("f1", "log_loss")}
     pair = compare_pair(blended, singles[best], params.draws, params.seed)
     return found | {
         "gain": pair["difference"],
@@ -73,6 +71,34 @@ def compare(blended: pd.DataFrame, singles: dict[str, pd.DataFrame], params: Ble
         "margin": params.margin,
         "used": len(singles) > 1 and helps(pair, params.margin),
     }
+
+
+def render(found: dict[str, Any], weights: pd.DataFrame, accuracies: dict[str, float], left_out: list[str]) -> str:
+    """The page: what the blend gains, and whose weight it carries."""
+    scores = pd.DataFrame(
+        {key.replace(f"_{which}", ""): value for key, value in found.items() if which in key} | {"classifier": name}
+        for which, name in ((NAME, NAME), ("best_single", found["best_single"]))
+    )
+    by_fold = weights.pivot_table(index="classifier", columns="fold", values="weight", sort=False)
+    folds = by_fold.drop(columns=ALL_ROWS)
+    listed = pd.DataFrame({"weight": by_fold[ALL_ROWS], "least": folds.min(axis=1), "most": folds.max(axis=1)})
+    listed = listed.sort_values("weight", ascending=False).assign(accuracy=pd.Series(accuracies)).reset_index()
+    methods = weights.groupby("fold")["method"].first()
+    submitted = "submitted." if found["used"] else "not submitted: its gain is too small or too uncertain."
+    return page(
+        f"The log-odds of {found['classifiers']} classifiers, added up by weights that were fitted on the other folds; in "
+        "brackets the 95 % interval by bootstrap over groups:",
+        Table(scores, SCORES).markdown(),
+        f"At one half the blend gains {interval(found, 'gain', '+.2f', 100, unit=' points')} over {found['best_single']}, "
+        "although that is the best on these very rows. Where one of the two alone is right, it is the blend on "
+        f"{number(found['only_blend_right'])} rows, the other on {number(found['only_best_single_right'])} (McNemar p "
+        f"{p_value(found['mcnemar_p'])}, by groups {p_value(found['group_p'])}).",
+        f"The blend is {submitted}",
+        Table(listed, WEIGHTS).markdown(),
+        f"What holds the weights back is chosen on inner folds: {methods[ALL_ROWS]} for all rows, "
+        f"{', '.join(methods.drop(ALL_ROWS))} for the folds.",
+        *left_out,
+    )
 
 
 def main() -> None:

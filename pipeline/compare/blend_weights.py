@@ -25,8 +25,7 @@ from scipy.special import expit, logit
 from pipeline.compare.scored import BootstrapParams
 from pipeline.fit.cross_fit import inner_splits
 
-BLEND_CLIP = 1e-3  # a score nearer to 0 or 1 than that says no more: no single tweet decides on the weights
-
+BLEND_CLIP = 1e-3  # a score nearer to 0 or 1 says no more: no single tweet decides on the weights
 ALL_ROWS = -1
 """The fold of weights that were fitted on all rows: none is held out."""
 
@@ -86,14 +85,9 @@ def fit_logistic(log_odds: np.ndarray, labels: np.ndarray, penalty: float, towar
         gradient = np.append(residuals.sum(), residuals @ log_odds + penalty * slope)
         return (log_losses(blended, labels).sum() + penalty * size) / n, gradient / n
 
-    found = minimize(
-        loss,
-        np.append(0, np.full(classifiers, 1 / classifiers)),
-        jac=True,
-        method="L-BFGS-B",
-        bounds=[(None, None), *[(0, None)] * classifiers],
-        options={"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-7},
-    ).x
+    start, bounds = np.append(0, np.full(classifiers, 1 / classifiers)), [(None, None), *[(0, None)] * classifiers]
+    options = {"maxiter": 1000, "ftol": 1e-12, "gtol": 1e-7}
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
     return Weights(f"{towards} {penalty:g}", float(found[0]), found[1:])
 
 
@@ -119,10 +113,8 @@ def fit_weights(log_odds: np.ndarray, labels: np.ndarray, groups: np.ndarray, pa
     splits = inner_splits(labels, groups, params.inner_folds)
 
     def inner_loss(fit: Fit) -> float:
-        return sum(
-            float(log_losses(fit(log_odds[learnt], labels[learnt])(log_odds[held_out]), labels[held_out]).sum())
-            for learnt, held_out in splits
-        )
+        fitted = [(fit(log_odds[learnt], labels[learnt]), held_out) for learnt, held_out in splits]
+        return sum(float(log_losses(weights(log_odds[rows]), labels[rows]).sum()) for weights, rows in fitted)
 
     return min(candidates(params), key=inner_loss)(log_odds, labels)
 

@@ -22,8 +22,6 @@ from pipeline.stats.reliability import MEASURES, PARTS, Scored, measures, reliab
 from pipeline.tables import Column, Table, interval, measured, page
 
 NAME = "calibration"
-
-
 COLUMNS = {
     "scores": ["classifier", "method", "rows", "temperature"]
     + [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")],
@@ -49,7 +47,6 @@ def before_and_after(rows: pd.DataFrame, params: CalibrationParams) -> tuple[pd.
 
 
 def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
-    """The page: calibration before and after, and the Brier score taken apart."""
     intro = (
         "Out-of-fold scores as they are, and after temperature scaling and isotonic regression fitted on the other folds, with "
         f"95 % intervals by bootstrap over groups ({draws:,} draws); rows that could not be read are left out. A temperature "
@@ -59,13 +56,13 @@ def render(scores: pd.DataFrame, draws: int, left_out: list[str]) -> str:
     )
     raw, scaled = (scores[scores["method"] == method] for method in ("none", "temperature"))
     found = {(row["classifier"], row["method"]): row for row in scores.to_dict("records")}
-    titles = {method: f"after {method}" if method != "none" else "" for method in METHODS}
 
-    def after(method: str, title: str, measure: str) -> Column:
+    def of_method(method: str, title: str, measure: str) -> Column:
+        title = title if method == "none" else f"after {method}"
         return Column(title, lambda row: interval(found[row["classifier"], method], measure), order=measure)
 
     def each_method(title: str, measure: str) -> list[Column]:
-        return [after(method, titles[method] or title, measure) for method in METHODS]
+        return [of_method(method, title, measure) for method in METHODS]
 
     raw = raw.assign(temperature=raw["classifier"].map(scaled.set_index("classifier")["temperature"]))
     gaps = [CLASSIFIER, ROWS, Column("Temperature", "temperature", ",.2f")]

@@ -4,10 +4,7 @@ At each share of the tweets passed on, those go to the second whose score by the
 before all. No label has a say in which, so nothing needs to be cross-fitted. A pair is compared on the rows that both scored.
 
 A text's price is its part of the time that many take at once, on one machine, and money, both from `costs/`: they add up,
-as the latency of one text alone does not. What embeds it is paid once by two classifiers that read the same embedding.
-
-Of many pairs and shares some are better by chance alone, so a cascade is worth its cost only if the interval of its gain over
-the best of what is cheaper lies above 0.
+as the latency of one text alone does not. Two classifiers that read the same embedding pay for it once.
 
 in:  data/prepared, predictions/*.parquet, costs/*.json
 out: study/cascade/: cascade.csv, table.md
@@ -15,7 +12,7 @@ run: make study   (or python -m pipeline.stage --study compare.cascade)
 """
 
 import itertools
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +21,8 @@ from scipy.stats import norm
 from tqdm import tqdm
 
 from pipeline.compare.scored import BootstrapParams, read_all, scored_rows
-from pipeline.contracts import InputError, Predictions, read_costs, read_params, read_prepared, write_text
-from pipeline.contracts.files import write_csv
+from pipeline.contracts import Predictions, read_costs, read_params, read_prepared
+from pipeline.contracts.files import write_csv, write_text
 from pipeline.places import STUDY
 from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import THRESHOLD, decided_rightly
@@ -37,13 +34,13 @@ SHOWN = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 """The shares of the page."""
 SHARES = np.linspace(0, 1, 21).round(4)
 AS_GOOD = 0.01
+COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
 
 Pair = tuple[str, str]
 
 
 class CascadeParams(BootstrapParams):
-    pairs: list[Annotated[Pair, Field(strict=False)]] | None = None
-    """The first and the second classifier of each cascade; null for all that are worth their cost."""
     gain: float = Field(0.001, ge=0)
     """The accuracy by which a cascade must beat all that is cheaper to be worth its cost."""
 
@@ -65,14 +62,9 @@ class Price(NamedTuple):
         return self.ms_per_text <= other.ms_per_text and self.money_per_1000 <= other.money_per_1000
 
 
-COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
-COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
-
-
 def price_of(classifier: Predictions) -> Price | None:
     """From its costs; the money went for all the rows that it scored. None where they do not say it."""
-    costs = read_costs(classifier.name)
-    scored = len(classifier.train) + len(classifier.test)
+    costs, scored = read_costs(classifier.name), len(classifier.train) + len(classifier.test)
     money = costs.llm.money if costs.llm else 0.0
     if costs.ms_per_text is None or money is None:
         return None
@@ -80,10 +72,7 @@ def price_of(classifier: Predictions) -> Price | None:
 
 
 def right_by_share(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    """Whether each row that both scored is decided rightly: a column for each of `SHARES` passed on, indexed by id.
-
-    Both frames are those of `scored_rows`.
-    """
+    """Whether each row that both scored is decided rightly, by id: a column for each of `SHARES`; of two `scored_rows`."""
     shared = first.index.intersection(second.index, sort=False)
     right, right_of_second = (decided_rightly(rows.loc[shared]).to_numpy() for rows in (first, second))
     certainty = np.abs(first.loc[shared, "score"].fillna(THRESHOLD).to_numpy() - THRESHOLD)
@@ -102,9 +91,9 @@ class Offer(NamedTuple):
 
 
 def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> bool:
-    """Whether the interval of the mean gain over another, on the rows that both have, lies above 0; groups are by id.
+    """Whether the 95 % interval of the mean gain over another, on the rows that both have, lies above 0; groups are by id.
 
-    At 95 % for so many looks together (Bonferroni), by the normal distribution: so far out no bootstrap draws often enough.
+    For so many looks together (Bonferroni), by the normal distribution: so far out no bootstrap draws often enough.
     """
     gain = (offer.right.astype(float) - best.right).dropna()
     error = np.sqrt(variance_by_group(gain.to_numpy(), groups[gain.index].to_numpy()))
@@ -112,11 +101,9 @@ def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> b
 
 
 def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
-    """The pairs that are worth their cost: at some share they beat whatever costs less and is worth its own, by `gain`.
+    """The pairs that at some share beat whatever costs less and is worth its own cost, by `gain` and by more than chance makes.
 
-    A cascade must also beat the best of that by more than chance makes. The first is the cheaper and the less accurate one. All
-    accuracies are leads over the best of those with the most rows, on the rows that the two share, as in `rank`: not all score
-    the same rows.
+    The first is the cheaper and the less accurate one. Accuracies are leads as in `rank`: not all score the same rows.
     """
     if not rows:
         return []
@@ -124,18 +111,17 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
 
     def offer(price: Price, right: pd.Series, pair: Pair | None = None) -> Offer:
-        return Offer(
-            price, float((right - reference).mean()), right, pair
-        )  # what one of the two did not score drops out
+        lead = float((right - reference).mean())  # what one of the two did not score drops out
+        return Offer(price, lead, right, pair)
 
     groups = pd.concat([one["group"] for one in rows.values()])
     groups = groups[~groups.index.duplicated()]
     alone = {name: offer(prices[name], right[name]) for name in rows}
-    pairs = [
-        (first, second)
-        for first, second in itertools.permutations(rows, 2)
-        if prices[first].at_most(prices[second]) and alone[first].lead < alone[second].lead
-    ]
+
+    def may_come_first(first: str, second: str) -> bool:
+        return prices[first].at_most(prices[second]) and alone[first].lead < alone[second].lead
+
+    pairs = [pair for pair in itertools.permutations(rows, 2) if may_come_first(*pair)]
     offers = [*alone.values()]
     for first, second in pairs:
         by_share = right_by_share(rows[first], rows[second])
@@ -146,11 +132,9 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     worth: list[Offer] = []
     for one in sorted(offers, key=lambda one: (one.price[:2], -one.lead)):
         best = max((other for other in worth if other.price.at_most(one.price)), key=lambda one: one.lead, default=None)
-        if best and one.lead < best.lead + params.gain:
-            continue
-        if best and one.pair and not gains_clearly(one, best, groups, len(pairs)):
-            continue
-        worth.append(one)
+        enough = not best or one.lead >= best.lead + params.gain
+        if enough and (not best or not one.pair or gains_clearly(one, best, groups, len(pairs))):
+            worth.append(one)
     return list(dict.fromkeys(one.pair for one in worth if one.pair))
 
 
@@ -165,24 +149,19 @@ def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -
     return pd.DataFrame(columns).rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
 
 
-def at_share(share: str) -> Column:
-    """`0.812 (1.25)`: the accuracy, and ms a text."""
-    return Column(share, lambda row: f"{row[share]:.3f} ({row[f'ms {share}']:.2f})", order=share)
-
-
 def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
     """The page: the accuracy of each cascade at some shares, and what it takes."""
     if cascades.empty:
         return page("No cascade is worth its cost.", *left_out)
-    rows = []
-    for (first, second), curve in cascades.groupby(["first", "second"], sort=False):
-        at = curve.set_index("share")
-        cells = {f"{share:.0%}": at["accuracy"][share] for share in SHOWN}
-        cells |= {f"ms {share:.0%}": at["ms_per_text"][share] for share in SHOWN}
-        as_good = at.index[at["difference_low"] > -AS_GOOD].min()
-        rows.append({"pair": f"{first} → {second}", "rows": at["rows"].iloc[0], "as_good": as_good} | cells)
-    columns = [Column("First → second", "pair"), Column("Rows", "rows", ",.0f")]
-    columns += [at_share(f"{share:.0%}") for share in SHOWN]
+    rows, shares = [], [f"{share:.0%}" for share in SHOWN]
+    for series, curve in cascades.groupby("series", sort=False):
+        at = curve.set_index("share").loc[[*SHOWN]]
+        cells = [f"{row.accuracy:.3f} ({row.ms_per_text:.2f})" for row in at.itertuples()]
+        as_good = curve.loc[curve["difference_low"] > -AS_GOOD, "share"].min()
+        rows.append([series, at["rows"].iloc[0], *cells, as_good])
+    table = pd.DataFrame(rows, columns=["series", "rows", *shares, "as_good"])
+    columns = [Column("First → second", "series"), Column("Rows", "rows", ",.0f")]
+    columns += [Column(share, share, order="rows") for share in shares]
     columns.append(Column("As good", "as_good", ".0%"))
     intro = (
         "Accuracy, and in brackets expected ms a text of many at once (an embedding that both read is paid once), by the share "
@@ -192,7 +171,7 @@ def render(cascades: pd.DataFrame, left_out: list[str]) -> str:
         f"less than {100 * AS_GOOD:g} point to the second alone, by the low end of the 95 % interval (bootstrap over "
         "groups). Money and all shares are in `cascade/cascade.csv`."
     )
-    return page(intro, Table(pd.DataFrame(rows), columns).markdown(), *left_out)
+    return page(intro, Table(table, columns).markdown(), *left_out)
 
 
 def main() -> None:
@@ -201,13 +180,9 @@ def main() -> None:
     prices = {one.name: price for one in classifiers if (price := price_of(one))}
     left_out += [f"left out {one.name}: what it takes is not known" for one in classifiers if one.name not in prices]
     rows = {one.name: scored_rows(prepared, one) for one in classifiers if one.name in prices}
-    pairs = params.pairs if params.pairs is not None else worthwhile(rows, prices, params)
-    if unknown := {name for pair in pairs for name in pair} - set(rows):
-        raise InputError(f"params.yaml: cascade.pairs: no predictions of {', '.join(sorted(unknown))}")
+    pairs = worthwhile(rows, prices, params)
     curves = [pd.DataFrame(columns=COLUMNS)] if not pairs else []
     for first, second in tqdm(pairs, desc="cascade", unit="pair"):
-        if not rows[first].index.isin(rows[second].index).any():
-            raise InputError(f"params.yaml: cascade.pairs: {first} and {second} scored no row in common")
         curve = curve_of(rows[first], rows[second], params)
         expected = [prices[second].after(prices[first], share)._asdict() for share in curve["share"]]
         curve = curve.assign(first=first, second=second, series=f"{first} → {second}")

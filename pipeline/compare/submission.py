@@ -12,11 +12,10 @@ import json
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import BaseModel, Field, ValidationError
 
-from pipeline.compare.scored import BootstrapParams, read_all, scored_rows, whole
+from pipeline.compare.scored import BootstrapParams, accuracy_interval, read_all, scored_rows, whole
 from pipeline.contracts import (
     InputError,
     Predictions,
@@ -25,11 +24,11 @@ from pipeline.contracts import (
     read_params,
     read_predictions,
     read_prepared,
-    write_text,
 )
+from pipeline.contracts.files import write_text
 from pipeline.data.source import DataParams
 from pipeline.kaggle.validate import check_file
-from pipeline.stats.bootstrap import bootstrap_means, clears_chance
+from pipeline.stats.bootstrap import clears_chance
 from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.paired import compare_pair, helps
 from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
@@ -47,7 +46,7 @@ class SubmissionParams(BootstrapParams):
 
 
 class BlendVerdict(BaseModel):
-    """What the stage blend says of its blend: the part of blend/comparison.json that is needed here."""
+    """The part of blend/comparison.json that is needed here."""
 
     best_single: str
     gain: float
@@ -58,10 +57,8 @@ class BlendVerdict(BaseModel):
 
     def __str__(self) -> str:
         value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
-        return (
-            f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: "
-            f"it is {'used' if self.used else 'not used'}"
-        )
+        said = "used" if self.used else "not used"
+        return f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: it is {said}"
 
 
 def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, BlendVerdict]:
@@ -101,10 +98,10 @@ def blend_helps(rows: dict[str, pd.DataFrame], blended: set[str], margin: float,
 def choose(
     rules: dict[str, Rule], blended: set[str], groups: pd.Series, params: SubmissionParams, *, used: bool
 ) -> str:
-    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one.
+    """The name of the rule to submit; `rules` are ranked, that of the blend among them if there is one; groups are by id.
 
     With a blend that helps, the classifiers that it is made of, `blended`, are no rivals any more. One that scored a part of the
-    train rows is taken only if its lead there clears chance, over the best of those with the most rows; groups are by id.
+    train rows is taken only if its lead there over the best of those with the most rows clears chance.
     """
     rivals = [name for name in rules if (name not in blended if used else name != BLEND)]
     if not rivals:
@@ -116,14 +113,6 @@ def choose(
         if name == best or clears_chance(lead.to_numpy(), of_rows, params.draws, params.seed):
             break
     return name
-
-
-def interval(right: pd.Series, groups: pd.Series, params: SubmissionParams) -> list[float | None]:
-    """Ends of the 95 % interval of the accuracy; None where a single group, or none, says nothing of it. Both are by id."""
-    if not len(right):
-        return [None, None]
-    ends = bootstrap_means(right.to_numpy(dtype=float), groups[right.index].to_numpy(), params.draws, params.seed)
-    return [None if np.isnan(end[0]) else float(end[0]) for end in ends]
 
 
 def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["numbers", "names"]) -> str:
@@ -162,7 +151,7 @@ def main() -> None:
 
     rule = rules[name]
     nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
-    (low, high), (nested_low, nested_high) = (interval(right, groups, params) for right in (rule.right, nested))
+    (low, high), (nested_low, nested_high) = (accuracy_interval(each, groups, params) for each in (rule.right, nested))
     targets = (scored[name].test["score"] > rule.threshold).astype(int)
     text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
     chosen = rule.report() | {
@@ -177,11 +166,11 @@ def main() -> None:
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "why": "params.yaml names it" if params.classifier else why,
     }
-    metrics = {key: round(chosen[key], 6) for key in ("accuracy", "nested_accuracy")}
-    choice = {"chosen": chosen, "candidates": [one.report() for one in rules.values()]}
     write_text(OUT / "submission.csv", text)
-    write_text(OUT / "choice.json", json.dumps(choice, indent=2) + "\n")
-    write_text(OUT / "metrics.json", json.dumps(metrics, indent=2) + "\n")
+    choice = {"chosen": chosen, "candidates": [one.report() for one in rules.values()]}
+    metrics = {key: round(chosen[key], 6) for key in ("accuracy", "nested_accuracy")}
+    for name_of, content in (("choice", choice), ("metrics", metrics)):
+        write_text(OUT / f"{name_of}.json", json.dumps(content, indent=2) + "\n")
     print(
         f"submission: {name}, out-of-fold accuracy {chosen['accuracy']:.4f} at threshold {rule.threshold:.3f}, "
         f"{nested.mean():.4f} when each fold is decided by what is chosen on the others; "

@@ -57,8 +57,7 @@ AGAINST_BEST = Column("Against the best, points", against_best, order="to_best")
 
 def cautions(scores: pd.DataFrame) -> list[str]:
     """Sentences on intervals that rest on few groups, and on scores that hang on noise: none where all is well."""
-    few, noisy = scores["groups"].min(), scores["noise"].dropna()
-    said = []
+    few, noisy, said = scores["groups"].min(), scores["noise"].dropna(), []
     if few < FEW_GROUPS:
         held = f"with fewer than {FEW_GROUPS} it may hold the truth less often than 95 times in 100"
         said.append(f"Few groups: some interval here rests on about {few:.0f} groups of one size; {held}.")
@@ -70,10 +69,9 @@ def cautions(scores: pd.DataFrame) -> list[str]:
 
 def introduction(report: dict[str, Any], shared: int, draws: int) -> str:
     """What is compared and how, from prepare's report."""
-    rows = report["rows"]
-    never_split = " and ".join(
-        ["near-duplicate group", *([report["group_column"]["column"]] if "group_column" in report else [])]
-    )
+    rows, never_split = report["rows"], "near-duplicate group"
+    if "group_column" in report:
+        never_split += f" and {report['group_column']['column']}"
     return (
         f"Data: `{report['source']}`, {rows['train']:,} train rows in {len(report['folds'])} folds by {never_split}, "
         f"{rows['test']:,} test rows. All scores are out-of-fold, in brackets the 95 % interval by bootstrap over groups "
@@ -117,18 +115,14 @@ def render(
         parts += ["Twins, which see the same features (generative − discriminative):", pairs_table(of_twins)]
     best = scores.index[scores["standing"] == "best"][0]
     if len(paired) and len(of_best := paired[(paired["a"] == best) | (paired["b"] == best)]):
-        parts += [
-            "Each against the best, on the rows that both scored (all pairs are in `evaluate/paired.csv`):",
-            pairs_table(of_best[::-1]),
-        ]
+        said = "Each against the best, on the rows that both scored (all pairs are in `evaluate/paired.csv`):"
+        parts += [said, pairs_table(of_best[::-1])]
     return page(*parts, *left_out)
 
 
 def pairs_among(paired: pd.DataFrame, twins: list[tuple[str, str]]) -> pd.DataFrame:
     """The pairs of twins: `a` is the generative one."""
-    if not len(paired):
-        return paired
-    return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]]
+    return paired[[pair in twins for pair in zip(paired["a"], paired["b"], strict=True)]] if len(paired) else paired
 
 
 def pairs_table(paired: pd.DataFrame) -> str:
@@ -138,9 +132,8 @@ def pairs_table(paired: pd.DataFrame) -> str:
 def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataFrame) -> str:
     """What a calibration did to each classifier that has one, and how many labels examples and calibration took."""
 
-    def turned(title: str, metric: str) -> Column:
-        both = [measured(title, f"{when}{metric}") for when in ("before_", "")]
-        return Column(title, lambda row: " → ".join(one.text(row) for one in both), order=metric)
+    def turned(title: str, *both: Column) -> Column:
+        return Column(title, lambda row: " → ".join(one.text(row) for one in both), order=str(both[-1].of))
 
     columns = [
         CLASSIFIER,
@@ -148,13 +141,10 @@ def calibration_table(before: pd.DataFrame, after: pd.DataFrame, costs: pd.DataF
         Column("Calibration", "calibration"),
         Column("Labels for examples", "example_labels", ",.0f"),
         Column("for calibration", "calibration_labels", ",.0f"),
-        Column(
-            "Share of positives",
-            lambda row: f"{row['before_positives']:.2f} → {row['positives']:.2f}",
-            order="positives",
-        ),
+        turned("Share of positives", Column("", "before_positives", ".2f"), Column("", "positives", ".2f")),
     ]
-    columns += [turned("Accuracy", "accuracy"), turned("F1", "f1"), turned("ECE", "ece")]
+    for title, metric in (("Accuracy", "accuracy"), ("F1", "f1"), ("ECE", "ece")):
+        columns.append(turned(title, measured("", f"before_{metric}"), measured("", metric)))
     asked = costs[["scoring", "calibration", "example_labels", "calibration_labels"]]
     both = after.join(before.add_prefix("before_"), how="inner").join(asked)
     return Table(both.rename_axis("classifier").reset_index(), columns).markdown()

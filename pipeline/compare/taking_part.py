@@ -52,16 +52,12 @@ class ClassifiersParams(Params):
             yield from ((f"{kind}_{one}", f"{kind}@{one}", None) for one in presets)
 
     def trained(self) -> dict[str, Family]:
-        """By the name of its predictions, what makes each classifier that is fitted."""
+        """What makes each classifier that is fitted, by the name of its predictions."""
         return {name: family for name, _, family in self.each() if family}
 
     def stages(self) -> dict[str, str]:
-        """By the name of its predictions, what DVC calls the stage that makes each."""
+        """What DVC calls the stage that makes each, by the name of its predictions."""
         return {name: stage for name, stage, _ in self.each()}
-
-    def names(self) -> list[str]:
-        """Of all predictions."""
-        return [*self.stages()]
 
 
 def read_lists() -> list[ClassifiersParams]:
@@ -69,10 +65,9 @@ def read_lists() -> list[ClassifiersParams]:
     lists = [read_params(SECTION, ClassifiersParams)]
     if in_study():
         lists.append(read_params(SECTION, ClassifiersParams, STUDY / PARAMS))
-        if twice := set(lists[0].names()) & set(lists[1].names()):
-            raise InputError(
-                f"{STUDY / PARAMS}: {SECTION}: {min(twice)} runs in the main job, by {PARAMS}: take it out of one of the two"
-            )
+        if twice := lists[0].stages().keys() & lists[1].stages():
+            both = f"{min(twice)} runs in the main job, by {PARAMS}: take it out of one of the two"
+            raise InputError(f"{STUDY / PARAMS}: {SECTION}: {both}")
     return lists
 
 
@@ -85,7 +80,7 @@ def all_stages() -> dict[str, str]:
 
 def taking_part() -> list[str]:
     """The names of all predictions that are compared."""
-    return [name for each in read_lists() for name in each.names()]
+    return [name for each in read_lists() for name in each.stages()]
 
 
 def family_of(name: str, where: str) -> Family:
@@ -96,5 +91,5 @@ def family_of(name: str, where: str) -> Family:
 
 def predictions_of(name: str, folder: Path) -> Path:
     """Where the predictions of a classifier that takes part lie: with those of the list that names it."""
-    study = in_study() and name not in read_lists()[0].names()
-    return STUDY / folder / f"{name}.parquet" if study else folder / f"{name}.parquet"
+    study = in_study() and name not in read_lists()[0].stages()
+    return (STUDY if study else Path()) / folder / f"{name}.parquet"

@@ -49,9 +49,7 @@ def have_keywords(tweets: pd.DataFrame) -> bool:
 
 
 def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
-    """From `features` to presence of words and keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
-
-    Without `keywords`, words alone.
+    """From `features` to presence of words and, if asked, keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
@@ -124,8 +122,7 @@ def choose_on_counts(
 
 def terms(pipeline: Pipeline) -> np.ndarray:
     """The vocabulary of a fitted pipeline, as `word__fire` or `keyword__fire`, shape (vocabulary,)."""
-    names: np.ndarray = pipeline["features"].get_feature_names_out()
-    return names
+    return np.asarray(pipeline["features"].get_feature_names_out())
 
 
 def write_words(name: str, weights: list[pd.Series]) -> None:

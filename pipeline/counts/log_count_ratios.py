@@ -1,6 +1,6 @@
 """The classifier of nb_svm as an estimator of scikit-learn's: logistic regression on naive Bayes' log-count ratios.
 
-In a module of its own: saved models name it by that, and a stage's own classes are those of `__main__` when it runs.
+In a module of its own, since saved models name it by that.
 """
 
 from typing import Self

@@ -6,20 +6,18 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from sklearn.base import BaseEstimator
-from sklearn.naive_bayes import BernoulliNB, ComplementNB, MultinomialNB
+from sklearn.naive_bayes import BernoulliNB, MultinomialNB
 
-from pipeline.contracts import InputError, Params
+from pipeline.contracts import Params
 from pipeline.counts.counts import terms
 from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.tuning import Tuned
 
-EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB, "complement": ComplementNB}
+EVENT_MODELS = {"multinomial": MultinomialNB, "bernoulli": BernoulliNB}
 
 
 class NaiveBayesParams(Params):
-    event_model: list[Literal["multinomial", "bernoulli", "complement"]] = Field(
-        ["multinomial", "bernoulli"], min_length=1
-    )
+    event_model: list[Literal["multinomial", "bernoulli"]] = Field(["multinomial", "bernoulli"], min_length=1)
     """To try."""
     alpha: list[Annotated[float, Field(gt=0)]] = Field([0.5, 1.0, 2.0], min_length=1)
     """Pseudo-counts (additive smoothing) to try."""
@@ -33,8 +31,6 @@ def sample_bags(model: Tuned, label: int, n: int, seed: int) -> list[np.ndarray]
       that each term occurs on its own as well, as often as a Poisson distribution says, and more than once if need be
     """
     classifier, rng = model.pipeline["classifier"], np.random.default_rng(seed)
-    if isinstance(classifier, ComplementNB):
-        raise InputError("naive_bayes: the event model complement has no p(w | y) to sample from")
     p = np.exp(classifier.feature_log_prob_[label])
     if isinstance(classifier, BernoulliNB):
         return [rng.permutation(np.flatnonzero(rng.random(len(p)) < p)) for _ in range(n)]
@@ -47,10 +43,9 @@ class NaiveBayesOnCounts(OnCounts[NaiveBayesParams]):
 
     - multinomial: log p(1) / p(0) + Σ_w x_w log (p(w | 1) / p(w | 0)), which words are drawn
     - bernoulli: + Σ_w (1 - x_w) log (1 - p(w | 1)) / (1 - p(w | 0)), which words occur, and which do not
-    - complement: p(w | y) counted in the other class, against skew (Rennie et al. 2003)
 
-    (McCallum & Nigam 1998 compare the first two.) Words are not independent, so all of them overstate what they know: the scores
-    are Bayes' rule at a temperature fitted on inner folds.
+    (McCallum & Nigam 1998 compare them.) Words are not independent, so both overstate what they know: the scores are Bayes' rule
+    at a temperature fitted on inner folds.
     """
 
     school = "generative"

@@ -12,6 +12,7 @@ are those that make held-out tweets of their class most probable, as a language 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Annotated
@@ -50,8 +51,11 @@ class Counts:
     """What followed each history, of each length up to an order, in the tweets of one class."""
 
     following: dict[History, Counter[str]]
-    totals: dict[History, int]
-    """c(h), kept because to add up a counter takes long."""
+
+    @cached_property
+    def totals(self) -> dict[History, int]:
+        """c(h), kept because to add up a counter takes long."""
+        return {history: seen.total() for history, seen in self.following.items()}
 
     def of_words(self, words: Sequence[str], history: History, order: int) -> np.ndarray:
         """c(h w), c(h) and n(h) of words that go on from a history, for h of 0 to order - 1 words: (words, order, 3)."""
@@ -95,7 +99,7 @@ def count(tweets: Iterable[Sequence[str]], order: int) -> Counts:
         for i in range(1, len(padded)):
             for length in range(min(order, i + 1)):
                 following.setdefault(padded[i - length : i], Counter())[padded[i]] += 1
-    return Counts(following, {history: seen.total() for history, seen in following.items()})
+    return Counts(following)
 
 
 def count_classes(tweets: list[list[str]], labels: np.ndarray, order: int) -> tuple[list[Counts], list[str]]:
@@ -178,7 +182,7 @@ def spelt(runs: dict[str, np.ndarray], words: list[str]) -> Counts:
             raise ValueError(f"runs after {length} words have shape {rows.shape}")
         for *context, word, n in rows.tolist():
             following.setdefault(tuple(words[place] for place in context), Counter())[words[word]] = n
-    return Counts(following, {history: seen.total() for history, seen in following.items()})
+    return Counts(following)
 
 
 class NgramLmOnWords(OnWords[NgramLmParams]):
@@ -208,16 +212,16 @@ class NgramLmOnWords(OnWords[NgramLmParams]):
 
         That a keyword is missing is among them unless all are.
         """
-        prefix, suffix = KEYWORD.split("{}")
-        keywords = [word for word in model.vocabulary if word.startswith(prefix)]
-        aside = {END, *keywords} if keywords == [KEYWORD.format(NONE)] else {END}
-        words = [word for word in model.vocabulary if word not in aside]
-        against, towards = (np.log(model.probabilities(label, words, ())) for label in (0, 1))
-        terms = [
-            f"keyword__{word.removeprefix(prefix).removesuffix(suffix)}" if word.startswith(prefix) else f"word__{word}"
-            for word in words
-        ]
-        return pd.Series(towards - against, index=terms)
+        before, after = KEYWORD.split("{}")
+        terms = {
+            word: f"keyword__{word[len(before) : -len(after)]}" if word.startswith(before) else f"word__{word}"
+            for word in model.vocabulary
+            if word != END
+        }
+        if [term for term in terms.values() if term.startswith("keyword__")] == [f"keyword__{NONE}"]:
+            del terms[KEYWORD.format(NONE)]
+        against, towards = (np.log(model.probabilities(label, [*terms], ())) for label in (0, 1))
+        return pd.Series(towards - against, index=[*terms.values()])
 
     def parameters(self, model: NgramLm) -> int:
         """Counts of the runs of words that were seen, and the priors."""

@@ -41,22 +41,12 @@ class Vocabulary(BaseModel):
 class OnWords(Classifier, Generic[Own]):
     """A family that reads texts and keywords alone, with the params of the section of its name."""
 
+    params: Own
     presets = False
-
-    def __init__(self, params: Own) -> None:
-        self.params = params
 
     @classmethod
     def read(cls, preset: str | None = None) -> Self:  # noqa: ARG003 - there are none
         return cls(cast("Own", read_params(cls.name(), cls.params_type)))
-
-    @classmethod
-    def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:  # noqa: ARG003 - there are none
-        return cls(cast("Own", validated(cls.params_type, determined_by.get("params"), f"{where}.params")))
-
-    @property
-    def determined_by(self) -> dict[str, Any]:
-        return {"params": self.params.model_dump()}
 
     def weights(self, model: Any) -> pd.Series | None:  # noqa: ARG002 - some have none
         """What each term (the index) speaks for target 1, in log-odds; None where a term has no weight."""

@@ -36,29 +36,21 @@ class TransductiveNaiveBayesParams(Params):
     """At most so many of expectation and maximisation."""
 
 
-def maximise(
-    x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, belief: np.ndarray, weight: float, alpha: float
-) -> MultinomialNB:
-    """The M step: each unlabelled row stands in both classes, by its belief p(1 | u), shape (rows of u,)."""
-    rows = sparse.vstack([x, u, u])
-    labels = np.concatenate([y, np.zeros(u.shape[0]), np.ones(u.shape[0])])
-    counted = np.concatenate([np.ones(len(y)), weight * (1 - belief), weight * belief])
-    return MultinomialNB(alpha=alpha).fit(rows, labels, counted)
-
-
 def expectation_maximisation(
     x: sparse.csr_matrix, y: np.ndarray, u: sparse.csr_matrix, weight: float, params: TransductiveNaiveBayesParams
 ) -> MultinomialNB:
-    """From labelled rows x, y and unlabelled rows u."""
+    """From labelled rows x, y and unlabelled rows u, each of which stands in both classes, by its p(1 | u)."""
     classifier = MultinomialNB(alpha=params.alpha).fit(x, y)
     if not weight or not u.shape[0]:
         return classifier
-    belief = np.full(u.shape[0], np.inf)
+    rows, belief = sparse.vstack([x, u, u]), np.full(u.shape[0], np.inf)
+    labels = np.concatenate([y, np.zeros(u.shape[0]), np.ones(u.shape[0])])
     for _ in range(params.rounds):
         before, belief = belief, classifier.predict_proba(u)[:, 1]
         if np.abs(belief - before).max() < 1e-3:
             break
-        classifier = maximise(x, y, u, belief, weight, params.alpha)
+        counted = np.concatenate([np.ones(len(y)), weight * (1 - belief), weight * belief])
+        classifier = MultinomialNB(alpha=params.alpha).fit(rows, labels, counted)
     return classifier
 
 

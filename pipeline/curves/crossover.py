@@ -10,7 +10,6 @@ run: make study   (or python -m pipeline.stage --study curves.crossover)
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 
@@ -59,9 +58,10 @@ def curve_of(curve: pd.DataFrame, draws: int, seed: int) -> pd.DataFrame:
         low, high = np.percentile(drawn, [2.5, 97.5], axis=1)
         called = (part["score"] > THRESHOLD).groupby(part["seed"]).mean()
         row = {"size": size, "seeds": len(called), "one_answer": called.isin([0, 1]).mean()}
-        row |= dict(zip(METRICS, weighted(targets, scores, np.ones((1, len(part))))[:, 0], strict=True))
-        rows.append(row | {f"{m}_low": low[i] for i, m in enumerate(METRICS)})
-        rows[-1] |= {f"{m}_high": high[i] for i, m in enumerate(METRICS)}
+        itself = weighted(targets, scores, np.ones((1, len(part))))[:, 0]
+        for end, values in (("", itself), ("_low", low), ("_high", high)):
+            row |= {f"{metric}{end}": value for metric, value in zip(METRICS, values, strict=True)}
+        rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -115,16 +115,16 @@ def find_crossing(
     )
 
 
-def lead_at(end: str) -> Callable[[Row], str]:
+def lead_at(end: str, row: Row) -> str:
     """With the `first` or the `last` number of labels: `16: +3.0 [+1.0, +5.0]`, in points."""
-    return lambda row: f"{row[end]:,}: {interval(row, f'lead_at_{end}', '+.1f', 100)}"
+    return f"{row[end]:,}: {interval(row, f'lead_at_{end}', '+.1f', 100)}"
 
 
 TWINS = [
     Column("Generative", "generative"),
     Column("Discriminative", "discriminative"),
-    Column("Fewest labels: lead, points", lead_at("first"), order="lead_at_first"),
-    Column("Most labels: lead, points", lead_at("last"), order="lead_at_last"),
+    Column("Fewest labels: lead, points", partial(lead_at, "first"), order="lead_at_first"),
+    Column("Most labels: lead, points", partial(lead_at, "last"), order="lead_at_last"),
     Column("Crossing, labels", "crossing", ",.0f", ends=LOW_HIGH),
     Column("Draws that cross", "share", ".0%"),
 ]
@@ -182,8 +182,9 @@ def main() -> None:
         for a, b in pairs
         if a in scored and b in scored
     ]
+    measured = pd.concat([curve.assign(series=name) for name, curve in curves.items()])
     last = {name: {one: round(float(curve[one].iloc[-1]), 4) for one in SHOWN} for name, curve in curves.items()}
-    write_csv(OUT / "curves.csv", pd.concat([curve.assign(series=name) for name, curve in curves.items()]), 5)
+    write_csv(OUT / "curves.csv", measured, 5)
     write_csv(OUT / "twins.csv", pd.DataFrame(map(asdict, twins)), 5)
     write_text(OUT / "table.md", render(curves, twins, params.draws))
     write_text(OUT / "metrics.json", json.dumps(last, indent=2) + "\n")

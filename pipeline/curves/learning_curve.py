@@ -12,6 +12,7 @@ Every point is kept in the store: an interrupted curve goes on where it was.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -116,9 +117,5 @@ def main() -> None:
     params = read_params("learning_curve", LearningCurveParams)
     own = read_curve_classifier(name, params, "learning_curve.classifiers")
     prepared, made, curve = own.with_inputs(read_prepared()), made_by(own), params.curves[name]
-
-    def score(fold: int, size: int, seed: int) -> np.ndarray:
-        return stored_point(own, prepared, made, fold, size, seed)
-
-    sizes = sizes_of(prepared, params, curve.largest)
+    sizes, score = sizes_of(prepared, params, curve.largest), partial(stored_point, own, prepared, made)
     write_curve(name, draw_curve(name, prepared.train, sizes, curve.seeds, score), prepared)

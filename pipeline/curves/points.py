@@ -1,7 +1,6 @@
 """Scores of held-out tweets by a model of a part of the others: learning curves are made of such points.
 
-Each is computed once, and kept in the store under all that determines it. What comes back from there is checked, and computed
-anew if it is torn, or nothing that a classifier can have said.
+Each is computed once, and kept in the store under all that determines it; computed anew if it is not as it was written.
 """
 
 import hashlib
@@ -43,9 +42,9 @@ def stored_point(own: Classifier, prepared: Prepared, made: str, fold: int, size
     key = hashlib.sha256(json.dumps(point, sort_keys=True).encode()).hexdigest()
     path = store_folder() / "learning_curve" / f"{key}.scores"
     rows = int((prepared.train["fold"] == fold).sum())
-    if (found := read(path, rows)) is None:
+    if (found := read(path)) is None:
         found = np.asarray(score_point(own, prepared, fold, size, seed), dtype=np.float64)
-        if not possible(found, rows):
+        if found.shape != (rows,) or not ((found >= 0) & (found <= 1)).all():
             raise InputError(
                 f"learning_curve: a model's scores are no probabilities ({point['at']}): its training diverged"
             )
@@ -54,24 +53,16 @@ def stored_point(own: Classifier, prepared: Prepared, made: str, fold: int, size
     return found
 
 
-def read(path: Path, rows: int) -> np.ndarray | None:
+def read(path: Path) -> np.ndarray | None:
     """What an entry of the store holds, shape (rows,); None if there is none, or it is not as it was written."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
     said, numbers = content[:CHECKSUM], content[CHECKSUM:]
-    if said != checksum(path, numbers):
-        return None
-    scores = np.frombuffer(numbers, dtype=np.float64).copy()
-    return scores if possible(scores, rows) else None
+    return np.frombuffer(numbers, dtype=np.float64).copy() if said == checksum(path, numbers) else None
 
 
 def checksum(path: Path, numbers: bytes) -> bytes:
     """Of an entry's content, and of its name: one that was copied over another is not taken for it."""
     return hashlib.sha256(path.stem.encode() + numbers).digest()
-
-
-def possible(scores: np.ndarray, rows: int) -> bool:
-    """Whether these can be scores of so many rows."""
-    return scores.shape == (rows,) and bool(((scores >= 0) & (scores <= 1)).all())

@@ -51,11 +51,7 @@ def asked(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
 
 def as_it_is(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> pd.DataFrame:
     """The curve of the scores as they are: labels change nothing."""
-
-    def score(fold: int, _size: int, _seed: int) -> np.ndarray:
-        return tweets.loc[tweets["fold"] == fold, "score"].to_numpy()
-
-    return draw_curve(name, tweets, sizes, seeds, score)
+    return draw_curve(name, tweets, sizes, seeds, lambda fold, *_: tweets["score"][tweets["fold"] == fold].to_numpy())
 
 
 def platt_scaled(name: str, tweets: pd.DataFrame, sizes: list[int], seeds: int) -> pd.DataFrame:

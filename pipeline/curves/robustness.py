@@ -104,11 +104,10 @@ def can_be_dealt(train: pd.DataFrame, seed: int) -> bool:
 
 def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -> pd.Series:
     """Whether each train row is decided rightly by a model that saw neither its keyword nor its near-duplicates."""
-    found = []
-    for held_out, others in deal_keywords(prepared.train, params.seed):
-        tweets, labels = training_rows(others, held_out=REFIT)
-        found.append(right_about(held_out, own, own.fit(tweets, labels, params.seed)))
-    right: pd.Series = pd.concat(found)
+    right: pd.Series = pd.concat(
+        right_about(held_out, own, own.fit(*training_rows(others, held_out=REFIT), params.seed))
+        for held_out, others in deal_keywords(prepared.train, params.seed)
+    )
     return right
 
 
@@ -121,7 +120,6 @@ def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> 
 
 def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
     """The page: accuracy at each rate of noise, and what new disasters cost."""
-
     accuracy, lost = Column("", "value", ".3f", 1, LOW_HIGH), Column("", "value", ".2f", 100, LOW_HIGH)
     classifier = Column("classifier", "classifier")
     noise = noise.assign(noise=noise["kind"] + noise["rate"].map(lambda rate: f" {rate:.0%}" if rate else ""))
@@ -154,11 +152,10 @@ def main() -> None:
         for noised in right.columns:
             found = interval(right[noised], groups, params)
             noise.append({"classifier": name, "kind": noised[0], "rate": noised[1]} | found)
-        if not dealt:
-            continue
-        seen, unseen = right["none", 0.0], under_shift(own, prepared, params)
-        for what, values in (("seen", seen), ("unseen", unseen), ("lost", seen.astype(int) - unseen.astype(int))):
-            shift.append({"classifier": name, "what": what} | interval(values, groups, params))
+        if dealt:
+            seen, unseen = right["none", 0.0], under_shift(own, prepared, params)
+            for what, values in (("seen", seen), ("unseen", unseen), ("lost", seen.astype(int) - unseen.astype(int))):
+                shift.append({"classifier": name, "what": what} | interval(values, groups, params))
     tables = {"noise": pd.DataFrame(noise), "shift": pd.DataFrame(shift, columns=SHIFT)}
     for name, table in tables.items():
         write_csv(OUT / f"{name}.csv", table, 5)

@@ -62,24 +62,22 @@ def points(real: list[Rows], generated: list[Rows]) -> list[Points]:
     return [words.transform(rows).tocsr() for rows in [*real, *generated]]
 
 
-def metric(rows: Points) -> str:
-    return "cosine" if sparse.issparse(rows) else "euclidean"
-
-
 def nearest(train: Points, rows: Points) -> tuple[np.ndarray, np.ndarray]:
     """Of each row: the distance to the nearest training row, and that one's position; both of shape (rows,).
 
     A copy is at distance 0: the search rounds, so the distances are taken once more.
     """
-    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute", metric=metric(train)).fit(train)
+    metric, paired = "euclidean", paired_euclidean_distances
+    if sparse.issparse(train):
+        metric, paired = "cosine", paired_cosine_distances
+    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute", metric=metric).fit(train)
     position = neighbours.kneighbors(rows, return_distance=False)[:, 0]
-    paired = paired_cosine_distances if sparse.issparse(train) else paired_euclidean_distances
     return np.asarray(paired(rows, train[position])).round(9), position
 
 
 def spread(rows: Points) -> float:
     """The mean distance of two different rows."""
-    distances = pairwise_distances(rows, metric=metric(rows))
+    distances = pairwise_distances(rows, metric="cosine" if sparse.issparse(rows) else "euclidean")
     return float(distances.sum() / (len(distances) * (len(distances) - 1)))
 
 

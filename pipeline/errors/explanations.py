@@ -28,15 +28,13 @@ from scipy.special import expit
 from tqdm import tqdm
 
 from pipeline.compare.scored import TwinsParams, read_all
-from pipeline.compare.taking_part import family_of
 from pipeline.contracts import InputError, Params, Predictions, read_params, read_prepared, reason, write_text
 from pipeline.counts.on_counts import OnCounts
 from pipeline.errors.disagreements import shown_tweets
 from pipeline.errors.telling_tweets import telling_tweets
 from pipeline.errors.word_weights import Explained, explain_counts
-from pipeline.fit.classifier import read_classifier_of
 from pipeline.fit.cross_fit import MODELS, part
-from pipeline.fit.model_store import load_part
+from pipeline.fit.model_store import load_part, read_family
 from pipeline.fit.tuning import Tuned
 
 OUT = Path("explanations")
@@ -73,16 +71,14 @@ def count_explainer(name: str, own: OnCounts[Any]) -> Explainer:
 
 
 def load_explainer(name: str, steps: int) -> Explainer:
-    """Of a classifier on counts whose terms have weights, or of lora."""
-    if name.startswith("lora_"):
+    """Of a classifier on counts whose terms have weights, or of lora, by the params that its models were made with."""
+    own, _ = read_family(name)
+    if own.family() == "finetune.lora":
         module = importlib.import_module("pipeline.errors.integrated_gradients")  # and torch, which is not always there
-        explainer: Explainer = module.lora_explainer(name.removeprefix("lora_"), steps)
+        explainer: Explainer = module.lora_explainer(name, own, steps)
         return explainer
-    where = f"explanations.classifiers: {name}"
-    family = family_of(name, "explanations.classifiers")
-    own = read_classifier_of(family.module, family.preset, where)
     if not isinstance(own, OnCounts):
-        raise InputError(f"{where}: only classifiers on counts, and lora_<preset>, can be explained")
+        raise InputError(f"explanations.classifiers: {name}: only those on counts, and lora_<preset>, can be explained")
     return count_explainer(name, own)
 
 
@@ -91,34 +87,29 @@ def reply(asked: list[dict[str, Any]]) -> str:
     lines = []
     for answer in (each["answer"] for each in asked):
         text = " | ".join(answer.get("replies", []))
-        tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
         if answer.get("text_logprob") is not None:
             text += f"log-probability of the text {answer['text_logprob']:.1f}"
+        tokens = [f"{token!r} {np.exp(logprob):.0%}" for token, logprob in answer.get("top_logprobs", [])[:3]]
         lines.append(f"{text} (first token: {', '.join(tokens)})" if tokens else text)
     return "\n".join(lines)
 
 
 def read_replies(name: str, folder: Path = TRANSCRIPTS) -> dict[int, str]:
     """By id, what a prompt's LLM replied; nothing where there is no transcript."""
-    path = folder / f"{name}.jsonl"
-    if not path.is_file():
-        return {}
-    found = {}
-    with path.open("rb") as lines:
-        for number, text in enumerate(lines, start=1):
-            try:
-                line = json.loads(text)
-                if line["id"] is not None:
-                    found[line["id"]] = reply(line["asked"])
-            except (ValueError, TypeError, AttributeError, LookupError) as error:
-                raise InputError(f"{path}: line {number}: not of a transcript: {reason(error)}") from None
+    path, found = folder / f"{name}.jsonl", {}
+    for number, text in enumerate(path.read_bytes().splitlines() if path.is_file() else [], start=1):
+        try:
+            line = json.loads(text)
+            if line["id"] is not None:
+                found[line["id"]] = reply(line["asked"])
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise InputError(f"{path}: line {number}: not of a transcript: {reason(error)}") from None
     return found
 
 
 def explained(explainer: Explainer, one: Predictions, train: pd.DataFrame, ids: list[int]) -> dict[int, dict[str, Any]]:
     """By id, what a classifier saw in each of the tweets, by a model that must have scored them as `one` has it."""
-    rows, scores = train.set_index("id", drop=False).loc[ids], one.train.set_index("id")["score"]
-    seen = {}
+    rows, scores, seen = train.set_index("id", drop=False).loc[ids], one.train.set_index("id")["score"], {}
     by_fold = rows.sort_values("fold", kind="stable").index  # each fold's model is loaded once
     for number in tqdm(by_fold.tolist(), desc=f"explanations {one.name}", unit="tweet"):
         score, why = float(scores[number]), explainer(rows.loc[[number]])

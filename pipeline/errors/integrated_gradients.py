@@ -15,9 +15,10 @@ import torch
 from captum.attr import LayerIntegratedGradients
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from pipeline.contracts import InputError, read_params
+from pipeline.contracts import InputError
 from pipeline.errors.word_weights import Explained, credited
 from pipeline.finetune import adapters, encoder
+from pipeline.finetune.fine_tuned import FineTuned
 from pipeline.finetune.params import LoraParams
 from pipeline.fit.cross_fit import MODELS, part
 from pipeline.fit.model_store import seeds_in
@@ -33,18 +34,16 @@ def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTra
     models = []
     for path in seeds_in(folder) or [folder]:
         network, tokenizer = adapters.read(path, params)
-        if params.variant not in {"loha", "lokr"}:  # peft cannot merge these beside a trained head
-            network = network.merge_and_unload()
-        models.append((network, tokenizer))
+        models.append((network.merge_and_unload(), tokenizer))
     return models
 
 
 def tokenized(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, params: LoraParams, tweet: pd.DataFrame
 ) -> tuple[dict[str, torch.Tensor], Any, list[str]]:
-    """One tweet as the model read it when it scored it, the encoding with its places, and the text or texts."""
-    *before, text = (tweet[name].fillna("").iloc[0] for name in params.inputs)
-    texts = [", ".join(filter(None, before)), text] if before else [text]
+    """One tweet as the model read it when it scored it, the encoding with its places, and the texts."""
+    *context, text = (tweet[name].fillna("").iloc[0] for name in params.inputs)
+    texts = [", ".join(filter(None, context)), text] if context else [text]
     rows = encoder.tokenize(model, tokenizer, tweet, params.inputs, params.max_tokens)
     read = {name: torch.tensor(rows[name][:]) for name in rows.column_names if name != "length"}
     encoded = tokenizer(
@@ -93,7 +92,7 @@ def explain(
 def words_of(
     tokenizer: PreTrainedTokenizerBase, encoded: Any, texts: list[str], weights: list[float]
 ) -> list[tuple[str, float]]:
-    """The words of the text or texts in order, each with the weights of its tokens."""
+    """The words of the texts in order, each with the weights of its tokens."""
     if not tokenizer.is_fast:
         tokens = zip(tokenizer.convert_ids_to_tokens(encoded["input_ids"]), weights, strict=True)
         return [each for each, special in zip(tokens, encoded["special_tokens_mask"], strict=True) if not special]
@@ -105,13 +104,13 @@ def words_of(
     return words
 
 
-def lora_explainer(preset: str, steps: int) -> Callable[[pd.DataFrame], Explained]:
-    """By the models that held the tweet's fold out; a preset of several seeds is the mean of its models' log-odds."""
-    params = read_params(f"lora.{preset}", LoraParams)
+def lora_explainer(name: str, own: FineTuned[LoraParams], steps: int) -> Callable[[pd.DataFrame], Explained]:
+    """By the models that held the tweet's fold out; of several seeds it is the mean of their log-odds."""
+    params = own.params
 
     @lru_cache(maxsize=1)
     def models_of(fold: int) -> list[tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
-        return load(params, MODELS / f"lora_{preset}" / part(fold))
+        return load(params, MODELS / name / part(fold))
 
     def explain_tweet(tweet: pd.DataFrame) -> Explained:
         found = [explain(*model, params, tweet, steps) for model in models_of(int(tweet["fold"].iloc[0]))]

@@ -6,12 +6,11 @@ scores contradict their label most, are suspected.
 """
 
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from scipy.special import logit
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
@@ -25,24 +24,11 @@ Treatment = Literal["keep", "drop", "relabel"]
 TREATMENTS: tuple[Treatment, ...] = ("keep", "drop", "relabel")
 
 
-class Suspected(NamedTuple):
-    """`mislabelled` or not, and the `quality` of each label: P(label | tweet), both of shape (n,)."""
-
-    mislabelled: np.ndarray
-    quality: np.ndarray
-
-
-def suspect(labels: np.ndarray, scores: np.ndarray) -> Suspected:
-    """Which labels contradict the scores of models that have not seen them; both of shape (n,).
-
-    Nothing is suspected where all labels are the same: there is no other class to belong to.
-    """
-    p = np.stack([1 - scores, scores], axis=1)
-    quality = np.where(labels == 1, scores, 1 - scores)
+def suspect(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Which labels contradict the scores of models that have not seen them, none if all are the same; each of shape (n,)."""
     if len(np.unique(labels)) < 2:
-        return Suspected(np.zeros(len(labels), dtype=bool), quality)
-    mislabelled = find_label_issues(labels, p, n_jobs=1)
-    return Suspected(np.asarray(mislabelled, dtype=bool), np.asarray(get_label_quality_scores(labels, p)))
+        return np.zeros(len(labels), dtype=bool)
+    return np.asarray(find_label_issues(labels, np.stack([1 - scores, scores], axis=1), n_jobs=1), dtype=bool)
 
 
 def platt_scaled_mean(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> np.ndarray:
@@ -50,22 +36,21 @@ def platt_scaled_mean(scores: np.ndarray, targets: np.ndarray, folds: np.ndarray
 
     Scores have shape (classifiers, n); the result, like targets and folds, has shape (n,).
     """
-    mean = logit(mean_log_odds(scores))[:, None]
-    calibrated = cross_val_predict(
-        LogisticRegression(C=np.inf), mean, targets, cv=PredefinedSplit(folds), method="predict_proba"
+    mean, scaling = logit(mean_log_odds(scores))[:, None], LogisticRegression(C=np.inf)
+    return np.asarray(
+        cross_val_predict(scaling, mean, targets, cv=PredefinedSplit(folds), method="predict_proba")[:, 1]
     )
-    return np.asarray(calibrated[:, 1])
 
 
 def list_suspects(train: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
-    """The suspected labels of the prepared train rows, worst first; scores have shape (n,).
+    """The suspected labels of the prepared train rows by `quality`, P(label | tweet), worst first; scores have shape (n,).
 
     `conflict`: another of its near-duplicates has the other label.
     """
     targets = train["target"].to_numpy()
-    found = suspect(targets, scores)
+    quality = np.where(targets == 1, scores, 1 - scores)
     conflict = train.groupby(near_duplicates(train))["target"].transform("nunique") > 1
-    table = train.assign(suggested=1 - targets, quality=found.quality, conflict=conflict)[found.mislabelled]
+    table = train.assign(suggested=1 - targets, quality=quality, conflict=conflict)[suspect(targets, scores)]
     columns = ["id", "target", "suggested", "quality", "keyword", "raw_text", "group", "conflict"]
     return table.sort_values(["quality", "id"])[columns]
 
@@ -79,53 +64,48 @@ def treat(
     return tweets, np.where(suspected, 1 - labels, labels) if treatment == "relabel" else labels
 
 
-def inner_scores(own: Classifier, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[tuple[int, int], np.ndarray]:
-    """Scores of the training rows of fold b, by a model that saw neither a nor b, under (a, b).
+def inner_scores(own: Classifier, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[int, np.ndarray]:
+    """By held-out fold the scores of all other rows, shape (n,), each by a model that saw neither that fold nor the row's own.
 
-    For a as the held-out fold these are the out-of-fold scores of an inner cross-fit; one model serves (a, b) and (b, a).
+    One model serves two: with a held out it scores b, with b held out a.
     """
-    found = {}
-    for a, b in combinations(sorted(train["fold"].unique().tolist()), 2):
-        model = own.fit(*training_rows(train[train["fold"] != a], b), 0)
+    folds = train["fold"].to_numpy()
+    found = {fold: np.full(len(train), np.nan) for fold in np.unique(folds).tolist()}
+    for a, b in combinations(found, 2):
+        model = own.fit(*training_rows(train[folds != a], b), 0)
         for held_out, scored in ((a, b), (b, a)):
-            rows = train[(train["fold"] == scored) & train["train_target"].notna()]
-            found[held_out, scored] = own.predict(model, rows)
+            found[held_out][folds == scored] = own.predict(model, train[folds == scored])
         progress.update()
     return found
 
 
 def suspected_in_training(
-    train: pd.DataFrame, scores: dict[tuple[int, int], np.ndarray], held_out: int
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The training rows of the other folds, their labels, and which of these are suspected: nothing of the held-out fold."""
+    train: pd.DataFrame, scores: np.ndarray, held_out: int
+) -> tuple[pd.DataFrame, Any, np.ndarray]:
+    """The training rows of the other folds, their labels, and which of these are suspected by `inner_scores`."""
     tweets, labels = training_rows(train, held_out)
-    p = np.empty(len(labels))
-    for fold in tweets["fold"].unique():
-        p[(tweets["fold"] == fold).to_numpy()] = scores[held_out, fold]
-    return tweets, labels, suspect(labels, p).mislabelled
+    return tweets, labels, suspect(labels, scores[train.index.isin(tweets.index)])
 
 
-class Treated(NamedTuple):
-    """What a treatment comes to: out-of-fold scores of shape (n,), and how many labels of a training set it took away."""
+def compare_treatments(
+    own: Classifier, prepared: Prepared, name: str = ""
+) -> tuple[dict[Treatment, np.ndarray], float]:
+    """Out-of-fold scores of each train row, shape (n,), by models that kept, dropped or turned the labels suspected in training.
 
-    scores: np.ndarray
-    trained_without: float
-
-
-def compare_treatments(own: Classifier, prepared: Prepared, name: str = "") -> dict[Treatment, Treated]:
-    """Every train row scored by models that kept, dropped or turned the labels suspected inside their training folds."""
+    And how many these are in a training set, on average.
+    """
     train, folds = prepared.train, sorted(prepared.train["fold"].unique().tolist())
     scores = {treatment: np.full(len(train), np.nan) for treatment in TREATMENTS}
-    without: dict[Treatment, list[int]] = {treatment: [] for treatment in TREATMENTS}
+    suspects = []
     models = len(folds) * (len(folds) - 1) // 2 + len(folds) * len(TREATMENTS)
     with tqdm(total=models, desc=f"errors {name}", unit="model") as progress:
         inner = inner_scores(own, train, progress)
         for fold in folds:
             held_out = (train["fold"] == fold).to_numpy()
-            tweets, labels, suspected = suspected_in_training(train, inner, fold)
+            tweets, labels, suspected = suspected_in_training(train, inner[fold], fold)
+            suspects.append(int(suspected.sum()))
             for treatment in TREATMENTS:
                 model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
                 scores[treatment][held_out] = own.predict(model, train[held_out])
-                without[treatment].append(0 if treatment == "keep" else int(suspected.sum()))
                 progress.update()
-    return {treatment: Treated(scores[treatment], float(np.mean(without[treatment]))) for treatment in TREATMENTS}
+    return scores, float(np.mean(suspects))

@@ -31,8 +31,7 @@ PATTERNS = {
 def without_common_words(tweet: list[str]) -> bool:
     """Whether none of at least four words is among the commonest of English: a headline, a list of hashtags, or not English.
 
-    Guessers of language find next to nothing in ten words: of Kaggle's tweets py3langid called 3 of 7,613 another language with
-    a probability above 0.9, and all three are English.
+    Guessers of language find next to nothing in ten words: py3langid called 3 of Kaggle's tweets foreign, which are English.
     """
     return len(tweet) >= 4 and not COMMON_WORDS.intersection(tweet)
 
@@ -44,10 +43,7 @@ def foreign_letters(text: str) -> bool:
 
 
 def slices_of(tweets: pd.DataFrame, least: int) -> dict[str, np.ndarray]:
-    """Which of the prepared tweets belong to each slice, shape (n,) each, for slices that can be judged.
-
-    A slice and what is outside of it must both hold `least` tweets, a group counted once.
-    """
+    """Which of the prepared tweets belong to each slice, shape (n,) each; it and the rest both hold `least` groups."""
     text, in_words = tweets["text"], tweets["text"].map(words)
     found = {name: text.str.contains(pattern, regex=True) for name, pattern in PATTERNS.items()}
     found |= {f"no {column}": tweets[column].isna() for column in ("keyword", "location")}

@@ -6,10 +6,7 @@ from pathlib import Path
 
 import torch
 from peft import (
-    LoHaConfig,
-    LoKrConfig,
     LoraConfig,
-    PeftConfig,
     PeftModel,
     TaskType,
     get_peft_model,
@@ -21,10 +18,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.pytorch_utils import Conv1D
 
 from pipeline.contracts import InputError
-from pipeline.finetune import dropout, merged_products
+from pipeline.finetune import fast_on_cpu
 from pipeline.finetune.encoder import load
 from pipeline.finetune.params import LoraParams, TuningParams
-from pipeline.fit.tensor_files import read_tensors
+from pipeline.fit.model_files import read_tensors
 
 
 def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
@@ -34,31 +31,25 @@ def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBas
 
 
 def put_on(model: PreTrainedModel, params: TuningParams, task: TaskType, whole: list[str]) -> PeftModel:
-    """The model with fresh adapters; the modules named in `whole` are trained too."""
-    config = adapter_config(params, target_modules(model, params), task, whole)
+    """The model with fresh adapters; the modules named in `whole` are trained too.
+
+    An adapter adds scale · B A x, B A of low rank, to W x (Hu et al. 2021, https://arxiv.org/abs/2106.09685); rslora has another
+    scale (Kalajdzievski 2023, https://arxiv.org/abs/2312.03732), dora trained column norms (Liu et al. 2024,
+    https://arxiv.org/abs/2402.09353).
+    """
+    config = LoraConfig(
+        task_type=task,
+        r=params.rank,
+        target_modules=target_modules(model, params),
+        modules_to_save=whole or None,
+        lora_alpha=params.alpha,
+        lora_dropout=params.dropout,
+        use_rslora=params.variant == "rslora",
+        use_dora=params.variant == "dora",
+    )
     with warnings.catch_warnings():  # peft still reads a name that transformers has deprecated
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         return get_peft_model(model, config)
-
-
-def adapter_config(params: TuningParams, targets: list[str], task: TaskType, whole: list[str]) -> PeftConfig:
-    """The variant's config: W x + scale · ΔW x, where ΔW is
-
-    - lora: B A of rank r (Hu et al. 2021, https://arxiv.org/abs/2106.09685); rslora: the same with another scale
-      (Kalajdzievski 2023, https://arxiv.org/abs/2312.03732); dora: with trained column norms (Liu et al. 2024,
-      https://arxiv.org/abs/2402.09353)
-    - loha: a product by elements of two such (Hyeon-Woo et al. 2021, https://arxiv.org/abs/2108.06098); lokr: a Kronecker
-      product (Yeh et al. 2023, https://arxiv.org/abs/2309.14859)
-    """
-    common = {"task_type": task, "r": params.rank, "target_modules": targets, "modules_to_save": whole or None}
-    match params.variant:
-        case "loha":
-            return LoHaConfig(alpha=params.alpha, rank_dropout=params.dropout, **common)
-        case "lokr":
-            return LoKrConfig(alpha=params.alpha, rank_dropout=params.dropout, **common)
-        case variant:
-            flags = {"use_rslora": variant == "rslora", "use_dora": variant == "dora"}
-            return LoraConfig(lora_alpha=params.alpha, lora_dropout=params.dropout, **flags, **common)
 
 
 def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
@@ -70,29 +61,17 @@ def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 
 
 def target_modules(model: PreTrainedModel, params: TuningParams) -> list[str]:
-    """Full names of the linear layers in the top `params.layers` layers, all or those that `params` names."""
+    """Full names of the linear layers in the top `params.layers` layers."""
     stack, layers = transformer_layers(model)
     depth = len(layers) if params.layers is None else params.layers
     if depth > len(layers):
         raise InputError(f"lora: layers is {depth}, but {params.base_model} has {len(layers)}")
-    linear = [
+    return [
         f"{stack}.{number}.{name}"
         for number in range(len(layers) - depth, len(layers))
         for name, module in layers[number].named_modules()
         if isinstance(module, nn.Linear | Conv1D)
     ]
-    if params.target_modules == "all-linear":
-        return linear
-    chosen = [name for name in linear if any(f".{name}".endswith(f".{wanted}") for wanted in params.target_modules)]
-    unknown = [
-        wanted for wanted in params.target_modules if not any(f".{name}".endswith(f".{wanted}") for name in chosen)
-    ]
-    if unknown:
-        known = sorted({name.rsplit(".", 1)[-1] for name in linear})
-        raise InputError(
-            f"lora: target_modules: no linear layer is called {unknown[0]}; known here: {', '.join(known)}"
-        )
-    return chosen
 
 
 def parameter_groups(network: PeftModel, learning_rate: float, decay: float) -> list[dict[str, object]]:
@@ -114,8 +93,8 @@ def make_fast(network: PeftModel, dtype: torch.dtype) -> None:
     """Before training: frozen matrices in `dtype`, and on a CPU the dropout and the products that are fast there."""
     store_in(network, dtype)
     if network.device.type == "cpu":
-        dropout.use_bytes(network)
-        merged_products.use_merged_products(network)
+        fast_on_cpu.use_byte_dropout(network)
+        fast_on_cpu.use_merged_products(network)
 
 
 def store_in(network: nn.Module, dtype: torch.dtype) -> None:
@@ -130,14 +109,14 @@ def trained(network: PeftModel) -> dict[str, torch.Tensor]:
     return {name: parameter.data for name, parameter in network.named_parameters() if parameter.requires_grad}
 
 
-def kept(network: PeftModel) -> dict[str, torch.Tensor]:
+def saved_tensors(network: PeftModel) -> dict[str, torch.Tensor]:
     """What a file of adapters holds: these, and the modules that were trained whole, by PEFT's names."""
     return dict(get_peft_model_state_dict(network, save_embedding_layers=False))
 
 
 def restore(network: PeftModel, path: Path) -> None:
-    """Put adapters that were `kept` in a file in the place of fresh ones: from here on it only predicts."""
-    set_peft_model_state_dict(network, read_tensors(path, kept(network)))
+    """Put the adapters of a file in the place of fresh ones: from here on it only predicts."""
+    set_peft_model_state_dict(network, read_tensors(path, saved_tensors(network)))
     network.eval().requires_grad_(False)
 
 

@@ -5,11 +5,13 @@ Label and tweet are tokenized apart, so that both labels are followed by the sam
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import datasets
 import numpy as np
 import pandas as pd
 import torch
+from peft import PeftModel
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -17,7 +19,6 @@ from pipeline.contracts import InputError
 from pipeline.device import computing
 from pipeline.finetune import encoder
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
-from pipeline.finetune.training import Network
 
 
 def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -87,29 +88,7 @@ def announced(batch: Batch, prefixes: list[list[int]], classes: torch.Tensor) ->
     return {name: torch.stack(parts, dim=1)[rows, classes].flatten(0, 1) for name, parts in both.items()}
 
 
-def log_likelihoods(
-    network: Network,
-    batch: Batch,
-    prefixes: list[list[int]],
-    classes: torch.Tensor,
-    dtype: torch.dtype,
-    frozen: FrozenLayers | None = None,
-) -> torch.Tensor:
-    """log p(tweet | class) of the batch's rows for each of their `classes`, shape (rows, k), all in one pass."""
-    inputs = announced(batch, prefixes, classes)
-    if frozen is not None:
-        frozen.recall(inputs)
-    tokens, mask = (batch[name].repeat_interleave(classes.shape[1], dim=0) for name in ("input_ids", "attention_mask"))
-    rows, places = mask.nonzero(as_tuple=True)
-    before = tokens.new_tensor([len(prefix) - 1 for prefix in prefixes])[classes].flatten()
-    with computing(network.device, dtype):
-        logits = logits_at(network, inputs, rows, before[rows] + places)
-    said = -nn.functional.cross_entropy(logits.float(), tokens[rows, places], reduction="none")
-    by_token = said.new_zeros(mask.shape).masked_scatter(mask.bool(), said)
-    return by_token.sum(dim=1).view(classes.shape)
-
-
-def logits_at(network: Network, inputs: Batch, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+def logits_at(network: PeftModel, inputs: Batch, rows: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
     """What the model says after these places of these rows, shape (places, vocabulary).
 
     The head, a fifth of a small model's work and most of its memory, sees no padding and no prefix.
@@ -123,3 +102,67 @@ def logits_at(network: Network, inputs: Batch, rows: torch.Tensor, places: torch
         return torch.as_tensor(network(**inputs).logits)
     finally:
         hook.remove()
+
+
+def every_prefix(batch: Batch, prefixes: list[list[int]]) -> torch.Tensor:
+    """For each row of the batch the numbers of all prefixes, shape (rows, prefixes)."""
+    return torch.arange(len(prefixes)).expand(len(batch["input_ids"]), -1)
+
+
+@dataclass(frozen=True)
+class Likelihoods:
+    """An `Objective` whose outputs are log p(tweet | prefix), shape (n, prefixes)."""
+
+    prefixes: list[list[int]]
+    """Of class 0 and of class 1; or one, of a network that knows one class only."""
+    prior: float
+    """log p(1) / p(0)."""
+    discriminative: bool
+    dtype: torch.dtype
+    frozen: FrozenLayers | None = None
+
+    @property
+    def width(self) -> int:
+        return len(self.prefixes)
+
+    def outputs(self, network: PeftModel, batch: Batch) -> torch.Tensor:
+        return self.of(network, batch, every_prefix(batch, self.prefixes))
+
+    def of(self, network: PeftModel, batch: Batch, classes: torch.Tensor) -> torch.Tensor:
+        """log p(tweet | class) of the batch's rows for each of their `classes`, shape (rows, k), all in one pass."""
+        classes = classes.to(network.device)
+        inputs = announced(batch, self.prefixes, classes)
+        if self.frozen is not None:
+            self.frozen.recall(inputs)
+        tokens, mask = (
+            batch[name].repeat_interleave(classes.shape[1], dim=0) for name in ("input_ids", "attention_mask")
+        )
+        rows, places = mask.nonzero(as_tuple=True)
+        before = tokens.new_tensor([len(prefix) - 1 for prefix in self.prefixes])[classes].flatten()
+        with computing(network.device, self.dtype):
+            logits = logits_at(network, inputs, rows, before[rows] + places)
+        log_p = -nn.functional.cross_entropy(logits.float(), tokens[rows, places], reduction="none")
+        by_token = log_p.new_zeros(mask.shape).masked_scatter(mask.bool(), log_p)
+        return by_token.sum(dim=1).view(classes.shape)
+
+    def own(self, labels: torch.Tensor) -> torch.Tensor:
+        """The number of each label's prefix, shape (n, 1)."""
+        return labels.long()[:, None].clamp(max=len(self.prefixes) - 1)
+
+    def log_odds(self, outputs: torch.Tensor) -> torch.Tensor:
+        """log p(1 | tweet) / p(0 | tweet) by Bayes' rule, shape (n,)."""
+        return outputs[:, 1] - outputs[:, 0] + self.prior
+
+    def loss(self, network: PeftModel, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The generative one needs the tweet under its own label only, and so knows of no tweet whether it is told right."""
+        if not self.discriminative:
+            return -self.of(network, batch, self.own(labels)).sum(), torch.tensor(torch.nan)
+        log_odds = self.log_odds(self.outputs(network, batch))
+        loss = nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds), reduction="sum")
+        return loss, ((log_odds > 0) == (labels > 0.5)).sum()
+
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
+        if not self.discriminative:
+            return -outputs.gather(1, self.own(labels)).mean().item()
+        log_odds = self.log_odds(outputs)
+        return nn.functional.binary_cross_entropy_with_logits(log_odds, labels.to(log_odds)).item()

@@ -5,7 +5,6 @@ A GGUF file, as llama.cpp reads it, is a base model too: transformers turns its 
 
 import hashlib
 import inspect
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import cached_file
 
 from pipeline.contracts import InputError
+from pipeline.fit.model_files import UNREADABLE
 from pipeline.packaged import locate, unloadable
 
 
@@ -65,24 +65,9 @@ def pretrained(
             how["quantization_config"] = GgufConfig(dequantize=True)
         else:
             how["use_safetensors"] = True
-        model, loading = kind.from_pretrained(
-            path,
-            config=config,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=False,
-            **how,
-        )
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        ImportError,
-        LookupError,
-        TypeError,
-        struct.error,
-        SafetensorError,
-    ) as error:
+        how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        model, loading = kind.from_pretrained(path, config=config, trust_remote_code=False, **how)
+    except (*UNREADABLE, SafetensorError) as error:
         raise unloadable(f"base_model {base_model}", error) from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
     if unfit := sorted(
@@ -180,19 +165,6 @@ def tokenize(
     return datasets.Dataset.from_dict(columns | ({"labels": labels.tolist()} if labels is not None else {}))
 
 
-def digest(rows: datasets.Dataset) -> str:
-    """Hash of the rows' content."""
-    return hashlib.sha256(rows.to_pandas().to_json().encode()).hexdigest()
-
-
-def training_batches(
-    rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, generator: torch.Generator
-) -> Iterator[tuple[dict[str, torch.Tensor], np.ndarray]]:
-    """One epoch of shuffled batches of similar length, with their row numbers: every row once, little padding."""
-    order = list(LengthGroupedSampler(batch_size, lengths=rows["length"][:], generator=generator))
-    return batches(rows, tokenizer, batch_size, order)
-
-
 def batches(
     rows: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, batch_size: int, order: list[int]
 ) -> Iterator[tuple[dict[str, torch.Tensor], np.ndarray]]:
@@ -202,6 +174,11 @@ def batches(
     for start in range(0, len(order), batch_size):
         numbers = order[start : start + batch_size]
         yield collate([read[number] for number in numbers]), np.array(numbers)
+
+
+def shuffled(rows: datasets.Dataset, batch_size: int, generator: torch.Generator) -> list[int]:
+    """Row numbers at random, those of similar length in the same batch: little padding."""
+    return list(LengthGroupedSampler(batch_size, lengths=rows["length"][:], generator=generator))
 
 
 def longest_first(rows: datasets.Dataset) -> list[int]:

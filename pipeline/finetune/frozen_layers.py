@@ -33,13 +33,7 @@ class FrozenLayers:
         self.companions: int | None = None
         """Some families' layers put out a tensor, others a tuple: with how many elements more?"""
 
-    @classmethod
-    def below(cls, model: PreTrainedModel, layers: int | None) -> "FrozenLayers | None":
-        """A memory of the layers below the top `layers`; none if there are none below."""
-        count = 0 if layers is None else len(transformer_layers(model)[1]) - layers
-        return cls(count) if count > 0 else None
-
-    def put_out(self, hidden: torch.Tensor, *_: Any, **__: Any) -> Output:
+    def recalled_output(self, hidden: torch.Tensor, *_: Any, **__: Any) -> Output:
         """Instead of a layer's `forward`: what the topmost frozen layer would put out, whatever goes in."""
         recalled = self.hidden.to(hidden)
         return recalled if self.companions is None else (recalled, *[None] * self.companions)
@@ -61,7 +55,7 @@ class FrozenLayers:
         self.hidden = nn.functional.pad(hidden, (0, 0, 0, batch["input_ids"].shape[1] - hidden.shape[1]))
 
     @torch.no_grad()
-    def stand_in(self, model: PreTrainedModel, batches: Iterable[Batch], dtype: torch.dtype) -> None:
+    def replace(self, model: PreTrainedModel, batches: Iterable[Batch], dtype: torch.dtype) -> None:
         """Run the lowest layers on what is new to them in the batches, keep what they put out, then take their place."""
         layers = transformer_layers(model)[1]
         for layer in layers[: self.count]:
@@ -70,7 +64,7 @@ class FrozenLayers:
             if not all(tokens in self.known for tokens in self.tokens(batch)):
                 self.run(model, layers, batch, dtype)
         for layer in layers[: self.count]:
-            layer.forward = self.put_out
+            layer.forward = self.recalled_output
 
     def run(self, model: PreTrainedModel, layers: nn.ModuleList, batch: Batch, dtype: torch.dtype) -> None:
         """One forward pass of `model`, as far as the layers are frozen."""

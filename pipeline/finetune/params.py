@@ -8,7 +8,6 @@ from pipeline.contracts import Params, ProjectPath
 from pipeline.device import Device, Precision
 
 Column = Literal["keyword", "location", "text", "raw_text"]
-Variant = Literal["lora", "rslora", "dora", "loha", "lokr"]
 
 
 class TuningParams(Params):
@@ -18,25 +17,23 @@ class TuningParams(Params):
     train_rows: int | None = Field(None, ge=1)
     """Learn from so many of the training rows at most, the first of the order that all share; null for all."""
 
-    variant: Variant = "lora"
+    variant: Literal["lora", "rslora", "dora"] = "lora"
     rank: int = Field(16, ge=1)
     alpha: float = Field(32.0, gt=0)
     """The adapters' output is scaled by alpha / rank (rslora: alpha / √rank)."""
     dropout: float = Field(0.0, ge=0, lt=1)
-    """Of the adapters' inputs (loha, lokr: of their ranks)."""
+    """Of the adapters' inputs."""
     hidden_dropout: float = Field(0.1, ge=0, lt=1)
     """Everywhere else in the layers that are trained, in place of what the model's own config says."""
-    target_modules: Literal["all-linear"] | list[str] = "all-linear"
-    """Last parts of the names of the linear layers that get an adapter."""
     layers: int | None = Field(3, ge=1)
     """How many of the top layers get adapters; null for all. What the others put out is computed once and reused."""
 
     epochs: int = Field(2, ge=1)
     batch_size: int = Field(32, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
+    """At its height: it rises in the first steps, then falls to 0 in a line."""
     layer_decay: float = Field(1.0, gt=0, le=1)
     """The learning rate of each layer as a share of that of the layer above it."""
-    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     warmup: float = Field(0.1, ge=0, lt=1)
     """Share of the steps in which the learning rate rises."""
     weight_decay: float = Field(0.01, ge=0)
@@ -62,10 +59,6 @@ class TuningParams(Params):
 class LoraParams(TuningParams):
     inputs: list[Column] = Field(["text"], min_length=1)
     """What the encoder reads: the last column, and those before it, joined by commas, as the first text of a pair."""
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    class_weights: Literal["none", "balanced"] = "none"
-    soft_labels: bool = False
-    """Train near-duplicates towards the mean of their labels."""
 
 
 class ClassLmParams(TuningParams):
@@ -92,13 +85,6 @@ class ClassLmParams(TuningParams):
     """What training minimises: -log p(tweet | label), or -log p(label | tweet) by Bayes' rule over these likelihoods."""
     validation: float = Field(0.1, gt=0, lt=0.5)
     """Share of the training rows, by group, on which the best epoch and the temperature of Bayes' rule are chosen."""
-
-    @property
-    def names(self) -> list[str]:
-        """The labels, once they are known: the family fills them in when it is read."""
-        if self.labels is None:
-            raise ValueError("labels are those of data.labels, which were not read")
-        return self.labels
 
     @model_validator(mode="after")
     def check_objective(self) -> Self:

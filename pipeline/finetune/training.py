@@ -1,13 +1,10 @@
-"""The training loop: one fold, from fresh adapters or from the last finished epoch to the end.
-
-What is minimised is an `Objective`; that of a classification head is here.
-"""
+"""The training loop, from fresh adapters or the last finished epoch to the end, and the objective of a classification head."""
 
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import datasets
 import numpy as np
@@ -16,17 +13,16 @@ from accelerate.utils import reduce
 from peft import PeftModel
 from torch import nn
 from tqdm import tqdm
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, get_scheduler
+from transformers import PreTrainedTokenizerBase, get_linear_schedule_with_warmup
 
 from pipeline.contracts import InputError, written_whole
 from pipeline.device import computing, processes
 from pipeline.finetune.adapters import parameter_groups, trained
-from pipeline.finetune.encoder import batches, longest_first, training_batches
+from pipeline.finetune.encoder import batches, longest_first, shuffled
 from pipeline.finetune.frozen_layers import Batch, FrozenLayers
 from pipeline.finetune.params import TuningParams
 
 Report = Callable[["History"], None]
-Network: TypeAlias = PreTrainedModel | PeftModel
 
 
 @dataclass
@@ -37,7 +33,6 @@ class History:
     accuracy: list[float] = field(default_factory=list)
     """Of the batch that the step learnt from, before the step; NaN if its objective does not say."""
     validation_loss: list[float] = field(default_factory=list)
-    validation_accuracy: list[float] = field(default_factory=list)
     seconds: float = 0.0
     """Spent in finished epochs, by all the runs that it took."""
 
@@ -85,28 +80,15 @@ def epoch_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def class_weights(labels: np.ndarray, how: str) -> torch.Tensor | None:
-    """Weights of class 0 and 1, shape (2,), with mean 1 over the rows; `balanced`: inversely to their frequency."""
-    if how == "none":
-        return None
-    share = float(np.mean(labels))
-    if share in {0.0, 1.0}:
-        raise InputError("lora: class_weights: balanced needs training rows of both classes")
-    return torch.tensor([0.5 / (1 - share), 0.5 / share])
-
-
 def training_seed(seed: int, fold: int) -> int:
     """Another one for each model, never negative."""
     return 1000 * seed + fold % 1000
 
 
-def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor, weights: torch.Tensor | None, smoothing: float
-) -> torch.Tensor:
-    """Summed over the rows: of logits, shape (n, 2), against labels in [0, 1], shape (n,)."""
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Summed over the rows: of logits, shape (n, 2), against labels 0 and 1 as floats, shape (n,)."""
     targets = torch.stack([1 - labels, labels], dim=1).to(logits)
-    weights = None if weights is None else weights.to(logits)
-    return nn.functional.cross_entropy(logits, targets, weight=weights, label_smoothing=smoothing, reduction="sum")
+    return nn.functional.cross_entropy(logits, targets, reduction="sum")
 
 
 class Objective(Protocol):
@@ -116,14 +98,14 @@ class Objective(Protocol):
     def width(self) -> int:
         """How many outputs a row has, k."""
 
-    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Summed over the rows, of labels in [0, 1], shape (n,); and how many rows it tells apart rightly, NaN if unknown."""
+    def loss(self, network: PeftModel, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Summed over the rows, with labels of shape (n,); and how many rows it tells apart rightly, NaN if unknown."""
 
-    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+    def outputs(self, network: PeftModel, batch: Batch) -> torch.Tensor:
         """What the scores are made of, shape (n, k)."""
 
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        """Mean loss and accuracy of rows with these outputs, shape (n, k), and labels, shape (n,)."""
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
+        """Mean loss of rows with these outputs, shape (n, k), and labels, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -132,44 +114,31 @@ class Classification:
 
     dtype: torch.dtype
     frozen: FrozenLayers | None = None
-    weights: torch.Tensor | None = None
-    smoothing: float = 0.0
+    width: int = 2
 
-    @property
-    def width(self) -> int:
-        return 2
-
-    def loss(self, network: Network, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def loss(self, network: PeftModel, batch: Batch, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         logits = self.outputs(network, batch)
         right = (logits.argmax(dim=1) == (labels > 0.5)).sum()
-        return cross_entropy(logits, labels, self.weights, self.smoothing), right
+        return cross_entropy(logits, labels), right
 
-    def outputs(self, network: Network, batch: Batch) -> torch.Tensor:
+    def outputs(self, network: PeftModel, batch: Batch) -> torch.Tensor:
         if self.frozen is not None:
             self.frozen.recall(batch)
         with computing(network.device, self.dtype):
             return torch.as_tensor(network(**batch).logits).float()
 
-    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
-        loss = cross_entropy(outputs, labels, None, 0.0).item() / len(labels)
-        return loss, ((outputs.argmax(dim=1) == (labels > 0.5)).float().mean()).item()
-
-
-def share_of(batch: Batch, device: torch.device) -> Batch:
-    """The rows of the batch that are this process's part; alone, that is all of them."""
-    state = processes()
-    part = slice(state.process_index, None, state.num_processes)
-    return {name: tensor[part].to(device) for name, tensor in batch.items()}
+    def held_out(self, outputs: torch.Tensor, labels: torch.Tensor) -> float:
+        return cross_entropy(outputs, labels).item() / len(labels)
 
 
 def train(
     network: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
-    validation: datasets.Dataset | None,
+    validation: datasets.Dataset | None = None,
+    *,
     params: TuningParams,
     objective: Objective,
-    *,
     seed: int,
     checkpoint: Path | None = None,
     report: Report = lambda _: None,
@@ -187,8 +156,7 @@ def train(
         fused=True,
     )
     total = params.epochs * steps
-    schedule = get_scheduler(params.schedule, optimizer, int(params.warmup * total), total)
-    run = Run(network, optimizer, schedule)
+    run = Run(network, optimizer, get_linear_schedule_with_warmup(optimizer, int(params.warmup * total), total))
     if checkpoint is not None and checkpoint.exists():
         run.resume(checkpoint)
     report(run.history)
@@ -196,9 +164,10 @@ def train(
         while not run.done:
             start = time.perf_counter()
             # All that is random in an epoch follows from these: nothing of it need be kept to go on after another one.
-            order = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            chance = torch.Generator().manual_seed(epoch_seed(seed, run.epoch))
+            order = shuffled(rows, params.batch_size, chance)
             torch.manual_seed(epoch_seed(seed, run.epoch, 1 + processes().process_index))
-            for batch, _ in training_batches(rows, tokenizer, params.batch_size, order):
+            for batch, _ in batches(rows, tokenizer, params.batch_size, order):
                 step(run, batch, objective)
                 progress.set_postfix(loss=f"{np.mean(run.history.loss[-20:]):.3f}", refresh=False)
                 progress.update()
@@ -207,7 +176,8 @@ def train(
             run.epoch += 1
             run.done = run.epoch == params.epochs
             if validation is not None:
-                validate(run, tokenizer, validation, params, objective)
+                outputs = predict_outputs(network, tokenizer, validation, params.batch_size, objective)
+                validate(run, objective.held_out(outputs, torch.tensor(validation["labels"][:])), params.patience)
             run.history.seconds += time.perf_counter() - start
             if checkpoint is not None and processes().is_main_process:
                 run.save(checkpoint)
@@ -216,18 +186,19 @@ def train(
 
 
 def step(run: Run, batch: Batch, objective: Objective) -> None:
-    """One step down the gradient of the batch."""
-    network, several = run.network.train(), processes().num_processes > 1
+    """One step down the gradient of the batch, of which each process takes its share of the rows."""
+    network, state = run.network.train(), processes()
     learnt = [parameter for group in run.optimizer.param_groups for parameter in group["params"]]
     size = len(batch["labels"])
-    part = share_of(batch, network.device)
+    share = slice(state.process_index, None, state.num_processes)
+    part = {name: tensor[share].to(network.device) for name, tensor in batch.items()}
     labels = part.pop("labels")
     outcome = torch.zeros(2, device=network.device)  # summed loss, rows told apart
     if len(labels):
         loss, right = objective.loss(network, part, labels)
         torch.autograd.backward(loss / size)
         outcome = torch.stack([loss.detach(), right.to(loss)])
-    if several:
+    if state.num_processes > 1:
         for parameter in learnt:
             gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
             parameter.grad = reduce(gradient, reduction="sum")
@@ -246,29 +217,20 @@ def step(run: Run, batch: Batch, objective: Objective) -> None:
         )
 
 
-def validate(
-    run: Run,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: datasets.Dataset,
-    params: TuningParams,
-    objective: Objective,
-) -> None:
-    """Score the held-out rows, keep the weights if they are the best so far, go back to the best at the end."""
-    outputs = predict_outputs(run.network, tokenizer, rows, params.batch_size, objective)
-    loss, accuracy = objective.held_out(outputs, torch.tensor(rows["labels"][:]))
+def validate(run: Run, loss: float, patience: int | None) -> None:
+    """Note the loss of the held-out rows, keep the weights if it is the lowest so far, go back to the best at the end."""
     run.history.validation_loss.append(loss)
-    run.history.validation_accuracy.append(accuracy)
     best = int(np.argmin(run.history.validation_loss))
     if best == run.epoch - 1:
         run.best = {name: tensor.clone() for name, tensor in trained(run.network).items()}
-    run.done |= params.patience is not None and run.epoch - 1 - best >= params.patience
+    run.done |= patience is not None and run.epoch - 1 - best >= patience
     if run.done:
         run.restore(run.best)
 
 
 @torch.no_grad()
 def predict_outputs(
-    network: Network,
+    network: PeftModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: datasets.Dataset,
     batch_size: int,

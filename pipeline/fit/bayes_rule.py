@@ -1,10 +1,11 @@
 """Bayes' rule: from how probable each class makes a vector to how probable each class is, at a fitted temperature."""
 
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field, RootModel
+from pydantic.dataclasses import dataclass
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 from sklearn.metrics import log_loss
@@ -12,7 +13,7 @@ from sklearn.metrics import log_loss
 from pipeline.fit.model_files import read_json, write_json
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class BayesRule:
     """p(1 | x) = σ(a (log p(x | 1) - log p(x | 0) + log p(1) / p(0))), where a = 1 is Bayes' rule itself.
 
@@ -21,8 +22,8 @@ class BayesRule:
     decision: what is more probable than not by Bayes' rule stays so.
     """
 
-    prior_log_odds: float
-    inverse_temperature: float = 1.0
+    prior_log_odds: Annotated[float, Field(strict=True, allow_inf_nan=False)]
+    inverse_temperature: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] = 1.0
 
     def __call__(self, log_densities: np.ndarray) -> np.ndarray:
         """P(1 | x), shape (n,), of log p(x | y), shape (n, 2)."""
@@ -48,21 +49,9 @@ def fit_bayes_rule(log_densities: np.ndarray, labels: np.ndarray, prior: float) 
     return BayesRule(prior, float(np.exp(minimize_scalar(loss, bounds=(-7, 4), method="bounded").x)))
 
 
-class Rule(BaseModel):
-    """A `BayesRule` as a file holds it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    prior_log_odds: float = Field(allow_inf_nan=False)
-    inverse_temperature: float = Field(gt=0, allow_inf_nan=False)
-
-
 def write_rule(path: Path, rule: BayesRule) -> None:
-    write_json(
-        path,
-        Rule(prior_log_odds=float(rule.prior_log_odds), inverse_temperature=float(rule.inverse_temperature)),
-    )
+    write_json(path, RootModel[BayesRule](rule))
 
 
 def read_rule(path: Path) -> BayesRule:
-    return BayesRule(**read_json(path, Rule).model_dump())
+    return read_json(path, RootModel[BayesRule]).root

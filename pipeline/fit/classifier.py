@@ -2,14 +2,13 @@
 
 import importlib
 from abc import ABC, abstractmethod
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, Params, Prepared, School
+from pipeline.contracts import InputError, Params, Prepared, School, validated
 
 
 class Classifier(ABC):
@@ -17,7 +16,7 @@ class Classifier(ABC):
 
     school: School
     preset: str | None = None
-    """What it was read with."""
+    """An encoder, or a key of the family's section."""
     presets: ClassVar[bool] = True
     """Whether it is read with one."""
     semi_supervised: ClassVar[bool] = False
@@ -26,6 +25,10 @@ class Classifier(ABC):
     """Whether it can make new texts, or vectors."""
     params_type: ClassVar[type[Params]]
     """Those that its base is written with: LogisticParams of `OnCounts[LogisticParams]`."""
+
+    def __init__(self, params: Any, preset: str | None = None) -> None:
+        self.params = params
+        self.preset = preset
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -46,17 +49,17 @@ class Classifier(ABC):
     @classmethod
     @abstractmethod
     def read(cls, preset: str | None) -> Self:
-        """The family with the params of params.yaml; a preset is an encoder, or a key of the family's section."""
+        """The family with the params of params.yaml."""
 
     @classmethod
-    @abstractmethod
     def from_saved(cls, determined_by: dict[str, Any], preset: str | None, where: str) -> Self:
         """The family with the params that a saved model was made with, validated; an error begins with `where`."""
+        return cls(validated(cls.params_type, determined_by.get("params"), f"{where}.params"), preset)
 
     @property
-    @abstractmethod
     def determined_by(self) -> dict[str, Any]:
         """All that a model depends on beside the tweets, the labels, the seed and the code."""
+        return {"params": self.params.model_dump()}
 
     @abstractmethod
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Any:
@@ -66,17 +69,17 @@ class Classifier(ABC):
         """For `cross_fit`: the folds differ in their tweets, and share a seed."""
         return self.fit(tweets, labels, 0)
 
-    @abstractmethod
     def predict(self, model: Any, tweets: pd.DataFrame) -> np.ndarray:
-        """P(target = 1) of each tweet, shape (n,)."""
+        """P(target = 1) of each tweet, shape (n,); unless it says otherwise, as the model predicts."""
+        return np.asarray(model.predict(tweets))
 
     @abstractmethod
     def parameters(self, model: Any) -> int:
         """How many numbers a model has learnt."""
 
-    @abstractmethod
     def save(self, model: Any, folder: Path) -> None:
-        """Write a model into a folder, without pickle."""
+        """Write a model into a folder, without pickle; unless it says otherwise, as the model is saved."""
+        model.save(folder)
 
     @abstractmethod
     def load(self, folder: Path) -> Any:
@@ -104,16 +107,12 @@ class Classifier(ABC):
 
 def family_called(family: str, preset: str | None, where: str) -> type[Classifier]:
     """The FAMILY of a module under `pipeline`; `where` begins the message if there is none."""
-    module = f"pipeline.{family}"
     try:
-        made: type[Classifier] | None = (
-            getattr(importlib.import_module(module), "FAMILY", None) if find_spec(module) else None
-        )
+        made: type[Classifier] | None = getattr(importlib.import_module(f"pipeline.{family}"), "FAMILY", None)
     except ModuleNotFoundError as missing:
-        if str(missing.name).startswith("pipeline"):
-            made = None
-        else:
+        if not str(missing.name).startswith("pipeline."):
             raise
+        made = None
     if made is None:
         raise InputError(f"{where}: there is no classifier family {family}")
     if made.presets == (preset is None):

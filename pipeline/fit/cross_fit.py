@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, Prepared, TestRows
+from pipeline.contracts import InputError, Prepared
 from pipeline.data.folds import stratified_group_folds
 from pipeline.places import results
 
@@ -21,7 +21,6 @@ Kept = TypeVar("Kept")
 
 MODELS = Path("models")
 """A folder for each trained classifier, in it one for each model that scored the test rows: `part` says which."""
-
 
 REFIT = -1
 """The fold of the model that learns from all train rows: none is held out."""
@@ -38,7 +37,9 @@ class CrossFit(Generic[Kept]):
 
     train: np.ndarray
     test: np.ndarray
-    test_rows: TestRows
+    test_rows: Literal["mean log-odds", "refit"]
+    parts: list[str]
+    """Of the models that scored the test rows."""
     kept: list[Kept]
     """What was kept of each fold's model: all of it, or what is reported where models are large."""
     fit_seconds: float
@@ -90,19 +91,20 @@ def cross_fit(
         shutil.rmtree(results(MODELS) / name, ignore_errors=True)
     train, test = prepared.train, prepared.test
     folds = sorted(train["fold"].unique().tolist())
+    scoring = [REFIT] if refit else folds
     out_of_fold, on_test = np.full(len(train), np.nan), []
     kept, fitting = [], 0.0
     for fold in tqdm([*folds, REFIT] if refit else folds, desc=name, unit="fold"):
         start = time.perf_counter()
         model = fit(fold, *training_rows(train, fold))
         fitting += time.perf_counter() - start
-        held_out = (train["fold"] == fold).to_numpy()
         if fold != REFIT:
+            held_out = (train["fold"] == fold).to_numpy()
             out_of_fold[held_out] = predict(model, train[held_out])
-        if not refit or fold == REFIT:
+        if fold in scoring:
             on_test.append(predict(model, test))
-        if save and (fold == REFIT or not refit):
-            save(model, results(MODELS) / name / part(fold))
+            if save:
+                save(model, results(MODELS) / name / part(fold))
         kept.append(keep(model))
-    test_rows: TestRows = "refit" if refit else "mean log-odds"
-    return CrossFit(out_of_fold, mean_log_odds(np.stack(on_test)), test_rows, kept, fitting)
+    how: Literal["mean log-odds", "refit"] = "refit" if refit else "mean log-odds"
+    return CrossFit(out_of_fold, mean_log_odds(np.stack(on_test)), how, list(map(part, scoring)), kept, fitting)

@@ -1,4 +1,4 @@
-"""The files that trained models are kept in: scikit-learn's objects by skops, the rest as JSON; tensors: `tensor_files`.
+"""The files that trained models are kept in: scikit-learn's objects by skops, tensors as safetensors, the rest as JSON.
 
 None of them is a pickle, so a model that came from elsewhere can be read: at worst it gives wrong scores. All that is wrong
 with a file is an `InputError`, and no object is made of a file before each type in it was found to be trusted.
@@ -13,12 +13,15 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from pydantic import BaseModel
 
 from pipeline.contracts import InputError, Model, validated, write_text, written_whole
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TRUSTED = [
     "pipeline.counts.log_count_ratios.NbSvm",
@@ -105,3 +108,33 @@ def check_width(path: Path, fitted: object, width: int) -> None:
     """Refuse an estimator that was fitted to another number of features than it will be given."""
     if (found := getattr(fitted, "n_features_in_", None)) != width:
         raise InputError(f"{path}: it reads {found} features, and is given {width}")
+
+
+def write_tensors(path: Path, tensors: "dict[str, Tensor]") -> None:
+    """Keep tensors by name."""
+    from safetensors.torch import save_file  # noqa: PLC0415 - it loads torch, which classifiers over counts do without
+
+    with written_whole(path) as partial:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial)
+
+
+def read_tensors(path: Path, like: "dict[str, Tensor]") -> "dict[str, Tensor]":
+    """What `write_tensors` kept, on the CPU: the names and shapes must be those of `like`, and the numbers finite."""
+    from safetensors import SafetensorError  # noqa: PLC0415 - as above
+    from safetensors.torch import load  # noqa: PLC0415
+
+    with reading(path):
+        content = path.read_bytes()  # a file that is mapped, and written by another run meanwhile, ends the process
+        try:
+            found = load(content)
+        except SafetensorError as error:
+            raise ValueError(str(error)) from None
+        shapes, expected = ({name: tuple(each.shape) for name, each in part.items()} for part in (found, like))
+        if shapes != expected:
+            wrong = min(name for name, _ in set(shapes.items()) ^ set(expected.items()))
+            raise ValueError(
+                f"{wrong} has shape {shapes.get(wrong)}, and {expected.get(wrong)} in a model of these params"
+            )
+        if not all(tensor.isfinite().all() for tensor in found.values()):
+            raise ValueError("it holds numbers that are not finite")
+    return dict(found)

@@ -1,7 +1,6 @@
 """What a cross-fitted classifier leaves: predictions, costs, and models that score new tweets as they scored the test tweets.
 
-models/<name>/classifier.json says what it is, and models/<name>/fold-<k>/ or models/<name>/refit/ hold its models (those of
-several seeds in seed-<s>/ inside). No file is a pickle: see `model_files`.
+models/<name>/classifier.json says what it is; fold-<k>/ or refit/ hold its models (of several seeds in seed-<s>/ inside).
 """
 
 import json
@@ -26,7 +25,7 @@ from pipeline.contracts import (
     write_predictions,
 )
 from pipeline.fit.classifier import Classifier, family_called
-from pipeline.fit.cross_fit import MODELS, REFIT, CrossFit, Kept, mean_log_odds, part
+from pipeline.fit.cross_fit import MODELS, CrossFit, Kept, mean_log_odds
 from pipeline.fit.model_files import read_json, write_json
 from pipeline.latency import Latency, after_reading, timed, with_latency
 from pipeline.places import anywhere, results
@@ -127,7 +126,8 @@ def opened(name: str, folder: Path, family: Classifier, parts: list[str], seeds:
 
     def score(tweets: pd.DataFrame) -> np.ndarray:
         try:
-            scores = np.stack([score_part(family, models, tweets) for models in of_part])
+            of_each = [np.stack([family.predict(model, tweets) for model in models]) for models in of_part]
+            scores = np.stack([mean_log_odds(each) if len(each) > 1 else each[0] for each in of_each])
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise InputError(f"{folder}: it cannot score these tweets: {' '.join(str(error).split())[:200]}") from None
         finally:
@@ -151,12 +151,6 @@ def load_part(family: Classifier, folder: Path, seeds: int) -> list[Any]:
     if len(paths) != seeds:
         raise InputError(f"{folder}: {len(paths)} models, and there were {seeds}; run `dvc repro` to train it anew")
     return [family.load(path) for path in paths]
-
-
-def score_part(family: Classifier, models: list[Any], tweets: pd.DataFrame) -> np.ndarray:
-    """Of one part, whose seeds' log-odds are averaged: shape (n,)."""
-    scores = [family.predict(model, tweets) for model in models]
-    return mean_log_odds(np.stack(scores)) if len(scores) > 1 else scores[0]
 
 
 def timed_saved(saved: Trained, test: pd.DataFrame, expected: np.ndarray) -> Latency:
@@ -201,11 +195,8 @@ def write_cross_fit(
         trainable_parameters=trainable,
         total_parameters=total,
     )
-    if fitted.test_rows != "none":
-        folds = [REFIT] if fitted.test_rows == "refit" else sorted(prepared.train["fold"].unique().tolist())
-        parts = list(map(part, folds))
-        description = write_description(name, own, fitted.test_rows, parts, prepared.digest)
-        if alone and len(prepared.test):
-            saved = opened(name, results(MODELS) / name, own, parts, description.seeds)
-            costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
+    description = write_description(name, own, fitted.test_rows, fitted.parts, prepared.digest)
+    if alone and len(prepared.test):
+        saved = opened(name, results(MODELS) / name, own, fitted.parts, description.seeds)
+        costs = with_latency(costs, timed_saved(saved, prepared.test, fitted.test))
     write_costs(name, after_reading(costs, reads) if reads else costs)

@@ -6,9 +6,6 @@ from sklearn.model_selection import GroupShuffleSplit
 
 from pipeline.contracts import InputError, near_duplicates
 
-TRIES = 200
-"""Few and large groups, each of one class, are not often split so that both parts hold both."""
-
 
 def nested_order(tweets: pd.DataFrame, labels: np.ndarray, seed: int) -> np.ndarray:
     """Positions of the rows in an order any beginning of which has the classes in proportion, near-duplicates together.
@@ -39,7 +36,8 @@ def first_rows(tweets: pd.DataFrame, labels: np.ndarray, count: int | None) -> t
 
 def split_by_group(tweets: pd.DataFrame, labels: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions to learn from and to validate on; groups stay together, and both sides hold both classes."""
-    splits = GroupShuffleSplit(TRIES, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
+    # of few and large groups, each of one class, not many splits have both in both parts
+    splits = GroupShuffleSplit(200, test_size=share, random_state=seed).split(tweets, groups=tweets["group"])
     for learnt, held_out in splits:
         if len(set(labels[learnt])) == len(set(labels[held_out])) == 2:
             return learnt, held_out

@@ -20,7 +20,7 @@ from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 
 WORTH_PROCESSES = 2000
-"""Rows: with fewer, processes take longer to start (3 s) than all the fits together."""
+"""Rows: with fewer, processes take longer to start (3 s) than to fit."""
 
 
 class TunedParams(Params):
@@ -62,17 +62,16 @@ def of_inner_fold(
 ) -> np.ndarray:
     """Log-odds of the rows that one inner fold holds out, by each classifier on these features: (classifiers, rows).
 
-    All 0 where the others hold less than two rows of a class, since of few labels many may be near-duplicates of each other,
-    and where they have no features: no word of few texts may occur twice.
+    All 0 where the others hold less than two rows of a class, as few near-duplicates may, or no word twice, so no features.
     """
-    if np.bincount(labels[split[0]], minlength=2).min() < 2:
-        return np.zeros((len(classifiers), len(split[1])))
-    learnt, held_out = (x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows] for rows in split)
-    features = clone(features).fit(learnt, labels[split[0]])
-    learnt, held_out = features.transform(learnt), features.transform(held_out)
-    if learnt.shape[1] == 0:
-        return np.zeros((len(classifiers), len(split[1])))
-    return np.stack([log_odds(clone(one).fit(learnt, labels[split[0]]), held_out) for one in classifiers])
+    known = labels[split[0]]
+    if np.bincount(known, minlength=2).min() > 1:
+        learnt, held_out = (x.iloc[rows] if isinstance(x, pd.DataFrame) else x[rows] for rows in split)
+        features = clone(features).fit(learnt, known)
+        learnt, held_out = features.transform(learnt), features.transform(held_out)
+        if learnt.shape[1] > 0:
+            return np.stack([log_odds(clone(one).fit(learnt, known), held_out) for one in classifiers])
+    return np.zeros((len(classifiers), len(split[1])))
 
 
 def out_of_inner_folds(

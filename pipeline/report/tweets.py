@@ -7,14 +7,15 @@ import altair as alt
 import pandas as pd
 
 from pipeline.errors.disagreements import SCHOOLS, by_pair
-from pipeline.errors.errors_table import ACCURACY
 from pipeline.report import charts
 from pipeline.report.charts import in_points
 from pipeline.report.parts import About, Figure, Panel, Section
 from pipeline.report.results import Tables
 from pipeline.report.sentences import joined
 from pipeline.stats.decisions import THRESHOLD
-from pipeline.tables import Column, Table, p_value, points
+from pipeline.tables import LOW_HIGH, Column, Table, p_value, points
+
+ACCURACY = Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH)
 
 TWEET = Column("Text", "raw_text", wide=True)
 LARGEST = 25

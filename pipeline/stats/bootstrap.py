@@ -8,7 +8,6 @@ from scipy import stats
 Statistic = Callable[[np.ndarray], np.ndarray]
 """From row weights of shape (draws, n) to k statistics per draw, shape (k, draws)."""
 
-
 CELLS = 10_000_000
 """Row weights that are held at once: 80 MB, and a few times that inside of a statistic."""
 

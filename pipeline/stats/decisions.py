@@ -20,8 +20,8 @@ def decided_rightly(rows: pd.DataFrame) -> pd.Series:
 def rank(right: dict[str, pd.Series]) -> list[str]:
     """Names of classifiers, best first, from whether each row that they cover was decided rightly, indexed by id.
 
-    They are ranked by how much better they are than the best of those with the most rows, on the rows that the two share: a
-    classifier that was asked about a part of the rows must win there, and not by having got the easier ones.
+    By their lead over the best of those with the most rows, on the rows that the two share: who was asked about a part of the
+    rows must win there, and not by having got the easier ones.
     """
     if not right:
         return []

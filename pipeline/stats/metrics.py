@@ -25,17 +25,13 @@ def log_odds(scores: np.ndarray) -> np.ndarray:
 
 def equal_mass_bins(scores: np.ndarray) -> np.ndarray:
     """Bin of each score, shape (n,): about as many scores in each bin, equal scores in one (Nguyen & O'Connor 2015)."""
-    edges: np.ndarray = (
-        np.unique(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1])) if len(scores) else np.array([])
-    )
+    inner = np.linspace(0, 1, BINS + 1)[1:-1]
+    edges = np.unique(np.quantile(scores, inner)) if len(scores) else np.array([])
     return np.searchsorted(edges, scores, side="left")
 
 
 def weighted(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """All `METRICS` for each row of weights, shape (draws, n), at once: an array of shape (len(METRICS), draws).
-
-    What is linear in the weights is one matrix product; a bootstrap of thousands of draws takes seconds.
-    """
+    """All `METRICS` for each row of weights, shape (draws, n): an array of shape (len(METRICS), draws)."""
     decisions = decide(targets, scores)
     with np.errstate(invalid="ignore", divide="ignore"):
         hit, true, called = (weights @ mask.astype(float) for mask in (decisions & targets, targets, decisions))

@@ -18,9 +18,7 @@ from pipeline.stats.decisions import decided_rightly
 ALPHA = 0.05  # of all tests of a family together
 POWER = 0.8
 WIDE = 0.05
-"""Half the width up to which an interval of a difference can show a tie: on the competition's tweets naive Bayes and a
-fine-tuned MPNet are less apart than that, so a wider one could call all that there is a tie."""
-STANDING = ["standing", "to_best", "to_best_low", "to_best_high"]
+"""Half the width up to which an interval of a difference can show a tie: naive Bayes and a fine-tuned MPNet are less apart."""
 ORDER = {"ahead": 0, "best": 1, "ties": 2, "unsure": 2, "behind": 2, "too few rows": 3}
 """Of the standings in a table; among those of one number it is that of `rank`."""
 
@@ -30,7 +28,7 @@ def compare_pair(a: pd.DataFrame, b: pd.DataFrame, draws: int, seed: int) -> dic
 
     The interval is by grouped bootstrap; `mcnemar_p` is exact and takes rows for independent, `group_p` is its like for groups.
     """
-    return next(iter(compare_pairs({"a": a, "b": b}, [("a", "b")], draws, seed).values()))
+    return compare_pairs({"a": a, "b": b}, [("a", "b")], draws, seed)["a", "b"]
 
 
 def compare_pairs(
@@ -91,10 +89,9 @@ def without_zeros(chances: np.ndarray) -> tuple[np.ndarray, int]:
 def exact_mcnemar(gains: np.ndarray) -> float:
     """Two-sided p of a sum of whole numbers, shape (k,), each of which is as likely to have either sign.
 
-    Of rows, which gain -1, 0 or 1, this is McNemar's test (1947), exact. Of groups, each with the sum of its rows' gains, it
-    is the exact form of the test for clustered pairs whose chi-square is (sum of gains)^2 / (sum of squared gains) (Obuchowski
-    1998, https://pubmed.ncbi.nlm.nih.gov/9699234): a group counts once, however many rows say the same, and the difference
-    tested is that of the rows' accuracies, as in the interval (Durkalski et al. 2003 weigh each group the same).
+    Of rows, which gain -1, 0 or 1, this is McNemar's test (1947), exact. Of groups, each with the sum of its rows' gains, it is
+    the exact form of Obuchowski's test for clustered pairs (1998, https://pubmed.ncbi.nlm.nih.gov/9699234): a group counts once,
+    however many rows say the same, and the difference tested is that of the rows' accuracies, as in the interval.
     """
     sizes, times = np.unique(np.abs(gains[gains != 0]).astype(int), return_counts=True)
     chance, least = np.ones(1), 0  # of each sum of the gains that come out positive, from the least one on
@@ -109,18 +106,12 @@ def exact_mcnemar(gains: np.ndarray) -> float:
 
 
 def variance_by_group(values: np.ndarray, groups: np.ndarray) -> float:
-    """Variance of the mean of values, shape (n,), over groups: that of a ratio (Cochran 1977, section 6.3).
-
-    The grouped bootstrap comes to it with many draws.
-    """
+    """Variance of the mean of values, shape (n,), over groups, as of a ratio (Cochran 1977, section 6.3) and of the bootstrap."""
     return float(np.sum(sum_by_group(values - values.mean(), groups) ** 2)) / len(values) ** 2
 
 
 def design_effect(gain: np.ndarray, groups: np.ndarray) -> float:
-    """How many times as large groups make the variance of the mean gain as it were if rows were independent (Kish 1965).
-
-    1 where gains do not vary.
-    """
+    """How many times as large groups make the variance of the mean gain (Kish 1965); 1 where gains do not vary."""
     alone = float(gain.var() / len(gain))
     return variance_by_group(gain, groups) / alone if alone else 1.0
 
@@ -141,13 +132,13 @@ def rows_needed(difference: float, discordant: float, design: float, alpha: floa
 
 
 def with_verdicts(paired: pd.DataFrame, best: str, twins: list[tuple[str, str]]) -> pd.DataFrame:
-    """The pairs, rows as `compare_pair` finds them, with `p_holm`, `real` and `rows_needed`, which all but the tested lack.
+    """The pairs, as `compare_pair` finds them, with `p_holm`, `real` and `rows_needed`, which all but the tested lack.
 
     Tested is a family that is declared beforehand: each classifier against the best, and each generative one against its twin.
-    What else was run costs a test each, and pairs at the far end cost none. `p_holm` is `group_p` corrected for the family
-    (Holm 1979), `real` is `p_holm` < `ALPHA`. The best is found on the same rows: of 19 that are equally good and err apart some
-    one is called behind in every fourth or fifth run, any given one in one of fifty (benchmarks/selection.py). `rows_needed` is
-    empty where a difference is real or zero; it is for the level that Holm leaves to the others, `ALPHA` / their number.
+    `p_holm` is `group_p` corrected for it (Holm 1979), `real` is `p_holm` < `ALPHA`. The best is found on the same rows: of 19
+    that are equally good and err apart some one is called behind in every fourth or fifth run, any given one in one of fifty
+    (benchmarks/selection.py). `rows_needed` is empty where a difference is real or zero; it is for the level that Holm leaves to
+    the others, `ALPHA` / their number.
     """
     if not len(paired):
         return paired
@@ -162,23 +153,20 @@ def with_verdicts(paired: pd.DataFrame, best: str, twins: list[tuple[str, str]])
 
 
 def judged(pair: Any) -> str:
-    """`real`, `ties`, `unsure` or `too few rows`: what a tested pair says.
-
-    To say more than too few rows takes an interval that is not too wide. A tie is a difference that chance explains before any
-    correction; what Holm's correction alone leaves open is unsure.
+    """`real`, `too few rows` where the interval is wide, `ties` where chance explains the difference before any correction, or
+    `unsure` where Holm's correction alone leaves it open: what a tested pair says.
     """
-    narrow = pair["high"] - pair["low"] <= 2 * WIDE  # of a single group it has no ends
     if pair["real"]:
         return "real"
+    narrow = pair["high"] - pair["low"] <= 2 * WIDE  # of a single group it has no ends
     return "too few rows" if not narrow else "ties" if pair["group_p"] >= ALPHA else "unsure"
 
 
 def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:
     """By name, in the order of their places: `rank`, `standing`, and `to_best`, the lead over the best, with its ends.
 
-    `ranked` is from `rank`, `paired` from `with_verdicts`. The standing is best; ties; unsure; behind, by a real difference;
-    ahead by one, which is for those that did not score all that the best did; or too few rows. The last has no place, and
-    comes last.
+    `ranked` is from `rank`, `paired` from `with_verdicts`. Ahead, by a real difference, is only who did not score all that the
+    best did; who has too few rows has no place, and comes last.
     """
     found: dict[str, tuple[str, float, float, float]] = {best: ("best", 0.0, 0.0, 0.0)}
     for pair in paired.to_dict("records"):
@@ -189,6 +177,7 @@ def places(ranked: list[str], best: str, paired: pd.DataFrame) -> pd.DataFrame:
             said = judged(pair)
             found[other] = ("ahead" if lead > 0 else "behind") if said == "real" else said, lead, low, high
     order = sorted(ranked, key=lambda name: ORDER[found[name][0]])
-    table = pd.DataFrame([found[name] for name in order], index=pd.Index(order, name="classifier"), columns=STANDING)
+    columns = ["standing", "to_best", "to_best_low", "to_best_high"]
+    table = pd.DataFrame([found[name] for name in order], index=pd.Index(order, name="classifier"), columns=columns)
     table.insert(0, "rank", range(1, len(order) + 1))
     return table.assign(rank=table["rank"].astype("Int64").where(table["standing"] != "too few rows"))

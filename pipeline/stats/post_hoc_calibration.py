@@ -16,8 +16,8 @@ METHODS: tuple[Method, ...] = ("none", "temperature", "isotonic")
 def inverse_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
     """The factor on the log-odds that makes the targets most probable; under 1 where scores were too sure.
 
-    Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) of two classes is a logistic regression without an
-    intercept. Scores that are worse than chance are scaled to one half, not turned around.
+    Temperature scaling (Guo et al. 2017, https://arxiv.org/abs/1706.04599) of two classes: logistic regression without intercept.
+    Scores that are worse than chance are scaled to one half, not turned around.
     """
     fitted = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-8).fit(log_odds(scores)[:, None], targets)
     return max(0.0, float(fitted.coef_[0, 0]))
@@ -26,7 +26,7 @@ def inverse_temperature(scores: np.ndarray, targets: np.ndarray) -> float:
 def isotonic(scores: np.ndarray, targets: np.ndarray, new: np.ndarray) -> np.ndarray:
     """The new scores as the rising steps fitted to the others say (Zadrozny & Elkan 2002), shape (new,).
 
-    No step is surer than n rows allow by the rule of succession: a step at 0 or 1 would be infinitely wrong at its first miss.
+    No step is surer than n rows allow by the rule of succession: one at 0 or 1 would be infinitely wrong at its first miss.
     """
     least = 1 / (len(targets) + 2)
     steps = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")

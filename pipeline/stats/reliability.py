@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from pipeline.stats.bootstrap import group_bootstrap
+from pipeline.stats.bootstrap import effective_groups, group_bootstrap
 from pipeline.stats.metrics import METRICS, equal_mass_bins, weighted
 
 PLAIN = ("log_loss", "brier", "ece")
@@ -33,7 +33,7 @@ def squared_mean(
     """Square of the folds' mean of the values, shape (n,), for each row of weights, shape (draws, n): shape (draws,).
 
     It is the mean of the products of any two rows of a fold. `debiased` leaves out those within a group, in which noise does not
-    cancel out (a U-statistic; weights say how often a group is there, and its rows share them). Without two groups it is 0.
+    cancel out (a U-statistic; rows of a group share a weight). Without two groups it is 0.
     """
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     sizes, sums = np.bincount(group).astype(float), np.bincount(group, weights=values)
@@ -50,15 +50,13 @@ def brier_parts(rows: Scored, weights: np.ndarray, *, debiased: bool) -> np.ndar
     """`PARTS` of the Brier score for each row of weights, shape (draws, n), the same for rows of a group: shape (3, draws).
 
     Murphy (1973): Brier = reliability - resolution + uncertainty. Reliability is the mean over equal-mass bins of the squared
-    gap between mean score and share of positives, uncertainty the variance of targets, and resolution what remains: it counts
-    what scores tell within bins, too (Stephenson et al. 2008, https://doi.org/10.1175/2007WAF2006116.1).
+    gap between mean score and share of positives, uncertainty the variance of targets, and resolution what remains, so also
+    what scores tell within bins (Stephenson et al. 2008, https://doi.org/10.1175/2007WAF2006116.1).
 
-    Noise widens every gap. `debiased` takes out what it adds on average, as Bröcker (2012, https://doi.org/10.1007/
-    s00382-011-1191-1) and Kumar et al. (2019, https://arxiv.org/abs/1909.10155) do, here for groups instead of rows: the
-    reliability of calibrated scores is 0 on average, and so at times below.
-
-    Gaps are those of a fold: what fitted the scores of one saw the labels of the others, and so errs low where they err high.
-    Over all folds such errors cancel out, and scores would seem better calibrated than those of new tweets.
+    Noise widens every gap. `debiased` takes out what it adds on average, as Kumar et al. (2019,
+    https://arxiv.org/abs/1909.10155) do, here for groups instead of rows: calibrated scores come to 0 on average, so at times
+    below. Gaps are those of a fold: what fitted its scores saw the labels of the others, and errs low where they err high.
+    Over all folds that would cancel out, and scores seem better calibrated than those of new tweets.
     """
     bins, total = equal_mass_bins(rows.scores), weights.sum(axis=1)
     residual = rows.targets - rows.scores
@@ -81,10 +79,9 @@ def signed_root(square: float) -> float:
 def measures(rows: Scored, draws: int, seed: int) -> dict[str, float]:
     """`MEASURES`, each with the ends of its 95 % interval by grouped bootstrap.
 
-    `ece_debiased` is the root of the debiased reliability: the root-mean-square gap, where `ece` is the mean absolute one.
-
-    A bootstrap's draws vary around the plain parts, noise and all, and not around the debiased ones: their spread is laid
-    around the latter, with its sides changed (the basic interval, in the form of Kumar et al.'s implementation).
+    `ece_debiased` is the root of the debiased reliability: the root-mean-square gap, where `ece` is the mean absolute one. Draws
+    vary around the plain parts, noise and all: their spread is laid around the debiased ones, with its sides changed (the basic
+    interval, in the form of Kumar et al.'s implementation).
     """
     plain = [METRICS.index(metric) for metric in PLAIN]
 
@@ -108,15 +105,13 @@ def measures(rows: Scored, draws: int, seed: int) -> dict[str, float]:
 def reliability_diagram(rows: Scored) -> pd.DataFrame:
     """Each equal-mass bin's mean score (`predicted`) and share of positives (`observed`) with the ends of its 95 % interval.
 
-    Wilson's (1927) interval, which holds at shares of 0 and 1 too, for as many rows as the bin's are worth if a group's share
-    one target: (sum of group sizes)^2 / (sum of their squares) (Kish 1965).
+    Wilson's (1927), which holds at shares of 0 and 1 too, for as many rows as the bin has `effective_groups`.
     """
-    found = []
-    bins = equal_mass_bins(rows.scores)
+    found, bins = [], equal_mass_bins(rows.scores)
     for one in np.unique(bins):
         here = bins == one
-        _, sizes = np.unique(rows.groups[here], return_counts=True)
-        worth, observed = sizes.sum() ** 2 / np.sum(sizes**2), rows.targets[here].mean()
+        worth = effective_groups(np.unique(rows.groups[here], return_counts=True)[1])
+        observed = rows.targets[here].mean()
         low, high = proportion_confint(observed * worth, worth, method="wilson")
         found.append((one, rows.scores[here].mean(), observed, low, high, int(here.sum())))
     return pd.DataFrame(found, columns=["bin", "predicted", "observed", "low", "high", "rows"])

@@ -32,9 +32,9 @@ class Rule:
 
 
 def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
-    """The threshold with the best accuracy; in the middle of the widest gap where several are equally good.
+    """The threshold with the best accuracy; in the middle of the widest gap between scores where several are equally good.
 
-    Candidates are the midpoints between neighbouring scores and the two ends; unparsed rows (NaN) have no say.
+    Unparsed rows (NaN) have no say.
     """
     read = ~np.isnan(scores)
     order = np.argsort(scores[read], kind="stable")
@@ -50,9 +50,8 @@ def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
 
 
 def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray, draws: int, seed: int) -> Rule:
-    """The classifier's rule: a threshold fitted on all rows if its gain clears chance, else one half.
+    """A threshold fitted on all rows if the gain of cross-fitted ones over one half clears chance, else one half.
 
-    It does if the 95 % interval of the gain of cross-fitted thresholds over one half, by bootstrap over groups, lies above 0.
     `rows` are those of `scored_rows`, folds have shape (n,).
     """
     targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
@@ -79,9 +78,8 @@ def right_when_nested(
 ) -> pd.Series:
     """Whether each row is decided rightly, indexed by id, by what is chosen on the other folds alone (Varma & Simon 2006).
 
-    The best of many on some rows is less good on others; here no row has a say in the choice that decides it. `rows` has the
-    `scored_rows` of each candidate, folds are indexed by id. Rows of a fold that its chosen classifier did not score are left
-    out. Scores are as they come: those of a blend were fitted on scores of the other folds, to which this one's labels came.
+    `rows` has the `scored_rows` of each candidate, folds are indexed by id. Rows of a fold that its chosen classifier did not
+    score are left out. Scores are as they come: those of a blend were fitted on scores that this fold's labels came to.
     """
     right = []
     for fold in folds.unique():

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp
 
 
 class AutoencoderParams(DescentParams):
@@ -22,7 +22,7 @@ class AutoencoderParams(DescentParams):
     """Numbers that a tweet is squeezed into."""
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(Network):
     def __init__(self, params: AutoencoderParams) -> None:
         super().__init__()
         self.of_class = nn.ModuleList(

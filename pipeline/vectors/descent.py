@@ -2,10 +2,11 @@
 
 import copy
 import itertools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,10 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.device import Device, choose_device, or_auto
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
-from pipeline.fit.model_files import read_estimator, write_estimator
+from pipeline.fit.model_files import read_tensors, write_estimator, write_tensors
 from pipeline.fit.subsets import split_by_group
-from pipeline.fit.tensor_files import read_tensors, write_tensors
 from pipeline.vectors.on_vectors import OnVectors
-from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
+from pipeline.vectors.space import SPACE, SpaceParams, fit_space, fitting, read_space, vectors
 
 
 class DescentParams(SpaceParams):
@@ -43,18 +43,24 @@ class DescentParams(SpaceParams):
     device: Device = "cpu"
 
 
-class Density(Protocol):
-    """What a family's network offers beside being a torch module; x is (n, d), y (n,) of 0 and 1."""
+class Network(nn.Module, ABC):
+    """A family's network; x is (n, d), y (n,) of 0 and 1."""
 
+    @abstractmethod
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """What training minimises for each row, shape (n,)."""
 
+    @abstractmethod
     def log_density(self, x: torch.Tensor) -> torch.Tensor:
         """log p(x | y), or a bound on it, for y = 0 and y = 1: shape (n, 2)."""
 
+    def sample(self, y: torch.Tensor) -> torch.Tensor:
+        """A row of each label in y, shape (n, d); of families that have `samples`."""
+        raise NotImplementedError
 
-Network = Any
-"""A torch module that is a `Density` too; Python has no name for both at once."""
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
 
 @dataclass(frozen=True)
@@ -177,22 +183,20 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
 
     def predict(self, model: Fitted, tweets: pd.DataFrame, seed: int = 0) -> np.ndarray:
         """P(target = 1) of each tweet, shape (n,); the seed is that of the noise, where a density is estimated by noise."""
-        device = next(model.network.parameters()).device
-        x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=device)
+        x = torch.tensor(model.space.transform(vectors(tweets)), dtype=torch.float32, device=model.network.device)
         return model.rule(log_densities(model.network, x, seed))
 
     def parameters(self, model: Fitted) -> int:
         return sum(parameter.numel() for parameter in model.network.parameters())
 
     def save(self, model: Fitted, folder: Path) -> None:
-        write_estimator(folder / "space.skops", model.space)
+        write_estimator(folder / SPACE, model.space)
         write_tensors(folder / "network.safetensors", model.network.state_dict())
         write_rule(folder / "rule.json", model.rule)
 
     def load(self, folder: Path) -> Fitted:
         """What `save` kept, in as many dimensions as the space has."""
-        space = read_estimator(folder / "space.skops", Pipeline)
-        dimensions = dimensions_of(folder / "space.skops", space)
+        space, dimensions = read_space(folder)
         network = type(self).network(self.params.model_copy(update={"dimensions": dimensions}))
         network.load_state_dict(read_tensors(folder / "network.safetensors", network.state_dict()))
         device = choose_device(or_auto(self.params.device))
@@ -200,11 +204,10 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
 
     def sample(self, model: Fitted, label: int, n: int, seed: int) -> np.ndarray:
         """`n` samples of a class by the network's `sample`, in the family's space: shape (n, d). The same for the same seed."""
-        device = next(model.network.parameters()).device
         model.network.eval()
         with torch.random.fork_rng(), torch.no_grad():
             torch.manual_seed(seed)
-            drawn = model.network.sample(torch.full((n,), label, device=device))
+            drawn = model.network.sample(torch.full((n,), label, device=model.network.device))
         return drawn.cpu().double().numpy()
 
     def hangs_on_noise(self, train: pd.DataFrame, scores: np.ndarray, models: list[Fitted]) -> float | None:

@@ -15,9 +15,9 @@ import math
 
 import torch
 from pydantic import Field
-from torch import distributions, nn
+from torch import distributions
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
 
 ROWS = 4096
 """Of the network's input at once: many draws of few tweets, or few of many."""
@@ -30,7 +30,7 @@ class DiffusionParams(DescentParams):
     """Pairs of a time and a noise that the expectation is taken over; best a power of two."""
 
 
-class Diffusion(nn.Module):
+class Diffusion(Network):
     def __init__(self, params: DiffusionParams) -> None:
         super().__init__()
         self.dimensions, self.draws = params.dimensions, params.draws
@@ -67,13 +67,10 @@ class Diffusion(nn.Module):
             now, drawn, here = t[:, None].expand(shape), noise[:, None].expand(*shape, -1), x.expand(*shape, -1)
             errors = [self.errors(here, y.expand(shape), now, drawn).sum(dim=0) for y in both_classes(x)]
             total += torch.stack(errors, dim=1)
-        shared = self.reconstruction(x) - self.divergence_at_the_end(x)
+        # E log p(x | x_0) for p(x | x_0) = N(x_0 / α_0, σ_0² / α_0² I)
+        reconstruction = torch.tensor(self.dimensions * -0.5 * (math.log(2 * math.pi) + self.first + 1))
+        shared = reconstruction.to(x) - self.divergence_at_the_end(x)
         return shared[:, None] - (self.last - self.first) / 2 * total / self.draws
-
-    def reconstruction(self, x: torch.Tensor) -> torch.Tensor:
-        """E log p(x | x_0) for p(x | x_0) = N(x_0 / α_0, σ_0² / α_0² I), shape (n,)."""
-        per_dimension = -0.5 * (math.log(2 * math.pi) + self.first + 1)
-        return torch.full((len(x),), self.dimensions * per_dimension).to(x)
 
     def divergence_at_the_end(self, x: torch.Tensor) -> torch.Tensor:
         """KL(N(α_1 x, σ_1² I) ‖ N(0, I)), shape (n,)."""

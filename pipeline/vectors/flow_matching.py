@@ -8,11 +8,14 @@ https://arxiv.org/abs/1806.07366.) The divergence is exact, not estimated, since
 learnt this is the density itself and no bound, but for the steps of the integration.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp, one_hot
 
 
 class FlowMatchingParams(DescentParams):
@@ -20,7 +23,18 @@ class FlowMatchingParams(DescentParams):
     """Of the integration, each by the classical Runge-Kutta method."""
 
 
-class FlowMatching(nn.Module):
+def runge_kutta(
+    field: Callable[[torch.Tensor, Any], tuple[torch.Tensor, torch.Tensor]], x: torch.Tensor, t: Any, h: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """A step of length h from x at time t along a field of velocity and divergence: the new x, and ∫ div dt."""
+    v1, d1 = field(x, t)
+    v2, d2 = field(x + h / 2 * v1, t + h / 2)
+    v3, d3 = field(x + h / 2 * v2, t + h / 2)
+    v4, d4 = field(x + h * v3, t + h)
+    return x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4), h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
+
+
+class FlowMatching(Network):
     def __init__(self, params: FlowMatchingParams) -> None:
         super().__init__()
         self.dimensions, self.steps = params.dimensions, params.steps
@@ -55,13 +69,8 @@ class FlowMatching(nn.Module):
         """log p(x | y), shape (n,)."""
         divergence, h = torch.zeros(len(x)).to(x), 1 / self.steps
         for step in range(self.steps, 0, -1):
-            t = step * h
-            v1, d1 = self.velocity_and_divergence(x, t, y)
-            v2, d2 = self.velocity_and_divergence(x - h / 2 * v1, t - h / 2, y)
-            v3, d3 = self.velocity_and_divergence(x - h / 2 * v2, t - h / 2, y)
-            v4, d4 = self.velocity_and_divergence(x - h * v3, t - h, y)
-            x = x - h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
-            divergence = divergence + h / 6 * (d1 + 2 * d2 + 2 * d3 + d4)
+            x, lost = runge_kutta(lambda x, t: self.velocity_and_divergence(x, t, y), x, step * h, -h)
+            divergence = divergence - lost
         start = torch.distributions.Normal(torch.zeros_like(x), 1.0).log_prob(x).sum(dim=1)
         return start - divergence
 
@@ -74,11 +83,7 @@ class FlowMatching(nn.Module):
         x, h = torch.randn(len(y), self.dimensions).to(y.device), 1 / self.steps
         for step in range(self.steps):
             t = torch.full((len(y),), step * h).to(x)
-            v1 = self.velocity(x, t, y)
-            v2 = self.velocity(x + h / 2 * v1, t + h / 2, y)
-            v3 = self.velocity(x + h / 2 * v2, t + h / 2, y)
-            v4 = self.velocity(x + h * v3, t + h, y)
-            x = x + h / 6 * (v1 + 2 * v2 + 2 * v3 + v4)
+            x, _ = runge_kutta(lambda x, t: (self.velocity(x, t, y), torch.zeros(())), x, t, h)
         return x
 
 

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, mlp
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, mlp
 
 FORGED = 2
 POOL = 20
@@ -28,7 +28,7 @@ class GanParams(DescentParams):
     """Of what the discriminator sees."""
 
 
-class Gan(nn.Module):
+class Gan(Network):
     """Both networks, trained by one loss each that leaves the other as it is."""
 
     def __init__(self, params: GanParams) -> None:
@@ -44,8 +44,7 @@ class Gan(nn.Module):
         return self.decide(self.features(x)).log_softmax(dim=1)
 
     def forge(self, n: int) -> torch.Tensor:
-        device = next(self.parameters()).device
-        return self.generator(torch.randn(n, self.latent).to(device))
+        return self.generator(torch.randn(n, self.latent).to(self.device))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         """Of labelled rows; rows with y = -1 have no label and tell only that they are real."""

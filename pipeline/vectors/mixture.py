@@ -20,7 +20,7 @@ from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, r
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import check_width, read_estimator, write_estimator
 from pipeline.vectors.on_vectors import OnVectors
-from pipeline.vectors.space import SpaceParams, dimensions_of, fit_space, fitting, vectors
+from pipeline.vectors.space import SPACE, SpaceParams, fit_space, fitting, read_space, vectors
 
 
 class MixtureParams(SpaceParams):
@@ -70,7 +70,7 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
     def fit(self, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Mixture:
         """The number of components and the temperature are chosen on inner folds, then all of it is fitted to all rows."""
         params, prior = self.params, prior_log_odds(labels)
-        # Of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
+        # of few labels, many may be near-duplicates of each other: folds that leave a class less than two rows say nothing.
         splits = [
             (learnt, held)
             for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)
@@ -101,18 +101,18 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
         return sum(mixture._n_parameters() for mixture in model.of_class) + 1
 
     def save(self, model: Mixture, folder: Path) -> None:
-        write_estimator(folder / "space.skops", model.space)
+        write_estimator(folder / SPACE, model.space)
         for label, mixture in enumerate(model.of_class):
             write_estimator(folder / f"class-{label}.skops", mixture)
         write_rule(folder / "rule.json", model.rule)
 
     def load(self, folder: Path) -> Mixture:
         """What `save` kept."""
-        space = read_estimator(folder / "space.skops", Pipeline)
+        space, dimensions = read_space(folder)
         paths = [folder / f"class-{label}.skops" for label in (0, 1)]
         of_class = [read_estimator(path, GaussianMixture) for path in paths]
         for path, mixture in zip(paths, of_class, strict=True):
-            check_width(path, mixture, dimensions_of(folder / "space.skops", space))
+            check_width(path, mixture, dimensions)
         return Mixture(space, of_class, read_rule(folder / "rule.json"))
 
 

@@ -1,6 +1,6 @@
 """A Gaussian a class with a covariance of its own, as an estimator of scikit-learn's.
 
-In a module of its own: saved models name it by that, and a stage's own classes are those of `__main__` when it runs.
+In a module of its own, since saved models name it by that.
 """
 
 import numpy as np

@@ -13,6 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from pipeline.contracts import InputError, Params, Prepared
 from pipeline.data.embeddings import Embeddings
+from pipeline.fit.model_files import read_estimator
+
+SPACE = "space.skops"
 
 
 class SpaceParams(Params):
@@ -44,11 +47,13 @@ def fit_space(x: np.ndarray, y: np.ndarray, params: SpaceParams) -> Pipeline:
     return make_pipeline(projections[params.projection], StandardScaler()).fit(x, y)
 
 
-def dimensions_of(path: Path, space: Pipeline) -> int:
-    """Of a fitted space that was read from a file."""
+def read_space(folder: Path) -> tuple[Pipeline, int]:
+    """The space that a family saved there, and how many dimensions it has."""
+    path = folder / SPACE
+    space = read_estimator(path, Pipeline)
     if len(space) != 2 or not isinstance(space[0], PCA | PLSRegression) or not isinstance(space[1], StandardScaler):
         raise InputError(f"{path}: not a projection and a scale")
-    return int(space[1].n_features_in_)
+    return space, int(space[1].n_features_in_)
 
 
 def with_vectors(prepared: Prepared, embeddings: Embeddings) -> Prepared:

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import distributions, nn
 
-from pipeline.vectors.descent import DescentParams, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
+from pipeline.vectors.descent import DescentParams, Network, NetworkOnVectors, both_classes, mlp, one_hot, spread_evenly
 
 
 class VaeParams(DescentParams):
@@ -23,7 +23,7 @@ class VaeParams(DescentParams):
     """K; best a power of two."""
 
 
-class Vae(nn.Module):
+class Vae(Network):
     """q(z | x, y) and p(x | z, y) are Gaussians with diagonal covariances; that of x depends on the class alone."""
 
     def __init__(self, params: VaeParams) -> None:
@@ -55,9 +55,8 @@ class Vae(nn.Module):
         q = self.posterior(x, y)
         z = q.loc + q.scale * noise
         prior = distributions.Normal(torch.zeros_like(z), 1.0)
-        weights = (
-            self.likelihood(z, y).log_prob(x).sum(-1) + prior.log_prob(z).sum(-1) - q.log_prob(z).sum(-1)
-        )  # log p(x, z | y) / q(z | x, y), shape (K, n)
+        # log p(x, z | y) / q(z | x, y), shape (K, n)
+        weights = self.likelihood(z, y).log_prob(x).sum(-1) + prior.log_prob(z).sum(-1) - q.log_prob(z).sum(-1)
         return weights.logsumexp(dim=0) - math.log(len(noise))
 
     def loss(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

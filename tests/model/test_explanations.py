@@ -3,25 +3,25 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from made import on_counts, predicted
 from scipy.special import logit
 
 from pipeline.contracts import InputError, Prepared
-from pipeline.counts import logistic, naive_bayes
+from pipeline.counts import logistic, naive_bayes, ngram_lm
 from pipeline.counts.counts import CountsParams
 from pipeline.errors.explanations import count_explainer, explained, load_explainer, reply
 from pipeline.errors.telling_tweets import markup, telling_tweets
 from pipeline.errors.word_weights import Explained, credited, explain_counts, weights_of_spans
 from pipeline.fit.cross_fit import training_rows
+from pipeline.fit.model_store import write_description
 
 COUNTS = CountsParams(ngrams=[2], min_count=[1], inner_folds=2)
 FAMILIES = {
     **{
         event_model: on_counts(naive_bayes, COUNTS, event_model=[event_model], alpha=[1.0])
-        for event_model in ("multinomial", "bernoulli", "complement")
+        for event_model in ("multinomial", "bernoulli")
     },
     "logistic": on_counts(logistic, COUNTS, C=[1.0]),
 }
@@ -53,16 +53,6 @@ def test_words_and_the_base_sum_to_the_log_odds(family: str, sample: Prepared) -
         found = explain_counts(model, own.weights(model), asked.iloc[[row]])
         assert found.log_odds == pytest.approx(logit(score), abs=1e-9)
         assert " ".join(word for word, _ in found.words[1:]).lower() == asked["text"].iloc[row].lower()
-
-
-def test_a_word_of_disasters_speaks_for_one() -> None:
-    texts = ["fire burns hills", "fire near town", "cake tastes good", "cake for lunch"] * 5
-    tweets = pd.DataFrame({"text": texts, "keyword": None, "group": range(20)})
-    own = FAMILIES["multinomial"]
-    model = own.fit(tweets, np.array([1, 1, 0, 0] * 5))
-    found = dict(explain_counts(model, own.weights(model), tweets.head(1).assign(text="Fire and cake, unheard")).words)
-    assert found["Fire"] > 0 > found["cake,"]
-    assert found["unheard"] == found["and"] == 0
 
 
 # --- who explains -----------------------------------------------------------------------------------------------------
@@ -99,29 +89,31 @@ def test_a_model_that_says_otherwise_than_the_predictions_is_refused(sample: Pre
         explained(lambda _: Explained(0.0, []), one, train, ids)
 
 
-def test_only_some_classifiers_can_be_explained() -> None:
-    with pytest.raises(InputError, match="gaussian_minilm: only classifiers on counts, and lora_<preset>, can be"):
-        load_explainer("gaussian_minilm", 8)
+def test_only_some_classifiers_can_be_explained_by_the_params_of_their_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, own in (
+        ("counted", FAMILIES["logistic"]),
+        ("model_of_words", ngram_lm.FAMILY(ngram_lm.FAMILY.params_type())),
+    ):
+        write_description(name, own, "mean log-odds", ["fold-0"], "")
+    load_explainer("counted", 8)
+    with pytest.raises(InputError, match="model_of_words: only those on counts, and lora_<preset>, can be"):
+        load_explainer("model_of_words", 8)
+    with pytest.raises(InputError, match=r"models/bert: no such model \(there: counted, model_of_words\)"):
+        load_explainer("bert", 8)
 
 
-@pytest.mark.parametrize(
-    ("answers", "expected"),
-    [
-        ([{"replies": ["Yes, it is."]}], "Yes, it is."),
-        ([{"replies": ["Yes", "No", "Yes"]}], "Yes | No | Yes"),
-        (
-            [{"replies": ["No"], "top_logprobs": [["No", -0.5], ["Yes", -1.0], ["Y", -5.0], ["A", -9.0]]}],
-            "No (first token: 'No' 61%, 'Yes' 37%, 'Y' 1%)",
-        ),
-        (
-            [{"text_logprob": -41.27}, {"text_logprob": -39.0}],
-            "log-probability of the text -41.3\nlog-probability of the text -39.0",
-        ),
-        ([{}], ""),
-    ],
-)
-def test_a_reply_is_shown_as_it_was_scored(answers: list[dict[str, object]], expected: str) -> None:
-    assert reply([{"request": {}, "answer": answer} for answer in answers]) == expected
+def test_a_reply_is_shown_as_it_was_scored() -> None:
+    answers: list[dict[str, object]] = [
+        {"replies": ["Yes", "No", "Yes"]},
+        {"replies": ["No"], "top_logprobs": [["No", -0.5], ["Yes", -1.0], ["Y", -5.0], ["A", -9.0]]},
+        {"text_logprob": -41.27},
+        {},
+    ]
+    shown = ["Yes | No | Yes", "No (first token: 'No' 61%, 'Yes' 37%, 'Y' 1%)", "log-probability of the text -41.3", ""]
+    assert reply([{"request": {}, "answer": answer} for answer in answers]).split("\n") == shown
 
 
 # --- which tweets -----------------------------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT, prepared_folder, set_param
 from made import Made, on_counts
-from test_vectors import SMALL, params_of, silenced, two_clouds
+from test_vectors import SMALL, params_of, two_clouds
 
 from pipeline.contracts import InputError, Prepared, read_params
-from pipeline.counts import naive_bayes, ngram_lm
-from pipeline.counts.counts import CountsParams, terms
+from pipeline.counts import naive_bayes
+from pipeline.counts.counts import CountsParams
 from pipeline.curves import generation, sample_quality
 from pipeline.curves.generation import AugmentationParams, GenerationParams
 from pipeline.curves.sample_quality import distinct, nearest, points, right_after, spread
@@ -24,8 +24,7 @@ from pipeline.fit.tuning import Tuned
 
 torch = pytest.importorskip("torch")
 
-from pipeline.vectors import diffusion, flow_matching, gan, gaussian, mixture, vae  # noqa: E402
-from pipeline.vectors.space import vectors  # noqa: E402
+from pipeline.vectors import diffusion, gan, mixture  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -63,48 +62,7 @@ def test_words_are_as_frequent_as_naive_bayes_says(sample: Prepared, event_model
         assert np.mean([len(bag) for bag in bags]) == pytest.approx(counted, rel=0.03)
 
 
-def test_a_bag_is_shown_as_its_words(sample: Prepared) -> None:
-    own, model = naive(sample, "multinomial", ngrams=2)
-    names = terms(model.pipeline)
-    bags, texts = (sampled(model, 0, 20, 3) for sampled in (naive_bayes.sample_bags, own.sample))
-    for bag, text in zip(bags, texts, strict=True):
-        words = [name.removeprefix("word__") for name in names[bag] if name.startswith("word__")]
-        assert text.split() == [word for word in words if " " not in word]
-
-
-def test_weights_that_are_no_probabilities_are_not_sampled(sample: Prepared) -> None:
-    own, model = naive(sample, "complement")
-    with pytest.raises(InputError, match="complement has no p"):
-        own.sample(model, 0, 1, 0)
-
-
 # --- samples of vectors -------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("covariance", ["shared", "separate"])
-def test_samples_of_a_gaussian_have_its_mean_and_covariance(covariance: str) -> None:
-    tweets, labels = two_clouds(dimensions=4)
-    family, x = gaussian.FAMILY(params_of("gaussian", covariance=[covariance], shrinkage=[0.2])), vectors(tweets)
-    model = family.fit(tweets, labels)
-    of_class = [np.cov(x[labels == label].T, ddof=0) for label in (0, 1)]
-    shared = np.average(of_class, axis=0, weights=np.bincount(labels))
-    for label in (0, 1):
-        drawn = family.sample(model, label, 50_000, seed=0)
-        plain = of_class[label] if covariance == "separate" else shared
-        assert drawn.mean(axis=0) == pytest.approx(x[labels == label].mean(axis=0), abs=0.03)
-        assert np.cov(drawn.T) == pytest.approx(0.8 * plain + 0.2 * np.trace(plain) / 4 * np.eye(4), abs=0.05)
-
-
-def test_samples_of_a_mixture_have_its_components() -> None:
-    tweets, _ = two_clouds(600)
-    family = mixture.FAMILY(params_of("mixture", dimensions=2, components=[2]))
-    model = family.fit(tweets, np.arange(600) % 2)
-    drawn = family.sample(model, 1, 20_000, seed=0)
-    own = model.of_class[1]
-    assert drawn.mean(axis=0) == pytest.approx(own.weights_ @ own.means_, abs=0.03)
-    first = np.linalg.norm(drawn - own.means_[0], axis=1) < np.linalg.norm(drawn - own.means_[1], axis=1)
-    assert first.mean() == pytest.approx(own.weights_[0], abs=0.02)
-    assert first[:10_000].mean() == pytest.approx(first[10_000:].mean(), abs=0.03), "in no order"
 
 
 @pytest.mark.parametrize("family", ["gaussian", "mixture", "vae", "diffusion", "flow_matching"])
@@ -141,27 +99,6 @@ def test_a_perfect_denoiser_samples_its_gaussian() -> None:
     drawn = network.sample(torch.ones(20_000, dtype=torch.long)).numpy()
     assert drawn.mean(axis=0) == pytest.approx([2.0, -1.0], abs=0.02)
     assert np.cov(drawn.T) == pytest.approx(variance * np.eye(2), abs=0.02)
-
-
-def test_a_flow_is_followed_forward() -> None:
-    network = flow_matching.FlowMatching(params_of("flow_matching", dimensions=3))
-    stretch = torch.nn.Linear(6, 3, bias=False)
-    stretch.weight.data = torch.cat([0.7 * torch.eye(3), torch.zeros(3, 3)], dim=1)  # dx/dt = 0.7 x: x_1 = e^0.7 x_0
-    network.network = stretch
-    torch.manual_seed(0)
-    noise = torch.randn(10, 3)
-    torch.manual_seed(0)
-    drawn = network.sample(torch.zeros(10, dtype=torch.long)).detach()
-    assert drawn.numpy() == pytest.approx(math.exp(0.7) * noise.numpy(), rel=1e-4)
-
-
-def test_a_decoder_that_ignores_z_samples_its_own_noise() -> None:
-    network = silenced(vae.Vae(params_of("vae", dimensions=3)))
-    network.log_scale.data[1] = math.log(0.1)
-    torch.manual_seed(0)
-    for label, scale in ((0, 1.0), (1, 0.1)):
-        drawn = network.sample(torch.full((5000,), label))
-        assert drawn.std(dim=0).tolist() == pytest.approx([scale] * 3, rel=0.05)
 
 
 def test_forged_rows_are_labelled_by_the_discriminator() -> None:
@@ -275,18 +212,6 @@ def test_one_that_copies_and_one_that_repeats_itself_are_found_out(sample: Prepa
     found = {each.measure: each for each in measures}
     assert found["self-similarity"].generated == pytest.approx(1)
     assert found["distinct-2"].generated < found["distinct-2"].real / 5
-
-
-def test_no_sample_is_shown_beside_a_held_out_tweet(sample: Prepared, params: GenerationParams) -> None:
-    family = ngram_lm.FAMILY(read_params("ngram_lm", ngram_lm.NgramLmParams, ROOT / "params.yaml"))
-    lines, measures = generation.examine(family, sample, params)
-    again, same = generation.examine(family, sample, params)
-    pd.testing.assert_frame_equal(lines, again)
-    assert measures == same or pd.DataFrame(measures).equals(pd.DataFrame(same))
-    held_out = sample.train[sample.train["fold"] == params.fold]
-    assert not set(lines["nearest_id"]) & set(held_out["id"])
-    other, _ = generation.examine(family, sample, params.model_copy(update={"seed": 1}))
-    assert (other["text"] != lines["text"]).any()
 
 
 def test_over_vectors_the_nearest_tweet_stands_for_a_sample(params: GenerationParams) -> None:

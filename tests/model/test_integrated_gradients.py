@@ -5,7 +5,6 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from conftest import ROOT
-from ruamel.yaml import YAML
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("captum")
@@ -16,6 +15,7 @@ from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
 from pipeline.errors import integrated_gradients  # noqa: E402
 from pipeline.errors.integrated_gradients import TOLERANCE, explain, load, lora_explainer  # noqa: E402
 from pipeline.finetune import adapters, encoder  # noqa: E402
+from pipeline.finetune.lora import Lora  # noqa: E402
 from pipeline.finetune.params import LoraParams  # noqa: E402
 
 
@@ -42,10 +42,8 @@ def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, twee
 @pytest.mark.parametrize(
     ("family", "inputs"),
     [
-        ("bert", ["keyword", "text"]),
         ("roberta", ["text"]),
         ("mpnet", ["keyword", "location", "text"]),
-        ("deberta-v3", ["text"]),
         ("llama", ["text"]),
     ],
 )
@@ -62,8 +60,8 @@ def test_words_and_the_base_sum_to_the_log_odds(
     assert [word for word, _ in found.words] == [*", ".join(filter(None, context)).split(), *text.split()]
 
 
-def test_a_tokenizer_without_places_is_shown_by_its_tokens(
-    tmp_path: Path, default: LoraParams, sample: Prepared
+def test_a_tokenizer_without_places_is_shown_by_its_tokens_and_a_sum_that_is_wrong_is_refused(
+    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = make_tiny("bertweet", tmp_path, default)
     model, tokenizer = tiny_model(params)
@@ -71,17 +69,10 @@ def test_a_tokenizer_without_places_is_shown_by_its_tokens(
     found = explain(model, tokenizer, params, tweet, 16)
     assert "".join(word.replace("@@", "") for word, _ in found.words) == "firenow"
     assert found.log_odds == pytest.approx(log_odds(model, tokenizer, params, tweet), abs=TOLERANCE)
-
-
-def test_a_sum_that_is_wrong_is_refused(
-    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    params = make_tiny("bert", tmp_path, default)
-    model, tokenizer = tiny_model(params)
     monkeypatch.setattr(integrated_gradients, "TOLERANCE", 0.0)
     monkeypatch.setattr(integrated_gradients, "DOUBLINGS", 0)
     with pytest.raises(InputError, match=r"raise explanations\.steps"):
-        explain(model, tokenizer, params, sample.train.iloc[[0]], 8)
+        explain(model, tokenizer, params, tweet, 8)
 
 
 def test_the_models_of_the_tweet_s_own_fold_explain_it(
@@ -90,14 +81,13 @@ def test_the_models_of_the_tweet_s_own_fold_explain_it(
     """With several seeds: the mean of their models, each as it was saved for the fold that the tweet was held out in."""
     (tmp_path / "base").mkdir()
     params = make_tiny("bert", tmp_path / "base", default)
-    YAML().dump({"lora": {"tiny": params.model_dump()}}, tmp_path / "params.yaml")
     monkeypatch.chdir(tmp_path)
     for fold in (1, 2):
         for seed in (0, 1):
             torch.manual_seed(10 * fold + seed)
             network, _ = adapters.with_adapters(params)
             network.save_pretrained(f"models/lora_tiny/fold-{fold}/seed-{seed}", save_embedding_layers=False)
-    explainer = lora_explainer("tiny", 16)
+    explainer = lora_explainer("lora_tiny", Lora(params), 16)
     found = {}
     for fold in (1, 2):
         tweet = sample.train.iloc[[0]].assign(fold=fold)
@@ -107,5 +97,3 @@ def test_the_models_of_the_tweet_s_own_fold_explain_it(
         assert found[fold] == pytest.approx(sum(each) / 2, abs=TOLERANCE)
         assert abs(each[0] - each[1]) > TOLERANCE
     assert abs(found[1] - found[2]) > TOLERANCE
-    with pytest.raises(InputError, match=r"fold-4/adapter_model\.safetensors: no such file"):
-        explainer(sample.train.iloc[[0]].assign(fold=4))

@@ -1,6 +1,5 @@
 """LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
-import re
 import warnings
 from pathlib import Path
 
@@ -15,233 +14,163 @@ torch = pytest.importorskip("torch")
 
 from peft import PeftModel  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny_encoder import FAMILIES, killed_at, make_tiny  # noqa: E402
+from tiny_encoder import FAMILIES, killed_at, make_tiny, some  # noqa: E402
 
-from pipeline.finetune import adapters, dropout, encoder, frozen_layers, lora, merged_products, training  # noqa: E402
+from pipeline.finetune import adapters, encoder, fast_on_cpu, frozen_layers  # noqa: E402
+from pipeline.finetune.lora import Lora, LoraModel  # noqa: E402
 from pipeline.finetune.params import LoraParams  # noqa: E402
 from pipeline.fit.cross_fit import training_rows  # noqa: E402
 from pipeline.fit.model_store import opened, timed_saved  # noqa: E402
+from pipeline.fit.subsets import split_by_group  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def default() -> LoraParams:
-    return read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
-
-
-@pytest.fixture(scope="module")
-def tiny(default: LoraParams, tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
-    return make_tiny("bert", tmp_path_factory.mktemp("bert"), default)
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
+    return make_tiny("bert", tmp_path_factory.mktemp("bert"))
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def tiny_of_each(
-    request: pytest.FixtureRequest, default: LoraParams, tmp_path_factory: pytest.TempPathFactory
-) -> LoraParams:
-    return make_tiny(request.param, tmp_path_factory.mktemp(request.param), default)
+def tiny_of_each(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
+    return make_tiny(request.param, tmp_path_factory.mktemp(request.param))
 
 
-def ten(sample: Prepared) -> tuple[pd.DataFrame, np.ndarray]:
-    distinct = sample.train.drop_duplicates("group", keep=False)
-    rows = pd.concat([distinct[distinct["target"] == label].head(5) for label in (0, 1)])
-    return rows, rows["target"].to_numpy()
+Ten = tuple[pd.DataFrame, np.ndarray]
 
 
-def test_any_family_overfits_ten_rows_and_is_saved_whole(
-    tiny_of_each: LoraParams, sample: Prepared, tmp_path: Path
-) -> None:
-    rows, labels = ten(sample)
-    fitted = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 60, "learning_rate": 5e-3}))
+@pytest.fixture(scope="module")
+def ten(sample: Prepared) -> Ten:
+    return some(sample)
+
+
+def family(params: LoraParams, **changes: object) -> Lora:
+    return Lora(params.model_copy(update=changes))
+
+
+def test_any_family_overfits_ten_rows_and_is_saved_whole(tiny_of_each: LoraParams, ten: Ten, tmp_path: Path) -> None:
+    rows, labels = ten
+    own = family(tiny_of_each, epochs=60, learning_rate=5e-3)
+    fitted = own.fit(*ten)
     before = fitted.predict(rows)
     assert ((before > 0.5) == labels).all()
-    after = lora.save_and_reload(fitted, tmp_path, rows).predict(rows)
-    assert after == pytest.approx(before, abs=1e-4)
+    assert own.save_and_reload(fitted, tmp_path, rows).predict(rows) == pytest.approx(before, abs=1e-4)
     assert any("lora_A" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
 
 
-@pytest.mark.parametrize("variant", ["lora", "rslora", "dora", "loha", "lokr"])
+@pytest.mark.parametrize(("variant", "scale"), [("lora", 32 / 16), ("rslora", 32 / 4), ("dora", 32 / 16)])
 def test_any_variant_learns_and_is_saved_whole(
-    tiny: LoraParams, sample: Prepared, tmp_path: Path, variant: str
+    tiny: LoraParams, ten: Ten, tmp_path: Path, variant: str, scale: float
 ) -> None:
-    rows, labels = ten(sample)
-    params = tiny.model_copy(update={"variant": variant, "epochs": 60, "learning_rate": 5e-3})
-    fitted = lora.fit(rows, labels, params)
+    rows, labels = ten
+    own = family(tiny, variant=variant, epochs=60, learning_rate=5e-3)
+    fitted = own.fit(*ten)
     before = fitted.predict(rows)
     assert ((before > 0.5) == labels).mean() >= 0.9
-    assert lora.save_and_reload(fitted, tmp_path, rows).predict(rows) == pytest.approx(before, abs=1e-4)
-    of_peft = PeftModel.from_pretrained(encoder.load(params.base_model)[0], tmp_path)
-    by_either = [
-        lora.LoraModel(network, fitted.tokenizer, params).predict(rows)
-        for network in (of_peft, adapters.read(tmp_path, params)[0])
-    ]
-    assert (by_either[0] == by_either[1]).all(), "read by our loader it is what PEFT reads"
-    names = "".join(adapters.trained(fitted.network))
-    marks = {"dora": "lora_magnitude_vector", "loha": "hada_w1_a", "lokr": "lokr_w"}
-    assert marks.get(variant, "lora_A") in names
-    scale = {"lora": 32 / 16, "rslora": 32 / 4}
-    if variant in scale:
-        layer = next(each for each in fitted.network.modules() if isinstance(getattr(each, "scaling", None), dict))
-        assert layer.scaling["default"] == scale[variant]
+    assert own.save_and_reload(fitted, tmp_path, rows).predict(rows) == pytest.approx(before, abs=1e-4)
+    of_peft = PeftModel.from_pretrained(encoder.load(own.params.base_model)[0], tmp_path)
+    ours = own.read_back(tmp_path).predict(rows)
+    assert (ours == LoraModel([of_peft], fitted.tokenizer, own.params).predict(rows)).all(), "it is what PEFT reads"
+    assert any("lora_magnitude_vector" in name for name in adapters.trained(fitted.network)) == (variant == "dora")
+    layer = next(each for each in fitted.network.modules() if isinstance(getattr(each, "scaling", None), dict))
+    assert layer.scaling["default"] == scale
 
 
-def test_peft_warns_nobody_and_asks_no_hub(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
-    rows, _ = ten(sample)
+def test_peft_warns_nobody_and_asks_no_hub(tiny: LoraParams, ten: Ten, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network, tokenizer = adapters.with_adapters(tiny)
-    network.peft_config[
-        "default"
-    ].base_model_name_or_path = "nobody/nothing"  # as that of a GGUF file: no config beside it
+    network.peft_config["default"].base_model_name_or_path = "nobody/nothing"  # as of a GGUF file: no config beside it
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        with pytest.raises(InputError, match="calls all of"):  # it was not trained
-            lora.save_and_reload(lora.LoraModel(network, tokenizer, tiny), tmp_path, rows)
-
-
-def test_adapters_matter(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
-    rows, labels = ten(sample)
-    fitted = lora.fit(rows, labels, tiny)
-    before = fitted.predict(sample.test)
-    fitted.network.save_pretrained(tmp_path)
-    assert any("classifier" in name for name in load_file(tmp_path / "adapter_model.safetensors"))
-    base, _, _ = encoder.load(tiny.base_model)
-    zeroed = PeftModel.from_pretrained(base, tmp_path)
-    for name, parameter in zeroed.named_parameters():
-        if "lora_B" in name:
-            parameter.data.zero_()
-    without = lora.LoraModel(zeroed, fitted.tokenizer, fitted.params).predict(sample.test)
-    assert np.abs(without - before).max() > 1e-3
+        with pytest.raises(InputError, match=r"calls all of \d+ tweets [01]: training collapsed"):  # it was not trained
+            Lora(tiny).save_and_reload(LoraModel([network], tokenizer, tiny), tmp_path, ten[0])
 
 
 def test_a_head_that_was_not_saved_is_noticed(
-    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoraParams, ten: Ten, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows, labels = ten(sample)
-    fitted = lora.fit(rows, labels, tiny)
+    fitted = Lora(tiny).fit(*ten)
     write = fitted.network.save_pretrained
 
     def forgetful(folder: Path, **_: object) -> None:
         write(folder)
-        weights = load_file(folder / "adapter_model.safetensors")
-        save_file(
-            {name: tensor for name, tensor in weights.items() if "classifier" not in name},
-            folder / "adapter_model.safetensors",
-        )
+        path = folder / "adapter_model.safetensors"
+        save_file({name: each for name, each in load_file(path).items() if "classifier" not in name}, path)
 
     monkeypatch.setattr(fitted.network, "save_pretrained", forgetful)
     with pytest.raises(InputError, match=r"classifier\S* has shape None"):
-        lora.save_and_reload(fitted, tmp_path, sample.test)
+        Lora(tiny).save_and_reload(fitted, tmp_path, ten[0])
 
 
-def test_a_folder_of_adapters_is_read_in_one_way() -> None:
-    readers = [
-        path.name
-        for path in (ROOT / "pipeline").rglob("*.py")
-        if re.search(r"PeftModel\.from_pretrained|adapter_model\.safetensors", path.read_text())
-    ]
-    assert readers == ["adapters.py"]
-
-
-def test_a_model_that_calls_everything_the_same_is_refused(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
-    rows, _ = ten(sample)
-    fitted = lora.fit(rows, np.ones(10), tiny.model_copy(update={"epochs": 30}))
-    with pytest.raises(InputError, match=r"calls all of \d+ tweets 1"):
-        lora.save_and_reload(fitted, tmp_path, sample.test)
-
-
-def test_a_loss_that_is_no_number_stops_the_training(tiny: LoraParams, sample: Prepared) -> None:
-    rows, labels = ten(sample)
+def test_a_loss_that_is_no_number_stops_the_training(tiny: LoraParams, ten: Ten) -> None:
     with pytest.raises(InputError, match="training diverged: the loss of step"):
-        lora.fit(rows, labels, tiny.model_copy(update={"learning_rate": 1e30}))
+        family(tiny, learning_rate=1e30).fit(*ten)
 
 
-def test_a_tweets_score_depends_on_no_other_tweet(tiny_of_each: LoraParams, sample: Prepared) -> None:
-    rows, labels = ten(sample)
-    model = lora.fit(rows, labels, tiny_of_each.model_copy(update={"epochs": 1}))
-    scores = model.predict(sample.test)
-    order = np.random.default_rng(0).permutation(len(sample.test))
-    assert model.predict(sample.test.iloc[order]) == pytest.approx(scores[order], abs=1e-5)
-    assert model.predict(sample.test.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
-
-
-def test_training_is_repeatable(tiny: LoraParams, sample: Prepared) -> None:
-    rows, labels = ten(sample)
-    params = tiny.model_copy(update={"epochs": 2, "dropout": 0.1, "hidden_dropout": 0.1})
-    assert lora.fit(rows, labels, params).history.loss == lora.fit(rows, labels, params).history.loss
-    assert lora.fit(rows, labels, params, seed=1).history.loss != lora.fit(rows, labels, params).history.loss
+def test_a_tweets_score_depends_on_no_other_tweet(tiny_of_each: LoraParams, ten: Ten, sample: Prepared) -> None:
+    model, tweets = family(tiny_of_each, epochs=1).fit(*ten), sample.test.head(50)
+    scores = model.predict(tweets)
+    order = np.random.default_rng(0).permutation(len(tweets))
+    assert model.predict(tweets.iloc[order]) == pytest.approx(scores[order], abs=1e-5)
+    assert model.predict(tweets.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
 
 
 # --- layers below the adapters ------------------------------------------------------------------------------------------
 
 
-def test_reused_layers_say_what_they_said(tiny_of_each: LoraParams, sample: Prepared) -> None:
+def test_reused_layers_say_what_they_said_and_do_not_run_again(
+    tiny_of_each: LoraParams, ten: Ten, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Adapters on the top layer only: training and prediction are the same with and without the memory of the rest."""
-    rows, labels = ten(sample)
-    params = tiny_of_each.model_copy(update={"layers": 1, "epochs": 3})
-    frozen = lora.Lora(params).frozen
-    assert frozen is not None
-    plain, reusing = lora.fit(rows, labels, params), lora.fit(rows, labels, params, frozen=frozen)
-    assert reusing.history.loss == pytest.approx(plain.history.loss, abs=1e-4)
-    assert reusing.predict(sample.test) == pytest.approx(plain.predict(sample.test), abs=1e-4)
-    again = lora.fit(rows, labels, params, seed=0, frozen=frozen)
-    assert again.history.loss == reusing.history.loss
+    own, without, tweets = (*(family(tiny_of_each, layers=1, epochs=3) for _ in range(2)), sample.test.head(30))
+    without.frozen = None
+    assert own.frozen is not None
+    plain, reusing = without.fit(*ten), own.fit(*ten)
+    assert reusing.histories[0].loss == pytest.approx(plain.histories[0].loss, abs=1e-4)
+    assert reusing.predict(tweets) == pytest.approx(plain.predict(tweets), abs=1e-4)
+    monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *_: pytest.fail("they ran"))
+    again = own.fit(*ten)
+    assert again.histories[0].loss == reusing.histories[0].loss
+    again.predict(tweets)
 
 
 def test_a_part_of_a_batch_is_recalled_as_wide_as_the_batch(tiny: LoraParams) -> None:
     """Processes that share a batch get rows of it: those that fell to one may all be the shorter ones."""
-    params = tiny.model_copy(update={"layers": 1})
-    frozen = lora.Lora(params).frozen
-    assert frozen is not None
-    model = lora.LoraModel(*adapters.with_adapters(params), params, frozen)
+    own = family(tiny, layers=1)
+    model = own.untrained([own.fresh()[0]], own.fresh()[1], np.zeros(0))
     rows = model.rows(pd.DataFrame({"text": ["fire", "houses burned down near the river"]}))
     batch, _ = next(encoder.batches(rows, model.tokenizer, 2, [0, 1]))
-    frozen.recall(batch)
+    own.frozen.recall(batch)
     whole = model.network(**batch).logits
     part = {name: tensor[:1] for name, tensor in batch.items()}
-    frozen.recall(part)
+    own.frozen.recall(part)
     assert model.network(**part).logits[0].tolist() == pytest.approx(whole[0].tolist(), abs=1e-5)
 
 
-def test_reused_layers_do_not_run_again(tiny: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows, labels = ten(sample)
-    params = tiny.model_copy(update={"layers": 1, "epochs": 1})
-    frozen = lora.Lora(params).frozen
-    lora.fit(rows, labels, params, frozen=frozen)
-    monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *_: pytest.fail("they ran"))
-    lora.fit(rows, labels, params, seed=1, frozen=frozen).predict(rows)
-
-
 def test_latency_is_of_models_that_remember_no_tweet(
-    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: LoraParams, ten: Ten, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The layers below the adapters run for each tweet that is timed, once for all models that share them, as in predict."""
-    params = tiny.model_copy(update={"layers": 1, "epochs": 1})
-    family = lora.Lora(params)
-    frozen = family.frozen
-    assert frozen is not None
-    model = family.fit(*ten(sample), 0)
+    own = family(tiny, layers=1, epochs=1)
+    model = own.fit(*ten)
     for fold in (0, 1):
-        model.network.save_pretrained(tmp_path / f"fold-{fold}", save_embedding_layers=False)
+        model.save(tmp_path / f"fold-{fold}")
     tweets = sample.test.drop_duplicates("text").head(8)
-    expected = family.predict(model, tweets)
-    assert len(frozen.known) >= 8, "they are remembered from scoring them"
+    expected = own.predict(model, tweets)
+    assert len(own.frozen.known) >= 8, "they are remembered from scoring them"
     ran = []
     run = frozen_layers.FrozenLayers.run
     monkeypatch.setattr(frozen_layers.FrozenLayers, "run", lambda *of: (ran.append(len(of[3]["input_ids"])), run(*of)))
-    latency = timed_saved(opened("lora_tiny", tmp_path, family, ["fold-0", "fold-1"], 1), tweets, expected)
+    latency = timed_saved(opened("lora_tiny", tmp_path, own, ["fold-0", "fold-1"], 1), tweets, expected)
     alone, at_once = ran[: ran.index(5)], ran[ran.index(5) :]
     assert len(alone) == 2 + len(latency.ms) == 2 + 8, "of the three that warm up, the first still remembers"
     assert sum(at_once) in (5, 5 + 8)
 
 
 def test_all_layers_have_adapters_unless_told_otherwise(tiny: LoraParams) -> None:
-    assert lora.Lora(tiny).frozen is None
+    assert Lora(tiny).frozen is None
     model, _, _ = encoder.load(tiny.base_model)
     assert len(adapters.target_modules(model, tiny)) == 2 * 6
     assert len(adapters.target_modules(model, tiny.model_copy(update={"layers": 1}))) == 6
-    chosen = adapters.target_modules(model, tiny.model_copy(update={"target_modules": ["query", "output.dense"]}))
-    assert len(chosen) == 2 * 3
-    with pytest.raises(InputError, match=r"no linear layer is called q_proj; known here: dense, key, query, value"):
-        adapters.target_modules(model, tiny.model_copy(update={"target_modules": ["q_proj"]}))
     with pytest.raises(InputError, match=r"layers is 7, but .* has 2"):
         adapters.target_modules(model, tiny.model_copy(update={"layers": 7}))
 
@@ -256,18 +185,9 @@ def test_the_learning_rate_falls_with_every_layer_below(tiny: LoraParams) -> Non
     assert sum(len(group["params"]) for group in groups) == len(adapters.trained(network))
 
 
-def test_the_loss_is_that_of_smoothed_weighted_soft_labels() -> None:
-    logits, labels = torch.tensor([[0.0, 1.0], [2.0, 0.0]]), torch.tensor([1.0, 0.25])
-    loss = training.cross_entropy(logits, labels, torch.tensor([0.5, 2.0]), 0.1)
-    logp = logits.log_softmax(dim=1)
-    smooth = torch.tensor([[0.05, 0.95], [0.9 * 0.75 + 0.05, 0.9 * 0.25 + 0.05]])
-    assert loss.item() == pytest.approx(-(smooth * logp * torch.tensor([0.5, 2.0])).sum().item())
-    assert training.class_weights(np.array([0, 0, 0, 1]), "balanced").tolist() == pytest.approx([2 / 3, 2.0])
-
-
 def test_dropout_by_bytes_drops_the_share_and_keeps_the_mean() -> None:
     layer = torch.nn.Sequential(torch.nn.Dropout(0.1))
-    dropout.use_bytes(layer)
+    fast_on_cpu.use_byte_dropout(layer)
     values = torch.full((1000, 301), 2.0, requires_grad=True)
     dropped = layer.train()(values)
     dropped.sum().backward()
@@ -281,7 +201,7 @@ def test_dropout_by_bytes_drops_the_share_and_keeps_the_mean() -> None:
 
 @pytest.mark.parametrize("variant", ["lora", "rslora"])
 def test_one_merged_product_is_the_three_and_has_their_gradients(tiny: LoraParams, variant: str) -> None:
-    network, tokenizer = adapters.with_adapters(tiny.model_copy(update={"variant": variant}))
+    network, tokenizer = family(tiny, variant=variant).fresh()
     for name, parameter in network.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.1)
@@ -291,40 +211,28 @@ def test_one_merged_product_is_the_three_and_has_their_gradients(tiny: LoraParam
         network.zero_grad()
         logits = network(**batch).logits
         logits[:, 1].sum().backward()
-        return logits, {
-            name: p.grad for name, p in network.named_parameters() if p.requires_grad and p.grad is not None
-        }
+        return logits, {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
 
     by_three, gradients = logits_and_gradients()
-    merged_products.use_merged_products(network)
-    replaced = [module for module in network.modules() if "forward" in vars(module)]
+    fast_on_cpu.use_merged_products(network)
     by_one, same = logits_and_gradients()
-    assert len(replaced) == 2 * 6
+    assert sum("forward" in vars(module) for module in network.modules()) == 2 * 6
     assert torch.allclose(by_one, by_three, atol=1e-5)
     assert same.keys() == gradients.keys()
     assert all(torch.allclose(same[name], gradients[name], atol=1e-4) for name in gradients)
-
-
-def test_what_cannot_be_merged_is_left_alone(tiny: LoraParams) -> None:
-    for change in ({"variant": "dora"}, {"variant": "loha"}, {"dropout": 0.1}):
-        network, _ = adapters.with_adapters(tiny.model_copy(update=change))
-        merged_products.use_merged_products(network)
-        assert not any("forward" in vars(module) for module in network.modules())
-
-
-def test_soft_labels_are_the_mean_of_near_duplicates() -> None:
-    tweets = pd.DataFrame({"group": [7, 3, 7, 7]})
-    assert lora.group_means(tweets, np.array([1, 1, 0, 1])) == pytest.approx([2 / 3, 1, 2 / 3, 2 / 3])
+    for change in ({"variant": "dora"}, {"dropout": 0.1}):
+        network, _ = family(tiny, **change).fresh()
+        fast_on_cpu.use_merged_products(network)
+        assert not any("forward" in vars(module) for module in network.modules()), "what cannot be merged is left alone"
 
 
 def test_early_stopping_goes_back_to_the_best_epoch(tiny: LoraParams, sample: Prepared) -> None:
     rows, labels = sample.train.head(60), sample.train["target"].head(60).to_numpy()
-    params = tiny.model_copy(update={"epochs": 30, "validation": 0.3, "patience": 2, "learning_rate": 2e-2})
-    model = lora.fit(rows, labels, params)
-    losses = model.history.validation_loss
+    model = family(tiny, epochs=30, validation=0.3, patience=2, learning_rate=2e-2).fit(rows, labels)
+    losses = model.histories[0].validation_loss
     assert len(losses) < 30
     assert len(losses) == np.argmin(losses) + 1 + 2
-    learnt, held_out = lora.split_by_group(rows, labels, 0.3, 0)
+    learnt, held_out = split_by_group(rows, labels, 0.3, 0)
     assert not set(rows["group"].iloc[learnt]) & set(rows["group"].iloc[held_out])
     scores = model.predict(rows.iloc[held_out])
     own = np.where(labels[held_out] == 1, scores, 1 - scores)
@@ -339,44 +247,43 @@ def test_a_training_goes_on_from_its_last_epoch_bit_for_bit(
     tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, validation: float
 ) -> None:
     rows, labels = sample.train.head(40), sample.train["target"].head(40).to_numpy()
-    params = tiny.model_copy(update={"epochs": 4, "dropout": 0.1, "hidden_dropout": 0.1, "validation": validation})
+    own = family(tiny, epochs=4, dropout=0.1, hidden_dropout=0.1, validation=validation)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "whole"))
-    whole = lora.fit(rows, labels, params, resumable=True)
+    whole = own.train(rows, labels, 0, resumable=True)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "broken"))
     steps = killed_at(monkeypatch, 6, 14)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            lora.fit(rows, labels, params, resumable=True)
-    broken = lora.fit(rows, labels, params, resumable=True)
-    assert broken.history.loss == whole.history.loss
+            own.train(rows, labels, 0, resumable=True)
+    broken = own.train(rows, labels, 0, resumable=True)
+    assert broken.histories[0].loss == whole.histories[0].loss
     assert (broken.predict(sample.test) == whole.predict(sample.test)).all()
     # what is finished is not done again, and is recognised by everything that determines it
     before = len(steps)
-    lora.fit(rows, labels, params, resumable=True)
+    own.train(rows, labels, 0, resumable=True)
     assert len(steps) == before
-    lora.fit(rows, 1 - labels, params, resumable=True)
+    own.train(rows, 1 - labels, 0, resumable=True)
     assert len(steps) > before
 
 
-def test_a_checkpoint_is_told_apart_by_all_that_determines_it(
-    tiny: LoraParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path))
-    rows, labels = ten(sample)
+def test_a_checkpoint_is_told_apart_by_all_that_determines_it(tiny: LoraParams, ten: Ten) -> None:
+    rows, labels = ten
 
-    def path(params: LoraParams, tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0) -> Path:
+    def path(tweets: pd.DataFrame, labels: np.ndarray, seed: int = 0, **changes: object) -> Path:
+        own = family(tiny, **changes)
         torch.manual_seed(seed)
-        model = lora.LoraModel(*adapters.with_adapters(params), params)
-        return lora.checkpoint_path(model, [model.rows(tweets, labels)], seed)
+        network, tokenizer = own.fresh()
+        model = own.untrained([network], tokenizer, labels)
+        return own.checkpoint(network, model.dtype, [model.rows(tweets, labels)], seed)
 
-    same = path(tiny, rows, labels)
-    assert same == path(tiny.model_copy(update={"seeds": [0, 1], "test_rows": "refit"}), rows, labels)
+    same = path(rows, labels)
+    assert same == path(rows, labels, seeds=[0, 1], test_rows="refit")
     others = [
-        path(tiny, rows, 1 - labels),
-        path(tiny, rows.iloc[::-1], labels),
-        path(tiny, rows, labels, seed=1),
-        path(tiny.model_copy(update={"epochs": 6}), rows, labels),
-        path(tiny.model_copy(update={"precision": "bf16"}), rows, labels),
+        path(rows, 1 - labels),
+        path(rows.iloc[::-1], labels),
+        path(rows, labels, seed=1),
+        path(rows, labels, epochs=6),
+        path(rows, labels, precision="bf16"),
     ]
     assert len({same, *others}) == 6
 
@@ -403,9 +310,8 @@ def test_no_input_is_longer_than_the_model_has_positions(tiny_of_each: LoraParam
         assert model(**batch).logits.isfinite().all()
 
 
-def test_bertweet_reads_links_mentions_and_emoji_as_it_was_taught(default: LoraParams, tmp_path: Path) -> None:
-    params = make_tiny("bertweet", tmp_path, default)
-    _, tokenizer, _ = encoder.load(params.base_model)
+def test_bertweet_reads_links_mentions_and_emoji_as_it_was_taught(tmp_path: Path) -> None:
+    _, tokenizer, _ = encoder.load(make_tiny("bertweet", tmp_path).base_model)
     read = tokenizer.decode(tokenizer("@user http 🔥 it burns")["input_ids"], skip_special_tokens=True)
     assert read.replace(" ", "") == "@USERHTTPURL:fire:itburns"
 
@@ -414,7 +320,8 @@ def test_an_epoch_visits_every_row_once(tiny: LoraParams, sample: Prepared) -> N
     model, tokenizer, _ = encoder.load(tiny.base_model)
     numbers = np.arange(len(sample.train))
     rows = encoder.tokenize(model, tokenizer, sample.train, ["text"], 128, numbers)
-    batches = list(encoder.training_batches(rows, tokenizer, 32, torch.Generator().manual_seed(0)))
+    order = encoder.shuffled(rows, 32, torch.Generator().manual_seed(0))
+    batches = list(encoder.batches(rows, tokenizer, 32, order))
     assert sorted(number for batch, _ in batches for number in batch["labels"].tolist()) == numbers.tolist()
     assert all((batch["labels"].numpy() == numbers).all() for batch, numbers in batches)
     padding = sum((batch["attention_mask"] == 0).sum() for batch, _ in batches) / sum(
@@ -423,7 +330,7 @@ def test_an_epoch_visits_every_row_once(tiny: LoraParams, sample: Prepared) -> N
     assert padding < 0.2, "random batches of these tweets are a third padding"
 
 
-def test_a_model_that_is_not_there_is_one_clear_line(default: LoraParams, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_is_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     for missing in ("./no/such/folder", "package:no_such_package/model", "package:peft/model"):
         with pytest.raises(InputError) as error:
@@ -433,8 +340,9 @@ def test_a_model_that_is_not_there_is_one_clear_line(default: LoraParams, monkey
 
 
 @pytest.mark.slow
-def test_it_beats_a_dummy_by_far(default: LoraParams, sample: Prepared) -> None:
-    model = lora.fit(*training_rows(sample.train, held_out=0), default)
+def test_it_beats_a_dummy_by_far(sample: Prepared) -> None:
+    default = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    model = Lora(default).fit(*training_rows(sample.train, held_out=0))
     held_out = sample.train[sample.train["fold"] == 0]
     scores = model.predict(held_out)
     assert ((scores > 0.5) == held_out["target"]).mean() > 0.7

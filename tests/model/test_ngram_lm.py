@@ -62,20 +62,6 @@ def test_probabilities_sum_to_one_after_any_history(sample: Prepared, order: int
             assert (p > 0).all()
 
 
-def test_several_candidates_are_scored_as_each_alone(small: NgramLm) -> None:
-    tweets = ngram_lm.tokens(
-        pd.DataFrame({"text": ["fire here", "…", "so much cake"], "keyword": ["fire", None, None]})
-    )
-    candidates = [(1, 0.5), (2, 0.5), (2, 0.9)]
-    found = ngram_lm.log_densities(small.of_class, tweets, 7, candidates)
-    assert found.shape == (3, 3, 2)
-    for i, candidate in enumerate(candidates):
-        for j, tweet in enumerate(tweets):
-            alone = ngram_lm.log_densities(small.of_class, [tweet], 7, [candidate])
-            assert found[i, j] == pytest.approx(alone[0, 0])
-    assert ngram_lm.log_densities(small.of_class, [], 7, candidates).shape == (3, 0, 2)
-
-
 # --- telling ------------------------------------------------------------------------------------------------------------
 
 
@@ -103,12 +89,6 @@ def test_samples_are_new_texts_of_their_class(sample: Prepared, family: NgramLmO
     lengths = [np.mean([len(text.split()) for text in texts]) for texts in samples.values()]
     real = [np.mean([len(tweet) - 2 for tweet in ngram_lm.tokens(tweets[labels == label])]) for label in (0, 1)]
     assert lengths == pytest.approx(real, rel=0.4), "smoothing ends a text early: what often ends one can come anywhere"
-
-
-def test_a_text_without_an_end_is_ended(family: NgramLmOnWords) -> None:
-    model = of_texts(["fire " * 300] * 2 + ["cake"], [1, 1, 0], order=2, discount=0.1)
-    texts = family.sample(model, 1, 20, seed=0)
-    assert max(len(text.split()) for text in texts) == ngram_lm.LONGEST
 
 
 # --- the classifier -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """Trained classifiers are read back as they were, and files that were tampered with are refused before anything is run."""
 
-import io
 import json
 import os
 import shutil
@@ -20,15 +19,7 @@ from conftest import ROOT, prepared_folder, run_stages
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
-from pipeline.contracts import (
-    Costs,
-    InputError,
-    Prepared,
-    read_costs,
-    read_predictions,
-    read_prepared,
-    write_costs,
-)
+from pipeline.contracts import Costs, InputError, Prepared, read_costs, read_predictions, read_prepared, write_costs
 from pipeline.counts import logistic, naive_bayes, nb_svm, ngram_lm, transductive_naive_bayes
 from pipeline.data import embed
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator
@@ -43,9 +34,7 @@ SMALL = {
     "ngram_lm": {"order": [2], "discount": [0.75], "inner_folds": 2},
 }
 READ_ALL = """
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 import pandas as pd
 from pipeline.fit.model_store import read_classifier
 test = pd.read_parquet("data/prepared/test.parquet")
@@ -56,15 +45,9 @@ pd.DataFrame(found).to_parquet("found.parquet")
 
 def in_a_fresh_process(folder: Path) -> pd.DataFrame:
     """The scores of the test tweets by each classifier in `models/`, as another process reads them."""
+    command = [sys.executable, "-W", "error::UserWarning:sklearn", "-c", READ_ALL]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-W", "error::UserWarning:sklearn", "-c", READ_ALL],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return pd.read_parquet(folder / "found.parquet")
 
@@ -97,6 +80,7 @@ def test_families_on_counts_score_the_test_tweets_as_their_stages_did(trained: P
     assert set(found) == {one.FAMILY.name() for one in ON_COUNTS}
     for name in found:
         np.testing.assert_array_equal(found[name], on_test(name), err_msg=name)
+        assert 0 < read_costs(name).latency_ms_p50 <= read_costs(name).latency_ms_p95 < 5000
 
 
 def test_a_classifier_is_read_once_and_asked_often(copied: Path) -> None:
@@ -111,13 +95,6 @@ def test_a_classifier_is_read_once_and_asked_often(copied: Path) -> None:
     new = pd.DataFrame({"text": ["forest fire near the town", ""], "keyword": [None, "never seen"]})
     scores = classifier(new.assign(location=None, raw_text=new["text"]))
     assert ((scores > 0) & (scores < 1)).all()
-
-
-def test_every_stage_says_how_long_a_tweet_takes(trained: Path) -> None:
-    for one in ON_COUNTS:
-        costs = read_costs(one.FAMILY.name())
-        assert 0 < costs.latency_ms_p50 <= costs.latency_ms_p95 < 5000
-        assert costs.tweets_per_second > 0
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------------
@@ -145,36 +122,24 @@ class Harmful:
         Path("harmed").touch()
 
 
-def test_a_type_that_is_not_trusted_is_refused_and_not_run(copied: Path) -> None:
+def test_a_type_that_is_not_trusted_is_refused_and_not_run(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path("models/naive_bayes/fold-1/classifier.skops")
-    skops.io.dump(Harmful(), path)
-    message = refused()
-    assert str(path) in message
-    assert "Harmful" in message
-    assert "refused" in message
-    estimator = MultinomialNB(alpha=os.system)  # a function inside a type that is trusted
-    skops.io.dump(estimator, path)
-    assert f"{os.name}.system" in refused()
-    assert not Path("harmed").exists()
-
-
-def test_a_module_in_a_tampered_file_is_not_even_imported(copied: Path) -> None:
-    Path("evil.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
-    path = Path("models/naive_bayes/fold-0/classifier.skops")
     with zipfile.ZipFile(path) as file:
         content = {name: file.read(name) for name in file.namelist()}
-    schema = json.loads(content["schema.json"])
-    schema |= {"__module__": "evil", "__class__": "Evil"}
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
+    skops.io.dump(Harmful(), path)
+    message = refused()
+    assert all(part in message for part in (str(path), "Harmful", "refused"))
+    skops.io.dump(MultinomialNB(alpha=os.system), path)  # a function inside a type that is trusted
+    assert f"{os.name}.system" in refused()
+    Path("evil.py").write_text("from pathlib import Path\nPath('harmed').touch()\n")
+    monkeypatch.syspath_prepend(str(copied))
+    schema = json.loads(content["schema.json"]) | {"__module__": "evil", "__class__": "Evil"}
+    with zipfile.ZipFile(path, "w") as file:
         for name, data in (content | {"schema.json": json.dumps(schema).encode()}).items():
             file.writestr(name, data)
-    path.write_bytes(buffer.getvalue())
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(copied))
-        assert "evil.Evil" in refused()
+    assert "evil.Evil" in refused()
+    assert "evil" not in sys.modules, "it is not even imported"
     assert not Path("harmed").exists()
-    assert "evil" not in sys.modules
 
 
 def test_the_same_model_is_the_same_file(tmp_path: Path) -> None:
@@ -190,7 +155,7 @@ def test_the_same_model_is_the_same_file(tmp_path: Path) -> None:
     assert (again.predict_proba(x) == models[1].predict_proba(x)).all()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+@pytest.mark.parametrize("share", [0.0, 0.999])
 @pytest.mark.parametrize("file", ["classifier.skops", "vocabulary.json", "rule.json"])
 def test_a_truncated_file_is_one_line(copied: Path, file: str, share: float) -> None:
     path = Path("models/naive_bayes/fold-2") / file
@@ -201,14 +166,12 @@ def test_a_truncated_file_is_one_line(copied: Path, file: str, share: float) -> 
 
 def test_damaged_bytes_are_one_line(copied: Path) -> None:
     path = Path("models/naive_bayes/fold-3/classifier.skops")
-    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    whole, rng, refusals = path.read_bytes(), np.random.default_rng(0), 0
     intact = read_estimator(path, MultinomialNB).feature_log_prob_
-    refusals = 0
     for _ in range(60):
-        content = bytearray(whole)
-        for place in rng.integers(len(content), size=3):
-            content[place] = rng.integers(256)
-        path.write_bytes(bytes(content))
+        content = np.frombuffer(whole, dtype=np.uint8).copy()
+        content[rng.integers(len(content), size=3)] = rng.integers(256, size=3)
+        path.write_bytes(content.tobytes())
         try:
             found = read_estimator(path, MultinomialNB).feature_log_prob_
         except InputError:
@@ -232,14 +195,12 @@ def test_what_is_missing_is_named(copied: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"family": "os.path"}, "family"),
         ({"family": "counts.../x"}, "family"),
         ({"family": "counts.counts"}, "no classifier family counts.counts"),
         ({"family": "counts.not_there"}, "no classifier family counts.not_there"),
         ({"family": "counts.naive_bayes", "preset": "minilm"}, "is no classifier"),
         ({"preset": "../../elsewhere"}, "preset"),
         ({"parts": ["fold-0", "../logistic/fold-0"]}, "parts.1"),
-        ({"parts": []}, "parts"),
         ({"more": 1}, "more: unknown"),
         ({"format": 2}, "format"),
     ],
@@ -263,16 +224,15 @@ def test_a_model_is_opened_with_the_params_that_made_it(copied: Path) -> None:
     assert "classifier.json: determined_by.params" in refused()
 
 
-def test_models_of_other_tweets_are_refused(copied: Path) -> None:
+def test_models_of_other_tweets_or_of_fewer_seeds_are_refused(copied: Path) -> None:
+    whole = Path("models/naive_bayes/classifier.json").read_text()
+    describe("naive_bayes", seeds=2)
+    assert "fold-0: 1 models, and there were 2" in refused()
+    Path("models/naive_bayes/classifier.json").write_text(whole)
     describe("naive_bayes", prepared="of others")
     assert "trained on other tweets than data/prepared has now" in refused()
     shutil.rmtree("data/prepared")
     assert read_classifier("naive_bayes").models == 5, "who has the models alone can use them"
-
-
-def test_a_seed_that_is_missing_is_noticed(copied: Path) -> None:
-    describe("naive_bayes", seeds=2)
-    assert "fold-0: 1 models, and there were 2" in refused()
 
 
 def test_a_classifier_of_another_width_or_kind_is_refused(copied: Path) -> None:
@@ -356,7 +316,7 @@ def test_to_load_an_encoder_is_no_part_of_what_embedding_takes(
             return np.ones((len(texts), 2), dtype=np.float32)
 
         def parameters(self) -> list[SimpleNamespace]:
-            return [SimpleNamespace(numel=lambda: 4), SimpleNamespace(numel=lambda: 4)]
+            return [SimpleNamespace(numel=lambda: 4)] * 2
 
     slow = Slow()
     monkeypatch.setattr(embed, "load_encoder", lambda _: slow)
@@ -366,15 +326,6 @@ def test_to_load_an_encoder_is_no_part_of_what_embedding_takes(
     costs = read_costs("embed_minilm")
     assert 0.2 <= costs.embedding_seconds < 0.6, "of 200 train texts"
     assert (costs.fit_seconds, costs.total_parameters, costs.trainable_parameters) == (0, 8, None)
-
-
-def test_costs_without_latency_are_still_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("costs").mkdir()
-    Path("costs/old.json").write_text('{"fit_seconds": 1.0, "predict_ms_per_tweet": 2.0, "peak_memory_mb": 3.0}')
-    assert read_costs("old").latency_ms_p50 is None
-    write_costs("old", read_costs("old"))
-    assert "latency" not in Path("costs/old.json").read_text()
 
 
 def test_a_saved_model_that_scores_otherwise_fails_the_stage(sample: Prepared) -> None:

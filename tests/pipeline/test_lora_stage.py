@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, as_module
+from conftest import Command, as_module
 from ruamel.yaml import YAML
 
-from pipeline.contracts import InputError, Prepared, read_params
+from pipeline.contracts import InputError, Prepared
 from pipeline.data.source import DataParams
 
 pytest.importorskip("torch")
@@ -31,15 +31,7 @@ from tools import export_onnx, release
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> LoraParams:
-    default = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
-    return make_tiny("bert", tmp_path_factory.mktemp("bert"), default)
-
-
-def preset(project: Path, params: LoraParams) -> None:
-    yaml, path = YAML(), project / "params.yaml"
-    content = yaml.load(path)
-    content["lora"]["minilm"] = params.model_dump()
-    yaml.dump(content, path)
+    return make_tiny("bert", tmp_path_factory.mktemp("bert"))
 
 
 def predictions(project: Path) -> np.ndarray:
@@ -50,7 +42,10 @@ def predictions(project: Path) -> np.ndarray:
 def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     project: Path, command: Command, here: Command, tiny: LoraParams, tmp_path: Path
 ) -> None:
-    preset(project, tiny.model_copy(update={"epochs": 4, "device": "auto"}))
+    yaml, path = YAML(), project / "params.yaml"
+    content = yaml.load(path)
+    content["lora"]["minilm"] = tiny.model_copy(update={"epochs": 4, "device": "auto"}).model_dump()
+    yaml.dump(content, path)
     assert here("pipeline.data.prepare").returncode == 0
     stage = ("pipeline.finetune.lora", "minilm")
     done = here(*stage)
@@ -84,32 +79,24 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     assert set(curve["series"]) == {f"fold-{number}" for number in range(5)}
 
 
-def scores() -> pd.Series:
-    return pd.Series(
-        {
-            f"{metric}{end}": value
-            for metric in release.METRICS
-            for end, value in (("", 0.8), ("_low", 0.7), ("_high", 0.9))
-        }
-    )
-
-
 def test_a_release_says_what_the_model_says_and_where_it_comes_from(
     tiny: LoraParams, sample: Prepared, data_params: DataParams, tmp_path: Path
 ) -> None:
     (Path(tiny.base_model) / "README.md").write_text("---\nlicense: mit\n---\n")
     labels = sample.train["target"].to_numpy()
     params = tiny.model_copy(update={"inputs": ["keyword", "text"], "epochs": 1})
-    model = lora.fit(sample.train, labels, params)
+    model = lora.Lora(params).fit(sample.train, labels)
     release.release(model, tmp_path, "owner/base", data_params.labels, sample.test)
-    release.card("lora_tiny", params, data_params, sample, scores(), "owner/base").save(tmp_path / "README.md")
+    ends = {"": 0.8, "_low": 0.7, "_high": 0.9}
+    scores = pd.Series({f"{metric}{end}": value for metric in release.METRICS for end, value in ends.items()})
+    release.card("lora_tiny", params, data_params, sample, scores, "owner/base").save(tmp_path / "README.md")
 
     expected = model.predict(sample.test)
     found = release.classify(tmp_path, params, sample.test, "disaster")
     assert found == pytest.approx(expected, abs=1e-4)
     base = AutoModelForSequenceClassification.from_pretrained(params.base_model, num_labels=2)
     adapter = PeftModel.from_pretrained(base, tmp_path / "adapter")
-    assert lora.LoraModel(adapter, model.tokenizer, params).predict(sample.test) == pytest.approx(expected, abs=1e-4)
+    assert lora.LoraModel([adapter], model.tokenizer, params).predict(sample.test) == pytest.approx(expected, abs=1e-4)
 
     card = ModelCard.load(tmp_path / "README.md")
     assert card.data.base_model == "owner/base"
@@ -122,7 +109,8 @@ def test_a_release_says_what_the_model_says_and_where_it_comes_from(
 
 @pytest.mark.slow
 def test_an_export_in_int8_says_nearly_what_the_model_says(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
-    model = lora.fit(sample.train, sample.train["target"].to_numpy(), tiny.model_copy(update={"epochs": 2}))
+    own = lora.Lora(tiny.model_copy(update={"epochs": 2}))
+    model = own.fit(sample.train, sample.train["target"].to_numpy())
     expected = model.predict(sample.test)
     whole = model.network.merge_and_unload()
     export_onnx.export(whole, model.tokenizer, tiny, tmp_path / "model.onnx")

@@ -38,7 +38,7 @@ def test_names_follow_from_the_lists() -> None:
     of_vectors = {f"gaussian_{encoder}": f"vectors@gaussian-{encoder}" for encoder in ("minilm", "mpnet")}
     llms = {"prompt_zero_shot": "prompt@zero_shot", "imported_gpt": "imported@gpt"}
     assert lists.stages() == {"naive_bayes": "counts@naive_bayes"} | of_vectors | {"lora_a": "lora@a"} | llms
-    assert list(lists.trained()) == lists.names()[:-2]
+    assert list(lists.trained()) == [*lists.stages()][:-2]
     assert lists.trained()["gaussian_mpnet"] == Family("vectors.gaussian", "mpnet")
 
 

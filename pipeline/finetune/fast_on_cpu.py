@@ -1,8 +1,4 @@
-"""One matrix product in training where an adapter makes three: x (W + s B A)ᵀ in place of x Wᵀ + s (x Aᵀ) Bᵀ.
-
-The sum costs rank × inputs × outputs once a step; the products that it saves are small ones over every token, each with a cast
-and a pass over memory. On a CPU these take longer in a small encoder than their arithmetic.
-"""
+"""Dropout and adapters' products that do not slow down training on a CPU (docs/tried.md says what they gain)."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,8 +8,34 @@ from peft.tuners.lora import Linear
 from torch import nn
 
 
+class ByteDropout(nn.Dropout):
+    """Dropout by random bytes, so with a rate in steps of 1/256 (0.1 is 26/256), and scaled for that rate.
+
+    torch draws a double for each number, on one core; here one draw of 64 bits serves eight.
+    """
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        dropped = round(256 * self.p)
+        if not self.training or not dropped:
+            return values
+        draws = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(-(2**63), None)
+        kept = draws.view(torch.uint8)[: values.numel()].view_as(values) >= dropped
+        return values * kept.to(values.dtype).mul_(256 / (256 - dropped))
+
+
+def use_byte_dropout(network: nn.Module) -> None:
+    """Let all of a network's dropout be that, in place."""
+    for module in network.modules():
+        if type(module) is nn.Dropout:
+            module.__class__ = ByteDropout
+
+
 class _MergedProduct(torch.autograd.Function):
-    """The product and its gradients: that of the frozen W is never computed, those of A and B stay of low rank."""
+    """x (W + s B A)ᵀ in place of x Wᵀ + s (x Aᵀ) Bᵀ: the frozen W gets no gradient, those of A and B stay of low rank.
+
+    The sum costs rank × inputs × outputs once a step; it saves small products over every token, each with a cast and a pass
+    over memory, which in a small encoder take longer than their arithmetic.
+    """
 
     @staticmethod
     def forward(
@@ -37,11 +59,11 @@ def merged_forward(layer: Linear) -> Callable[[torch.Tensor], torch.Tensor]:
     """The layer's `forward`, by one product wherever there will be a backward pass."""
     (name,) = layer.active_adapters
     base, a, b, scale = layer.get_base_layer(), layer.lora_A[name], layer.lora_B[name], layer.scaling[name]
-    as_it_was = layer.forward
+    by_three_products = layer.forward
 
     def forward(x: torch.Tensor) -> torch.Tensor:
         if not torch.is_grad_enabled():
-            return torch.as_tensor(as_it_was(x))
+            return torch.as_tensor(by_three_products(x))
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else base.weight.dtype
         tensors = (x, base.weight, base.bias, a.weight, scale * b.weight)
@@ -53,7 +75,7 @@ def merged_forward(layer: Linear) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def use_merged_products(network: nn.Module) -> None:
-    """Let every adapter that can be summed with its layer (lora or rslora, no dropout before it) be multiplied so, in place."""
+    """Let every adapter that can be summed with its layer (not dora, no dropout before it) be multiplied so, in place."""
     for layer in network.modules():
         if isinstance(layer, Linear) and isinstance(layer.get_base_layer(), nn.Linear):
             dropped = any(not isinstance(each, nn.Identity) for each in layer.lora_dropout.values())
