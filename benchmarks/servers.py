@@ -3,11 +3,10 @@
 in:  data/prepared, prompts/few_shot.yaml and prompts/channel.yaml, and the model of params.yaml, a GGUF file
 run: make servers   (or python -m benchmarks.servers, with VLLM=path/to/bin/vllm if there is one)
 
-llama.cpp's server is the embedded one. `transformers serve`, and vLLM where the environment variable VLLM names its command,
-are given the same weights, saved in their format, and stopped afterwards. Nothing is stored.
+llama.cpp's server is the embedded one. `transformers serve`, and vLLM where the environment variable VLLM names its command, are
+given the same weights, saved in their format, and stopped afterwards. No answer is stored.
 """
 
-import argparse
 import asyncio
 import copy
 import os
@@ -18,11 +17,9 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, redirect_stdout
-from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 
-import httpx2
 import numpy as np
 import pandas as pd
 import torch
@@ -38,7 +35,8 @@ from pipeline.prompting.prompt_file import read_prompt
 from pipeline.prompting.server import gguf_file
 
 MODES = {"logprobs": "few_shot", "sample": "few_shot", "text": "few_shot", "channel": "channel"}
-SECONDS = 300
+TRANSFORMERS = [f"{Path(sys.executable).parent}/transformers", "serve", "--device", "cpu"]
+SECONDS = 300  # that a server may take to start
 
 
 def save(model: str, folder: Path) -> None:
@@ -60,68 +58,58 @@ def serving(command: list[str], folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([*command, str(folder), "--port", str(port)], stdout=log, stderr=log)
-    url, until = f"http://127.0.0.1:{port}", time.monotonic() + SECONDS
+    until = time.monotonic() + SECONDS
     try:
-        while time.monotonic() < until and server.poll() is None:
-            try:
-                httpx2.get(f"{url}/health", timeout=5)
-            except httpx2.HTTPError:
-                time.sleep(1)
-                continue
-            yield f"{url}/v1"
-            return
+        while server.poll() is None and time.monotonic() < until:
+            with socket.socket() as trial:
+                if trial.connect_ex(("127.0.0.1", port)) == 0:
+                    yield f"http://127.0.0.1:{port}/v1"
+                    return
+            time.sleep(0.5)
         raise InputError(f"{command[0]}: no server: {(folder / 'log').read_text()[-300:]}")
     finally:
         server.terminate()
         server.wait(60)
 
 
-def cell(wanted: str, rows: pd.DataFrame, prepared: Prepared, params: PromptParams, folder: Path) -> str:
-    """What comes of a mode: "yes" and how many tweets were read, or what the run says of why it cannot be done."""
-    path = folder / f"{wanted}.yaml"
-    text = Path("prompts", f"{MODES[wanted]}.yaml").read_text().replace("scoring: logprobs", f"scoring: {wanted}")
-    path.write_text(text)
+def tried(mode: str, rows: pd.DataFrame, prepared: Prepared, params: PromptParams, folder: Path) -> str:
+    """How many tweets were read, or what the run says of why the mode cannot be had."""
+    path = folder / f"{mode}.yaml"
+    path.write_text(Path(f"prompts/{MODES[mode]}.yaml").read_text().replace("scoring: logprobs", f"scoring: {mode}"))
     prompt = read_prompt(path, read_params("data", DataParams).labels)
 
     async def ask() -> Classified:
         with closing(AnswerStore(folder / f"{time.monotonic()}.sqlite")) as store:
-            async with open_asker(prompt, store, params, wanted) as asker:
+            async with open_asker(prompt, store, params, mode) as asker:
                 return await classify(prompt, rows, prepared, asker, calibration="none")
 
     try:
         with redirect_stdout(StringIO()) as said:
             found = asyncio.run(ask())
     except InputError as error:
-        return str(error)
-    if found.mode != wanted:
-        return said.getvalue().strip().removeprefix(f"{wanted}: the endpoint ").replace("|", "\\|")
-    read = (~np.isnan(found.scores)).sum()
+        return str(error).split(f"cannot do {mode}: ")[-1]
+    if found.mode != mode:
+        return said.getvalue().split(f"cannot do {mode}: ")[-1].split(";")[0]
     mass = f", label words hold {found.label_mass:.0%}" if found.label_mass is not None else ""
-    return f"yes: {read} of {len(rows)} read{mass}"
+    return f"{(~np.isnan(found.scores)).sum()} of {len(rows)} read{mass}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tweets", type=int, default=8)
-    given = parser.parse_args()
     params, prepared = read_params("prompt", PromptParams), read_prepared()
-    rows = rows_to_ask(prepared, given.tweets, test=False)
-    commands = {
-        f"transformers {version('transformers')} serve": [f"{Path(sys.executable).parent}/transformers", "serve"],
-        "vLLM": [os.environ.get("VLLM", ""), "serve", "--max-model-len", "2048", "--enforce-eager"],
-    }
+    rows = rows_to_ask(prepared, 8, test=False)
+    vllm = os.environ.get("VLLM")
+    started = {"`transformers serve`": TRANSFORMERS} | ({"vLLM": [vllm, "serve", "--enforce-eager"]} if vllm else {})
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        own = f"llama.cpp (xllamacpp {version('xllamacpp')})"
-        found = {own: {mode: cell(mode, rows, prepared, params, folder) for mode in MODES}}
+        found = {"llama.cpp": [tried(mode, rows, prepared, params, folder) for mode in MODES]}
         save(params.model, folder)
-        for name, command in commands.items():
-            if command[0]:
-                with serving(command, folder) as url:
-                    there = {"base_url": url, "model": str(folder), "api_key_env": None, "timeout": 300.0}
-                    remote = params.model_copy(update=there)
-                    found[name] = {mode: cell(mode, rows, prepared, remote, folder) for mode in MODES}
-    print(pd.DataFrame(found).rename_axis("`scoring`").to_markdown())
+        for name, command in started.items():
+            with serving(command, folder) as url:
+                there = params.model_copy(
+                    update={"base_url": url, "model": scratch, "api_key_env": None, "timeout": 300}
+                )
+                found[name] = [tried(mode, rows, prepared, there, folder) for mode in MODES]
+    print(pd.DataFrame(found, index=pd.Index(MODES, name="`scoring`")).T.to_markdown())
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, reason
 from pipeline.device import choose_device
 from pipeline.prompting.answers import Answer, AnswerStore, Request
 from pipeline.prompting.ask import Asker, Reads
@@ -27,7 +27,8 @@ class LocalScorer(Asker):
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         model, identity, self.path = weights(params.model, "transformers", "float32", store)
         file = self.path if isinstance(self.path, Path) else None
-        super().__init__(Endpoint("local", model, identity, 1, no_server, file), store, params, name)
+        nowhere = nullcontext(Address("", ""))
+        super().__init__(Endpoint("local", model, identity, 1, lambda: nowhere, file), store, params, name)
         self.asked: list[Request] = []
         """All that the run asks: what is scored in one go must not depend on what an earlier run has left undone."""
 
@@ -51,10 +52,6 @@ class LocalScorer(Asker):
                         self.show(progress)
 
 
-def no_server() -> AbstractContextManager[Address]:
-    raise NotImplementedError("the local model has no address")
-
-
 def load(path: Path) -> tuple[Any, Any]:
     """The model in a GGUF file and its tokenizer, on the best device there is.
 
@@ -65,9 +62,7 @@ def load(path: Path) -> tuple[Any, Any]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **how)
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **how)
     except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise InputError(f"prompt.model: transformers cannot load {path.name}: {reason(error)}") from None
     model.to(device=choose_device("auto"), dtype=torch.float32).eval()
     tokenizer.padding_side = "right"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token

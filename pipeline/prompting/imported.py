@@ -97,9 +97,7 @@ def read_folder(folder: Path, tweets: set[int]) -> dict[int, tuple[str, Line]]:
     found = dict[int, tuple[str, Line]]()
     texts = {path: path.read_bytes().removeprefix(BOM_UTF8).splitlines() for path in paths}
     lines = [(f"{path}: line {number}", text) for path in paths for number, text in enumerate(texts[path], start=1)]
-    for where, text in lines:
-        if not text.strip():
-            continue
+    for where, text in filter(lambda line: line[1].strip(), lines):
         try:
             line = validated(Line, from_json(text, allow_inf_nan=False), where)
         except ValueError as error:
@@ -112,9 +110,7 @@ def read_folder(folder: Path, tweets: set[int]) -> dict[int, tuple[str, Line]]:
         if line.kind != first.kind:
             raise InputError(f"{where}: a {line.kind}, where {at} is a {first.kind}; one folder, one kind")
         if line.id in found:
-            raise InputError(
-                f"{where}.id: {line.id} is there twice, in {found[line.id][0]} too; one folder, one prompt"
-            )
+            raise InputError(f"{where}.id: {line.id} is there twice, in {found[line.id][0]} too")
         found[line.id] = (where, line)
     return found
 
@@ -145,9 +141,7 @@ def costs_of(lines: list[Line], **found: Any) -> Costs:
         **found,
     )
     costs = Costs(fit_seconds=0, peak_memory_mb=peak_memory_mb(), llm=llm)
-    return (
-        costs if llm.seconds is None else with_latency(costs, of_requests([[seconds] for seconds in said["seconds"]]))
-    )
+    return with_latency(costs, of_requests([[seconds] for seconds in said["seconds"]] if llm.seconds else []))
 
 
 def main() -> None:

@@ -51,13 +51,12 @@ def text_of(content: Any) -> str:
 
 def top_of(logprobs: Any) -> list[tuple[str, float]]:
     """The most probable first tokens with their log-probabilities, in any of the forms that servers have for them."""
-    first = part(logprobs, "content", 0, "top_logprobs") or part(logprobs, 0, "top_logprobs")
-    first = first or part(logprobs, "top_logprobs", 0)
-    if isinstance(first, dict):
-        pairs = list(first.items())
-    else:
-        pairs = [(part(one, "token"), part(one, "logprob")) for one in (first if isinstance(first, list) else [])]
-    return [(token, value) for token, value in pairs if isinstance(token, str) and number(value, at_most=1) is not None]
+    ways = (("content", 0, "top_logprobs"), (0, "top_logprobs"), ("top_logprobs", 0))
+    first = next((found for way in ways if isinstance(found := part(logprobs, *way), list | dict)), [])
+    listed = [(part(one, "token"), part(one, "logprob")) for one in first] if isinstance(first, list) else first.items()
+    return [
+        (token, value) for token, value in listed if isinstance(token, str) and number(value, at_most=1) is not None
+    ]
 
 
 def number(value: Any, at_most: float) -> float | None:

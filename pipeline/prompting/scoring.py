@@ -126,9 +126,9 @@ class Channel(Mode):
             return self
         answer = await self.asker.probe(self.trials()[0], plain=True)
         if answer.text_logprob is None:
+            why = f" ({answer.in_short()})" if answer.refused else ""
             raise UnableError(
-                f"it gives no log-probabilities of prompts ({answer.in_short()}); vLLM does, and so does the local model "
-                "(prompt.base_url: null)"
+                f"it gives no log-probabilities of prompts{why}; vLLM does, and so does the local model (prompt.base_url: null)"
             )
         return self
 
@@ -262,7 +262,7 @@ async def choose_mode(asker: Asker, prompt: PromptFile, sanitize: Sanitize | Non
         if cannot:
             print(f"{asker.name}: the endpoint cannot do {'; '.join(cannot)}; the whole run is scored by {mode.name}")
         return mode
-    raise InputError(f"{asker.name}: the endpoint can do no scoring from {prompt.scoring} down: {'; '.join(cannot)}")
+    raise InputError(f"{asker.name}: the endpoint cannot do {'; '.join(cannot)}")
 
 
 async def find_out(asker: Asker, messages: list[Message]) -> Chat:

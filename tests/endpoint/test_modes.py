@@ -156,7 +156,7 @@ def test_a_mode_counts_as_able_only_if_its_reply_can_be_scored(
         if mode:
             assert run(server, tmp_path, sample, text)[0].mode == mode
         else:
-            with pytest.raises(InputError, match=r"can do no scoring from sample down: sample: .*; text: "):
+            with pytest.raises(InputError, match=r"cannot do sample: .*; text: "):
                 run(server, tmp_path, sample, text)
             assert all(tried(body) for body in server.bodies), "no tweet was sent"
         assert "real disaster? Answer Yes or No." in str(server.bodies[0]), "the prompt's own system message"
