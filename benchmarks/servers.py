@@ -36,7 +36,6 @@ from pipeline.prompting.server import gguf_file
 
 MODES = {"logprobs": "few_shot", "sample": "few_shot", "text": "few_shot", "channel": "channel"}
 TRANSFORMERS = [f"{Path(sys.executable).parent}/transformers", "serve", "--device", "cpu"]
-SECONDS = 300  # that a server may take to start
 
 
 def save(model: str, folder: Path) -> None:
@@ -58,9 +57,8 @@ def serving(command: list[str], folder: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([*command, str(folder), "--port", str(port)], stdout=log, stderr=log)
-    until = time.monotonic() + SECONDS
     try:
-        while server.poll() is None and time.monotonic() < until:
+        while server.poll() is None:
             with socket.socket() as trial:
                 if trial.connect_ex(("127.0.0.1", port)) == 0:
                     yield f"http://127.0.0.1:{port}/v1"
@@ -72,14 +70,13 @@ def serving(command: list[str], folder: Path) -> Iterator[str]:
         server.wait(60)
 
 
-def tried(mode: str, rows: pd.DataFrame, prepared: Prepared, params: PromptParams, folder: Path) -> str:
+def tried(mode: str, rows: pd.DataFrame, prepared: Prepared, params: PromptParams) -> str:
     """How many tweets were read, or what the run says of why the mode cannot be had."""
-    path = folder / f"{mode}.yaml"
-    path.write_text(Path(f"prompts/{MODES[mode]}.yaml").read_text().replace("scoring: logprobs", f"scoring: {mode}"))
-    prompt = read_prompt(path, read_params("data", DataParams).labels)
+    labels = read_params("data", DataParams).labels
+    prompt = read_prompt(Path(f"prompts/{MODES[mode]}.yaml"), labels).model_copy(update={"scoring": mode})
 
     async def ask() -> Classified:
-        with closing(AnswerStore(folder / f"{time.monotonic()}.sqlite")) as store:
+        with closing(AnswerStore(Path(":memory:"))) as store:
             async with open_asker(prompt, store, params, mode) as asker:
                 return await classify(prompt, rows, prepared, asker, calibration="none")
 
@@ -100,15 +97,12 @@ def main() -> None:
     vllm = os.environ.get("VLLM")
     started = {"`transformers serve`": TRANSFORMERS} | ({"vLLM": [vllm, "serve", "--enforce-eager"]} if vllm else {})
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        found = {"llama.cpp": [tried(mode, rows, prepared, params, folder) for mode in MODES]}
-        save(params.model, folder)
+        found = {"llama.cpp": [tried(mode, rows, prepared, params) for mode in MODES]}
+        save(params.model, Path(scratch))
         for name, command in started.items():
-            with serving(command, folder) as url:
-                there = params.model_copy(
-                    update={"base_url": url, "model": scratch, "api_key_env": None, "timeout": 300}
-                )
-                found[name] = [tried(mode, rows, prepared, there, folder) for mode in MODES]
+            with serving(command, Path(scratch)) as url:
+                there = {"base_url": url, "model": scratch, "api_key_env": None, "timeout": 300}
+                found[name] = [tried(mode, rows, prepared, params.model_copy(update=there)) for mode in MODES]
     print(pd.DataFrame(found, index=pd.Index(MODES, name="`scoring`")).T.to_markdown())
 
 
