@@ -131,7 +131,7 @@ class AnswerStore:
 
     def __init__(self, path: Path) -> None:
         self.path, self._owner = path, secrets.token_hex(8)
-        self.readonly = path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+        self.readonly = os.access(path, os.R_OK) and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
         with self._faults():
             if self.readonly:  # where nobody can write, there is no log of what was last written
                 alone = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()

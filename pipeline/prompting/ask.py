@@ -3,9 +3,10 @@
 import asyncio
 import json
 import signal
+import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, Self
 
 import openai
@@ -22,36 +23,22 @@ from pipeline.prompting.server import Endpoint
 Reads = Callable[[Answer], bool]
 HOPELESS = 20
 """As many answers that cannot be read, and none that can, end a run."""
-ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-GRACE = 10.0
-"""Seconds that answers under way are waited for when the run is told to end."""
+GRACE = 10.0  # seconds that answers under way are waited for when the run is told to end
 
 
-async def until_told_to_end(sender: Sender, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work. At SIGINT, SIGTERM or SIGHUP send nothing more, wait briefly, and end; at the second, end at once."""
-    loop, task, told = asyncio.get_running_loop(), asyncio.create_task(work), list[int]()
-
-    def end(number: int) -> None:
-        told.append(number)
-        sender.stopped = True
-        tqdm.write(f"ending; answers under way are waited for, {GRACE:.0f} seconds at most")
-        loop.call_later(GRACE if len(told) == 1 else 0, task.cancel)
-
-    heard = [number for number in ENDING if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
-    with suppress(NotImplementedError, RuntimeError, ValueError):  # on Windows, and outside of the main thread
-        for number in heard:
-            loop.add_signal_handler(number, end, number)
+@contextmanager
+def as_interrupts() -> Iterator[None]:
+    """Take SIGTERM and SIGHUP for SIGINT, of which asyncio makes a cancellation."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    alone = threading.current_thread() is threading.main_thread()  # no other may listen
+    free = [number for number in numbers if alone and signal.getsignal(number) is signal.SIG_DFL]
+    for number in free:
+        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        await task
-    except asyncio.CancelledError:
-        if not told:
-            raise
+        yield
     finally:
-        with suppress(NotImplementedError, RuntimeError, ValueError):
-            for number in heard:
-                loop.remove_signal_handler(number)
-    if told:
-        raise KeyboardInterrupt if told[0] == signal.SIGINT else SystemExit(128 + told[0])
+        for number in free:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class Asker:
@@ -193,7 +180,15 @@ class Asker:
             await one(first, may_be_refused=remote and answered)
             await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
 
-        await until_told_to_end(self.sender, all_of_them())
+        asking = asyncio.create_task(all_of_them())
+        try:
+            with as_interrupts():
+                await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            self.sender.stopped = True
+            tqdm.write(f"{self.name}: ends; answers under way are waited for, {GRACE:.0f} seconds at most")
+            await asyncio.wait([asking], timeout=GRACE)
+            raise
         if failures:
             raise explain(failures[0], self.endpoint) from None
 

@@ -28,12 +28,6 @@ ENDED = ("completed", "expired", "cancelled", "failed")
 Keyed = dict[str, Request]
 
 
-def line(key: str, model: str, request: Request) -> str:
-    """One request as a line of a batch's file, its key as the id by which its answer is recognised."""
-    body = {"model": model, **body_of(request)}
-    return json.dumps({"custom_id": key, "method": "POST", "url": url_of(request), "body": body}, ensure_ascii=False)
-
-
 def url_of(request: Request) -> Literal["/v1/completions", "/v1/chat/completions"]:
     return "/v1/completions" if "prompt" in request else "/v1/chat/completions"
 
@@ -150,9 +144,11 @@ async def settle(sender: Sender, store: AnswerStore, job: str, asked: Keyed) -> 
 
 
 async def send(client: openai.AsyncOpenAI, model: str, job: str, asked: Keyed) -> Batch:
-    """Upload a job's requests and begin its batch, marked with the job's hash."""
-    lines = "\n".join(line(key, model, request) for key, request in asked.items())
-    file = await client.files.create(file=(f"{job[:16]}.jsonl", lines.encode()), purpose="batch")
+    """Upload a job's requests, a line each with its key, and begin their batch, marked with the job's hash."""
+    bodies = ((key, url_of(request), {"model": model, **body_of(request)}) for key, request in asked.items())
+    lines = [{"custom_id": key, "method": "POST", "url": url, "body": body} for key, url, body in bodies]
+    content = "\n".join(json.dumps(line, ensure_ascii=False) for line in lines).encode()
+    file = await client.files.create(file=(f"{job[:16]}.jsonl", content), purpose="batch")
     # Not repeated by the client: a batch whose acknowledgement was lost would be paid twice; the next run finds it.
     return await client.with_options(max_retries=0).batches.create(
         input_file_id=file.id,

@@ -88,7 +88,7 @@ def explain(error: Exception, endpoint: Endpoint) -> Exception:
         case openai.APITimeoutError():
             advice = f"no answer within prompt.timeout; {KEPT}"
         case openai.APIConnectionError():
-            advice = f"cannot be reached ({what_broke(error)}); is it running? {KEPT.capitalize()}"
+            advice = f"cannot be reached; is it running? ({what_broke(error)}) {KEPT.capitalize()}"
         case openai.OpenAIError() | ValueError():
             advice = f"answered with something that is no completion ({type(error).__name__}); {KEPT}"
         case _:

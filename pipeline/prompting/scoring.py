@@ -29,7 +29,11 @@ TRIALS: list[Tweet] = [
 FLOOR = 0.01
 """What the label words must hold together of the first token's probability: a score from less comes of rounding."""
 LEAST = 1e-9  # of a label word that is not among the tokens shown
-_THOUGHT = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL | re.IGNORECASE)
+_THINK = r"(?:think|thinking|thought|reasoning|seed:think)"
+_THOUGHT = re.compile(
+    rf"\A.*(?:</{_THINK}>|\[/think\]|<\|channel\|>final<\|message\|>)|(?:<{_THINK}>|\[think\]|<\|channel\|>analysis).*\Z",
+    re.DOTALL | re.IGNORECASE,
+)
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _ANNOUNCED = re.compile(r"\b(?:answer|label|verdict)(?: is|\W*[:=])", re.IGNORECASE)
 _AROUND = " \t\n\r.,:;!\"'*_`()[]{}‹›<>▁Ġ"

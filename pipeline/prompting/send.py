@@ -69,6 +69,7 @@ class Attempts(openai.DefaultAsyncHttpxClient):
     def __init__(self, sender: "Sender", **options: Any) -> None:
         super().__init__(**options)
         self.sender, self.budget, limits = sender, sender.budget, sender.params.limits
+        self.turn = asyncio.Lock()
         # Evenly, without a burst: a minute's worth at once and as much again within the minute would be twice the limit.
         self.pace = AsyncLimiter(1, 60 / limits.requests_per_minute) if limits.requests_per_minute else None
         self.tokens = AsyncLimiter(limits.tokens_per_minute / 60, 1) if limits.tokens_per_minute else None
@@ -98,13 +99,14 @@ class Attempts(openai.DefaultAsyncHttpxClient):
         return response
 
     async def wait(self, expected: Answer) -> None:
-        """Until the limits on speed allow for a request; for more tokens than may come at once, part by part."""
-        if self.pace:
-            await self.pace.acquire()
-        left = float(tokens_of([expected]))
-        while self.tokens and left > 0:
-            await self.tokens.acquire(min(left, self.tokens.max_rate))
-            left -= self.tokens.max_rate
+        """Until the limits on speed allow for a request, one after the other; for more tokens than may come at once, in parts."""
+        async with self.turn:
+            if self.pace:
+                await self.pace.acquire()
+            left = float(tokens_of([expected]))
+            while self.tokens and left > 0:
+                await self.tokens.acquire(min(left, self.tokens.max_rate))
+                left -= self.tokens.max_rate
         if self.sender.stopped:
             raise InputError("not sent: the run ends")
 

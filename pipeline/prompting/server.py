@@ -111,6 +111,8 @@ def fingerprint(base_url: str, model: str, key: str) -> str | None:
             replies = [client.get(url) for url in (f"{base}/models", f"{root}/props", f"{root}/api/tags")]
     except (httpx2.HTTPError, httpx2.InvalidURL, ImportError, OSError, ValueError, OverflowError, ExceptionGroup):
         return None
+    if replies[0].status_code in (401, 403, 503):  # a wrong key, a model that is still loading
+        return None
     listed, props, tags = ((reply.is_success and read_body(reply)) or {} for reply in replies)
     try:
         said = [props.get(name) for name in ("model_path", "chat_template", "build_info")]
@@ -139,7 +141,7 @@ def told_apart(params: PromptParams, store: AnswerStore) -> str:
     now = f"{identity} is {mark}" if mark else identity
     if known and known[0] != now:
         print(
-            f"prompt: {identity}: another model or server than last time; its answers are kept apart, all is asked anew"
+            f"prompt: {identity}: another model or server than last time; all is asked anew, the old answers are kept"
         )
     return now
 

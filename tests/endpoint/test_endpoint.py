@@ -3,7 +3,6 @@
 import asyncio
 import re
 import threading
-import time
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,26 +131,6 @@ def test_a_lasting_fault_ends_with_one_clear_line(tmp_path: Path, respond: Any, 
         assert len(server.bodies) <= 2, "the first request goes alone, and is repeated as often as allowed"
 
 
-def test_a_silent_endpoint_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    with serving(loud, seconds=3) as server:
-        start = time.monotonic()
-        with pytest.raises(InputError, match=r"no answer within prompt\.timeout"):
-            ask(server.url, tmp_path, ["a"], timeout=0.3, retries=1)
-        assert time.monotonic() - start < 3
-
-
-@pytest.mark.parametrize(
-    ("url", "message"),
-    [
-        ("http://127.0.0.1:9/v1", "cannot be reached .*; is it running"),
-        ("http://localhost:PORT/v1", r"prompt\.base_url"),
-    ],
-)
-def test_an_unreachable_endpoint_is_one_clear_line(tmp_path: Path, url: str, message: str) -> None:
-    with pytest.raises(InputError, match=message):
-        ask(url, tmp_path, ["a"], retries=0)
-
-
 @pytest.mark.parametrize("fault", ["401", *Faults])
 def test_answers_before_a_failure_are_kept(tmp_path: Path, fault: str) -> None:
     """Those that were under way when it came as well, and no question is sent after it."""
@@ -216,14 +195,6 @@ def test_requests_per_minute(tmp_path: Path) -> None:
         assert np.diff(server.times).min() > 0.4, "evenly, two a second"
     stored = AnswerStore(tmp_path / "answers.sqlite").all()
     assert max(one.asked[0].answer.seconds for one in stored) < 0.4, "waiting is not counted as the model's time"
-
-
-def test_tokens_per_minute(tmp_path: Path) -> None:
-    with serving(loud) as server:
-        start = time.monotonic()
-        # About 30 tokens each: three may come at once, the others about a second apart.
-        ask(server.url, tmp_path, [f"{n}" for n in range(6)], limits={"tokens_per_minute": 1200})
-        assert time.monotonic() - start > 1.5
 
 
 def test_the_run_says_beforehand_what_it_will_take(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -283,7 +283,17 @@ def test_a_mode_sends_what_the_endpoint_can_do(mode: Mode, number: int, holds: d
     [
         (1, ["Yes", " YES. ", "**Yes**", "Yes, it reports a fire.", "Answer: Yes", '{"label": "Yes"}', "Yes 🔥"]),
         (1, ["Let me think. There was a fire.\nYes", "<think>No, wait. No? No!</think>\n\nYes", '{"answer": "Yes"}']),
-        (1, ["Yes, no doubt about it", "well, no. Or yes?</think>\nYes"]),
+        (
+            1,
+            [
+                "Yes, no doubt about it",
+                "well, no. Or yes?</think>\nYes",
+                "[THINK]No![/THINK]Yes",
+                "<thought>No.</thought> Yes",
+            ],
+        ),
+        (1, ["<|channel|>analysis<|message|>No, or..<|end|><|start|>assistant<|channel|>final<|message|>Yes"]),
+        (None, ["[THINK]No", "<|channel|>analysis<|message|>Answer: No", "<reasoning>Yes"]),
         (
             0,
             ["no", '"No"', "No - it is a joke", "No; a joke", "No (a joke)", "The answer is No.", '{\n  "label": "No"'],

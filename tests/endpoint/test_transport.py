@@ -26,8 +26,8 @@ from pipeline.store import store_folder
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The key in a variable with a harmless name, and no long wait before a question is asked again."""
-    monkeypatch.setenv("LLM_CRED", KEY)
+    """The key in a variable with a harmless name, blanks around it, and no long wait before a question is asked again."""
+    monkeypatch.setenv("WIRE_CRED", f" {KEY}\n")
     monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
 
@@ -36,7 +36,7 @@ def asking(url: str, folder: Path, texts: list[str], **changes: Any) -> tuple[li
     fails = changes.pop("fails", None)
 
     async def run() -> tuple[list[Answer], Asker]:
-        params = params_with(**{"base_url": url, "model": "fake", "api_key_env": "LLM_CRED"} | changes)
+        params = params_with(**{"base_url": url, "model": "fake", "api_key_env": "WIRE_CRED"} | changes)
         store = AnswerStore(folder / "answers.sqlite")
         async with Asker(endpoint(params, store), store, params, "test") as asker:
             with pytest.raises(InputError, match=fails) if fails else nullcontext():
@@ -216,14 +216,14 @@ def test_messages_say_what_the_server_said(tmp_path: Path, status: int, reply: A
     [
         ({"ALL_PROXY": "socks5://127.0.0.1:9"}, None, "ALL_PROXY.*socks"),
         ({"ALL_PROXY": "socks://127.0.0.1:9"}, None, "ALL_PROXY.*Unknown scheme for proxy"),
-        ({"HTTP_PROXY": "http://127.0.0.1:99999"}, None, "cannot be reached .*port must be 0-65535"),
+        ({"HTTP_PROXY": "http://127.0.0.1:99999"}, None, "cannot be reached.*port must be 0-65535"),
         ({"SSL_CERT_FILE": "/nowhere/ca.pem"}, None, "SSL_CERT_FILE.*No such file"),
-        ({"LLM_CRED": "“quoted”"}, None, "LLM_CRED holds a blank, a line break or a letter beyond ASCII"),
-        ({"LLM_CRED": "two\nlines"}, None, "LLM_CRED holds a blank"),
-        ({"LLM_CRED": "  \n"}, None, "LLM_CRED is not set"),
-        ({}, "http://no-such-host.invalid/v1", "cannot be reached .*(not known|resolution|nodename)"),
-        ({}, "http://127.0.0.1:9/v1", "cannot be reached .*(refused|Connect call failed)"),
-        ({}, "https://127.0.0.1:PORT/v1", "cannot be reached .*SSL"),
+        ({"WIRE_CRED": "“quoted”"}, None, "WIRE_CRED holds a blank, a line break or a letter beyond ASCII"),
+        ({"WIRE_CRED": "two\nlines"}, None, "WIRE_CRED holds a blank"),
+        ({"WIRE_CRED": "  \n"}, None, "WIRE_CRED is not set"),
+        ({}, "http://no-such-host.invalid/v1", "cannot be reached.*(not known|resolution|nodename)"),
+        ({}, "http://127.0.0.1:9/v1", "cannot be reached.*(refused|Connect call failed)"),
+        ({}, "https://127.0.0.1:PORT/v1", "cannot be reached.*SSL"),
     ],
 )
 def test_what_is_wrong_with_the_way_to_a_server_is_said_in_one_line(
@@ -235,13 +235,6 @@ def test_what_is_wrong_with_the_way_to_a_server_is_said_in_one_line(
     with serving(loud) as server:
         port = str(server.server.server_port)
         asking((base_url or server.url).replace("PORT", port), tmp_path, ["a"], retries=0, fails=words)
-
-
-@pytest.mark.parametrize("key", [f"{KEY}\n", f" {KEY} "])
-def test_blanks_around_a_key_are_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
-    monkeypatch.setenv("LLM_CRED", key)
-    with serving(loud) as server:
-        assert asking(server.url, tmp_path, ["a"])[0][0].replies == ["A"]
 
 
 @pytest.mark.parametrize(
@@ -288,8 +281,8 @@ def ask_many(url: str, folder: Path) -> None:
     ask(url, folder, [f"tweet {n}" for n in range(40)], concurrency=4)
 
 
-@pytest.mark.parametrize(("number", "code"), [("SIGINT", 1), ("SIGTERM", 143), ("SIGHUP", 129)])
-def test_answers_under_way_when_a_run_is_told_to_end_are_kept(tmp_path: Path, number: str, code: int) -> None:
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_answers_under_way_when_a_run_is_told_to_end_are_kept(tmp_path: Path, number: str) -> None:
     with serving(loud, seconds=0.5) as server:
         process = get_context("spawn").Process(target=ask_many, args=(server.url, tmp_path))
         process.start()
@@ -297,7 +290,7 @@ def test_answers_under_way_when_a_run_is_told_to_end_are_kept(tmp_path: Path, nu
             time.sleep(0.02)
         os.kill(process.pid or 0, getattr(signal, number))
         process.join(20)
-        assert process.exitcode == code
+        assert process.exitcode == 1
         assert AnswerStore(tmp_path / "answers.sqlite").count() == len(server.bodies) == 5
 
 

@@ -171,8 +171,12 @@ README: list[tuple[str, Check]] = [
     ("falls back to the next mode down, and says so", "classify.a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do"),
     ("more than `prompt.max_unparsed` of them fail the stage",
         "prompt_stage.too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at"),
-    ("stops at its caps", "endpoint.a_cap_stops_the_run_and_keeps_the_answers"),
-    ("a GGUF file is known by its content", "answers.all_that_determines_an_answer_is_in_its_key"),
+    ("stops at its caps", "transport.a_cap_on_money_holds_whatever_a_server_bills_for"),
+    ("A GGUF file is known by its content", "answers.all_that_determines_an_answer_is_in_its_key"),
+    ("what llama.cpp, Ollama and vLLM say of it",
+        "transport.another_model_under_the_same_address_and_name_is_asked_anew"),
+    ("answers under way are waited for", "transport.answers_under_way_when_a_run_is_told_to_end_are_kept"),
+    ("two runs never pay for one batch twice", "transport.two_runs_at_the_same_batch_pay_for_one"),
     ("646 tweets and 508 messages composed for this project", lambda: (rows(SAMPLE), rows(SPAM)) == (646, 508)),
 ]  # fmt: skip
 
@@ -208,7 +212,9 @@ SECURITY: list[tuple[str, Check]] = [
     ("a test reads its syntax trees for that", "safety.no_module_trusts_what_it_reads"),
     ("listens on 127.0.0.1 alone, under a random key",
         "servers.the_embedded_server_is_on_loopback_alone_and_wants_a_key_that_is_new_each_time"),
-    ("and one of fewer than 8 characters, is not recognised", "safety.secrets_are_taken_out_of_what_is_said"),
+    ("one of fewer than 8 characters, is not recognised", "safety.secrets_are_taken_out_of_what_is_said"),
+    ("a server's words repeated, and replies kept, without values", "transport.messages_say_what_the_server_said"),
+    ("The store's folder is made for you alone", "transport.the_store_is_for_its_owner_alone"),
 ]  # fmt: skip
 
 REPORT: list[tuple[str, str, Check]] = [
