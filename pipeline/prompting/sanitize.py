@@ -18,8 +18,8 @@ _HEADING = re.compile(r"#{2,}(?=\s*[A-Za-z][\w ]{0,30}:)")
 _ROLE = re.compile(r"\b(USER|ASSISTANT|SYSTEM|User|Assistant|System|Human)\s*:")
 CONTROL, USER_DEFINED = 3, 4
 """Types of tokens in GGUF files."""
-HEAD = 1 << 28
-"""Bytes of a file that its metadata lie within."""
+HEAD, MOST = 1 << 28, 1 << 21
+"""Bytes of a file that its metadata lie within; tokens that a model has at most."""
 
 
 def sanitized(text: str, longest: int, own: Iterable[str] = ()) -> str:
@@ -59,7 +59,7 @@ def special_tokens(file: Path | None) -> tuple[str, ...]:
             return int.from_bytes(raw[at : at + 8], "little"), at + 8
 
         (count, at), (same, types_at) = after(b"tokenizer.ggml.tokens"), after(b"tokenizer.ggml.token_type")
-        if count != same or types_at + 4 * same > len(raw):
+        if count != same or count > MOST or types_at + 4 * count > len(raw):  # llama.cpp says what is wrong with it
             return ()
         tokens = []
         for kind in np.frombuffer(raw[types_at : types_at + 4 * count], "<i4").tolist():

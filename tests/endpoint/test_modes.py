@@ -41,11 +41,7 @@ def says(text: str) -> dict[str, Any]:
 
 
 CANNOT: list[tuple[int, Any, str]] = [
-    (
-        403,
-        says("You are not allowed to request logprobs from this model"),
-        "403: You are not allowed to request logprobs",
-    ),
+    (403, says("You are not allowed to request logprobs"), "403: You are not allowed to request logprobs"),
     (404, says("No endpoints found that support the requested parameters"), "404: No endpoints found that support"),
     (400, {"detail": "logprobs: unknown field"}, "400: logprobs: unknown field"),
     (422, {"detail": [{"msg": "extra fields not permitted"}]}, "422: "),
@@ -82,9 +78,7 @@ def test_what_follows_a_plain_answer_is_one_mode_down_in_the_servers_words(
     [("n", "sample", "sample"), ("seed", "sample", "sample"), ("response_format", "text", "text"),
      ("temperature", "sample", "text")],
 )  # fmt: skip
-@pytest.mark.parametrize(
-    "answer", [(403, says("not allowed")), (404, says("no such parameter")), (200, {"choices": []})]
-)
+@pytest.mark.parametrize("answer", [(403, says("no")), (404, says("no")), (200, {"choices": []})])
 def test_any_parameter_may_be_what_cannot_be_had(
     tmp_path: Path, sample: Prepared, field: str, scoring: str, mode: str, answer: tuple[int, Any]
 ) -> None:
@@ -94,9 +88,7 @@ def test_any_parameter_may_be_what_cannot_be_had(
     np.testing.assert_array_equal(found.scores > 0.5, fires(sample))
 
 
-@pytest.mark.parametrize(
-    ("status", "message"), [(401, "key was refused"), (429, "429"), (503, "503"), (None, "reached")]
-)
+@pytest.mark.parametrize(("status", "message"), [(401, "refused"), (429, "429"), (503, "503"), (None, "reached")])
 def test_a_key_a_limit_or_no_connection_says_nothing_of_a_parameter(
     tmp_path: Path, sample: Prepared, status: int | None, message: str
 ) -> None:
@@ -248,21 +240,6 @@ def test_each_field_of_a_reply_counts_by_itself(tmp_path: Path, sample: Prepared
     assert found.mode == scoring
     np.testing.assert_array_equal(found.scores > 0.5, fires(sample))
     assert all(type(answer.prompt_tokens) is int for (answer,) in found.answers)
-
-
-@pytest.mark.parametrize("gone", [None, []])
-@pytest.mark.parametrize("field", ["top_logprobs", "content"])
-def test_tweets_without_log_probabilities_are_unread_one_by_one(
-    tmp_path: Path, sample: Prepared, field: str, gone: Any
-) -> None:
-    place = (*LOGPROBS, "content", 0, "top_logprobs", gone) if field == "top_logprobs" else (*LOGPROBS, "content", gone)
-
-    def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
-        return spoilt(body, n, at(*place)) if answer_of(body) == "Yes" else obliging(body, n)
-
-    with serving(respond) as server:
-        found, _ = run(server, tmp_path, sample)
-    np.testing.assert_array_equal(np.isnan(found.scores), fires(sample))
 
 
 @pytest.mark.parametrize(
