@@ -127,12 +127,12 @@ LLAMA_CPP = {"/props": {"model_path": "/m/one.gguf", "chat_template": "x", "buil
 ENTRY = {"id": "fake", "object": "model", "created": 1, "owned_by": "x"}
 SERVERS = {
     "llama.cpp's file": (LLAMA_CPP, {"/props": LLAMA_CPP["/props"] | {"model_path": "/m/two.gguf"}}),
-    "llama.cpp's size": (
+    "llama.cpp's size": [
         {"/v1/models": {"data": [ENTRY | {"id": "any", "owned_by": "llamacpp", "meta": {"size": size}}]}}
         for size in (1, 2)
-    ),
-    "Ollama": ({"/api/tags": {"models": [{"name": "fake:latest", "digest": digest}]}} for digest in ("ab", "cd")),
-    "vLLM": ({"/v1/models": {"data": [ENTRY | {"root": root}]}} for root in ("org/one", "org/two")),
+    ],
+    "Ollama": [{"/api/tags": {"models": [{"name": "fake:latest", "digest": digest}]}} for digest in ("ab", "cd")],
+    "vLLM": [{"/v1/models": {"data": [ENTRY | {"root": root}]}} for root in ("org/one", "org/two")],
 }
 
 
