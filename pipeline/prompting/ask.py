@@ -105,7 +105,7 @@ class Asker:
         try:
             answer = await self.send(request)
         except (openai.OpenAIError, ValueError) as error:
-            refused = refusal(error, request, probing=True)
+            refused = refusal(error, probing=True)
             if refused is None or (plain and refused.refused == UNREADABLE):
                 raise explain(error, self.endpoint) from None
             answer = refused
@@ -162,7 +162,7 @@ class Asker:
                 try:
                     self.keep(request, answer := await self.send(request))
                 except (openai.OpenAIError, ValueError, InputError) as error:
-                    if not may_be_refused or (refused := refusal(error, request)) is None:
+                    if not may_be_refused or (refused := refusal(error)) is None:
                         failures.append(error)
                         return
                     self.refuse(request, answer := refused)
@@ -176,7 +176,7 @@ class Asker:
 
         async def all_of_them() -> None:
             remote = self.endpoint.kind == "remote"
-            answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
+            answered = any(not answer.refused for _, answer in self.used.values())
             await one(first, may_be_refused=remote and answered)
             await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
 

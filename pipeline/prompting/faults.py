@@ -6,7 +6,7 @@ import openai
 
 from pipeline.contracts import InputError
 from pipeline.contracts.errors import printable, redacted
-from pipeline.prompting.answers import Answer, Request
+from pipeline.prompting.answers import Answer
 from pipeline.prompting.server import Endpoint
 
 REFUSED = (400, 422, 501)  # said to a request that was understood and will not be done
@@ -49,23 +49,21 @@ def server_says(error: openai.APIStatusError) -> str:
     return printable(re.sub(rf"(?<!\w){key or '-'}\S*|\S*\*{{2,}}\S*", "***", text))[:150]
 
 
-def refusal(error: Exception, request: Request, *, probing: bool = False) -> Answer | None:
+def refusal(error: Exception, *, probing: bool = False) -> Answer | None:
     """The answer that an error amounts to, with its HTTP status as `refused`; None if it says nothing of this request alone.
 
-    When `probing`, that is any error but of a key, a limit or the connection: the endpoint cannot do what was asked. The route
-    for tokens is one that can be done without: whatever it says, but for silence, is a refusal.
+    When `probing`, that is any error but of a key, a limit or the connection: the endpoint cannot do what was asked.
     """
-    optional = "tokenize" in request
     match error:
         case openai.APIStatusError(status_code=status):
             known = status not in OF_THE_MOMENT if probing else status in REFUSED
-            return Answer(refused=status, said=server_says(error)) if known or optional else None
+            return Answer(refused=status, said=server_says(error)) if known else None
         case UnreadableError():
             return Answer(refused=UNREADABLE)
         case openai.APIConnectionError():
             return None
         case openai.OpenAIError() | ValueError():
-            return Answer(refused=UNREADABLE) if optional or probing else None
+            return Answer(refused=UNREADABLE) if probing else None
     return None
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openai
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
@@ -111,14 +110,3 @@ def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
 def body_of(request: Request) -> dict[str, Any]:
     """What is sent of a request: where a scored text begins, and which vote it is, are for the reader only."""
     return {key: value for key, value in request.items() if key not in ("context", "vote")}
-
-
-async def tokenize(client: openai.AsyncOpenAI, model: str, word: str) -> Answer:
-    """The tokens of a word, by the route that llama.cpp and vLLM have for it; they do not agree on its fields' names."""
-    root = str(client.base_url).rstrip("/").removesuffix("/v1")
-    body = {"model": model, "content": word, "add_special": False, "prompt": word, "add_special_tokens": False}
-    found = await client.post(f"{root}/tokenize", body=body, cast_to=dict[str, Any])
-    tokens = found.get("tokens") if isinstance(found, dict) else None
-    if not isinstance(tokens, list) or not tokens:
-        raise UnreadableError("no tokens")
-    return Answer(replies=[str(token) for token in tokens])

@@ -163,7 +163,6 @@ class Logprobs(Mode):
             answer = await replace(self, top=5).tried()
         if not answer.top_logprobs:
             raise UnableError(answer.in_short() if answer.refused else "it lists no tokens")
-        await check_label_words(self.asker, self.prompt.label_words)
         self.check(answer)
         return replace(self, top=len(answer.top_logprobs))
 
@@ -305,23 +304,6 @@ def reply_format(label_words: list[str]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
-
-async def check_label_words(asker: Asker, label_words: list[str]) -> None:
-    """Refuse label words that the model's tokenizer begins with the same token: their probabilities could not be told apart.
-
-    Where the endpoint does not show its tokens, words that begin with the same two letters are refused.
-    """
-    begin, what = [], "the same token for this model"
-    for word in label_words:
-        answer = await asker.probe({"tokenize": word.strip()})
-        if answer.refused:
-            begin = [word.strip().lower()[:2] for word in label_words]
-            what = f"{begin[0]!r}, so may share their first token"
-            break
-        begin.append(answer.replies[0])
-    if begin[0] == begin[1]:
-        raise InputError(f"{asker.name}: label_words: both begin with {what}; take others")
 
 
 def parse_reply(reply: str, label_words: list[str]) -> int | None:

@@ -137,22 +137,6 @@ def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
         assert not np.isnan(found.scores).any()
 
 
-@pytest.mark.parametrize(
-    ("tokenize", "words", "message"),
-    [
-        (True, '["Yonder", "Yes"]', "both begin with the same token for this model"),
-        (False, '["Yep", "Yes"]', "both begin with 'ye'"),
-    ],
-)
-def test_label_words_that_could_not_be_told_apart_are_refused_before_a_tweet_is_sent(
-    tmp_path: Path, sample: Prepared, tokenize: bool, words: str, message: str
-) -> None:
-    with serving(tokenize=tokenize) as server:
-        with pytest.raises(InputError, match=message):
-            run(server, tmp_path, sample, ZERO_SHOT.replace('["No", "Yes"]', words))
-        assert len({str(body["messages"]) for body in server.bodies}) <= 2, "no tweet was sent"
-
-
 @pytest.mark.parametrize(("method", "more"), [("none", 0), ("batch", 0), ("platt", 0), ("contextual", 3)])
 def test_calibration_asks_nothing_but_inputs_without_content(
     tmp_path: Path, sample: Prepared, method: str, more: int
@@ -187,11 +171,3 @@ def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Pr
         pytest.raises(InputError, match="gives no log-probabilities"),
     ):
         run(server, tmp_path, sample, CHANNEL)
-
-
-def test_a_route_for_tokens_that_is_broken_can_be_done_without(tmp_path: Path, sample: Prepared) -> None:
-    with serving(tokenize=True) as server:
-        server.route_tokens = (500, {})
-        assert run(server, tmp_path, sample, retries=0)[0].mode == "logprobs"
-        server.route_tokens = (200, {"tokens": 1})
-        assert run(server, tmp_path, sample, ZERO_SHOT.replace('"Yes"', '"Yep"'), retries=0)[0].mode == "logprobs"

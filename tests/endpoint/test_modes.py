@@ -133,6 +133,7 @@ def message(content: str | None, **more: Any) -> Any:
     [
         (first_tokens(("<think>", 0.99), ("Okay", 0.005)), "sample"),
         (first_tokens(("The", 0.9), ("Yes", 2e-6), ("No", 1e-6)), "sample"),
+        (first_tokens(("N", 0.9), ("Y", 0.05)), "sample"),
         (first_tokens(("token_id:5230", 0.9), ("token_id:10539", 0.05)), "sample"),
         (message("Let me see. First of all, the tweet"), None),
         (message(None), None),

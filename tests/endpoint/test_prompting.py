@@ -321,6 +321,7 @@ def test_label_of() -> None:
     labels = {1: ["Yes", " yes", "YES", "▁Yes", "Ye", "Yes."], 0: ["No", " no,"], None: ["N", "Not", "", "yesterday"]}
     for label, tokens in labels.items():
         assert {token: label_of(token, WORDS) for token in tokens} == dict.fromkeys(tokens, label)
+    assert label_of("Not", ["Notable", "Notorious"]) is None, "a token that begins both words is neither"
 
 
 @pytest.mark.parametrize(

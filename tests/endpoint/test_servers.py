@@ -131,13 +131,6 @@ def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_onl
     assert second.cached_tokens > 150
 
 
-def test_label_words_with_the_same_first_token_are_refused(tmp_path: Path, sample: Prepared) -> None:
-    path = tmp_path / "some.yaml"
-    path.write_text((PROMPTS / "zero_shot.yaml").read_text().replace('["No", "Yes"]', '["Notable", "Notorious"]'))
-    with pytest.raises(InputError, match="both begin with the same token for this model"):
-        run(embedded_asker("zero_shot", tmp_path), path, sample, 4)
-
-
 def test_a_channel_is_scored_by_the_local_model(tmp_path: Path, sample: Prepared) -> None:
     asker = embedded_asker("channel", tmp_path)
     found = run(asker, PROMPTS / "channel.yaml", sample, 8)
