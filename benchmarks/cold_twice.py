@@ -26,6 +26,7 @@ from pipeline.process import run
 
 MEASURED = ("costs/", "evaluate/costs.csv", "evaluate/table.md", "report/", "transcripts/", "study/")
 """What holds times, or hashes of such; of the study the predictions alone hold none."""
+NEITHER = (float("nan"), float("nan"))
 NOBODY = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -67,9 +68,9 @@ def scores_apart(first: Path, second: Path) -> tuple[float, float]:
     try:
         one, other = (pd.read_parquet(path, columns=["id", "split", "score"]) for path in (first, second))
     except (OSError, ValueError, KeyError):
-        return float("nan"), float("nan")
+        return NEITHER
     if not one[["id", "split"]].equals(other[["id", "split"]]):
-        return float("nan"), float("nan")
+        return NEITHER
     a, b = one["score"].to_numpy(), other["score"].to_numpy()
     unread = np.isnan(a) != np.isnan(b)
     difference = np.where(unread, 1.0, np.abs(np.nan_to_num(a) - np.nan_to_num(b)))
@@ -91,7 +92,7 @@ def compare(first: Path, second: Path) -> pd.DataFrame:
     for path in sorted(one.keys() | other.keys()):
         there = path in one and path in other
         same = there and one[path] == other[path]
-        apart = scores_apart(first / path, second / path) if there and not same else (float("nan"), float("nan"))
+        apart = scores_apart(first / path, second / path) if there and not same else NEITHER
         rows[path] = ("same" if same else "different" if there else "in one run", *apart)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["bytes", "largest difference", "flips"])
 

@@ -21,13 +21,24 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.contracts import InputError, Params, read_yaml, unknown, validated, write_text
+from pipeline.contracts import InputError, Params, named, read_yaml, unknown, validated, write_text
 from pipeline.contracts.params import PARAMS
+from pipeline.data.csv_file import not_there
 from pipeline.places import STUDY
 from pipeline.process import run
 
 OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 """Sections of sections, each of which is read by itself."""
+
+
+NOT_BY_FILE = {
+    "lora.launch": "it is run as a command",
+    "prompt.base_url": "your key and texts are sent there",
+    "prompt.api_key_env": "what it names is sent as a key",
+    "prompt.limits": "they cap what you pay",
+    "prompt.price_per_million_tokens": "they count what you pay",
+}
+"""What somebody else's file may not set."""
 
 
 def value_of(text: str) -> Any:
@@ -50,7 +61,7 @@ def sections(path: Path) -> dict[str, Any]:
 
 
 def wanted_by(argument: str) -> dict[str, Any]:
-    """The values, nested, that NAME=VALUE or a file asks for; no file may say what is run as a command."""
+    """The values, nested, that NAME=VALUE or a file asks for."""
     names, equals, text = argument.partition("=")
     if equals and re.fullmatch(r"[\w-]+(\.[\w-]+)*", names):
         *outer, last = names.split(".")
@@ -59,10 +70,10 @@ def wanted_by(argument: str) -> dict[str, Any]:
             values = {name: values}
         return values
     values = sections(Path(argument))
-    if "launch" in (values.get("lora") or ()):
-        raise InputError(
-            f"{argument}: lora.launch: it is run as a command, so no file may set it; if you mean it, do it yourself"
-        )
+    for name, what in NOT_BY_FILE.items():
+        section, _, key = name.partition(".")
+        if key in (values.get(section) or ()):
+            raise InputError(f"{argument}: {name}: {what}, so no file may set it; if you mean it, do it yourself")
     return values
 
 
@@ -79,12 +90,13 @@ def class_of(names: tuple[str, ...]) -> type[Params] | None:
     if not top or len(entry) != (top in OF_ENTRIES):
         return None
     name = (entry[0] if top == "vectors" else top).title().replace("_", "") + "Params"
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        of_vectors = path.parent.name == "vectors"
-        if of_vectors == (top == "vectors") and f"class {name}(" in path.read_text(encoding="utf-8"):
-            module = path.relative_to(Path(__file__).parents[1]).with_suffix("").as_posix().replace("/", ".")
+    root = Path(__file__).parent
+    for path in sorted(
+        root.glob("vectors/*.py") if top == "vectors" else {*root.glob("*/*.py")} - {*root.glob("vectors/*")}
+    ):
+        if f"class {name}(" in path.read_text(encoding="utf-8"):
             try:
-                found: type[Params] = getattr(importlib.import_module(module), name)
+                found: type[Params] = getattr(importlib.import_module(f"pipeline.{path.parent.name}.{path.stem}"), name)
             except ModuleNotFoundError:
                 return None
             return found
@@ -100,16 +112,15 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
         raise InputError(f"{'.'.join(names)} is a section, with names and values")
     model = None if inside else class_of(names)
     for key, value in wanted.items():
-        name = ".".join((*names, str(key)))
+        name, there = ".".join((*names, str(key))), key in section
         if isinstance(section.get(key), dict):
             yield from put(section[key], value, (*names, str(key)), inside=inside or model is not None)
-        elif key not in section and not (inside or model):
-            raise InputError(
-                f"{name}: {unknown(key, [*section, *(f'{STUDY}.{one}' for one in section.get(str(STUDY), ()))])}"
-            )
-        elif key not in section or section[key] != value:
-            yield f"{name}: {shown(section[key]) if key in section else 'its default'} → {shown(value)}"
-            if key not in section:  # before the last one: an empty line that follows it stays where it is
+        elif not (there or inside or model):
+            known = [*section, *(f"{STUDY}.{one}" for one in section.get(str(STUDY), ()))]
+            raise InputError(f"{name}: {unknown(key, known)}")
+        elif not there or section[key] != value:
+            yield f"{name}: {shown(section[key]) if there else 'its default'} → {shown(value)}"
+            if not there:  # before the last one: an empty line that follows it stays where it is
                 section.insert(max(len(section) - 1, 0), key, None)
             section[key] = value
             if value == []:  # a comment between it and the next section would swallow the line's end
@@ -122,29 +133,24 @@ def shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def check_lists(params: dict[str, Any], study: dict[str, Any]) -> None:
+def check_lists(params: dict[str, Any]) -> None:
     """What takes part has a section, in that of its kind, or a file."""
-    known = params | study
-    places = {
-        "counts": known,
-        "encoders": known["embed"],
-        "prompts": {path.stem for path in Path("prompts").glob("*.yaml")},
-    }
-    for where, values in (("", params), (f"{STUDY}.", study)):
+    known = params | params[str(STUDY)]
+    prompts = {path.stem: path for path in Path("prompts").glob("*.yaml")}
+    places = known | {"counts": known, "encoders": known["embed"], "prompts": prompts}
+    for where, values in (("", params), (f"{STUDY}.", params[str(STUDY)])):
         for kind, names in values.get("classifiers", {}).items():
             for name in names:
-                if name not in (place := places.get(kind, known.get(kind, {}))):
-                    raise InputError(f"{where}classifiers.{kind}: {name}: {unknown(name, place)}")
+                named(name, places.get(kind, {}), f"{where}classifiers.{kind}")
 
 
 def apply(params: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Set the wanted values in the params, which hold those of the study under its name; a line for each that changed."""
     told = list(put(params, wanted))
-    check_lists(params, params[str(STUDY)])
-    source = Path(params["data"]["source"])
-    if "source" in wanted.get("data", {}) and not source.exists():  # DVC would stop before any stage could say it
-        hint = "; `python -m pipeline.kaggle.download` fetches it" if source == Path("data/kaggle") else ""
-        raise InputError(f"data.source: {source}: no such file or folder{hint}")
+    check_lists(params)
+    source = params["data"]["source"]
+    if "source" in wanted.get("data", {}) and not Path(source).exists():  # DVC would stop before any stage could say it
+        raise InputError(f"data.source: {not_there(source)}")
     return told
 
 

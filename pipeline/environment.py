@@ -4,9 +4,10 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
+
+import psutil
 
 from pipeline.waiting import cores
 
@@ -40,21 +41,11 @@ def commit() -> str | None:
 
 def cpu() -> str:
     """The processor's name, as far as the system tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
+    if (cpuinfo := Path("/proc/cpuinfo")).is_file():
         for line in cpuinfo.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
-    named = output("sysctl", "-n", "machdep.cpu.brand_string") if sys.platform == "darwin" else None
-    return named or platform.processor() or platform.machine()
-
-
-def memory() -> str | None:
-    """The machine's memory in GB; None where the system does not tell it."""
-    try:
-        return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 1e9:.1f} GB"
-    except (AttributeError, OSError, ValueError):
-        return None
+    return output("sysctl", "-n", "machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
 def machine() -> dict[str, str]:
@@ -64,7 +55,7 @@ def machine() -> dict[str, str]:
         "processor": cpu(),
         "cores": str(os.cpu_count()),
         "cores that may be used": str(len(cores())),
-        "memory": memory(),
+        "memory": f"{psutil.virtual_memory().total / 1e9:.1f} GB",
         "GPU": "; ".join(gpus.splitlines()),
         "threads": ", ".join(f"{name}={os.environ[name]}" for name in THREADS if os.environ.get(name)),
         "platform": platform.platform(),

@@ -3,7 +3,7 @@
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeline.contracts import InputError, reason
+from pipeline.contracts import InputError, read_json, reason
 
 PREFIX = "package:"
 
@@ -14,6 +14,7 @@ def locate(model: str) -> str:
     The package itself is not imported: only the weights in it are wanted.
     """
     if not model.startswith(PREFIX):
+        check_indexes(Path(model))
         return model
     name, _, inside = model.removeprefix(PREFIX).partition("/")
     spec = find_spec(name) if name.isidentifier() and name != "__main__" else None
@@ -26,6 +27,15 @@ def locate(model: str) -> str:
     if not path.exists():
         raise InputError(f"{model}: the package {name} holds no {inside}")
     return str(path)
+
+
+def check_indexes(folder: Path) -> None:
+    """Raise `InputError` if a list of a model's files of weights in its folder names files that are elsewhere."""
+    for path in [*folder.glob("*.index.json"), *folder.glob("*/*.index.json")]:
+        listed = read_json(path)
+        names = listed.get("weight_map") if isinstance(listed, dict) else None
+        if not isinstance(names, dict) or any(Path(str(name)).name != name for name in names.values()):
+            raise InputError(f"{path}: it must name files of weights beside it, and no others")
 
 
 def unloadable(model: str, error: Exception) -> InputError:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from io import TextIOWrapper
 from pathlib import Path
 from traceback import clear_frames
 from typing import NoReturn
@@ -34,6 +35,8 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
     """
     sys.excepthook = show
     quiet()
+    if isinstance(sys.stdout, TextIOWrapper):  # a terminal that is not UTF-8 is no reason to stop
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         end_with_dvc()
         with nullcontext() if many else alone(str(results(stage_name(main))).replace(os.sep, ".")):
@@ -52,70 +55,52 @@ def run(main: Callable[[], None], *, many: bool = False) -> NoReturn:
 
 
 def started_by() -> list[psutil.Process]:
-    """The processes above this one, up to the DVC that started it; none if it was started by hand.
+    """The processes that this one is to end with: those above it up to the DVC that started it, and who started that DVC.
 
-    DVC tells its commands, and so all that is between (a shell, a launcher), in which stage they are. The first that was not
-    told is DVC itself.
+    DVC tells its commands, and so all that is between (a shell, a launcher), in which stage they are; the first that was not
+    told is DVC itself, or a program that calls it. None if this process was started by hand. `psutil.NoSuchProcess` if one is
+    gone already: what inherits orphans (init, launchd, a session's systemd, a container's first process) is none of them.
     """
     above: list[psutil.Process] = []
-    if "DVC_STAGE" in os.environ:
-        for process in psutil.Process().parents():
-            above.append(process)
-            try:
-                told = "DVC_STAGE" in process.environ()
-            except psutil.Error:
-                told = False
-            if not told:
+    if "DVC_STAGE" not in os.environ:
+        return above
+    for process in psutil.Process().parents():
+        above.append(process)
+        try:
+            told = "DVC_STAGE" in process.environ()
+        except psutil.AccessDenied:
+            told = False
+        if not told:
+            line, first = process.cmdline(), process.pid == 1
+            if any(Path(part).name == "dvc" for part in line[:3]) or (
+                not first and re.search("(?i)dvc|python", f"{line}")
+            ):
                 break
-    return above
-
-
-def is_dvc(process: psutil.Process) -> bool:
-    """Whether this can be DVC, or a program that calls it; what inherits orphans (init, launchd, a session's systemd) is not.
-
-    The first process of a container inherits them too, and its command line may speak of DVC: there it must be DVC itself.
-    """
-    try:
-        line = process.cmdline()
-    except psutil.Error:  # gone, or another user's
-        return False
-    if process.pid == 1:
-        return any(Path(part).name == "dvc" for part in line[:3])
-    return bool(re.search("dvc|python", " ".join(line), re.IGNORECASE))
-
-
-def alive(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
+            raise psutil.NoSuchProcess(process.pid)
+    return above + ([psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else [])
 
 
 def end_with_dvc(every: float = 0.25) -> None:
     """See to it that this process ends within `every` seconds when the DVC that started it does, even by kill -9.
 
-    It would go on writing otherwise while the next `dvc repro` runs. The same if who started that DVC ends: it would go on
-    unseen. Started by hand it is left alone.
+    It would go on writing otherwise while the next `dvc repro` runs. The same if who started that DVC ends.
     """
-    above = started_by()
-    if not above:
-        return
-    if not is_dvc(above[-1]):  # it was killed while this process was still loading
-        end_at_once()
-    try:
-        above += [psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else []
-    except psutil.NoSuchProcess:
-        end_at_once()
 
     def watch() -> None:
-        while all(map(alive, above)):
-            time.sleep(every)
+        with suppress(psutil.NoSuchProcess):
+            while all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in above):
+                time.sleep(every)
         end_at_once()
 
-    threading.Thread(target=watch, name="end with dvc", daemon=True).start()
+    try:
+        above = started_by()
+    except psutil.Error:
+        end_at_once()
+    if above:
+        threading.Thread(target=watch, name="end with dvc", daemon=True).start()
 
 
-def end_at_once() -> None:
+def end_at_once() -> NoReturn:
     """End this process and those that it started, from any thread, without writing anything more."""
     with suppress(OSError):  # the terminal may be gone, too
         os.write(2, b"\nerror: the dvc that started this stage is gone; run `dvc repro` again to go on\n")

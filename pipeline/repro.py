@@ -19,14 +19,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
-from functools import partial
+from functools import partial, reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel
-
-from pipeline.contracts import InputError, read_json, read_params, write_text
+from pipeline.contracts import InputError, plain_name, read_json, read_params, read_yaml, write_text
+from pipeline.contracts.params import PARAMS
 from pipeline.data.csv_file import not_there
+from pipeline.data.source import DataParams
+from pipeline.environment import output
 from pipeline.places import STUDY
 from pipeline.process import DRIVER, LOCKS, run
 from pipeline.summary import results_in_words
@@ -72,24 +74,20 @@ def spoken(seconds: float) -> str:
     return f"{max(1, seconds):.0f} s" if seconds < 10 else f"{5 * round(seconds / 5)} s"
 
 
-@dataclass
 class Progress:
     """Follows what DVC says: which stages have run, and how long they took."""
 
-    plan: Callable[[], set[str]]
-    """The stages that DVC will look at; asked for when one runs."""
-    remembered: Mapping[str, float]
-    clock: Callable[[], float] = time.monotonic
-    took: dict[str, float] = field(default_factory=dict)
-    unchanged: set[str] = field(default_factory=set)
-    unfinished: list[str] = field(default_factory=list)
-    """Begun, and not (yet) written into dvc.lock."""
-    running: str = ""
-    last: str = ""
-    """The stage before and its seconds, until they are shown."""
-
-    def __post_init__(self) -> None:
-        self.start = self.since = self.clock()
+    def __init__(
+        self, plan: Callable[[], set[str]], remembered: Mapping[str, float], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`plan` gives the stages that DVC will look at, and is asked when one runs; `remembered`, what they took before."""
+        self.plan, self.remembered, self.clock = plan, remembered, clock
+        self.took: dict[str, float] = {}
+        self.unchanged: set[str] = set()
+        self.unfinished: list[str] = []  # begun, and not (yet) written into dvc.lock
+        self.running = ""
+        self.last = ""  # the stage before and its seconds, until they are shown
+        self.start = self.since = clock()
 
     def shown(self, said: Iterable[str]) -> Iterator[str]:
         """Of DVC's lines those to show: one for each stage that begins, and what stages print; none of its hints."""
@@ -199,32 +197,14 @@ def work_without_git() -> str | None:
     return "no git here: DVC works without (core.no_scm); after `git init` run `dvc config --local --unset core.no_scm`"
 
 
-def distrust() -> str | None:
-    """A line if git refuses to read the repository, since another user owns it: DVC runs, and cannot compare or keep runs."""
-    if "dubious ownership" not in git("rev-parse", "--git-dir").stderr.decode(errors="replace"):
-        return None
-    return f"git does not trust this folder, which is another user's: `git config --global --add safe.directory {Path.cwd()}`"
-
-
-def git(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    try:
-        return subprocess.run(["git", *arguments], env=os.environ | {"LC_ALL": "C"}, capture_output=True, check=False)  # noqa: S607
-    except OSError as error:  # no git
-        return subprocess.CompletedProcess(arguments, 1, b"", str(error).encode())
-
-
 def mend_rwlock(path: Path = Path(".dvc/tmp/rwlock")) -> str | None:
     """Remove DVC's note of who runs what if a kill left a part of it; a line on it."""
     for _ in range(3):  # a DVC that runs may be writing it
-        try:
-            json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            time.sleep(0.2)
-        else:
-            return None
-    path.unlink()
+        with suppress(ValueError):
+            if not path.is_file() or json.loads(path.read_bytes()) is not None:
+                return None
+        time.sleep(0.2)
+    path.unlink(missing_ok=True)
     return f"{path} was half written: removed"
 
 
@@ -234,9 +214,9 @@ def mend_locks(complaint: str) -> list[str]:
     for path in map(Path, dict.fromkeys(UNREADABLE.findall(complaint))):
         torn = Path(".dvc/tmp") / "-".join([*path.parts, "torn"])
         torn.write_bytes(path.read_bytes())
-        committed = git("show", f"HEAD:./{path}")
-        if not committed.returncode and committed.stdout != path.read_bytes():
-            path.write_bytes(committed.stdout)
+        committed = output("git", "show", f"HEAD:./{path}")
+        if committed is not None and f"{committed}\n".encode() != path.read_bytes():
+            path.write_text(f"{committed}\n", encoding="utf-8")
             done.append(f"{path} could not be read: the committed one is back, the other is {torn}")
         else:
             path.unlink()
@@ -244,17 +224,15 @@ def mend_locks(complaint: str) -> list[str]:
     return done
 
 
-class Data(BaseModel):
-    """The part of the section data that says where the tweets are."""
-
-    source: str
-
-
-def check_source() -> None:
-    """`InputError` if data.source is not there, which DVC would call an errno."""
-    source = read_params("data", Data).source
-    if not Path(source).exists():
-        raise InputError(f"params.yaml: data.source: {not_there(source)}")
+def check_names() -> None:
+    """Raise `InputError` if a list that dvc.yaml makes commands of holds more than names, for DVC's shell would run it."""
+    for folder in (folder for folder in (Path(), STUDY) if (folder / PARAMS).is_file()):
+        values: Any = read_yaml(folder / PARAMS)
+        pipeline = (folder / "dvc.yaml").read_text(encoding="utf-8")
+        for name in re.findall(r"(?m)^ +\w+: \$\{([\w.]+)\} *(?:#.*)?$", pipeline):
+            with suppress(KeyError, TypeError):  # DVC says so
+                for each in reduce(getitem, name.split("."), values):
+                    plain_name(str(each))
 
 
 # --- together ---------------------------------------------------------------------------------------------------------
@@ -268,11 +246,15 @@ def main() -> None:
         raise InputError("no DVC project here; run it in the project's folder")
     targets = [OF_THE_STUDY if target == STUDY.name else target for target in given.targets]
     arguments = [*options, *targets]
-    for line in filter(None, (work_without_git(), distrust(), mend_rwlock())):
+    for line in filter(None, (work_without_git(), mend_rwlock())):
         print(line, flush=True)
-    check_source()
-    asked = ThreadPoolExecutor().submit(stages, arguments)
-    progress = Progress(asked.result, read_json(SECONDS) if SECONDS.is_file() else {})
+    check_names()
+    source = read_params("data", DataParams).source
+    if not Path(source).exists():  # DVC would call it an errno
+        raise InputError(f"params.yaml: data.source: {not_there(source)}")
+    progress = Progress(
+        ThreadPoolExecutor().submit(stages, arguments).result, read_json(SECONDS) if SECONDS.is_file() else {}
+    )
     try:
         code = reproduce(arguments, progress)
         while code and not progress.took and (mended := mend_locks(dvc("dag", "--dot").stderr)):

@@ -7,10 +7,8 @@ it keeps it text (https://owasp.org/www-community/attacks/CSV_Injection); readin
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-from pandas.api.types import is_object_dtype, is_string_dtype
 
 from pipeline.contracts import written_whole
 
@@ -29,12 +27,10 @@ def as_it_was(text: str) -> str:
 
 def each_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """The frame with its strings changed."""
-
-    def changed(value: Any) -> Any:
-        return change(value) if isinstance(value, str) else value
-
-    texts = [name for name, kind in frame.dtypes.items() if is_string_dtype(kind) or is_object_dtype(kind)]
-    return frame.assign(**{str(name): frame[name].map(changed) for name in texts})
+    texts = frame.select_dtypes(["object", "string"]).columns
+    return frame.assign(
+        **{name: frame[name].map(lambda value: change(value) if isinstance(value, str) else value) for name in texts}
+    )
 
 
 def write_tweets(path: Path, frame: pd.DataFrame) -> None:

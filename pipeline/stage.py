@@ -44,7 +44,7 @@ def start(arguments: list[str]) -> NoReturn:
 def main_of(module: str) -> Callable[[], None]:
     """The function that is the stage, its libraries loaded: the module's `main`, or that of its FAMILY."""
     found = importlib.import_module(module) if find_spec(module) else None
-    main: Callable[[], None] | None = getattr(found, "main", getattr(getattr(found, "FAMILY", None), "main", None))
+    main: Callable[[], None] | None = getattr(getattr(found, "FAMILY", found), "main", None)
     if main is None:
         raise InputError(f"{module}: no such stage")
     return main

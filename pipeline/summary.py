@@ -30,15 +30,14 @@ Row = Mapping[str, str]
 def ranking(scores: Sequence[Row]) -> list[str]:
     """The best classifiers in the order of evaluate, and below them the best of those that scored a part of the rows."""
     most = max(int(row["rows"]) for row in scores)
-    whole, part = ([row for row in scores if (int(row["rows"]) == most) == all_rows] for all_rows in (True, False))
-    shown = whole[: ROWS - 1 if part else ROWS]
-    shown += part[: ROWS - len(shown)]
-    lines = [f"{f'{len(shown)} of {len(scores)} classifiers':{NAME}} {'school':14} {'accuracy, %':17} {'rows':>10}"]
-    for row in shown:
-        accuracy = "{:.1f} [{:.1f}, {:.1f}]".format(
-            *(100 * float(row[f"accuracy{end}"] or "nan") for end in ("", "_low", "_high"))
-        )
-        rows = f"{int(row['rows']):,}" + ("" if row in whole else " only")
+    whole = [row for row in scores if int(row["rows"]) == most]
+    part = [row for row in scores if int(row["rows"]) < most]
+    best = whole[: ROWS - bool(part)]
+    best += part[: ROWS - len(best)]
+    lines = [f"{f'{len(best)} of {len(scores)} classifiers':{NAME}} {'school':14} {'accuracy, %':17} {'rows':>10}"]
+    for row in best:
+        mean, low, high = (100 * float(row[f"accuracy{end}"] or "nan") for end in ("", "_low", "_high"))
+        accuracy, rows = f"{mean:.1f} [{low:.1f}, {high:.1f}]", f"{int(row['rows']):,}{'' if row in whole else ' only'}"
         lines.append(f"{row['classifier']:{NAME}.{NAME}} {row['school']:14} {accuracy:17} {rows:>10}")
     return lines
 

@@ -1,18 +1,14 @@
 """What libraries read in the environment as they load: how their threads wait for each other, and what they show.
 
-Threads that compute together wait for the slowest of them. Those that spin as they wait begin again at once, which is fastest
-where each has a core of its own; where it has not, they take the core from the one that they wait for. So the launcher measures
-how busy other processes keep the machine while it loads what it needs anyway, and chooses. The number of threads is never
-touched: results depend on it to the last digit, and must not depend on the load.
-
-OpenMP's runtimes read this: libgomp (torch, scikit-learn and llama.cpp on Linux), and the libomp and libiomp of other platforms.
-numpy's OpenBLAS has threads of its own, which wait in one way only.
+Threads that compute together wait for the slowest. Those that spin as they wait begin again at once, which is fastest where each
+has a core of its own; where it has not, they take the core from the one that they wait for. So the launcher measures how busy
+others keep the machine while it loads what it needs anyway, and chooses for OpenMP's runtimes (torch, scikit-learn, llama.cpp).
+The number of threads is never touched: results depend on it to the last digit, and must not depend on the load.
 """
 
 import os
 import sys
 import time
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import psutil
@@ -27,13 +23,11 @@ SPINNING = {"GOMP_SPINCOUNT": "10000"}
 
 
 class Snapshot(NamedTuple):
-    """Seconds that were counted up to a moment."""
+    """Seconds on the clock, in which a core that may be used was idle (summed over cores), and in which this process computed."""
 
     clock: float
     idle: float
-    """In which a core that this process may use had nothing to do, summed over these cores."""
     own: float
-    """In which this process computed."""
 
 
 def cores() -> set[int]:
@@ -56,16 +50,10 @@ def busy_elsewhere(before: Snapshot, after: Snapshot, count: int) -> float:
     return max(0.0, count - (after.idle - before.idle + after.own - before.own) / seconds) if seconds > 0 else 0.0
 
 
-def settings(others: float, environment: Mapping[str, str]) -> dict[str, str]:
-    """What to set where others keep so many cores busy: nothing, if the environment says already how threads wait."""
-    if any(name in environment for name in GIVEN):
-        return {}
-    return ASLEEP if others >= BUSY else SPINNING
-
-
 def choose(before: Snapshot) -> None:
-    """Choose how threads wait, by how busy others were since `before`; called before the libraries load."""
-    os.environ.update(settings(busy_elsewhere(before, snapshot(), len(cores())), os.environ))
+    """Choose how threads wait, unless the environment says so, by how busy others were since `before`: libraries load later."""
+    if not any(name in os.environ for name in GIVEN):
+        os.environ.update(ASLEEP if busy_elsewhere(before, snapshot(), len(cores())) >= BUSY else SPINNING)
 
 
 def asleep() -> bool:

@@ -41,11 +41,9 @@ class Kaggle(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.competition = "nlp-getting-started"
         self.token, self.key = TOKEN, KEY
-        self.files: dict[str, bytes] = {}  # nlp-getting-started.zip, train.csv, train.csv.zip, ...
+        self.files: dict[str, bytes] = {}  # nlp-getting-started.zip
         self.refusals: dict[str, tuple[int, bytes, str]] = {}  # by method: status, body, content type
         self.cut_at: list[int] = []  # after so many bytes the connection breaks, once for each
-        self.hold = threading.Event()  # not set: a cut download stays open until it is
-        self.hold.set()
         self.requests: list[str] = []  # methods, and ranges of downloads
         self.uploads: dict[str, bytes] = {}
         self.submissions: list[dict[str, Any]] = []
@@ -124,25 +122,15 @@ class Handler(BaseHTTPRequestHandler):
         else:
             replies: dict[str, Callable[[dict[str, Any]], None]] = {
                 "DownloadDataFiles": self.all_files,
-                "DownloadDataFile": self.one_file,
                 "StartSubmissionUpload": self.start_upload,
                 "CreateSubmission": self.create,
                 "ListSubmissions": self.list_submissions,
             }
             replies[method](asked)
 
-    def redirect(self, *names: str) -> None:
-        for name in names:
-            if name in self.server.files:
-                self.send(302, Location=f"http://localhost/files/{name}?Signature=of-a-signed-address")
-                return
-        self.refuse(404, "Not found")
-
     def all_files(self, asked: dict[str, Any]) -> None:
-        self.redirect(f"{self.server.competition}.zip", f"{self.server.competition}.csv")
-
-    def one_file(self, asked: dict[str, Any]) -> None:
-        self.redirect(asked["fileName"], asked["fileName"] + ".zip")
+        name = f"{self.server.competition}.zip"
+        self.send(302, Location=f"http://localhost/files/{name}?Signature=of-a-signed-address")
 
     def start_upload(self, asked: dict[str, Any]) -> None:
         name = f"upload-{len(self.server.uploads)}"
@@ -190,7 +178,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.server.cut_at:
             self.wfile.write(content[first : self.server.cut_at.pop(0)])
             self.wfile.flush()
-            self.server.hold.wait(60)
             self.close_connection = True
         else:
             self.wfile.write(content[first:])
@@ -199,11 +186,18 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def forget_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looks for tokens when it is imported."""
+    for name in [name for name in sys.modules if name.split(".")[0] in ("kaggle", "kagglesdk")]:
+        monkeypatch.delitem(sys.modules, name)
+
+
 def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, environment: dict[str, str]) -> None:
     """Go to the folder, which is home as well and has the store; with no token but that of the environment."""
     for name in list(os.environ):
         if name.startswith(("KAGGLE", "VERBOSE", "XDG")):
             monkeypatch.delenv(name)
+    forget_client(monkeypatch)
     own = {"HOME": str(folder), "DISASTER_TWEETS_STORE": str(folder / "store")}
     for name, value in (own | environment).items():
         monkeypatch.setenv(name, value)
@@ -229,7 +223,6 @@ def run_here(main: Callable[[], None], monkeypatch: pytest.MonkeyPatch, capfd: p
 @contextmanager
 def serving() -> Iterator[Kaggle]:
     with Kaggle() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server
-        server.hold.set()
         server.shutdown()

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -131,22 +132,16 @@ class Kill(NamedTuple):
 
 
 def plan(took: dict[str, float], kills: int, seed: int) -> list[Kill]:
-    """Which stages are killed when: stages of as many kinds as there are, at any moment of what they and their saving take."""
+    """Which stages are killed when: of as many kinds as there are, at any moment of what they and their saving take."""
     dice = random.Random(seed)
-    kinds: dict[str, list[str]] = {}
-    for stage in took:
-        kinds.setdefault(stage.split("@")[0], []).append(stage)
-    for members in kinds.values():
-        dice.shuffle(members)
-    order = list(kinds)
-    dice.shuffle(order)
-    chosen: list[str] = []
-    while len(chosen) < min(kills, len(took)):
-        chosen += [kinds[kind].pop() for kind in order if kinds[kind]]
-    return [
-        Kill(stage, dice.uniform(0, took[stage]), WHO[number % len(WHO)])
-        for number, stage in enumerate(chosen[: min(kills, len(took))])
-    ]
+    stages = dice.sample(list(took), len(took))
+    seen = Counter[str]()
+    turns = {}
+    for stage in stages:  # the first of each kind, then the second of each, ...
+        turns[stage] = seen[kind := stage.split("@")[0]]
+        seen[kind] += 1
+    chosen = sorted(stages, key=turns.__getitem__)[:kills]
+    return [Kill(stage, dice.uniform(0, took[stage]), WHO[place % len(WHO)]) for place, stage in enumerate(chosen)]
 
 
 def broken(folder: Path, kills: list[Kill], targets: list[str]) -> list[dict[str, object]]:
@@ -170,14 +165,10 @@ def broken(folder: Path, kills: list[Kill], targets: list[str]) -> list[dict[str
 
 
 def left_over(folder: Path) -> list[str]:
-    """Half-written files, and processes that still are in the folder or listen."""
+    """Half-written files, and processes that still are in the folder."""
     found = [str(path.relative_to(folder)) for path in folder.rglob("*.partial")]
-    for process in psutil.process_iter(["cwd", "pid", "name"]):
-        if str(folder) in str(process.info["cwd"]):
-            with suppress(psutil.Error):
-                ports = [str(one.laddr.port) for one in process.net_connections() if one.status == psutil.CONN_LISTEN]
-                found.append(f"process {process.info['pid']} {process.info['name']} listening on {ports}")
-    return found
+    there = psutil.process_iter(["cwd", "pid", "name"])
+    return found + [f"process {one.pid} {one.name()}" for one in there if str(folder) in str(one.info["cwd"])]
 
 
 def killed_and_compared(root: Path, kills: int, seed: int, targets: list[str]) -> bool:

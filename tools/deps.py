@@ -72,27 +72,25 @@ def named_by_params(stage: str) -> list[str]:
     """The families that a stage loads by the names in its params."""
     study = PARAMS[f"{STUDY}/"]
     curves = {name: curve["family"] for name, curve in study["learning_curve"]["curves"].items()}
-    match stage:
-        case "errors":  # those that take part: any of them may be named
-            return families_of("counts") + families_of("vectors.") + ["finetune.lora"]
-        case "explanations":
-            return ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.integrated_gradients"]
-        case "learning_curve":
-            return list(curves.values())
-        case "robustness":
-            return [curves[name] for name in study[stage]["classifiers"]]
-        case "generation":
-            return list(study["generation"]["families"])
-    return []
+    named = {
+        # those that take part: any of them may be named
+        "errors": [*families_of("counts"), *families_of("vectors."), "finetune.lora"],
+        "explanations": ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.integrated_gradients"],
+        "learning_curve": list(curves.values()),
+        "robustness": [curves[name] for name in study["robustness"]["classifiers"]],
+        "generation": list(study["generation"]["families"]),
+    }
+    return named.get(stage, [])
 
 
 @lru_cache
 def imports_of(path: Path) -> frozenset[Path]:
-    """The project's modules that a module itself imports."""
-    names = code.read(path)[1]
-    modules = {ROOT / (name.replace(".", "/") + ".py") for name in names if name.startswith("pipeline.")}
-    contracts = {ROOT / SHARED / "__init__.py"} if "pipeline.contracts" in names else set()
-    return frozenset({path for path in modules if path.is_file()} | contracts)
+    """The project's modules that a module itself imports; the contracts, which are a package that is imported itself, too."""
+    names = {name.replace(".", "/") for name in code.read(path)[1] if name.startswith("pipeline.")}
+    paths = {ROOT / f"{name}.py" for name in names} | {
+        ROOT / SHARED / "__init__.py" for name in names if name == SHARED
+    }
+    return frozenset(path for path in paths if path.is_file())
 
 
 def imported(paths: Iterable[Path]) -> set[Path]:
@@ -106,22 +104,26 @@ def imported(paths: Iterable[Path]) -> set[Path]:
     return found
 
 
+def modules_of(stage: Stage) -> list[str]:
+    """The modules that a stage may start: a templated one's, of all families."""
+    return families_of(stage.module) if "$" in stage.module else [stage.module]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 def code_of(stage: Stage) -> list[str]:
     """The dependencies in code, sorted: files, and the contracts as a folder; a templated module by its template."""
-    families = families_of(stage.module) if "$" in stage.module else [stage.module]
-    modules = imported(map(path_of, [*families, *named_by_params(stage.name)])) - IGNORED
-    files = {path.relative_to(ROOT).as_posix() for path in modules}
+    started = modules_of(stage)
+    files = set(map(name_of, imported(map(path_of, [*started, *named_by_params(stage.name)])) - IGNORED))
     if "$" in stage.module:
-        files -= {path_of(family).relative_to(ROOT).as_posix() for family in families}
-        files.add(path_of(stage.module).relative_to(ROOT).as_posix().replace("${item/family}", "${item.family}"))
-    outside = {file for file in files if not file.startswith(f"{SHARED}/")}
-    return sorted(outside | {SHARED})
+        files -= {name_of(path_of(family)) for family in started}
+        files.add(name_of(path_of(stage.module)).replace("${item/family}", "${item.family}"))
+    return sorted({file for file in files if not file.startswith(f"{SHARED}/")} | {SHARED})
 
 
 # --- params -----------------------------------------------------------------------------------------------------------
-
-
-OWN_SECTION = ("cls.name()", "f'vectors.{cls.name()}'")
 
 
 @lru_cache
@@ -130,41 +132,40 @@ def sections_in(path: Path) -> frozenset[str]:
 
     A family on counts or vectors is read with the section of its own name, by what it inherits.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    names: dict[str, Any] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-            names |= {target.id: node.value.value for target in node.targets if isinstance(target, ast.Name)}
+    text = path.read_text(encoding="utf-8")
+    tree, kind = ast.parse(text), path.parent.name
+    constants: dict[str, str] = {}
     found: set[str] = set()
-    if "\nFAMILY = " in path.read_text(encoding="utf-8") and path.parent.name in ("counts", "vectors"):
-        found.add(f"{'vectors.' * (path.parent.name == 'vectors')}{path.stem}")
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "read_params":
-            if ast.unparse(node.args[0]) in OWN_SECTION:
-                continue
-            match node.args[0]:
-                case ast.Constant(value=section):
-                    found.add(str(section))
-                case ast.Name(id=name):
-                    found.add(names[name])
-                case ast.JoinedStr(values=parts):
-                    texts = (str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
-                    found.add("".join(texts))
+    if "\nFAMILY = " in text and kind in ("counts", "vectors"):
+        found.add(f"{'vectors.' * (kind == 'vectors')}{path.stem}")
+    for node in ast.walk(tree):  # a module's constants come before what is inside of its functions
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
+                constants[name] = value
+            case ast.Call(func=ast.Name(id="read_params"), args=[ast.Constant(value=section), *_]):
+                found.add(str(section))
+            case ast.Call(func=ast.Name(id="read_params"), args=[ast.Name(id=name), *_]):
+                found.add(constants[name])
+            case ast.Call(func=ast.Name(id="read_params"), args=[ast.JoinedStr(values=parts) as section, *_]):
+                if "cls.name()" not in ast.unparse(section):
+                    found.add(
+                        "".join(str(part.value) if isinstance(part, ast.Constant) else "${item}" for part in parts)
+                    )
     return frozenset(found)
 
 
 def params_of(stage: Stage) -> list[Any]:
     """The params that a stage reads, those of the study in a mapping of their own, as DVC wants it."""
-    named = named_by_params(stage.name)
-    families = families_of(stage.module) if "$" in stage.module else [stage.module]
-    found = set().union(*map(sections_in, imported(map(path_of, families))))
+    started = modules_of(stage)
+    found = set().union(*map(sections_in, imported(map(path_of, started))))
     if "$" in stage.module:  # each reads its own section
-        own = {family.removeprefix("counts.") for family in families}
-        found = (found - own) | {stage.module.removeprefix("counts.")}
+        found = (found - {family.removeprefix("counts.") for family in started}) | {
+            stage.module.removeprefix("counts.")
+        }
     if stage.module.startswith("vectors."):
         found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
-    others = set().union(*map(sections_in, imported(map(path_of, named)))) if named else set()
-    found |= {section.split(".")[0] for section in others}
+    others = imported(map(path_of, named_by_params(stage.name)))
+    found |= {section.split(".")[0] for section in set().union(*map(sections_in, others))}
     study = {section for section in found if (top := section.split(".")[0]) not in PARAMS[""] and "$" not in top}
     in_study = sorted(study | ({"classifiers"} if "classifiers" in found and stage.folder else set()))
     return [*sorted(found - study), *([{f"{STUDY}/params.yaml": in_study}] if in_study else [])]

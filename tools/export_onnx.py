@@ -75,11 +75,7 @@ def main() -> None:
     given = parser.parse_args()
     logging.disable(logging.WARNING)  # the exporter tells of everything that it skips
     warnings.simplefilter("ignore", UserWarning)
-    name, params, prepared = (
-        f"lora_{given.preset}",
-        read_params(f"lora.{given.preset}", LoraParams),
-        read_prepared(),
-    )
+    name, params, prepared = f"lora_{given.preset}", read_params(f"lora.{given.preset}", LoraParams), read_prepared()
     if len(params.seeds) > 1 or given.folds > prepared.train["fold"].nunique():
         raise InputError("one seed, and no more folds than there are, can be compared")
     released = Path("release") / name

@@ -59,7 +59,7 @@ def missing(text: str, there: Mapping[str, str]) -> list[str]:
 
     A torch that was built for CPUs alone, which somebody put there, needs no GPU libraries.
     """
-    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415 - see bring_pip
+    from pip._vendor.packaging.requirements import Requirement  # noqa: PLC0415 - it may not be there yet
 
     without_gpus = there.get("torch", "").endswith("+cpu")
 
@@ -82,8 +82,8 @@ def settings(listed: str) -> dict[str, str]:
 
 def as_uv_has_it(of_pip: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
     """Environment variables of uv for the settings of pip that are named."""
-    told = {uv: of_pip[option].split() for option, uv in names.items() if option in of_pip}
-    return {uv: ("," if uv == "UV_FIND_LINKS" else " ").join(values) for uv, values in told.items()}
+    given = {uv: of_pip[option].split() for option, uv in names.items() if option in of_pip}
+    return {uv: ("," if uv == "UV_FIND_LINKS" else " ").join(values) for uv, values in given.items()}
 
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
@@ -94,12 +94,6 @@ def succeeds(*command: str | Path, environment: Mapping[str, str] | None = None)
     return subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode == 0
 
 
-def bring_pip() -> None:
-    """Have pip in this environment, which some tools make without."""
-    if not find_spec("pip"):
-        subprocess.run([sys.executable, "-m", "ensurepip"], stdout=sys.stderr, check=True)
-
-
 def uv(*arguments: str | Path, names: Mapping[str, str]) -> bool:
     """Run uv, which pip brings if it is not here, on what pip is set to; whether all of that succeeded."""
     if missing(UV.read_text(encoding="utf-8"), installed()):
@@ -108,10 +102,10 @@ def uv(*arguments: str | Path, names: Mapping[str, str]) -> bool:
             return False
     of_pip = settings(subprocess.run([*PIP, "config", "list"], capture_output=True, text=True, check=True).stdout)
     # Of copies of a version in several places any will do, as for pip, for its hash is pinned.
-    told = {"UV_INDEX_STRATEGY": "unsafe-best-match"} | as_uv_has_it(of_pip, names)
+    own = {"UV_INDEX_STRATEGY": "unsafe-best-match"} | as_uv_has_it(of_pip, names)
     no_index = ["--no-index"] if of_pip.get("no-index", "0").lower() in {"1", "true", "yes", "on"} else []
     return succeeds(
-        Path(sysconfig.get_path("scripts")) / "uv", "pip", *arguments, *no_index, environment=told | os.environ
+        Path(sysconfig.get_path("scripts")) / "uv", "pip", *arguments, *no_index, environment=own | os.environ
     )
 
 
@@ -153,7 +147,8 @@ def main() -> None:
     what.add_argument("--lock", action="store_true", help="write the files in requirements/ anew")
     arguments = parser.parse_args()
     try:
-        bring_pip()
+        if not find_spec("pip"):  # some tools make environments without
+            subprocess.run([sys.executable, "-m", "ensurepip"], stdout=sys.stderr, check=True)
         lock() if arguments.lock else install(arguments.requirements)
     except KeyboardInterrupt:
         sys.exit(130)

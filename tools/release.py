@@ -27,6 +27,7 @@ from pipeline.fit.subsets import first_rows
 from pipeline.packaged import PREFIX, locate
 from pipeline.process import run
 
+TEMPLATE = Path(__file__).with_name("model_card.md")
 METRICS = {"accuracy": "Accuracy", "f1": "F1", "roc_auc": "ROC-AUC", "log_loss": "Log loss", "ece": "ECE"}
 
 
@@ -54,12 +55,12 @@ def card(
     name: str, params: LoraParams, data: DataParams, prepared: Prepared, scores: pd.Series, base: str
 ) -> ModelCard:
     """The model card: what it is, what it learnt from, how good it is and where not, and whose weights it began with."""
-    licence = licence_of(params.base_model)
+    train, licence = prepared.train, licence_of(params.base_model)
     results = [
         EvalResult(
             task_type="text-classification",
             dataset_type=Path(data.source).stem,
-            dataset_name=f"{data.source}, {len(prepared.train):,} texts, out-of-fold",
+            dataset_name=f"{data.source}, {len(train):,} texts, out-of-fold",
             metric_type=metric,
             metric_name=title,
             metric_value=round(float(scores[metric]), 4),
@@ -76,77 +77,29 @@ def card(
         model_name=name,
         eval_results=results,
     )
-    table = pd.DataFrame(
-        {
-            "Metric": METRICS.values(),
-            "Out-of-fold": [f"{scores[metric]:.3f}" for metric in METRICS],
-            "95 % interval": [f"[{scores[f'{metric}_low']:.3f}, {scores[f'{metric}_high']:.3f}]" for metric in METRICS],
-        }
-    )
-    folds = prepared.train["fold"].nunique()
+    intervals = [f"[{scores[f'{metric}_low']:.3f}, {scores[f'{metric}_high']:.3f}]" for metric in METRICS]
+    table = {"Metric": METRICS.values(), "Out-of-fold": scores[list(METRICS)].astype(float).tolist()}
     settings = params.model_dump(exclude={"base_model", "device", "precision", "seeds", "test_rows"})
-    content = f"""---
-{metadata.to_yaml()}
----
-
-# {name}
-
-Tells short texts apart: {data.labels[1]} or {data.labels[0]}. {base} with adapters ({params.variant}, rank {params.rank}), merged
-into its weights; the adapters by themselves are in `adapter`.
-
-```python
-from transformers import pipeline
-
-classify = pipeline("text-classification", model="FOLDER")
-classify("a text, as it was cleaned for training")
-```
-
-It has learnt from texts in which links are written `http`, mentions `@user`, entities and broken characters are mended, and
-runs of white space are one space: do the same to yours. {reading(params)}
-
-## Data
-
-{len(prepared.train):,} texts of `{data.source}`, {prepared.train["target"].mean():.0%} of them {data.labels[1]}.
-
-## How good it is
-
-Measured out-of-fold: {folds} models made in the same way, each scored on the fold that it did not see; near-duplicates are
-never split between folds. The intervals are from a bootstrap over groups of near-duplicates. The model here has learnt from
-all folds and has no texts left to be measured on.
-
-{table.to_markdown(index=False)}
-
-## Limits
-
-- It knows texts like those of `{data.source}`: other years, languages, and ways of finding texts were not measured.
-- The labels are what people said: {contradicting(prepared.train):,} texts have a near-duplicate with the other label.
-- A score is about one text. It is no evidence that what the text says is true, and no ground to act on alone.
-- A text can be written to deceive it.
-
-## Licence
-
-The base model's: {licence or "not stated with its files; look it up before you share this"}. The texts are not included.
-
-## Settings
-
-```yaml
-{chr(10).join(f"{key}: {value}" for key, value in settings.items())}
-```
-"""
-    return ModelCard(content)
-
-
-def contradicting(train: pd.DataFrame) -> int:
-    """How many rows have a near-duplicate with the other label."""
-    return int((train.groupby(near_duplicates(train))["target"].transform("nunique") > 1).sum())
-
-
-def reading(params: LoraParams) -> str:
-    """How to give the model what it reads, if that is more than one text."""
-    *before, text = params.inputs
-    if not before:
-        return f"It reads the {text} alone."
-    return f"""Its input is a pair: `{{"text": "{", ".join(before)}", "text_pair": "{text}"}}`."""
+    differing = train.groupby(near_duplicates(train))["target"].transform("nunique") > 1
+    made: ModelCard = ModelCard.from_template(
+        metadata,
+        template_path=str(TEMPLATE),
+        model_name=name,
+        labels=data.labels,
+        variant=params.variant,
+        rank=params.rank,
+        before=params.inputs[:-1],
+        last=params.inputs[-1],
+        rows=f"{len(train):,}",
+        source=data.source,
+        share=f"{train['target'].mean():.0%}",
+        folds=train["fold"].nunique(),
+        table=pd.DataFrame(table | {"95 % interval": intervals}).to_markdown(index=False, floatfmt=".3f"),
+        contradicting=f"{differing.sum():,}",
+        licence=licence,
+        settings="".join(f"{key}: {value}\n" for key, value in settings.items()),
+    )
+    return made
 
 
 def release(model: lora.LoraModel, folder: Path, base: str, labels: list[str], probe: pd.DataFrame) -> None:
@@ -174,17 +127,13 @@ def classify(folder: Path, params: LoraParams, tweets: pd.DataFrame, positive: s
     classifier = transformers.pipeline(
         "text-classification", model=str(folder), tokenizer=tokenizer, top_k=None, trust_remote_code=False
     )
-    *before, text = (tweets[name].fillna("").tolist() for name in params.inputs)
-    texts = [
-        {"text": ", ".join(filter(None, values[:-1])), "text_pair": values[-1]} if before else {"text": values[-1]}
-        for values in zip(*before, text, strict=True)
-    ]
-    return np.array(
-        [
-            next(each["score"] for each in scores if each["label"] == positive)
-            for scores in classifier(texts, truncation=True, max_length=params.max_tokens)
-        ]
-    )
+    *before, last = (tweets[name].fillna("") for name in params.inputs)
+    texts = [{"text": text} for text in last]
+    if before:
+        joined = pd.concat(before, axis=1).apply(lambda row: ", ".join(filter(None, row)), axis=1)
+        texts = [{"text": one, "text_pair": text} for one, text in zip(joined, last, strict=True)]
+    found = classifier(texts, truncation=True, max_length=params.max_tokens)
+    return np.array([{each["label"]: each["score"] for each in scores}[positive] for scores in found])
 
 
 def main() -> None:

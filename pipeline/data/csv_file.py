@@ -53,11 +53,11 @@ def read_file(path: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
         raise InputError(f"{path}: {kind}, not a file; {HOLDS}")
-    check_size(status.st_size, str(path))
+    check_size(status.st_size, str(path), LARGEST)
     return path.read_bytes()
 
 
-def read_zipped(source: Path, name: str) -> bytes:
+def read_zipped(source: Path, name: str, largest: int | None = None) -> bytes:
     """The bytes of a zip's member. No more is unpacked than it declares, and what it declares is looked at first."""
     where = f"{source}/{name}"
     try:
@@ -66,7 +66,7 @@ def read_zipped(source: Path, name: str) -> bytes:
                 held = ", ".join(archive.namelist()[:5]) or "nothing"
                 raise InputError(f"{where}: no such file; {HOLDS}, and holds {held:.100}")
             member = archive.getinfo(name)
-            check_size(member.file_size, where)
+            check_size(member.file_size, where, largest or LARGEST)
             if member.flag_bits & 1:
                 raise InputError(f"{where}: encrypted; unpack it, and set data.source to the folder")
             with archive.open(member) as file:
@@ -75,9 +75,9 @@ def read_zipped(source: Path, name: str) -> bytes:
         raise InputError(f"{where}: cannot be unpacked: {error}; download {source.name} again") from None
 
 
-def check_size(size: int, where: str) -> None:
-    if size > LARGEST:
-        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {LARGEST / 1e9:.0f} GB")
+def check_size(size: int, where: str, largest: int) -> None:
+    if size > largest:
+        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {largest / 1e9:g} GB")
 
 
 def decode(raw: bytes, where: str) -> str:

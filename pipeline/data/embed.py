@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from pydantic import Field
-from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from pipeline.contracts import (
@@ -47,14 +46,15 @@ def load_encoder(params: EmbedParams) -> "SentenceTransformer":
     """The encoder, loaded once for all that is to be embedded."""
     from sentence_transformers import SentenceTransformer  # noqa: PLC0415 - who only reads embeddings needs no torch
 
+    path = locate(params.base_model)
     try:
         return SentenceTransformer(
-            locate(params.base_model),
+            path,
             device=None if params.device == "auto" else params.device,
             trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
-    except (OSError, ValueError, RuntimeError, KeyError, TypeError, SafetensorError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is in files that anybody made
         raise unloadable(f"base_model {params.base_model}", error) from None
 
 

@@ -42,9 +42,11 @@ def read_embeddings(prepared: Prepared, encoder: str) -> Embeddings:
                     f"{path}: made from other prepared tweets; run `dvc repro embed@{encoder}` to make it anew"
                 )
             found = Embeddings(file.get_tensor("train"), file.get_tensor("test"))
+        if any(vectors.dtype.kind != "f" for vectors in found):
+            raise TypeError("its numbers are no floats")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; run `dvc repro embed@{encoder}` first") from None
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:  # the last two: types that numpy lacks
         raise InputError(f"{path}: not an embeddings file: {reason(error)}") from None
     for split, vectors in found._asdict().items():
         tweets = len(getattr(prepared, split))

@@ -13,7 +13,6 @@ import datasets
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -30,7 +29,6 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import cached_file
 
 from pipeline.contracts import InputError
-from pipeline.fit.model_files import UNREADABLE
 from pipeline.packaged import locate, unloadable
 
 
@@ -56,8 +54,8 @@ def pretrained(
 
     `base_model` is a hub id, a folder, a GGUF file, or `package:NAME/PATH`; `dropout` replaces every rate that its config names.
     """
+    path, how = source(base_model)
     try:
-        path, how = source(base_model)
         config = AutoConfig.from_pretrained(path, trust_remote_code=False, **how, **config_changes)
         set_dropout(config, dropout)
         tokenizer = load_tokenizer(path, config, **how)
@@ -67,7 +65,7 @@ def pretrained(
             how["use_safetensors"] = True
         how |= {"ignore_mismatched_sizes": True, "output_loading_info": True}
         model, loading = kind.from_pretrained(path, config=config, trust_remote_code=False, **how)
-    except (*UNREADABLE, SafetensorError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is in files that anybody made
         raise unloadable(f"base_model {base_model}", error) from None
     missing = loading["missing_keys"] | {name for name, *_ in loading["mismatched_keys"]}
     if unfit := sorted(

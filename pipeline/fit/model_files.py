@@ -34,6 +34,9 @@ A class of one's own that models are made of is named here, by the module that i
 stage's, whose classes are those of `__main__` when it runs.
 """
 
+LARGEST, DENSEST = 10**8, 100
+"""A skops file may unpack to so many bytes, or else to so many times its own size: more is a bomb, and no model."""
+
 UNREADABLE = (
     OSError, BadZipFile, zlib.error, struct.error, EOFError, LookupError, ArithmeticError, MemoryError,
     ValueError, TypeError, AttributeError, ImportError, RuntimeError, tokenize.TokenError,
@@ -83,6 +86,10 @@ def read_estimator(path: Path, kind: type[Kind]) -> Kind:
     import skops.io.exceptions  # noqa: PLC0415 - as above
 
     with reading(path):
+        with ZipFile(path) as archive:  # no more of a part is unpacked than it declares
+            unpacked = sum(part.file_size for part in archive.infolist())
+        if unpacked > max(LARGEST, DENSEST * path.stat().st_size):
+            raise ValueError(f"it would unpack to {unpacked / 1e6:,.0f} MB")
         try:
             found = skops.io.load(path, trusted=TRUSTED)
         except skops.io.exceptions.UntrustedTypesFoundException as error:

@@ -9,23 +9,22 @@ run: python -m pipeline.kaggle.download   (--force fetches anew)
 
 import argparse
 import hashlib
-import io
 import shutil
-import zipfile
-import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import InputError, write_text, written_whole
-from pipeline.data.csv_file import check_size
-from pipeline.kaggle.command import COMPETITION, kaggle, only_one
+from pipeline.data.csv_file import read_zipped
+from pipeline.kaggle.client import COMPETITION, client, only_one
 from pipeline.process import run
 from pipeline.store import store_folder
 
 OUT = Path("data/kaggle")
 CHECKSUMS = OUT / "checksums.json"
+LARGEST = 5 * 10**7
+"""Bytes of a file: the competition's have a million."""
 HEADERS = {"train.csv": "id,keyword,location,text,target", "test.csv": "id,keyword,location,text"}
 
 
@@ -56,57 +55,30 @@ def read_checksums(path: Path = CHECKSUMS) -> Checksums | None:
 
 def changed(recorded: Checksums, folder: Path = OUT) -> list[str]:
     """The files that are missing or differ from the record."""
-    return [
-        name
-        for name in HEADERS
-        if not (folder / name).is_file() or recorded.files.get(name) != checksum((folder / name).read_bytes())
-    ]
+    there = {name: (folder / name).read_bytes() for name in HEADERS if (folder / name).is_file()}
+    return [name for name in HEADERS if name not in there or recorded.files.get(name) != checksum(there[name])]
 
 
-def members(name: str, content: bytes) -> dict[str, bytes]:
-    """The wanted files in what Kaggle sent as `name`: a zip, or one of them as it is.
+def fetch(competition: str) -> dict[str, bytes]:
+    """The contents of the wanted files, read by name from the archive of all and never unpacked.
 
-    A zip's members are read by name and never unpacked: one that would be written elsewhere is not looked at.
+    A download that was cut lies in the store, where the next goes on; a whole one is gone from there, whatever is wrong with it.
     """
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        return {name: content} if name in HEADERS else {}
+    folder = store_folder() / "kaggle" / competition
+    with client(competition) as api:
+        api.competition_download_files(competition, path=str(folder), quiet=False)
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as files:
-            found = [wanted for wanted in HEADERS if wanted in files.namelist()]
-            for wanted in found:
-                check_size(files.getinfo(wanted).file_size, wanted)
-            return {wanted: files.read(wanted) for wanted in found}
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError) as error:
-        raise InputError(f"{name}: what Kaggle sent is a zip that cannot be read: {error}; run again") from None
-
-
-def check_header(name: str, content: bytes) -> None:
-    header = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
-    if header != HEADERS[name]:
-        raise InputError(
-            f"{name}: what Kaggle sent begins with {header!r:.60} and not with {HEADERS[name]}: "
-            "is --competition that of the disaster tweets?"
-        )
-
-
-def fetch(competition: str, partial: Path, *arguments: str) -> dict[str, bytes]:
-    """The wanted files in one answer of Kaggle; one that is cut stays in the folder `partial`, where the next goes on."""
-    folder = partial / (arguments[-1] if arguments else "all")
-    kaggle(competition, "download", "-p", str(folder), *arguments)
-    sent = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".kaggle-partial"}
-    shutil.rmtree(folder)  # whole, so what is wrong with it is not mended by going on
-    return {wanted: content for name, whole in sent.items() for wanted, content in members(name, whole).items()}
-
-
-def download(competition: str, partial: Path) -> dict[str, bytes]:
-    """The contents of the wanted files: from the archive of all, or else each by itself."""
-    contents = fetch(competition, partial)
-    for name in HEADERS:
-        if name not in contents:
-            contents |= fetch(competition, partial, "-f", name)
-        if name not in contents:
-            raise InputError(f"{name}: not in what Kaggle sent; the competition has other files now")
-        check_header(name, contents[name])
+        (archive,) = (path for path in folder.iterdir() if path.suffix != ".kaggle-partial")
+        contents = {name: read_zipped(archive, name, LARGEST) for name in HEADERS}
+    finally:
+        shutil.rmtree(folder)
+    for name, content in contents.items():
+        header = content.split(b"\n", 1)[0].decode("utf-8-sig", "replace").strip()
+        if header != HEADERS[name]:
+            raise InputError(
+                f"{name}: what Kaggle sent begins with {header!r:.60} and not with {HEADERS[name]}: "
+                "is --competition that of the disaster tweets?"
+            )
     return contents
 
 
@@ -122,7 +94,7 @@ def main() -> None:
                 print(f"{OUT}: unchanged since it was fetched, {recorded.fetched}; --force fetches it again")
                 return
             print(f"{OUT}: {' and '.join(different)} not as fetched, {recorded.fetched}: fetched again")
-        contents = download(given.competition, store_folder() / "kaggle" / given.competition)
+        contents = fetch(given.competition)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         files = {name: checksum(content) for name, content in contents.items()}
         for name, content in contents.items():

@@ -14,11 +14,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from pipeline.contracts import InputError, validated, write_text
 from pipeline.kaggle.validate import TEST_ROWS
+from pipeline.spreadsheet import as_it_was, inert
 
 TABLE = Path("leaderboard/submissions.csv")
 METRICS = Path("leaderboard/metrics.json")
 
-Number = Annotated[float | None, BeforeValidator(lambda value: None if value == "" else value)]
+EMPTY = BeforeValidator(lambda value: None if value == "" else value)
+Number = Annotated[float | None, EMPTY]
 
 
 class Submission(BaseModel):
@@ -44,7 +46,7 @@ class Submission(BaseModel):
     share_of_positives: float
     status: Literal["pending", "complete", "error"]
     public_score: Number
-    ref: Annotated[int | None, BeforeValidator(lambda value: None if value == "" else value)]
+    ref: Annotated[int | None, EMPTY]
     """Kaggle's number for it."""
 
 
@@ -56,14 +58,15 @@ def read_rows(path: Path = TABLE) -> list[Submission]:
         table = csv.DictReader(file)
         if {*(table.fieldnames or []), "nested_estimate"} != {*Submission.model_fields}:
             raise InputError(f"{path}: its columns are not {','.join(Submission.model_fields)}")
-        return [validated(Submission, row, f"{path}: row {number}") for number, row in enumerate(table, start=1)]
+        rows = [validated(Submission, row, f"{path}: row {number}") for number, row in enumerate(table, start=1)]
+    return [row.model_copy(update={"message": as_it_was(row.message)}) for row in rows]
 
 
 def as_csv(rows: list[Submission]) -> str:
     text = io.StringIO()
     table = csv.DictWriter(text, list(Submission.model_fields), lineterminator="\n")
     table.writeheader()
-    table.writerows(row.model_dump() for row in rows)
+    table.writerows(row.model_dump() | {"message": inert(row.message)} for row in rows)  # a teammate's, perhaps
     return text.getvalue()
 
 
@@ -84,11 +87,8 @@ def judged(row: Submission) -> dict[str, Any] | None:
     low, high = row.estimate_low, row.estimate_high
     doubt = 0.0 if low is None or high is None else (high - low) / 2
     names = {"classifier", "estimate", "estimate_low", "estimate_high", "nested_estimate", "public_score"}
-    apart = {
-        "difference": row.public_score - row.estimate,
-        "chance": math.hypot(noise(row.public_score), doubt),
-    }
-    return row.model_dump(include=names) | apart
+    chance = math.hypot(noise(row.public_score), doubt)
+    return row.model_dump(include=names) | {"difference": row.public_score - row.estimate, "chance": chance}
 
 
 def summary(rows: list[Submission]) -> dict[str, Any]:

@@ -9,20 +9,19 @@ run: python -m pipeline.kaggle.submit --message "what is new in it"   (--dry-run
 
 import argparse
 import hashlib
-import json
 import tempfile
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, Prepared, first_fault, read_prepared, reason, validated
-from pipeline.kaggle.command import COMPETITION, PassingError, holds_secret, kaggle, only_one
+from pipeline.contracts import InputError, Prepared, first_fault, read_prepared, reason
+from pipeline.kaggle.client import COMPETITION, PassingError, client, only_one, without_tokens
 from pipeline.kaggle.record import TABLE, Submission, judged, read_rows, save
 from pipeline.kaggle.validate import TEST_ROWS, check_file, check_share
 from pipeline.process import run
@@ -54,22 +53,19 @@ class Chosen(BaseModel):
         nested = "" if self.nested_accuracy is None else f", nested {self.nested_accuracy:.4f}"
         return f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}{nested}"
 
-    def row(self, date: str, message: str, ref: int | None = None) -> Submission:
+    def row(self, date: str, message: str, ref: int) -> Submission:
         """Its row in the table before Kaggle has scored it."""
         return Submission(
             date=date,
-            sha256=self.sha256,
             message=message,
-            classifier=self.classifier,
-            threshold=self.threshold,
             estimate=self.accuracy,
             estimate_low=self.accuracy_low,
             estimate_high=self.accuracy_high,
             nested_estimate=self.nested_accuracy,
-            share_of_positives=self.share_of_positives,
             status="pending",
             public_score=None,
             ref=ref,
+            **self.model_dump(include={"sha256", "classifier", "threshold", "share_of_positives"}),
         )
 
 
@@ -137,45 +133,24 @@ def checked(content: bytes, chosen: Chosen, prepared: Prepared, *, anyway: bool)
 
 def listed(competition: str) -> list[Listed]:
     """The last hundred submissions, newest first."""
-    output = kaggle(competition, "submissions", "--page-size", "100", "--format", "json")
-    if "No submissions found" in output:
-        return []
-    try:
-        found = json.loads(output[output.index("[\n") :])  # it may begin with warnings
-    except ValueError:
-        raise InputError("what the kaggle command printed cannot be read; is it another version?") from None
+    with client(competition) as api:
+        found = api.competition_submissions(competition, page_size=100) or []
     return [
-        validated(
-            Listed,
-            {
-                "ref": one["ref"],
-                "date": one["date"],
-                "description": one["description"] or "",
-                "status": str(one["status"]).rpartition(".")[2].lower(),
-                "public_score": one["publicScore"] or None,
-            },
-            "Kaggle's list of submissions",
+        Listed(
+            ref=one.ref,
+            date=f"{one.date:%Y-%m-%d %H:%M}",
+            description=one.description or "",
+            status=one.status.name.lower(),
+            public_score=one.public_score or None,
         )
         for one in found
     ]
 
 
-def settled(rows: list[Submission], listing: list[Listed], before: Collection[int] = ()) -> list[Submission]:
-    """The rows with what Kaggle says of those that were pending: by its number, or by the mark of one just sent.
-
-    What was there `before` it was sent is not it: Kaggle may have refused the same file earlier, and lists a new one late.
-    """
-    found, taken = [], {row.ref for row in rows}.union(before) - {None}
-    for row in rows:
-        same = (
-            one
-            for one in listing
-            if one.ref == row.ref
-            or (row.ref is None and one.ref not in taken and one.description.startswith(row.sha256[:TAG]))
-        )
-        said = next(same, None) if row.status == "pending" else None
-        found.append(row.model_copy(update=said.model_dump(include={"ref", "status", "public_score"})) if said else row)
-    return found
+def settled(rows: list[Submission], listing: list[Listed]) -> list[Submission]:
+    """The rows with what Kaggle says, by its number, of those that were pending."""
+    said: dict[int | None, Any] = {one.ref: one.model_dump(include={"status", "public_score"}) for one in listing}
+    return [row.model_copy(update=said.get(row.ref, {}) if row.status == "pending" else {}) for row in rows]
 
 
 def latest(rows: list[Submission], sha256: str) -> Submission | None:
@@ -183,10 +158,10 @@ def latest(rows: list[Submission], sha256: str) -> Submission | None:
     return next((row for row in reversed(rows) if row.sha256 == sha256 and row.status != "error"), None)
 
 
-def begun(chosen: Chosen, listing: list[Listed], refused: set[int | None]) -> Submission | None:
+def begun(chosen: Chosen, listing: list[Listed]) -> Submission | None:
     """The row of the file if Kaggle has it already, sent by a teammate or by a command that was killed."""
     for one in listing:
-        if one.description.startswith(chosen.sha256[:TAG]) and one.status != "error" and one.ref not in refused:
+        if one.description.startswith(chosen.sha256[:TAG]) and one.status != "error":
             print(f"Kaggle has this very file since {one.date}; it is not sent again")
             return chosen.row(one.date, one.description[TAG:].strip(), one.ref)
     return None
@@ -197,30 +172,33 @@ def sent(content: bytes, chosen: Chosen, competition: str, message: str) -> Subm
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.csv"
         path.write_bytes(content)
-        kaggle(competition, "submit", "-f", str(path), f"--message={chosen.sha256[:TAG]} {message}")
+        with client(competition) as api:
+            reply = api.competition_submit(str(path), f"{chosen.sha256[:TAG]} {message}", competition)
+    if not reply.ref:
+        raise PassingError("Kaggle did not take the upload; run again in some minutes")
     print("sent; now Kaggle scores it")
-    return chosen.row(datetime.now(UTC).isoformat(timespec="seconds"), message)
+    return chosen.row(datetime.now(UTC).isoformat(timespec="seconds"), message, reply.ref)
 
 
 def submit(content: bytes, chosen: Chosen, competition: str, message: str, minutes: float) -> Submission:
     """The row of the file when Kaggle has scored or refused it: sent now, or earlier from here or from elsewhere."""
     rows = read_rows()
-    if row := latest(rows, chosen.sha256):
+    row = latest(rows, chosen.sha256)
+    if row:
         print(f"this very file was submitted on {row.date}; it is not sent again")
         if row.status == "complete":
             return row
     listing = listed(competition)
-    refused = {one.ref for one in rows if one.status == "error"}
     rows = settled(rows, listing)
     if row is None:
-        rows.append(begun(chosen, listing, refused) or sent(content, chosen, competition, message))
+        rows.append(begun(chosen, listing) or sent(content, chosen, competition, message))
         save(rows)  # whatever happens from here on, it is known that it was sent
     place = max(place for place, one in enumerate(rows) if one.sha256 == chosen.sha256)
     pause, end, why = FIRST_WAIT, time.monotonic() + 60 * minutes, "Kaggle has not scored it yet"
     with tqdm(total=round(60 * minutes), desc="waiting for the score", unit="s") as bar:
         while rows[place].status == "pending":
             try:
-                rows = settled(rows, listed(competition), {one.ref for one in listing})
+                rows = settled(rows, listed(competition))
             except PassingError as error:
                 why = str(error)
             if rows[place].status == "pending":
@@ -248,7 +226,7 @@ def main() -> None:
     prepared = read_prepared()
     content, chosen = read_submission()
     message = " ".join(given.message.split()) or str(chosen)
-    if holds_secret(message):
+    if without_tokens(message) != message:
         raise InputError("--message: holds something that looks like a token; everyone on the team would see it")
     with only_one("submission"):
         targets = checked(content, chosen, prepared, anyway=given.anyway)

@@ -36,26 +36,19 @@ def check_file(content: bytes, ids: Sequence[int], where: str = "submission.csv"
         if not (row := re.fullmatch(ROW, line)):
             raise InputError(f"{where}: line {number}: {line!r:.60} is not an integer id and a 0 or 1")
         found.append((int(row[1]), int(row[2])))
-    check_ids([one for one, _ in found], ids, where)
-    return [target for _, target in found]
-
-
-def check_ids(found: Sequence[int], ids: Sequence[int], where: str) -> None:
     if len(found) != len(ids):
         raise InputError(f"{where}: {len(found):,} rows, but there are {len(ids):,} test tweets")
-    known, seen = set(ids), set[int]()
-    for number, (one, expected) in enumerate(zip(found, ids, strict=True), start=2):
+    for number, ((one, _), expected) in enumerate(zip(found, ids, strict=True), start=2):
         if one != expected:
-            fault = "is there twice" if one in seen else "is out of order" if one in known else "is no test tweet's"
+            fault = (
+                "is there twice"
+                if one in ids[: number - 2]
+                else "is out of order"
+                if one in ids
+                else "is no test tweet's"
+            )
             raise InputError(f"{where}: line {number}: id {one} {fault}; {expected} belongs here")
-        seen.add(one)
-
-
-def standard_errors(share: float, rows: int, expected: float, expected_rows: int) -> float:
-    """How many standard errors two shares of independent rows are apart, by the pooled test of two proportions."""
-    pooled = (share * rows + expected * expected_rows) / (rows + expected_rows)
-    variance = pooled * (1 - pooled) * (1 / rows + 1 / expected_rows)
-    return abs(share - expected) / math.sqrt(variance) if variance else 0.0
+    return [target for _, target in found]
 
 
 def check_share(targets: Sequence[int], expected: float, expected_rows: int, labels: float) -> None:
@@ -66,8 +59,9 @@ def check_share(targets: Sequence[int], expected: float, expected_rows: int, lab
     """
     if len(set(targets)) == 1:
         raise InputError(f"submission.csv: every target is {targets[0]}; --anyway sends it all the same")
-    share = sum(targets) / len(targets)
-    apart = standard_errors(share, len(targets), expected, expected_rows)
+    rows, share = len(targets), sum(targets) / len(targets)
+    pooled = (share * rows + expected * expected_rows) / (rows + expected_rows)
+    apart = abs(share - expected) / math.sqrt(pooled * (1 - pooled) * (1 / rows + 1 / expected_rows))
     if apart > MAX_STANDARD_ERRORS:
         raise InputError(
             f"submission.csv: {share:.1%} of the targets are 1, but {expected:.1%} of the out-of-fold decisions were and "

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
 
@@ -56,6 +57,7 @@ def lines_to(file: IO[str], kind: Format) -> Write:
         nonlocal header
         if kind == "csv":
             check_no_formula(rows.iloc[:, 0])
+            check_no_formula(rows["label"].drop_duplicates())
             file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
             header = False
         else:
@@ -112,6 +114,8 @@ def naming(path: Path) -> Iterator[None]:
 def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Write]:
     """What to give each batch of decisions to; None for standard output."""
     if path is None:
+        if isinstance(stdout, TextIOWrapper):
+            stdout.reconfigure(encoding="utf-8")  # whatever the terminal is: it is data
         yield lines_to(stdout, kind)
         stdout.flush()
         return

@@ -29,6 +29,7 @@ OFFLINE = """
 {%- block html_head_js_mathjax -%}{%- endblock -%}
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block html_head_css -%}
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
 <style>
 main { max-width: 62rem; margin: 0 auto; }
 .jp-InputPrompt, .jp-OutputPrompt { display: none; }

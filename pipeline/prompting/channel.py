@@ -61,7 +61,7 @@ def load(path: Path) -> tuple[Any, Any]:
         how = {"gguf_file": path.name, "trust_remote_code": False}
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **how)
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **how)
-    except (OSError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever is in a file that anybody made
         raise InputError(f"prompt.model: transformers cannot load {path.name}: {reason(error)}") from None
     model.to(device=choose_device("auto"), dtype=torch.float32).eval()
     tokenizer.padding_side = "right"

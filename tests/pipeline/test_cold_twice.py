@@ -5,49 +5,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import QUICK, ROOT, Command, clean_environment, repository, set_param
+from conftest import ROOT, clean_environment, repository
 
-from benchmarks.cold_twice import compare
+from benchmarks.cold_twice import scores_apart
 
 SCORES = pd.DataFrame({"id": [1, 2, 3, 4], "split": "train", "score": [0.1, 0.49, 0.9, None]})
 
 
-def made(folder: Path, files: dict[str, pd.DataFrame], **others: str) -> Path:
-    """A folder with predictions, and a lock that names them and other outputs with their hashes."""
-    outs = [{"path": f"{name}/x", "md5": md5} for name, md5 in others.items()]
-    for name, frame in files.items():
-        path = folder / f"predictions/{name}.parquet"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_parquet(path)
-        outs.append({"path": f"predictions/{name}.parquet", "md5": str(hash(path.read_bytes()))})
-    (folder / "dvc.lock").write_text(json.dumps({"stages": {"a": {"outs": outs}}}))
-    return folder
-
-
-def test_what_differs_is_measured(tmp_path: Path) -> None:
-    first = dict.fromkeys(("same", "shifted", "rounded", "read", "others", "alone"), SCORES)
-    second = {
-        "same": SCORES,
-        "shifted": SCORES.assign(score=[0.1, 0.51, 0.9, None]),
-        "rounded": SCORES.assign(score=[0.1, 0.49, 0.9 + 1e-9, None]),
-        "read": SCORES.assign(score=[0.1, None, 0.9, 0.3]),
-        "others": SCORES.assign(id=[1, 2, 3, 5]),
-    }
-    found = compare(
-        made(tmp_path / "first", first, costs="1", release="1", data="1"),
-        made(tmp_path / "second", second, costs="2", release="2", data="1"),
-    ).rename(lambda path: path.removeprefix("predictions/").removesuffix(".parquet"))
-    assert found["bytes"].to_dict() == {
-        **dict.fromkeys(("same", "data/x"), "same"),
-        **dict.fromkeys(("shifted", "rounded", "read", "others", "release/x"), "different"),
-        "alone": "in one run",
-    }, "costs hold times"
-    assert found.loc["shifted", ["largest difference", "flips"]].tolist() == pytest.approx([0.02, 0.25])
-    assert found.loc["rounded", ["largest difference", "flips"]].tolist() == pytest.approx([1e-9, 0])
-    assert found.loc["read", ["largest difference", "flips"]].tolist() == [1, 0.5]
-    assert found.loc[["same", "others", "alone"], ["largest difference", "flips"]].isna().all(axis=None)
+@pytest.mark.parametrize(
+    ("changed", "largest", "flips"),
+    [
+        ({}, 0, 0),
+        ({"score": [0.1, 0.51, 0.9, None]}, 0.02, 0.25),
+        ({"score": [0.1, 0.49, 0.9 + 1e-9, None]}, 1e-9, 0),
+        ({"score": [0.1, None, 0.9, 0.3]}, 1, 0.5),
+        ({"id": [1, 2, 3, 5]}, np.nan, np.nan),
+    ],
+)
+def test_what_differs_is_measured(tmp_path: Path, changed: dict[str, object], largest: float, flips: float) -> None:
+    SCORES.to_parquet(tmp_path / "first")
+    SCORES.assign(**changed).to_parquet(tmp_path / "second")
+    assert scores_apart(tmp_path / "first", tmp_path / "second") == pytest.approx((largest, flips), nan_ok=True)
 
 
 STAGES = """
@@ -70,17 +51,6 @@ def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines() if line.startswith("| ")]
     assert {row[1]: row[2] for row in rows[1:]} == {"other": "different", "steady": "same"}
     assert (runs / "second/other").read_text() == f"{runs / 'second'}\n"
-
-
-@pytest.mark.slow
-def test_another_process_writes_the_same_bytes(finished: Path, project: Path, here: Command) -> None:
-    """Of lora see test_training_is_repeatable; of all stages `python -m benchmarks.cold_twice`, and the soak."""
-    for name, value in QUICK.items():
-        set_param(project, name, value)
-    for stage in ("data.prepare", "counts.naive_bayes", "counts.logistic"):
-        assert here(f"pipeline.{stage}").returncode == 0
-    for path in ("data/prepared/train.parquet", "predictions/naive_bayes.parquet", "predictions/logistic.parquet"):
-        assert (project / path).read_bytes() == (finished / path).read_bytes(), path
 
 
 def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:
