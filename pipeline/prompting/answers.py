@@ -54,7 +54,7 @@ class Answer(BaseModel):
         """What came back, in a few words for a message."""
         reply = next(filter(None, self.replies), "")
         if self.refused:
-            return f"{self.refused}: {self.said}" if self.said else str(self.refused)
+            return f"{self.refused}: {self.said or 'no reply'}"
         if self.top_logprobs:
             return f"the first token is {max(self.top_logprobs, key=lambda top: top[1])[0]!r}"
         if self.said:

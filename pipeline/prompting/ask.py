@@ -155,9 +155,7 @@ class Asker:
 
         async def one(request: Request, *, may_be_refused: bool) -> None:
             async with gate:
-                if (
-                    failures or self.sender.stopped
-                ):  # what has not been sent stays so; what is under way is waited for and kept
+                if failures or self.sender.stopped:  # what is under way is waited for and kept
                     return
                 try:
                     self.keep(request, answer := await self.send(request))
