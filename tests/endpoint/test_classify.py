@@ -35,12 +35,13 @@ def run(
     return asyncio.run(go())
 
 
-def refusing(*names: str) -> Any:
-    """An endpoint that answers 400 to a request that holds any of these fields."""
+def refusing(*names: str, status: int = 400, answer: Any = None) -> Any:
+    """An endpoint that answers this to a request that holds any of these fields."""
 
     def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
-        refused = [name for name in names if name in body and (name != "n" or body["n"] > 1)]
-        return (400, {"error": {"message": f"unsupported: {refused}"}}) if refused else obliging(body, n)
+        if not any(name in body and (name != "n" or body["n"] > 1) for name in names):
+            return obliging(body, n)
+        return status, {"error": {"message": "unsupported"}} if answer is None else answer
 
     return respond
 
@@ -50,6 +51,10 @@ def thinking(body: dict[str, Any], n: int) -> tuple[int, Any]:
     if body.get("max_completion_tokens", 1000) < 500:
         return 400, {"error": {"message": "Could not finish the message because max_tokens was reached"}}
     return refusing("max_tokens", "temperature", "logprobs")(body, n)
+
+
+ELSE: list[tuple[int, Any]] = [(403, None), (404, None), (200, {"choices": []})]
+"""What servers say in place of 400."""
 
 
 def ignoring(*names: str) -> Any:
@@ -69,6 +74,9 @@ def ignoring(*names: str) -> Any:
         (thinking, "logprobs", "text"),
         (refusing("logprobs", "temperature", "max_tokens", "response_format"), "logprobs", "text"),
         (refusing("temperature"), "logprobs", "logprobs"),
+        *((refusing("n", "seed", status=status, answer=answer), "sample", "sample") for status, answer in ELSE),
+        *((refusing("temperature", status=status, answer=answer), "sample", "text") for status, answer in ELSE),
+        *((refusing("response_format", status=status, answer=answer), "text", "text") for status, answer in ELSE),
     ],
 )
 def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(

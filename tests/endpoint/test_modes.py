@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fake_endpoint import KEY, answer_of, completion, obliging, serving
-from test_classify import ZERO_SHOT, run
+from test_classify import ZERO_SHOT, refusing, run
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.prompting.classify import rows_to_ask
@@ -29,11 +29,6 @@ def tried(body: dict[str, Any]) -> bool:
 def fires(sample: Prepared) -> np.ndarray:
     """The tweets that the fake endpoint says Yes to."""
     return rows_to_ask(sample, ROWS, test=False)["text"].str.contains("fire", case=False).to_numpy()
-
-
-def without(field: str, answer: tuple[int, Any]) -> Any:
-    """An endpoint that does all but what this field asks for."""
-    return lambda body, n: answer if field in body and (field != "n" or body["n"] > 1) else obliging(body, n)
 
 
 def says(text: str) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def test_what_follows_a_plain_answer_is_one_mode_down_in_the_servers_words(
     status: int, body: Any, said: str,
 ) -> None:  # fmt: skip
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    with serving(without("logprobs", (status, body))) as server:
+    with serving(refusing("logprobs", status=status, answer=body)) as server:
         found, _ = run(server, tmp_path, sample, retries=0)
         assert found.mode == "sample"
         np.testing.assert_array_equal(found.scores > 0.5, fires(sample))
@@ -73,27 +68,12 @@ def test_what_follows_a_plain_answer_is_one_mode_down_in_the_servers_words(
     assert KEY not in line
 
 
-@pytest.mark.parametrize(
-    ("field", "scoring", "mode"),
-    [("n", "sample", "sample"), ("seed", "sample", "sample"), ("response_format", "text", "text"),
-     ("temperature", "sample", "text")],
-)  # fmt: skip
-@pytest.mark.parametrize("answer", [(403, says("no")), (404, says("no")), (200, {"choices": []})])
-def test_any_parameter_may_be_what_cannot_be_had(
-    tmp_path: Path, sample: Prepared, field: str, scoring: str, mode: str, answer: tuple[int, Any]
-) -> None:
-    with serving(without(field, answer)) as server:
-        found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("scoring: logprobs", f"scoring: {scoring}"))
-    assert found.mode == mode
-    np.testing.assert_array_equal(found.scores > 0.5, fires(sample))
-
-
 @pytest.mark.parametrize(("status", "message"), [(401, "refused"), (429, "429"), (503, "503"), (None, "reached")])
 def test_a_key_a_limit_or_no_connection_says_nothing_of_a_parameter(
     tmp_path: Path, sample: Prepared, status: int | None, message: str
 ) -> None:
-    failing = (status, says("no")) if status else (0, None)
-    with serving(without("logprobs", failing)) as server:
+    failing = (status or 0, says("no") if status else None)
+    with serving(lambda body, n: failing if "logprobs" in body else obliging(body, n)) as server:
         with pytest.raises(InputError, match=message):
             run(server, tmp_path, sample, retries=0)
         server.respond = obliging
