@@ -280,6 +280,8 @@ async def find_out(asker: Asker, messages: list[Message]) -> Chat:
             request = chat.ask(messages) | {length: max(asker.params.reply_tokens, 32)}
             plain = await asker.probe(request, plain=True)
             if not plain.refused:
+                if not system and not (await asker.probe(refused[0][0], plain=True)).refused:  # that was of the moment
+                    return await find_out(asker, messages)
                 for before in refused:
                     asker.keep(*before)
                 if not system:

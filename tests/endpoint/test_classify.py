@@ -123,6 +123,12 @@ def test_an_endpoint_that_refused_a_plain_question_may_be_mended(
         assert run(server, tmp_path, sample, text)[0].mode == ("logprobs" if text == ZERO_SHOT else "channel")
 
 
+def test_a_passing_fault_does_not_take_the_system_message_away(tmp_path: Path, sample: Prepared) -> None:
+    with serving(lambda body, n: (500, {}) if n == 1 else obliging(body, n)) as server:
+        run(server, tmp_path, sample, retries=0)
+        assert server.bodies[-1]["messages"][0]["role"] == "system"
+
+
 @pytest.mark.parametrize("batch", [False, True])
 def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
     tmp_path: Path, sample: Prepared, batch: bool
