@@ -5,9 +5,9 @@ run: python -m benchmarks.million --source data/kaggle --rows 10000 100000 10000
 Each size gets a folder of its own, outside of the project and gone afterwards, with tweets made from those of the source: at
 least half of a tweet's words replaced by words drawn from all tweets (often ones often, so that the vocabulary stays lopsided),
 which makes it a new text, and 1 to 20 near-duplicates of each such text, most of them alone. The stages run there as in a
-repro, with one value of each hyperparameter and 200 bootstrap draws. Exit code 1 when a limit is broken: minutes in all, GB at
-once (the resident memory of a stage and of all that it started, sampled, so what workers share counts more than once), or
-seconds of CPU, which other work on the machine changes little, that grow more than n log n from one size to the next.
+repro, with one value of each hyperparameter and 200 bootstrap draws. Memory is what is resident of a stage and of all that it
+started, sampled, so what workers share counts more than once. `n_log_n` is by how much seconds of CPU, which other work on the
+machine changes little, grow from one size to the next, over the growth of n log n: 1 is equal.
 """
 
 import argparse
@@ -136,37 +136,16 @@ def measure(arguments: list[str], folder: Path) -> dict[str, float]:
 
 
 def with_growth(measured: pd.DataFrame) -> pd.DataFrame:
-    """The measured rows with `exponent` (of n, from the size before) and `n_log_n` (growth over that of n log n: 1 is equal)."""
-    measured = measured.sort_values(["stage", "rows"], kind="stable")
-    by_stage = measured.groupby("stage", sort=False)
-    n, before = measured["rows"], by_stage["rows"].shift()
-    ratio = measured["cpu_seconds"] / by_stage["cpu_seconds"].shift()
-    expected = n * np.log(n) / (before * np.log(before))
-    return measured.assign(exponent=np.log(ratio) / np.log(n / before), n_log_n=ratio / expected).sort_index()
-
-
-def broken(table: pd.DataFrame, minutes: float, gigabytes: float, slack: float) -> list[str]:
-    """A line for each limit that the table (see `with_growth`) breaks."""
-    found = [
-        f"{rows:,} rows took {seconds / 60:.1f} min, more than {minutes:g}"
-        for rows, seconds in table.groupby("rows")["seconds"].sum().items()
-        if seconds > 60 * minutes
-    ]
-    for _, row in table.iterrows():
-        if row["peak_mb"] > 1000 * gigabytes:
-            found.append(f"{row['stage']}, {row['rows']:,} rows: {row['peak_mb']:,.0f} MB, more than {gigabytes:g} GB")
-        if row["n_log_n"] > slack:
-            found.append(f"{row['stage']}, {row['rows']:,} rows: {row['n_log_n']:.2f} times the growth of n log n")
-    return found
+    """The measured rows with `n_log_n`, the growth of seconds of CPU since the size before over that of n log n."""
+    n_log_n = measured["rows"] * np.log(measured["rows"])
+    ratio = measured["cpu_seconds"] / n_log_n
+    return measured.assign(n_log_n=ratio / ratio.groupby(measured["stage"]).shift())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="train rows")
     parser.add_argument("--source", help="a folder or zip with train.csv (data.source of params.yaml if not given)")
-    parser.add_argument("--minutes", type=float, default=20.0, help="for all stages of one size")
-    parser.add_argument("--gigabytes", type=float, default=16.0, help="at once")
-    parser.add_argument("--slack", type=float, default=1.25, help="times n log n that is still taken for near-linear")
     parser.add_argument("--scratch", type=Path, help="where the folders are made (the system's temporary folder)")
     given = parser.parse_args()
     if min(given.rows) < 1000:
@@ -181,9 +160,7 @@ def main() -> None:
                 found.append({"rows": rows, "stage": stage} | measure(["pipeline.stage", module], Path(scratch)))
                 print(found[-1], flush=True)
     table = with_growth(pd.DataFrame(found))
-    print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f", ".2f")))
-    if problems := broken(table, given.minutes, given.gigabytes, given.slack):
-        raise InputError("; ".join(problems))
+    print("\n" + table.to_markdown(index=False, floatfmt=(",.0f", "", ",.1f", ",.1f", ",.0f", ".2f")))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, read_params
+from pipeline.contracts import InputError, read_params, reason
 from pipeline.data.source import DataParams
 from pipeline.new_texts.reading import Format, batches, checked, format_of
 from pipeline.new_texts.scorers import choose, open_scorer
@@ -49,21 +49,17 @@ def predict(texts: Sequence[str], classifier: str | None = None) -> np.ndarray:
 @contextmanager
 def opened(path: Path | None) -> Iterator[BinaryIO]:
     """A file's bytes, or those of standard input (None)."""
-    if path is None:
-        yield sys.stdin.buffer
-        return
     try:
-        file = path.open("rb")
+        file = path.open("rb") if path else sys.stdin.buffer
     except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InputError(f"{path}: cannot be read: {reason(error)}") from None
     with file:
         yield file
 
 
-def stream(given: argparse.Namespace) -> None:
+def score_stream(given: argparse.Namespace) -> None:
     """Read, score and write batch by batch; whatever else is said goes to standard error."""
     source, target = (None if str(path) == "-" else path for path in (given.input, given.output))
-    where = str(source or "standard input")
     kind = format_of(source, given.format)
     to = written_as(target, kind)
     if source and target and source.resolve() == target.resolve():
@@ -80,17 +76,13 @@ def stream(given: argparse.Namespace) -> None:
         open_writer(target, to, stdout) as write,
         tqdm(desc=name, unit=" texts") as progress,
     ):
-        size = source.stat().st_size if source else None
-        for batch in batches(file, kind, columns, given.batch, where):
+        for batch in batches(file, kind, columns, given.batch, str(source or "standard input")):
             found = decisions(batch.ids, score(batch.tweets), threshold, data.labels)
             write(found)
             rows += len(found)
             unread += int(found["score"].isna().sum())
             positive += int(found["target"].sum())
-            if size and not file.closed and kind != "parquet":  # as many as there will be if all are as long as these
-                progress.total = round(rows * size / file.tell())
             progress.update(len(found))
-        progress.total = rows
         if unread and unread > read_params("prompt", PromptParams).max_unparsed * rows:
             raise InputError(f"{name}: {unread} of {rows} replies could not be read, more than prompt.max_unparsed")
     print(
@@ -114,7 +106,7 @@ def main() -> None:
     if given.batch < 1:
         parser.error("--batch must be 1 or more")
     try:
-        stream(given)
+        score_stream(given)
     except BrokenPipeError:  # whoever read the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -35,6 +35,7 @@ from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
 
 OUT = Path("submission")
 BLEND = "blend"
+NOTHING = "nothing to submit, as data.source has no test.csv"
 
 
 class SubmissionParams(BootstrapParams):
@@ -74,7 +75,8 @@ def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predicti
 
 def competing(classifiers: list[Predictions], prepared: Prepared) -> dict[str, pd.DataFrame]:
     """The `scored_rows` of all classifiers that scored every test row."""
-    found = [one for one in classifiers if not one.test.empty and one.test["score"].notna().all()]
+    rows = len(prepared.test)
+    found = [one for one in classifiers if len(one.test) == rows and one.test["score"].notna().all()]
     return {one.name: scored_rows(prepared, one) for one in found}
 
 
@@ -121,7 +123,7 @@ def written(ids: pd.Series, targets: pd.Series, data: DataParams, how: Literal["
     header = [data.columns.id, data.columns.target]
     decided = pd.DataFrame({"id": ids, "target": targets.map(dict(enumerate(words)))})
     text = decided.to_csv(index=False, header=header, lineterminator="\n")
-    if header == ["id", "target"] and how == "numbers":
+    if header == ["id", "target"] and how == "numbers" and len(ids):
         check_file(text.encode(), ids.tolist())
     return text
 
@@ -161,7 +163,7 @@ def main() -> None:
         "nested_low": nested_low,
         "nested_high": nested_high,
         "nested_rows": len(nested),
-        "share_of_positives": float(targets.mean()),
+        "share_of_positives": float(targets.mean()) if len(targets) else None,
         "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
         "why": "params.yaml names it" if params.classifier else why,
@@ -174,5 +176,5 @@ def main() -> None:
     print(
         f"submission: {name}, out-of-fold accuracy {chosen['accuracy']:.4f} at threshold {rule.threshold:.3f}, "
         f"{nested.mean():.4f} when each fold is decided by what is chosen on the others; "
-        f"{len(targets)} rows, {targets.mean():.1%} positive ({chosen['why']})"
+        f"{f'{len(targets)} rows, {targets.mean():.1%} positive' if len(targets) else NOTHING} ({chosen['why']})"
     )

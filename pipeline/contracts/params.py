@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.reader import ReaderError
 
 from pipeline.contracts.errors import InputError, reason, redacted
@@ -58,8 +58,7 @@ class Shown(reprlib.Repr):
 
 def nearest(name: object, known: Iterable[object]) -> str:
     """A question, after a blank, whether the nearest of the known names is meant; empty if none is near."""
-    near = difflib.get_close_matches(str(name), [str(one) for one in known], n=1)
-    return f" did you mean {near[0]}?" if near else ""
+    return "".join(f" did you mean {one}?" for one in difflib.get_close_matches(str(name), map(str, known), n=1))
 
 
 def unknown(name: object, known: Iterable[object]) -> str:
@@ -117,17 +116,14 @@ def read_yaml(path: Path) -> object:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error)}") from None
-    except MarkedYAMLError as error:
-        mark = error.problem_mark
-        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        raise InputError(f"{path}: not YAML: {at}{' '.join(str(error.problem).split())}") from None
     except ReaderError as error:
         line = path.read_bytes()[: error.position].count(b"\n") + 1
         raise InputError(f"{path}: not YAML: line {line}: not UTF-8, or a character that YAML forbids") from None
-    except RecursionError:
-        raise InputError(f"{path}: not YAML: nested too deeply") from None
-    except (YAMLError, ValueError) as error:  # ValueError: a date or a number that is none
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (YAMLError, ValueError, RecursionError) as error:  # ValueError: a date or a number that is none
+        mark = getattr(error, "problem_mark", None)
+        at = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = "nested too deeply" if isinstance(error, RecursionError) else getattr(error, "problem", error)
+        raise InputError(f"{path}: not YAML: {at}{' '.join(str(problem).split())}") from None
 
 
 PARAMS = Path("params.yaml")

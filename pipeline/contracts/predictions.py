@@ -76,54 +76,29 @@ def first_row(odd: pd.Series) -> int:
     return int(np.flatnonzero(odd)[0]) + 1
 
 
-def unlike(found: pd.Series, due: np.ndarray) -> str:
-    """Where a column is not as it is due, for messages; empty if it is."""
-    both = min(len(found), len(due))
-    if len(differ := np.flatnonzero(found.to_numpy()[:both] != due[:both])):
-        at = differ[0]
-        return f"row {found.index[at]}, column {found.name}: {found.iloc[at]} where {due[at]} is due"
-    return "" if len(found) == len(due) else f"{len(found)} rows where {len(due)} are due"
-
-
 def check_predictions(frame: pd.DataFrame, prepared: Prepared, school: School, where: str) -> None:
     """Raise `InputError` unless the frame keeps the contract of `Predictions` for these prepared tweets."""
     if list(frame.columns) != list(KINDS):
         raise InputError(f"{where}: columns are {', '.join(map(str, frame.columns))}, not {', '.join(KINDS)}")
     if wrong := [name for name, is_kind in KINDS.items() if not is_kind(frame[name].dtype)]:
         raise InputError(f"{where}: column {wrong[0]}: holds {frame[wrong[0]].dtype}")
-    frame = frame.set_axis(pd.RangeIndex(1, len(frame) + 1))
-    for column, known in (("split", ("train", "test")), ("status", ("ok", "unparsed"))):
-        if (odd := ~frame[column].isin(known)).any():
-            row = first_row(odd)
-            value = frame[column].iloc[row - 1]
-            raise InputError(f"{where}: row {row}, column {column}: {value!r:.60} must be {' or '.join(known)}")
-    for split, tweets in (("train", prepared.train), ("test", prepared.test)):
-        rows = frame[frame["split"] == split]
-        expected = tweets["id"]
-        if split == "train" and school == "prompted":  # may cover a part of the rows, in their order
-            expected = expected[expected.isin(rows["id"])]
-        elif rows.empty and school == "prompted":
-            continue
-        if at := unlike(rows["id"], expected.to_numpy()):
-            raise InputError(
-                f"{where}: {split} ids are not those of the prepared tweets, each once and in their order: {at}"
-            )
-        folds = tweets.set_index("id")["fold"].reindex(rows["id"]) if split == "train" else pd.Series(-1, rows.index)
-        if at := unlike(rows["fold"], folds.to_numpy()):
-            raise InputError(f"{where}: {split} folds differ from the prepared ones: {at}")
-    unparsed = frame["status"] == "unparsed"
-    if unparsed.any() and school != "prompted":
-        raise InputError(
-            f"{where}: {unparsed.sum()} scores are missing, the first in row {first_row(unparsed)}; only a prompted classifier "
-            "may have unparsed rows"
-        )
-    if (bad := (frame["score"].isna() != unparsed) | ~(unparsed | frame["score"].between(0, 1))).any():
+    due = pd.concat([prepared.train[["id", "fold"]], prepared.test[["id"]].assign(fold=-1)])
+    due["split"] = np.repeat(["train", "test"], [len(prepared.train), len(prepared.test)])
+    if school == "prompted":  # may cover a part of the train rows, in their order, and no test rows
+        test_too = (frame["split"] == "test").any()
+        due = due[np.where(due["split"] == "test", test_too, due["id"].isin(frame["id"]))]
+    if len(frame) != len(due):
+        raise InputError(f"{where}: {len(frame)} rows where the prepared tweets make {len(due)} due")
+    due["status"] = np.where(frame["score"].isna(), "unparsed", "ok")
+    for column in ("split", "id", "fold", "status"):
+        found, expected = frame[column].to_numpy(), due[column].to_numpy()
+        if len(odd := np.flatnonzero(found != expected)):
+            at = f"{where}: row {odd[0] + 1}, column {column}"
+            raise InputError(f"{at}: {found[odd[0]]!s:.60} where {expected[odd[0]]} is due, of the prepared tweets")
+    if (bad := ~frame["score"].fillna(0.5 if school == "prompted" else -1).between(0, 1)).any():
         row = first_row(bad)
-        score, status = frame["score"].iloc[row - 1], frame["status"].iloc[row - 1]
-        raise InputError(
-            f"{where}: row {row}, column score: {score} where the status is {status}; scores must be probabilities in [0, 1], "
-            "and null exactly where it is unparsed"
-        )
+        problem = "must be a probability in [0, 1], and only a prompted classifier may leave one out"
+        raise InputError(f"{where}: row {row}, column score: {frame['score'].iloc[row - 1]} {problem}")
 
 
 def write_predictions(

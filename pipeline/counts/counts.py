@@ -16,12 +16,10 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.contracts import InputError
+from pipeline.data.clean import word_pattern
 from pipeline.fit.tuning import Tuned, TunedParams, choose, fit_tuned, out_of_inner_folds
 from pipeline.places import results
 from pipeline.spreadsheet import write_tweets
-
-# A word, with an apostrophe inside if it has one; hashtags count as the word they hold, and so do mentions and links.
-WORD = r"\w+(?:'\w+)*"
 
 
 class CountsParams(TunedParams):
@@ -51,9 +49,11 @@ def have_keywords(tweets: pd.DataFrame) -> bool:
 def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
     """From `features` to presence of words and, if asked, keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
+    Hashtags count as the word they hold, and so do mentions and links.
+
     Presence instead of counts, as Wang & Manning (2012, https://aclanthology.org/P12-2018) found best for short texts.
     """
-    words = CountVectorizer(token_pattern=WORD, ngram_range=(1, ngrams), min_df=min_count, binary=True)
+    words = CountVectorizer(token_pattern=word_pattern(), ngram_range=(1, ngrams), min_df=min_count, binary=True)
     counted = [("word", words, "text")]
     counted += [("keyword", CountVectorizer(analyzer=whole), "keyword")] if keywords else []
     return ColumnTransformer(counted, sparse_threshold=1.0)

@@ -23,8 +23,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.feature_extraction.text import CountVectorizer
 
 from pipeline.contracts import InputError, Params
-from pipeline.counts.counts import WORD
 from pipeline.counts.on_counts import OnWords
+from pipeline.data.clean import word_pattern
 from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds, read_rule, write_rule
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.model_files import read_estimator, read_json, write_estimator, write_json
@@ -87,7 +87,7 @@ class NgramLm:
 
 def tokens(tweets: pd.DataFrame) -> list[list[str]]:
     """Each tweet's keyword as one token, its words as the twins read them, and its end."""
-    words = CountVectorizer(token_pattern=WORD).build_analyzer()
+    words = CountVectorizer(token_pattern=word_pattern()).build_analyzer()
     keywords = tweets["keyword"].fillna(NONE).str.lower()
     return [[KEYWORD.format(one), *words(text), END] for one, text in zip(keywords, tweets["text"], strict=True)]
 

@@ -16,7 +16,7 @@ from sklearn.metrics.pairwise import paired_cosine_distances, paired_euclidean_d
 from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 
-from pipeline.counts.counts import WORD
+from pipeline.data.clean import word_pattern
 from pipeline.stats.bootstrap import bootstrap_means
 
 Rows = np.ndarray
@@ -49,7 +49,7 @@ def right_after(rows: Rows, labels: np.ndarray, held_out: Rows, targets: np.ndar
     and about all of it.
     """
     logistic = LogisticRegression(C=C, max_iter=2000)
-    words = CountVectorizer(token_pattern=WORD, binary=True)
+    words = CountVectorizer(token_pattern=word_pattern(), binary=True)
     own: Any = logistic if rows.ndim > 1 else make_pipeline(words, logistic)
     return np.asarray(own.fit(rows, labels).predict(held_out) == targets, dtype=float)
 
@@ -58,7 +58,7 @@ def points(real: list[Rows], generated: list[Rows]) -> list[Points]:
     """Rows of each kind as points, real ones first; the real ones say how much a word weighs."""
     if real[0].ndim > 1:
         return [*real, *generated]
-    words = TfidfVectorizer(token_pattern=WORD).fit(np.concatenate(real))
+    words = TfidfVectorizer(token_pattern=word_pattern()).fit(np.concatenate(real))
     return [words.transform(rows).tocsr() for rows in [*real, *generated]]
 
 
@@ -86,7 +86,7 @@ def distinct(texts: Rows, n: int) -> float:
 
     It falls with the number of texts: compare as many.
     """
-    runs = CountVectorizer(token_pattern=WORD, ngram_range=(n, n)).build_analyzer()
+    runs = CountVectorizer(token_pattern=word_pattern(), ngram_range=(n, n)).build_analyzer()
     found = [run for text in texts for run in runs(text)]
     return len(set(found)) / max(len(found), 1)
 

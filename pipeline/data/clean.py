@@ -2,6 +2,8 @@
 
 import html
 import re
+import unicodedata
+from functools import cache
 
 import ftfy
 import ftfy.bad_codecs
@@ -12,10 +14,29 @@ MENTION = "@user"
 # The two tokens are those of TweetEval (Barbieri et al. 2020, https://aclanthology.org/2020.findings-emnlp.148).
 
 _HIGH = re.compile(r"[\x80-\xff]{2,}")
-_URL = re.compile(r"(?:https?://|www\.)\S+", re.IGNORECASE)
+_IN_LINK = r"[\w.~:/?#@$&*+=%;-]|[,!'](?![a-z])"
+_URL = re.compile(
+    # what an address may hold (RFC 3986), but for punctuation that ends it or has words after it (`http://t.co/abc,evacuate now`)
+    rf"(?:https?://|www\.)(?:{_IN_LINK}|\((?:{_IN_LINK})*\))*(?<![.,:;?!'])"
+    r"(?:(?:…|\.\.\.)(?!\w))?",  # and what says that it was cut
+    re.IGNORECASE | re.ASCII,
+)
 _MENTION = re.compile(r"(?<![\w@])@\w+")
 _RETWEET = re.compile(r"^\W*(?:rt|via)\b", re.IGNORECASE)
-_WORD = re.compile(r"\w+(?:'\w+)*")
+_UNSPACED = (
+    "\u0e00-\u0fff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
+"""Scripts that put no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+_UNIT = re.compile(f"[{_UNSPACED}]|[^{_UNSPACED}]+")
+
+
+@cache
+def word_pattern() -> str:
+    """A word: letters and digits, the marks that belong to them (vowel signs say), an apostrophe inside if it has one."""
+    codes = (code for code in range(0x300, 0x20000) if unicodedata.category(chr(code)) in ("Mn", "Mc"))
+    marks = "".join(chr(code) for code in codes if not 0xFE00 <= code <= 0xFE0F)  # those choose an emoji's look
+    part = rf"\w+(?:[{marks}\u200c\u200d]+\w*)*"  # and joiners
+    return f"{part}(?:'{part})*"
 
 
 def mend_mac_roman(text: str) -> str:
@@ -54,4 +75,9 @@ def words(cleaned: str) -> list[str]:
     """The words that make a tweet the same tweet: lower case, without links, mentions, punctuation and "RT"."""
     text = cleaned.replace(MENTION, " ")
     text = _RETWEET.sub(" ", text).lower()
-    return [word for word in _WORD.findall(text) if word != URL]
+    return [word for word in re.findall(word_pattern(), text) if word != URL]
+
+
+def units(cleaned: str) -> list[str]:
+    """What texts are compared by: their words, by character where a script has no spaces; without words all of the text."""
+    return [unit for word in words(cleaned) for unit in _UNIT.findall(word)] or [cleaned]

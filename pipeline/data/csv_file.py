@@ -1,26 +1,35 @@
-"""A csv file as text: read within bounds, and what is wrong with it said with row and column before anything is made of it.
+"""Csv files, row by row and strictly: what is wrong with one is said with its line and row, or its row and column.
 
-Python's csv module, in its strict mode, goes over the rows first: pandas reads a row with a field too many as shifted by one,
-a short one as padded, and a second column of the same name as another one.
+Python's csv module in its strict mode, as pandas reads a row with a field too many as shifted by one, a short one as padded, and
+a second column of the same name as another one.
 """
 
 import csv
+import io
 import itertools
 import os
 import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from pipeline.contracts import InputError
+import pandas as pd
+import psutil
+
+from pipeline.contracts import InputError, reason
 
 LARGEST = 10**9
 """Bytes of a csv: five million tweets. A zip may promise more than a machine holds."""
+MEMORY = 20
+"""Bytes that prepare takes for each of a csv's: 1.8 GB for 800,000 tweets, whose csv has 0.1 GB."""
 LONGEST = 100_000
 """Characters of a field: X's longest posts have 25,000. More is a quote that was never closed, or no tweet."""
 
-HOLDS = "data.source must hold train.csv and test.csv"
+HOLDS = "data.source must hold train.csv"
 KAGGLE = "data/kaggle"
 KINDS = {
     b"\x1f\x8b": "a gzip file; unpack it",
@@ -32,7 +41,15 @@ KINDS = {
 }
 """What is given the name of a csv, by its first bytes."""
 
-_LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
+BROKEN = {
+    "limit": f"longer than {LONGEST:,} characters; was a quote opened and never closed?",
+    "unexpected end": "not a csv: a quote is opened and never closed",
+    "expected after": "not a csv: a field goes on after its closing quote; within quotes, write a quote twice",
+}
+"""What the csv module says is wrong with a record, in words."""
+Choose = Callable[[list[str], str], dict[str, str]]
+"""Which of the columns of a header are read (ours → theirs); the other argument is the file's name for messages."""
+UNREADABLE = re.compile("[\0\ud800-\udfff]")
 
 
 def not_there(source: str, name: str = "") -> str:
@@ -47,110 +64,126 @@ def not_there(source: str, name: str = "") -> str:
     return f"{where}: no such {'file' if name else 'file or folder'}; {HOLDS}"
 
 
-def read_file(path: Path) -> bytes:
-    """The bytes of a file, if it is one, and not too large to be a csv of tweets."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
-        raise InputError(f"{path}: {kind}, not a file; {HOLDS}")
-    check_size(status.st_size, str(path), LARGEST)
-    return path.read_bytes()
+def check_size(size: int, where: str, largest: int | None = None) -> None:
+    """Raise `InputError` for a csv of more bytes than are allowed, or than this machine's memory can hold prepared."""
+    if size > (largest := largest or LARGEST):
+        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {largest / 1e9:g} GB")
+    if (needed := MEMORY * size) > (there := psutil.virtual_memory().total):
+        problem = f"to prepare it takes some {needed / 1e9:.0f} GB of memory, and this machine has {there / 1e9:.0f} GB"
+        raise InputError(f"{where}: {size / 1e9:.1f} GB: {problem}")
 
 
-def read_zipped(source: Path, name: str, largest: int | None = None) -> bytes:
-    """The bytes of a zip's member. No more is unpacked than it declares, and what it declares is looked at first."""
+def has(source: Path, name: str) -> bool:
+    """Whether a folder or a zip that can be read holds something of this name."""
+    if source.is_dir():
+        return os.path.lexists(source / name)
+    with zipfile.ZipFile(source) as archive:
+        return name in archive.namelist()
+
+
+@contextmanager
+def open_csv(source: Path, name: str, largest: int | None = None) -> Iterator[IO[bytes]]:
+    """A file of a folder or zip, if it is not too large to be a csv of tweets; of a zip, no more than it declares is unpacked."""
     where = f"{source}/{name}"
     try:
-        with zipfile.ZipFile(source) as archive:
-            if name not in archive.namelist():
-                held = ", ".join(archive.namelist()[:5]) or "nothing"
-                raise InputError(f"{where}: no such file; {HOLDS}, and holds {held:.100}")
-            member = archive.getinfo(name)
-            check_size(member.file_size, where, largest or LARGEST)
-            if member.flag_bits & 1:
-                raise InputError(f"{where}: encrypted; unpack it, and set data.source to the folder")
-            with archive.open(member) as file:
-                return file.read(member.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise InputError(f"{where}: cannot be unpacked: {error}; download {source.name} again") from None
+        if source.is_dir():
+            status = (source / name).stat()
+            if not stat.S_ISREG(status.st_mode):
+                kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+                raise InputError(f"{where}: {kind}, not a file; {HOLDS}")
+            check_size(status.st_size, where, largest)
+            with (source / name).open("rb") as file:
+                yield file
+        elif source.is_file() and zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                if name not in archive.namelist():
+                    held = ", ".join(archive.namelist()[:5]) or "nothing"
+                    raise InputError(f"{where}: no such file; {HOLDS}, and holds {held:.100}")
+                check_size(archive.getinfo(name).file_size, where, largest)
+                with archive.open(name) as member:
+                    yield member
+        else:
+            raise InputError(f"{source}: neither a folder nor a zip file, or one that was cut off; set data.source")
+    except FileNotFoundError:
+        raise InputError(not_there(str(source), name)) from None
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read: {reason(error)}") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:  # RuntimeError: it is encrypted
+        raise InputError(f"{where}: cannot be unpacked: {reason(error)}; download {source.name} again") from None
 
 
-def check_size(size: int, where: str, largest: int) -> None:
-    if size > largest:
-        raise InputError(f"{where}: {size / 1e9:.1f} GB, and no csv of tweets has more than {largest / 1e9:g} GB")
+def columns_in(header: list[str], named: dict[str, str], needed: Iterable[str], where: str) -> dict[str, str]:
+    """Of the columns `named` (ours → theirs) those that the header has, each once; of those `needed` (ours) none is missing."""
+    if missing := [named[ours] for ours in needed if named[ours] not in header]:
+        mark = next((mark for mark in (";", "\t", "|") if mark in header[0]), None) if len(header) == 1 else None
+        hint = f"; its fields are separated by {mark!r}, and must be by commas" if mark else ""
+        there = ", ".join(name if name.isprintable() and name == name.strip() != "" else repr(name) for name in header)
+        raise InputError(f"{where}: no column {', '.join(missing)}; it has {there} (see data.columns){hint}")
+    found = {ours: theirs for ours, theirs in named.items() if theirs in header}
+    if twice := [theirs for theirs in found.values() if header.count(theirs) > 1]:
+        raise InputError(f"{where}: column {twice[0]} is there twice; rename or take out one of them")
+    return found
 
 
-def decode(raw: bytes, where: str) -> str:
-    """The text of a csv; bytes of another encoding or kind of file, and NUL characters, are refused."""
-    for magic, kind in KINDS.items():
-        if raw.startswith(magic):
-            raise InputError(f"{where}: {kind}")
+def read_csv(stream: IO[bytes], choose: Choose, size: int, where: str) -> Iterator[pd.DataFrame]:
+    """The columns that `choose` finds in the header, as texts, up to `size` rows at once, as the stream brings them.
+
+    A byte that is not UTF-8 comes through as a lone surrogate: see `check_text`.
+    """
+    rows = rows_of(io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline=""), where)
+    header = next(rows, None)
+    if header is None:
+        raise InputError(f"{where}: not a csv: it is empty")
+    columns = choose(header, where)
+    places = [header.index(theirs) for theirs in columns.values()]
+    while some := list(itertools.islice(rows, size)):
+        yield pd.DataFrame([[row[at] for at in places] for row in some], columns=list(columns), dtype=object)
+
+
+def rows_of(lines: Iterator[str], where: str) -> Iterator[list[str]]:
+    """The header of a csv, and its rows, each with as many fields as the header and none of them endless.
+
+    Blank lines are no rows; `sep=;` in the first line, for a spreadsheet, is what separates fields.
+    """
+    csv.field_size_limit(LONGEST)
+    first = next(lines, "")
+    mark = re.fullmatch(r'"?sep=([^"\r\n])"?\s*', first, re.IGNORECASE)
+    skipped, delimiter = (1, mark[1]) if mark else (0, ",")
+    records = csv.reader(lines if mark else itertools.chain([first], lines), strict=True, delimiter=delimiter)
+    number, line, header = 0, skipped + 1, list[str]()
     try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        at = place(raw[: error.start].decode("utf-8-sig"))
-        raise InputError(f"{where}: {at}: not UTF-8 (byte 0x{raw[error.start]:02x}); save it as UTF-8") from None
-    if text.lstrip()[:15].lower().startswith(("<!doctype", "<html")):
-        raise InputError(f"{where}: an HTML page, not a csv; was it downloaded without being signed in?")
-    if (nul := text.find("\0")) >= 0:
-        raise InputError(f"{where}: {place(text[:nul])}: a NUL character; save it as UTF-8, and not as UTF-16")
-    return text
-
-
-def place(before: str) -> str:
-    """Where a csv goes on after the text `before`: its line, and its row and column if there are any."""
-    line = f"line {before.count(chr(10)) + 1}"
-    rows = csv.reader(_LINE.findall(before + "x"))
-    try:
-        header, number = next(rows), 0
-        last: list[str] = []
-        for number, last in enumerate(rows, start=1):  # noqa: B007 - the last of them is wanted
-            pass
-    except csv.Error:
-        return line
-    return f"{line} (row {number}, column {header[len(last) - 1]})" if 0 < len(last) <= len(header) else line
-
-
-def check_rows(text: str, where: str) -> tuple[list[str], int]:
-    """The header of a csv and the number of its rows, each with as many fields as the header and none of them endless."""
-    limit = csv.field_size_limit(LONGEST)
-    rows = csv.reader((match[0] for match in _LINE.finditer(text)), strict=True)
-    number, line, header = 0, 1, []
-    try:
-        header = next(rows, [])
-        line = rows.line_num + 1
-        for number, fields in enumerate(rows, start=1):
-            if len(fields) != len(header):
-                problem = f"{len(fields)} fields, and the header has {len(header)}; quote a text with commas"
-                at = f"{where}: line {line} (row {number})"
-                raise InputError(f"{at}: {problem if fields else 'a blank line; take it out'}")
-            line = rows.line_num + 1
+        for record in records:
+            if record and not (len(record) == 1 and record[0].isspace()):
+                if not header:
+                    check_header(header := record, where)
+                elif len(record) != len(header):
+                    problem = f"{len(record)} fields, and the header has {len(header)}; quote a text with commas"
+                    raise InputError(f"{where}: line {line} (row {number}): {problem}")
+                yield record
+                number += 1
+            line = skipped + records.line_num + 1
     except csv.Error as error:
-        raise InputError(f"{where}: {broken(text, line, number + 1 if header else 0, header, str(error))}") from None
-    finally:
-        csv.field_size_limit(limit)
-    return header, number
+        at = f"{where}: line {line}" + (f" (row {number})" if header else "")
+        problem = next((words for part, words in BROKEN.items() if part in str(error)), f"not a csv: {error}")
+        raise InputError(f"{at}: {problem}") from None
 
 
-def not_a_csv(error: str) -> str:
-    """What the csv module says is wrong with a record, in words."""
-    if "limit" in error:
-        return f"longer than {LONGEST:,} characters; was a quote opened and never closed?"
-    if "unexpected end" in error:
-        return "not a csv: a quote is opened and never closed"
-    if "expected after" in error:
-        return "not a csv: a field goes on after its closing quote; within quotes, write a quote twice"
-    return f"not a csv: {error}"
+def check_header(header: list[str], where: str) -> None:
+    """Raise `InputError` if this is no line of text, or of a web page."""
+    first = "".join(header)
+    raw = first.encode("utf-8", "surrogateescape")
+    if kind := next((kind for magic, kind in KINDS.items() if raw.startswith(magic)), None):
+        raise InputError(f"{where}: {kind}")
+    if first.lstrip().lower().startswith(("<!doctype", "<html")):
+        raise InputError(f"{where}: an HTML page, not a csv; was it downloaded without being signed in?")
+    check_text(first, f"{where}: line 1")
 
 
-def broken(text: str, line: int, row: int, header: list[str], error: str) -> str:
-    """What is wrong with the record that begins on a line, and where, from what the csv module says of it."""
-    at = f"line {line} (row {row})" if header else f"line {line}"
-    if "limit" in error:
-        start = next(itertools.islice(_LINE.finditer(text), line - 1, None)).start()
-        beginning = text[start : start + 3 * LONGEST * max(1, len(header))]
-        csv.field_size_limit(len(beginning))
-        fields = next(csv.reader(_LINE.findall(beginning)))
-        column = next((name for name, field in zip(header, fields, strict=False) if len(field) > LONGEST), None)
-        at = f"line {line} (row {row}, column {column})" if column else at
-    return f"{at}: {not_a_csv(error)}"
+def check_text(text: str, where: str) -> None:
+    """Raise `InputError` for a text that is none."""
+    if (found := UNREADABLE.search(text)) is None:
+        return
+    if found[0] == "\0":
+        raise InputError(f"{where}: a NUL character; save it as UTF-8, and not as UTF-16")
+    byte = f" (byte 0x{ord(found[0]) - 0xDC00:02x})" if "\udc80" <= found[0] <= "\udcff" else ""
+    raise InputError(f"{where}: not UTF-8{byte}; save it as UTF-8")

@@ -78,23 +78,19 @@ def main() -> None:
     params = read_params(f"embed.{encoder}", EmbedParams)
     prepared = read_prepared()
     texts = [*prepared.train["text"], *prepared.test["text"]]
-    encoder_itself = load_encoder(params)
     embed(texts[:1], params)  # importing, loading and what comes first are no part of the time
     start = time.perf_counter()
     vectors = embed(texts, params)
     seconds = time.perf_counter() - start
     split = len(prepared.train)
     with written_whole(embeddings_path(encoder)) as partial:
-        save_file(
-            {"train": vectors[:split], "test": vectors[split:]},
-            partial,
-            metadata={"prepared": prepared.digest},  # one entry: of several the order changes from run to run
-        )
+        tensors = {"train": vectors[:split], "test": vectors[split:]}
+        save_file(tensors, partial, {"prepared": prepared.digest})  # one entry: the order of several changes
     costs = Costs(
         fit_seconds=0,
         embedding_seconds=seconds * split / len(texts),
         peak_memory_mb=peak_memory_mb(),
-        total_parameters=sum(weights.numel() for weights in encoder_itself.parameters()),
+        total_parameters=sum(weights.numel() for weights in load_encoder(params).parameters()),
     )
     tweets = prepared.test if len(prepared.test) else prepared.train
     latency, _ = timed(lambda part: embed(part["text"].tolist(), params), tweets)

@@ -38,9 +38,7 @@ def read_embeddings(prepared: Prepared, encoder: str) -> Embeddings:
     try:
         with safe_open(path, framework="numpy") as file:
             if (file.metadata() or {}).get("prepared") != prepared.digest:
-                raise InputError(
-                    f"{path}: made from other prepared tweets; run `dvc repro embed@{encoder}` to make it anew"
-                )
+                raise InputError(f"{path}: made from other prepared tweets; run `dvc repro embed@{encoder}` anew")
             found = Embeddings(file.get_tensor("train"), file.get_tensor("test"))
         if any(vectors.dtype.kind != "f" for vectors in found):
             raise TypeError("its numbers are no floats")
@@ -53,7 +51,5 @@ def read_embeddings(prepared: Prepared, encoder: str) -> Embeddings:
         if vectors.ndim != 2 or len(vectors) != tweets or vectors.shape[1] != found.train.shape[-1]:
             raise InputError(f"{path}: {split}: shape {vectors.shape}, where {tweets} tweets need a vector each")
         if len(odd := np.flatnonzero(~np.isfinite(vectors).all(axis=1))):
-            raise InputError(
-                f"{path}: {split}: row {odd[0] + 1} is not finite; run `dvc repro embed@{encoder}` to make it anew"
-            )
+            raise InputError(f"{path}: {split}: row {odd[0] + 1} is not finite; run `dvc repro embed@{encoder}` anew")
     return found

@@ -6,22 +6,16 @@ run: dvc repro prepare   (or python -m pipeline.stage data.prepare)
 """
 
 import json
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from pipeline.contracts import (
-    PREPARED,
-    InputError,
-    Params,
-    near_duplicates,
-    read_params,
-    write_text,
-    written_whole,
-)
-from pipeline.data.clean import clean, clean_keywords, words
+from pipeline.contracts import PREPARED, InputError, Params, near_duplicates, read_params, write_text, written_whole
+from pipeline.data.clean import clean, clean_keywords, units
 from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates, merge_groups
 from pipeline.data.source import DataParams, read_source
@@ -62,16 +56,16 @@ def training_targets(targets: pd.Series, groups: pd.Series, conflicts: Conflicts
 def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The prepared frames (see `Prepared`) of validated raw ones; groups are numbered over both."""
     tweets = pd.concat([train, test], ignore_index=True)
-    cleaned = tweets["text"].map({text: clean(text) for text in tweets["text"].unique()})
-    in_words = {text: words(text) for text in cleaned.unique()}
-    duplicates = group_near_duplicates([in_words[text] for text in cleaned], params.near_duplicate)
+    cleaned = tweets["text"].map(lru_cache(clean))
+    row_of, texts = pd.factorize(cleaned)
+    duplicates = group_near_duplicates(map(units, texts), params.near_duplicate)[row_of]
     groups = merge_groups(duplicates, tweets["group"])
     tweets = tweets.assign(
         keyword=clean_keywords(tweets["keyword"]), raw_text=tweets["text"], text=cleaned, duplicate=duplicates
     )
     columns = ["id", "keyword", "location", "text", "raw_text", "group"]
     columns += ["duplicate"] if tweets["group"].notna().any() else []
-    tweets = tweets.assign(group=groups)
+    tweets["group"] = groups
     train, test = tweets.iloc[: len(train)], tweets.iloc[len(train) :][columns].reset_index(drop=True)
     target = train["target"].astype("int8")
     return train[columns].assign(
@@ -81,22 +75,6 @@ def prepare(train: pd.DataFrame, test: pd.DataFrame, params: PrepareParams) -> t
     ), test
 
 
-def describe_groups(column: str | None, given: pd.Series, train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Any]:
-    """What the source's group column did; nothing where it has none. `given`: its train values."""
-    if column is None:
-        return {}
-    return {
-        "group_column": {
-            "column": column,
-            "values": int(given.nunique()),
-            "rows_without": int(given.isna().sum()),
-            "groups_with_near_duplicates_merged": int(train["group"].nunique()),
-            "largest_group": int(train["group"].value_counts().max()),
-            "test_rows_with_one_in_train": int(test["group"].isin(train["group"]).sum()),
-        }
-    }
-
-
 def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: pd.Series) -> dict[str, Any]:
     """The data report as nested numbers; `given` are the train rows' groups as the source has them."""
     duplicates = near_duplicates(train)
@@ -104,6 +82,14 @@ def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: p
     labels = train.groupby(duplicates)["target"].nunique()
     lengths = train["text"].map(lambda text: len(text.split()))
     folds = train.groupby("fold")["target"].agg(["size", "mean"])
+    by_column = {
+        "column": data.columns.group,
+        "values": int(given.nunique()),
+        "rows_without": int(given.isna().sum()),
+        "groups_with_near_duplicates_merged": int(train["group"].nunique()),
+        "largest_group": int(train["group"].value_counts().max()),
+        "test_rows_with_one_in_train": int(test["group"].isin(train["group"]).sum()),
+    }
     return {
         "source": data.source,
         "labels": data.labels,
@@ -115,7 +101,7 @@ def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: p
             "largest_group": int(sizes.max()),
             "test_rows_with_one_in_train": int(near_duplicates(test).isin(duplicates).sum()),
         },
-        **describe_groups(data.columns.group, given, train, test),
+        **({"group_column": by_column} if data.columns.group else {}),
         "conflicts": {
             "groups_with_both_labels": int((labels > 1).sum()),
             "rows_in_them": int(sizes[labels[labels > 1].index].sum()),
@@ -130,15 +116,14 @@ def describe(train: pd.DataFrame, test: pd.DataFrame, data: DataParams, given: p
     }
 
 
-def flatten(report: dict[str, Any], prefix: str = "") -> list[tuple[str, object]]:
-    rows: list[tuple[str, object]] = []
+def flat(report: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The numbers of a nested report, each by its path."""
     for key, value in report.items():
         name = f"{prefix}{key.replace('_', ' ')}"
         if isinstance(value, dict):
-            rows += flatten(value, f"{name}: ")
+            yield from flat(value, f"{name}: ")
         else:
-            rows.append((name, " / ".join(value) if isinstance(value, list) else value))
-    return rows
+            yield name, " / ".join(value) if isinstance(value, list) else value
 
 
 def main() -> None:
@@ -149,7 +134,7 @@ def main() -> None:
     for name, frame in (("train", train), ("test", test)):
         with written_whole(PREPARED / f"{name}.parquet") as partial:
             frame.to_parquet(partial, index=False)
-    table = "\n".join(f"| {name} | {value} |" for name, value in flatten(report))
+    table = "\n".join(f"| {name} | {value} |" for name, value in flat(report))
     write_text(PREPARED / "report.md", f"# The data\n\n| what | value |\n|---|---|\n{table}\n")
     write_text(PREPARED / "report.json", json.dumps(report, indent=2) + "\n")
     print(

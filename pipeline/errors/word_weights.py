@@ -12,7 +12,8 @@ from typing import NamedTuple
 import pandas as pd
 from scipy.sparse import csr_matrix
 
-from pipeline.counts.counts import WORD, features, whole
+from pipeline.counts.counts import features, whole
+from pipeline.data.clean import word_pattern
 from pipeline.fit.tuning import Tuned, log_odds
 
 Span = tuple[int, int]
@@ -40,7 +41,7 @@ def credited(text: str, spans: Sequence[Span], weights: Sequence[float]) -> list
 
 def counted_spans(text: str) -> list[Span]:
     """Where the words that are counted lie in the text."""
-    return [match.span() for match in re.finditer(WORD, text)]
+    return [match.span() for match in re.finditer(word_pattern(), text)]
 
 
 def weights_of_spans(text: str, spans: Sequence[Span], weights: Mapping[str, float], longest: int) -> list[float]:

@@ -102,7 +102,7 @@ def cross_fit(
             held_out = (train["fold"] == fold).to_numpy()
             out_of_fold[held_out] = predict(model, train[held_out])
         if fold in scoring:
-            on_test.append(predict(model, test))
+            on_test.append(predict(model, test) if len(test) else np.empty(0))
             if save:
                 save(model, results(MODELS) / name / part(fold))
         kept.append(keep(model))

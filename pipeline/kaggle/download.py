@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 
 from pipeline.contracts import InputError, write_text, written_whole
-from pipeline.data.csv_file import read_zipped
+from pipeline.data.csv_file import open_csv
 from pipeline.kaggle.client import COMPETITION, client, only_one
 from pipeline.process import run
 from pipeline.store import store_folder
@@ -69,7 +69,10 @@ def fetch(competition: str) -> dict[str, bytes]:
         api.competition_download_files(competition, path=str(folder), quiet=False)
     try:
         (archive,) = (path for path in folder.iterdir() if path.suffix != ".kaggle-partial")
-        contents = {name: read_zipped(archive, name, LARGEST) for name in HEADERS}
+        contents = {}
+        for name in HEADERS:
+            with open_csv(archive, name, LARGEST) as file:
+                contents[name] = file.read()
     finally:
         shutil.rmtree(folder)
     for name, content in contents.items():

@@ -42,22 +42,15 @@ def asked_before(
     name: str, prompt: PromptFile, model: str, params: PromptParams, prepared: Prepared
 ) -> tuple[pd.DataFrame, str]:
     """The stage's scores before calibration (`fold`, `score`, and `known`, the label to learn from or NaN), and how it scored."""
-
-    def again() -> str:
-        return f"{train_anew(name)}, or set prompt.calibration to none"
-
+    learns = f"calibration: {params.calibration} learns from what was asked before"
+    again = f"{train_anew(name)}, or set prompt.calibration to none"
     try:
         found = read_predictions(anywhere(UNCALIBRATED / f"{name}.parquet"), prepared)
         costs = read_costs(name).llm
     except InputError as error:
-        raise InputError(
-            f"calibration: {params.calibration} learns from what was asked before: {error}; {again()}"
-        ) from None
+        raise InputError(f"{learns}: {error}; {again}") from None
     if costs is None or (costs.model, costs.prompt_version) != (model, prompt.version):
-        raise InputError(
-            f"calibration: {params.calibration} learns from what was asked before, and costs/{name}.json says that this was "
-            f"another model or wording; {again()}"
-        )
+        raise InputError(f"{learns}, of another model or wording by costs/{name}.json; {again}")
     rows = pd.concat([found.train, found.test], ignore_index=True)
     return rows[["fold", "score"]].assign(known=known_labels(rows, prepared)), costs.scoring
 
@@ -91,16 +84,13 @@ def open_prompt(which: str) -> Iterator[Scorer]:
         before, mode = asked_before(name, prompt, asker.endpoint.model, params, prepared) if later else (None, None)
         if before is not None and fixed and later == "batch" and NO_FOLD not in set(before["fold"]):
             print(
-                f"{name}: calibration: batch: no test tweets were asked about (prompt.submit), so the bias is that of train "
-                "tweets, which were shown other examples",
-                file=sys.stderr,
+                f"{name}: no test tweets were asked about (prompt.submit); the bias is train tweets'", file=sys.stderr
             )
 
         def score(tweets: pd.DataFrame) -> np.ndarray:
             n, start = len(tweets), len(prepared.train)
-            rows = tweets.assign(
-                id=np.arange(n), split="new", fold=NO_FOLD, group=-1 - np.arange(n), row=start + np.arange(n)
-            )
+            new = np.arange(n)
+            rows = tweets.assign(id=new, split="new", fold=NO_FOLD, group=-1 - new, row=start + new)
             vectors = None
             if stored and encoder:
                 vectors = Embeddings(stored.train, embed(tweets["text"].tolist(), encoder))
@@ -109,9 +99,7 @@ def open_prompt(which: str) -> Iterator[Scorer]:
             if before is None or later is None or (found.mode == "text" and later == "batch"):
                 return found.scores
             if found.mode != mode:
-                raise InputError(
-                    f"{name}: scored by {found.mode} now and by {mode} before; run `dvc repro` to score anew"
-                )
+                raise InputError(f"{name}: scored by {found.mode} now and by {mode} before; run `dvc repro` anew")
             return calibrated_by(before, found.scores, later, fixed=fixed)
 
         try:

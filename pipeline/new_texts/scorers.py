@@ -14,7 +14,7 @@ from pipeline.compare.blend_weights import ALL_ROWS, Weights, to_log_odds
 from pipeline.compare.submission import BLEND
 from pipeline.compare.submission import OUT as SUBMISSION
 from pipeline.compare.taking_part import all_stages
-from pipeline.contracts import PREPARED, InputError, read_json, read_params
+from pipeline.contracts import PREPARED, InputError, first_fault, read_json, read_params, reason
 from pipeline.data.source import DataParams
 from pipeline.fit.model_store import read_classifier
 from pipeline.stats.decisions import THRESHOLD
@@ -37,16 +37,18 @@ class Choice(BaseModel):
 
 def choose(name: str | None, path: Path = SUBMISSION / "choice.json") -> tuple[str, float]:
     """The classifier and its threshold: the one that would be submitted if no name is given, one half if none was fitted."""
-    if not path.is_file():
-        if name is None:
-            raise InputError(f"{path}: no such file; name a classifier (--classifier), or run `dvc repro submission`")
+    if name and not path.is_file():
         return name, THRESHOLD
     try:
         choice = Choice.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; name a classifier (--classifier), or run `dvc repro submission`"
+        ) from None
     except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not what the stage submission writes: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: not what the stage submission writes: {first_fault(error)}") from None
     name = name or choice.chosen.classifier
-    return name, {one.classifier: one.threshold for one in choice.candidates}.get(name, THRESHOLD)
+    return name, next((one.threshold for one in choice.candidates if one.classifier == name), THRESHOLD)
 
 
 def read_weights(path: Path = Path(BLEND) / "weights.csv") -> tuple[list[str], Weights]:
@@ -56,10 +58,8 @@ def read_weights(path: Path = Path(BLEND) / "weights.csv") -> tuple[list[str], W
         rows = table[(table["fold"] == ALL_ROWS) & (table["weight"] > 0)]
         method, intercept = str(rows["method"].iloc[0]), float(rows["intercept"].iloc[0])
         return rows["classifier"].tolist(), Weights(method, intercept, rows["weight"].to_numpy(dtype=float))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run `dvc repro blend` first") from None
     except (OSError, ValueError, KeyError, IndexError) as error:
-        raise InputError(f"{path}: not what the stage blend writes: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not what the stage blend writes ({reason(error)}); run `dvc repro blend`") from None
 
 
 @contextmanager
@@ -78,8 +78,7 @@ def open_blend() -> Iterator[Scorer]:
 def check_labels(path: Path = PREPARED / "report.json") -> None:
     """Raise `InputError` if data.labels are others than those of the tweets that all classifiers here have learnt from."""
     wanted = read_params("data", DataParams).labels
-    learnt = read_json(path).get("labels", wanted) if path.is_file() else wanted
-    if learnt != wanted:
+    if path.is_file() and (learnt := read_json(path).get("labels", wanted)) != wanted:
         raise InputError(
             f"params.yaml: data.labels: {' / '.join(wanted)}, and the classifiers have learnt to tell {' / '.join(learnt)}; "
             "run `dvc repro`"

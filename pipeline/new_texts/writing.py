@@ -6,7 +6,7 @@ The texts are not written again: a line is found by its id, and no text can pass
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -27,26 +27,9 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 def decisions(ids: pd.Series, scores: np.ndarray, threshold: float, labels: list[str]) -> pd.DataFrame:
     """The ids with `score` = P(target = 1), `target` (0/1) and `label`, its name; all three null where a reply was not read."""
-    read = ~np.isnan(scores)
-    targets = pd.Series(scores > threshold, index=ids.index)
-    names = pd.Series(np.where(targets, labels[1], labels[0]), index=ids.index, dtype="str")
-    return pd.DataFrame(
-        {
-            ids.name: ids,
-            "score": scores,
-            "target": targets.astype("Int8").where(read),
-            "label": names.where(read),
-        }
-    )
-
-
-def check_no_formula(ids: pd.Series) -> None:
-    """Raise `InputError` for an id that a spreadsheet would run when it opens the csv."""
-    for value in ids:
-        if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
-            raise InputError(
-                f"column {ids.name}: {value!r:.60} would be a formula in a spreadsheet; write .jsonl or .parquet instead"
-            )
+    targets = pd.Series(scores > threshold, index=ids.index).astype("Int8").mask(np.isnan(scores))
+    names = targets.map({0: labels[0], 1: labels[1]}).astype("str")
+    return pd.DataFrame({ids.name: ids, "score": scores, "target": targets, "label": names})
 
 
 def lines_to(file: IO[str], kind: Format) -> Write:
@@ -56,9 +39,12 @@ def lines_to(file: IO[str], kind: Format) -> Write:
     def write(rows: pd.DataFrame) -> None:
         nonlocal header
         if kind == "csv":
-            check_no_formula(rows.iloc[:, 0])
-            check_no_formula(rows["label"].drop_duplicates())
-            file.write(rows.to_csv(index=False, header=header, lineterminator="\n"))
+            for column, values in ((rows.columns[0], rows.iloc[:, 0]), ("label", rows["label"].unique())):
+                for value in values:
+                    if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
+                        problem = "would be a formula in a spreadsheet; write .jsonl or .parquet instead"
+                        raise InputError(f"column {column}: {value!r:.60} {problem}")
+            rows.to_csv(file, index=False, header=header, lineterminator="\n")
             header = False
         else:
             plain = rows.astype(object).where(rows.notna(), None)
@@ -95,19 +81,10 @@ def written_as(path: Path | None, read: Format) -> Format:
     """By the file's suffix; on standard output (None) JSON lines are answered by JSON lines, and all else by csv."""
     if path is None:
         return "jsonl" if read == "jsonl" else "csv"
-    found = SUFFIXES.get(path.suffix.lower())
-    if found is None or found == "text":
+    found = SUFFIXES.get(path.suffix.lower(), "text")
+    if found == "text":
         raise InputError(f"{path}: decisions are written as .csv, .parquet or .jsonl; name the output so")
     return found
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """What goes wrong with a file that is written, as an `InputError` that names it."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
 @contextmanager
@@ -119,18 +96,10 @@ def open_writer(path: Path | None, kind: Format, stdout: IO[str]) -> Iterator[Wr
         yield lines_to(stdout, kind)
         stdout.flush()
         return
-    with ExitStack() as stack:
-        with naming(path):
-            partial = stack.enter_context(written_whole(path))
-            if kind == "parquet":
-                write = stack.enter_context(parquet_to(partial))
-            else:
-                write = lines_to(stack.enter_context(partial.open("w", encoding="utf-8", newline="")), kind)
-
-        def named(rows: pd.DataFrame) -> None:
-            with naming(path):
-                write(rows)
-
-        yield named
-        with naming(path):
-            stack.close()
+    with written_whole(path) as partial:
+        if kind == "parquet":
+            with parquet_to(partial) as write:
+                yield write
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as file:
+                yield lines_to(file, kind)

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from pipeline.contracts import near_duplicates
-from pipeline.data.clean import words
+from pipeline.data.clean import units
 from pipeline.data.near_duplicates import jaccard, shingles
 
 
@@ -45,7 +45,7 @@ def families(tweets: pd.DataFrame, least: int = 2) -> pd.DataFrame:
     tweets = tweets.assign(group=near_duplicates(tweets))
     tweets = tweets.assign(size=tweets.groupby("group")["id"].transform("size"))
     found = tweets[tweets["size"] >= least].sort_values(["size", "group", "id"], ascending=[False, True, True])
-    items = pd.Series([shingles(words(text)) for text in found["text"]], index=found.index, dtype=object)
+    items = pd.Series([shingles(units(text)) for text in found["text"]], index=found.index, dtype=object)
     first = items.groupby(found["group"]).transform("first")
     return found.assign(overlap=[jaccard(a, b) for a, b in zip(items, first, strict=True)])
 

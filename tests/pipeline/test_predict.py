@@ -15,6 +15,7 @@ import pytest
 from conftest import ROOT, SAMPLE, prepared_folder
 from fake_endpoint import KEY, completion, serving
 
+from benchmarks.million import measure
 from pipeline import predict as module
 from pipeline.compare import blend
 from pipeline.contracts import (
@@ -22,14 +23,13 @@ from pipeline.contracts import (
     InputError,
     Prepared,
     read_costs,
-    read_params,
     read_predictions,
     read_prepared,
     write_costs,
 )
 from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
-from pipeline.new_texts.reading import Format, batches, format_of
+from pipeline.new_texts.reading import Format, batches
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import predict
@@ -96,18 +96,13 @@ def test_test_tweets_as_new_ones_get_the_same_scores(
     assert [path.name for path in tmp_path.iterdir()] == [out.name], "no partial file is left"
 
 
-def test_every_column_is_as_prepare_makes_it(folder: Path, data_columns: object) -> None:
+def test_every_column_is_as_prepare_makes_it(folder: Path, data_params: DataParams) -> None:
     with Path("new.csv").open("rb") as file:
-        found = pd.concat([batch.tweets for batch in batches(file, "csv", data_columns, 17, "new.csv")])
+        found = pd.concat([batch.tweets for batch in batches(file, "csv", data_params.columns, 17, "new.csv")])
     columns = ["text", "keyword", "location", "raw_text"]
     pd.testing.assert_frame_equal(
         found[columns].reset_index(drop=True), read_prepared().test[columns], check_dtype=False
     )
-
-
-@pytest.fixture
-def data_columns(data_params: object) -> object:
-    return data_params.columns
 
 
 def test_the_blend_of_test_tweets_as_new_ones_is_the_blend(folder: Path) -> None:
@@ -144,23 +139,6 @@ def test_the_submission_says_who_decides_and_where(tmp_path: Path) -> None:
         choose(None, path)
 
 
-def test_a_fitted_threshold_decides(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    rules = [{"classifier": "naive_bayes", "threshold": 0.9}]
-    Path("submission").mkdir()
-    choice = Path("submission/choice.json")
-    choice.write_text(json.dumps({"chosen": rules[0], "candidates": rules}))
-    try:
-        call(monkeypatch, "--input", "new.csv", "--output", tmp_path / "out.csv")
-    finally:
-        choice.unlink()
-        choice.parent.rmdir()
-    found = read(tmp_path / "out.csv")
-    assert (found["target"] == (found["score"] > 0.9)).all()
-    assert f"60 texts by naive_bayes, {found['target'].sum()} above 0.9: disaster" in capsys.readouterr().err
-
-
 class Stream(io.StringIO):
     """Standard input whose bytes are given."""
 
@@ -195,43 +173,27 @@ def test_standard_input_to_standard_output(
     assert found["score"].to_numpy() == pytest.approx(predict(FIRES, "naive_bayes"), abs=1e-12)
 
 
-BAD: list[tuple[str, bytes, str]] = [
+BAD: list[tuple[str, bytes, str]] = [  # what is no csv at all: test_malformed
     ("a.csv", b"id,text\n1,a\n2,  \n", r"a\.csv: row 2, column text: must not be empty"),
-    ("a.csv", b"id,text\n1,a\n2,b\n3\n", r"a\.csv: row 3: 1 fields, and the header has 2"),
-    ("a.csv", b"id,text\n1,a\n\n", r"a\.csv: row 2: a blank line"),
-    ("a.csv", b"id,text,text\n1,a,b\n", r"a\.csv: column text is there twice"),
-    ("a.csv", b'id,text\n1,"a"b\n', r"a\.csv: row 1: not a csv: a field goes on after its closing quote"),
-    ("a.csv", b"id,text\n1,a\x00b\n", r"a\.csv: row 1, column text: a NUL character"),
-    ("a.csv", b"id,text\n1," + b"a" * 100_001, r"a\.csv: row 1: longer than 100,000 characters"),
-    ("a.csv", "id,text\n1,a\n".encode("utf-16"), r"a\.csv: UTF-16; save it as UTF-8"),
-    ("a.csv", b"\x1f\x8b\x08\x00abc", r"a\.csv: a gzip file; unpack it"),
-    ("a.csv", b"id,text,caf\xe9\n1,a,b\n", r"a\.csv: header: not UTF-8 \(byte 0xe9\)"),
+    ("a.csv", b"id,text\n1,a\n2,b\n3\n", r"a\.csv: line 4 \(row 3\): 1 fields, and the header has 2"),
     ("a.csv", b"id,text\n1,a\n2,caf\xe9\n", r"a\.csv: row 2, column text: not UTF-8 \(byte 0xe9\); save it as UTF-8"),
-    ("a.csv", b"id,text,keyword\n1,a,b\n2,b,\xff\n", r"a\.csv: row 2, column keyword: not UTF-8"),
-    ("a.csv", b"id,body\n1,a\n", r"a\.csv: no column text; it has id, body; name the texts' with --text"),
-    ("a.csv", b"id,text\n1,a,b\n2,c,d\n", r"a\.csv: row 1: 3 fields, and the header has 2"),
-    ("a.csv", b'id,text\n1,"a\n', r"a\.csv: row 1: not a csv: a quote is opened and never closed"),
-    ("a.csv", b"id,text\n,a\n", r"a\.csv: row 1, column id: must not be empty"),
     ("a.csv", b"id,text\n", r"a\.csv: no texts"),
-    ("a.csv", b"", r"a\.csv: no texts"),
-    ("a.csv", b"id,text\n1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
-    ("a.jsonl", b'{"text": "a"}\n{"text": "b"\n', r"a\.jsonl: line 2: not JSON"),
-    ("a.jsonl", b'{"text": "a"}\n\n', r"a\.jsonl: line 2: not JSON"),
+    ("a.csv", b"id,text\n-1,a\n=cmd|'/C calc'!A0,b\n", r"column id: .* would be a formula in a spreadsheet"),
     ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, r"a\.jsonl: line 2: not JSON"),
     ("a.jsonl", b'{"text": "a"}\n{"txt": "b"}\n', r"a\.jsonl: line 2: no column text"),
     ("a.jsonl", b'{"text": "a"}\n{"text": 5}\n', r"a\.jsonl: line 2, column text: 5 is no text"),
     ("a.jsonl", b'{"text": "a"}\n["b"]\n', r"a\.jsonl: line 2: not an object"),
     ("a.jsonl", b'{"text": "a"}\n{"text": "\xff"}\n', r"a\.jsonl: line 2: not UTF-8 \(byte 0xff\)"),
-    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2, column text: not UTF-8"),
-    ("a.jsonl", b'{"id": 1, "text": "a"}\n{"text": "b"}\n', r"a\.jsonl: line 2, column id: missing"),
-    ("a.jsonl", b'{"text": "a"}\n{"id": 1, "text": "b"}\n', r"a\.jsonl: line 2, column id: the lines before have none"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud800"}\n', r"a\.jsonl: line 2: \\ud800 is half of a character"),
+    ("a.jsonl", b'{"text": "a"}\n{"text": "\\udc94"}\n', r"a\.jsonl: line 2: \\udc94 is half of a character"),
+    ("a.jsonl", b'{"id": 1, "text": "a"}\n{"text": "b"}\n', r"a\.jsonl: line 2: no id, unlike the lines before"),
     (
         "a.jsonl",
         b'{"text": "a", "keyword": ["x", "y"]}\n',
         r"a\.jsonl: line 1, column keyword: \['x', 'y'\] is no text",
     ),
     ("a.jsonl", b'{"id": 1.5, "text": "a"}\n', r"a\.jsonl: line 1, column id: 1\.5 is neither"),
-    ("a.txt", b"a\n\nb\n", r"a\.txt: line 2, column text: must not be empty"),
+    ("a.txt", b"\n \n", r"a\.txt: no texts"),
     ("a.txt", b"a\nb\xff\n", r"a\.txt: line 2, column text: not UTF-8 \(byte 0xff\)"),
     ("a.parquet", b"PAR1 and no more", r"a\.parquet: not a parquet file"),
     ("a.dat", b"a\n", r"a\.dat: what is in it\?"),
@@ -253,11 +215,26 @@ def test_bad_input_is_one_line_with_its_place_and_nothing_is_half_written(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_each_line_has_the_columns_that_it_has(folder: Path) -> None:
-    """Writers leave out what is null: a keyword may be there from the second line on."""
-    content = io.BytesIO(b'{"text": "a"}\n{"text": "b", "keyword": "fire%20storm"}\n')
-    (batch,) = batches(content, "jsonl", read_params("data", DataParams).columns, 10, "a.jsonl")
-    assert batch.tweets["keyword"].fillna("none").tolist() == ["none", "fire storm"]
+@pytest.mark.parametrize(
+    ("kind", "content", "ids"),
+    [
+        ("text", b"a\n\n \r\nb\n\n", [1, 4]),
+        (
+            "jsonl",
+            b'\xef\xbb\xbf\n{"text": "a", "user": "cut \\ud83d"}\n\n \n{"text": "b \\ud83d\\udd25", "keyword": "c"}\n\n',
+            [2, 5],
+        ),
+        ("csv", b"\ntext\na\n\nb\n\n \n", [1, 2]),
+        ("csv", b"sep=;\nid;text\n\n7;a\n\n8;b\n \n", ["7", "8"]),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 10])
+def test_blank_lines_are_no_texts(
+    data_params: DataParams, kind: Format, content: bytes, ids: list[object], size: int
+) -> None:
+    found = [*batches(io.BytesIO(content), kind, data_params.columns, size, "here")]
+    assert [one for batch in found for one in batch.ids] == ids
+    assert [text[0] for batch in found for text in batch.tweets["text"]] == ["a", "b"]
 
 
 def test_classifiers_of_other_labels_are_refused(folder: Path, tmp_path: Path) -> None:
@@ -267,8 +244,8 @@ def test_classifiers_of_other_labels_are_refused(folder: Path, tmp_path: Path) -
         check_labels(report)
 
 
-def test_ids_that_could_not_be_told_from_decisions_are_refused(folder: Path) -> None:
-    columns = read_params("data", DataParams).columns.model_copy(update={"id": "score"})
+def test_ids_that_could_not_be_told_from_decisions_are_refused(data_params: DataParams) -> None:
+    columns = data_params.columns.model_copy(update={"id": "score"})
     with pytest.raises(InputError, match="column score: a decision has a column of that name"):
         next(batches(io.BytesIO(b"score,text\n1,a\n"), "csv", columns, 10, "a.csv"))
 
@@ -290,17 +267,6 @@ def test_bad_arguments(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert said("--input", "new.csv", "--text", "body").startswith("new.csv: no column body; it has")
 
 
-def test_ids_that_a_spreadsheet_would_run_are_written_where_none_reads_them(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A text is not written at all; a negative number is no formula."""
-    (tmp_path / "a.csv").write_text('id,text\n-5,"=HYPERLINK(""http://x"")"\n@sum,b\n')
-    call(monkeypatch, "--classifier", "naive_bayes", "--input", tmp_path / "a.csv", "--output", tmp_path / "a.jsonl")
-    found = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
-    assert [one["id"] for one in found] == ["-5", "@sum"]
-    assert "HYPERLINK" not in (tmp_path / "a.jsonl").read_text()
-
-
 def test_replies_that_were_not_read_decide_nothing() -> None:
     found = decisions(pd.Series([7, 8, 9], name="id"), np.array([0.2, np.nan, 0.7]), 0.5, ["no", "yes"])
     assert found["target"].tolist() == [0, pd.NA, 1]
@@ -308,22 +274,16 @@ def test_replies_that_were_not_read_decide_nothing() -> None:
     assert found.to_csv(index=False).splitlines()[2] == "8,,,"
 
 
-def test_other_columns_and_kinds_of_cells(tmp_path: Path, data_columns: object) -> None:
+def test_other_columns_and_kinds_of_cells(tmp_path: Path, data_params: DataParams) -> None:
     """A parquet file with coded texts, an id of its own kind, and no keyword or location."""
     frame = pd.DataFrame({"body": pd.Categorical(["a &amp; b", "c"]), "id": ["007", "-8"]})
     frame.to_parquet(tmp_path / "a.parquet")
     with (tmp_path / "a.parquet").open("rb") as file:
-        columns = data_columns.model_copy(update={"text": "body"})
+        columns = data_params.columns.model_copy(update={"text": "body"})
         (found,) = batches(file, "parquet", columns, 10, "a.parquet")
     assert found.ids.tolist() == ["007", "-8"]
     assert found.tweets["text"].tolist() == ["a & b", "c"]
     assert found.tweets["keyword"].isna().all()
-
-
-def test_formats_are_told_by_names() -> None:
-    assert format_of(Path("A.CSV"), "jsonl") == "csv"
-    assert format_of(Path("a.dat"), "jsonl") == "jsonl"
-    assert format_of(None, None) == "csv"
 
 
 # --- as a process -----------------------------------------------------------------------------------------------------
@@ -355,67 +315,23 @@ def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
     assert "Broken" not in said
 
 
-MEASURED = """
-from pathlib import Path
-from pipeline.predict import main
-from pipeline.contracts import peak_memory_mb
-main()
-status = Path("/proc/self/status")  # on Linux what getrusage says begins with the peak of the process that started this one
-own = [line.split()[1] for line in status.read_text().splitlines() if "VmHWM" in line] if status.exists() else []
-print(f"peak {int(own[0]) / 1000 if own else peak_memory_mb()}")
-"""
-
-
-def peak(source: Path, out: Path) -> float:
-    """MB that it takes to score a file."""
-    arguments = ["--classifier", "naive_bayes", "--input", str(source), "--output", str(out), "--batch", "256"]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURED, *arguments], env=environment(), capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return float(done.stdout.split("peak ")[1])
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_many_need_no_more_memory_than_few(folder: Path, tmp_path: Path, kind: str) -> None:
-    raw = pd.read_csv("new.csv")[["id", "text"]]
-    peaks = {}
+    raw, peaks = pd.read_csv("new.csv")[["id", "text"]], []
     for rows in (2_000, 40_000):
         many = raw.loc[np.arange(rows) % len(raw)].assign(id=np.arange(rows))
-        source = tmp_path / f"{rows}.{kind}"
+        source, out = f"{tmp_path}/{rows}.{kind}", f"{tmp_path}/{rows}.out.csv"
         if kind == "parquet":
             many.to_parquet(source, index=False)
         elif kind == "csv":
             many.to_csv(source, index=False)
         else:
             many.to_json(source, orient="records", lines=True)
-        peaks[rows] = peak(source, tmp_path / f"{rows}.out.csv")
-        assert sum(1 for _ in (tmp_path / f"{rows}.out.csv").open()) == rows + 1
-    assert peaks[40_000] < peaks[2_000] + 15, peaks
-
-
-def test_make_predict(folder: Path, tmp_path: Path) -> None:
-    venv = Path(sys.executable).parents[1]
-    if not (venv / "bin" / "python").exists():
-        pytest.skip("not in a virtual environment of this layout")
-    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text())
-    for name in ("params.yaml", "data", "models", "predictions"):
-        if (folder / name).exists():
-            (tmp_path / name).symlink_to(folder / name)
-    done = subprocess.run(
-        [
-            *("make", "-o", "light", "predict", f"VENV={venv}"),
-            *(f"INPUT={folder / 'new.csv'}", "OUTPUT=out.csv", "CLASSIFIER=naive_bayes"),
-        ],
-        cwd=tmp_path,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(read(tmp_path / "out.csv")) == 60
+        arguments = f"--classifier naive_bayes --batch 256 --input {source} --output {out}"
+        peaks.append(measure(["pipeline.predict", *arguments.split()], folder)["peak_mb"])
+        assert len(pd.read_csv(out)) == rows
+    assert peaks[1] < peaks[0] + 15, peaks
 
 
 # --- prompts ----------------------------------------------------------------------------------------------------------
@@ -468,8 +384,6 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
 @pytest.mark.parametrize(
     ("which", "calibration"),
     [
-        ("zero_shot", "none"),
-        ("zero_shot", "batch"),
         ("zero_shot", "contextual"),
         ("zero_shot", "platt"),
         ("few_shot", "batch"),
@@ -546,12 +460,8 @@ def test_replies_that_cannot_be_read(prompting: Callable[..., None], monkeypatch
     [
         ("naive_bayes", "run `dvc repro counts@naive_bayes`"),
         ("gaussian_minilm", "run `dvc repro vectors@gaussian-minilm`"),
-        ("lora_minilm", "run `dvc repro lora@minilm`"),
-        ("flow_matching_minilm", "run `dvc repro study/dvc.yaml:vectors@flow_matching-minilm`"),
         ("nb_svm", "run `dvc repro study/dvc.yaml:counts@nb_svm`"),
         ("naive_bays", "no stage makes it: see `classifiers` in params.yaml, or did you mean naive_bayes?"),
-        ("gaussian_mpnet", "no stage makes it: see `classifiers` in params.yaml, or did you mean gaussian_minilm?"),
-        ("bert", "no stage makes it: see `classifiers` in params.yaml"),
     ],
 )
 def test_a_command_is_advised_only_if_there_is_such_a_stage(

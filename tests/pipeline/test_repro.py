@@ -297,7 +297,7 @@ def test_what_is_not_there_is_one_line_before_dvc_starts(small: Path, tmp_path: 
     assert "no DVC project here; run it in the project's folder" in one_line_error(ran(tmp_path, "pipeline.repro"))
     (small / "params.yaml").write_text("data: { source: data/kagle }\nnames: []\n")
     assert one_line_error(ran(small, "pipeline.repro")) == (
-        "error: params.yaml: data.source: data/kagle: no such file or folder; data.source must hold train.csv and test.csv"
+        "error: params.yaml: data.source: data/kagle: no such file or folder; data.source must hold train.csv"
     )
     (small / "params.yaml").write_text("data: { source: data/kaggle }\nnames: []\n")
     error = one_line_error(ran(small, "pipeline.repro"))

@@ -67,11 +67,6 @@ def test_bad_params_are_one_clear_line(params_file: Path, content: str, message:
     assert "\n" not in str(error.value)
 
 
-def test_a_section_without_a_value_has_the_defaults(params_file: Path) -> None:
-    params_file.write_text("stage:\n  width: 4\nempty:\nbraces: {}\n")
-    assert [read_params(name, Inner, params_file).width for name in ("stage", "empty", "braces")] == [4, 3, 3]
-
-
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "out.txt"
     path.write_text("before")
@@ -94,16 +89,12 @@ def scored(prepared: Prepared, seed: int = 0) -> pd.DataFrame:
     return pd.concat([train, test], ignore_index=True)
 
 
-def changed(frame: pd.DataFrame, row: int, score: float, status: str) -> pd.DataFrame:
-    frame.loc[row, ["score", "status"]] = [score, status]
-    return frame
-
-
 def test_only_a_prompted_classifier_may_cover_a_part_or_leave_rows_unparsed(sample: Prepared) -> None:
     few = sample.train.iloc[::3]
     part = predictions_frame(few, "train", np.full(len(few), 0.5))
-    unread = changed(scored(sample), 5, np.nan, "unparsed")
-    for frame, message in ((part, "ids"), (unread, "1 scores are missing")):
+    unread = scored(sample)
+    unread.loc[5, ["score", "status"]] = [np.nan, "unparsed"]
+    for frame, message in ((part, "rows where"), (unread, "may leave one out")):
         check_predictions(frame, sample, "prompted", "here")
         with pytest.raises(InputError, match=message):
             check_predictions(frame, sample, "discriminative", "here")

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from ruamel.yaml import YAML
 
-from pipeline.contracts import InputError, near_duplicates, read_prepared
+from pipeline.contracts import near_duplicates, read_prepared
 from pipeline.data.near_duplicates import merge_groups
 from pipeline.data.prepare import PrepareParams, main, prepare
 from pipeline.data.source import DataParams, read_source
@@ -68,13 +68,6 @@ def test_conflicts_are_those_of_near_duplicates(by_author: DataParams) -> None:
     assert pool_of(train)["id"].tolist() == [1, 3, 4, 6, 7, 8], "each text once, whoever wrote it"
 
 
-def test_without_the_column_groups_are_near_duplicates(by_author: DataParams) -> None:
-    columns = by_author.columns.model_copy(update={"group": None})
-    train, test = prepared(by_author.model_copy(update={"columns": columns}))
-    assert not {"duplicate"} & {*train, *test}
-    assert near_duplicates(train).equals(train["group"])
-
-
 def test_no_example_is_by_the_author_of_the_question(by_author: DataParams) -> None:
     train, _ = prepared(by_author)
     pool = pool_of(train)
@@ -83,12 +76,6 @@ def test_no_example_is_by_the_author_of_the_question(by_author: DataParams) -> N
     (shown,) = choose_retrieved(pool, vectors, asked, vectors[:1], 2)
     assert {one["group"] for one in shown} <= set(train["group"]) - set(asked["group"])
     assert len(shown) == 2
-
-
-def test_a_group_column_that_is_not_there_is_refused(by_author: DataParams) -> None:
-    columns = by_author.columns.model_copy(update={"group": "sender"})
-    with pytest.raises(InputError, match=r"train\.csv: no column sender; it has id, text, target, author"):
-        read_source(by_author.model_copy(update={"columns": columns}))
 
 
 def test_the_data_report_counts_them(by_author: DataParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,18 +21,16 @@ from sklearn.model_selection import StratifiedGroupKFold
 from pipeline.contracts import (
     InputError,
     Prepared,
+    check_predictions,
     predictions_frame,
     printable,
-    read_predictions,
     read_yaml,
-    write_predictions,
 )
 from pipeline.data.clean import MENTION, URL, clean, words
-from pipeline.data.csv_file import decode
 from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates
 from pipeline.data.prepare import assign_folds
-from pipeline.data.source import parse_csv, validate
+from pipeline.data.source import read_file, validate
 from pipeline.prompting.answers import Answer
 from pipeline.prompting.faults import UnreadableError
 from pipeline.prompting.replies import read_chat
@@ -110,29 +108,6 @@ def test_groups_do_not_depend_on_the_order_of_the_rows(texts: list[list[str]], r
 # --- folds ------------------------------------------------------------------------------------------------------------
 
 
-@st.composite
-def grouped(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
-    sizes = draw(st.lists(st.integers(1, 6), min_size=4, max_size=40))
-    groups = np.repeat(np.arange(len(sizes)), sizes)
-    targets = draw(st.lists(st.integers(0, 1), min_size=len(groups), max_size=len(groups)))
-    return np.array(targets), groups, draw(st.integers(2, 6))
-
-
-@given(grouped(), st.integers(0, 2**32 - 1))
-def test_folds_split_no_group_and_are_stratified(rows: tuple[np.ndarray, np.ndarray, int], seed: int) -> None:
-    targets, groups, folds = rows
-    if min(len(set(groups[targets == label])) for label in (0, 1)) < folds:
-        assert "is too many" in said_of(assign_folds, targets, groups, folds, seed)
-        return
-    found = assign_folds(targets, groups, folds, seed)
-    assert set(found) == set(range(folds)), "no fold is empty"
-    assert all(len(set(found[groups == group])) == 1 for group in groups)
-    largest = np.bincount(groups).max()
-    for label in (0, 1):  # groups are dealt out one after another, to the fold that is best for the moment
-        in_fold = np.bincount(found[targets == label], minlength=folds)
-        assert in_fold.max() - in_fold.min() <= 2 * largest, (in_fold, largest)
-
-
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), min_size=2, max_size=8),
     st.integers(2, 8),
@@ -145,9 +120,12 @@ def test_no_fold_is_empty_and_folds_are_scikit_learns_where_none_of_its_own_is(
     """Of few uneven groups, so many rows of either label in each: scikit-learn leaves folds empty (its issue 34828)."""
     targets = np.repeat(np.tile([0, 1], len(counts)), np.ravel(counts))
     groups = np.repeat(np.arange(2 * len(counts)) // 2, np.ravel(counts))
+    if folds > min(len(set(groups[targets == label])) for label in (0, 1)):
+        assert "is too many" in said_of(assign_folds, targets, groups, folds, seed)
     assume(folds <= min(len(set(groups)), np.bincount(targets, minlength=2).max()))
     found = stratified_group_folds(targets, groups, folds, seed)
     assert set(found) == set(range(folds))
+    assert len({*zip(groups, found, strict=True)}) == len(set(groups)), "no group is split"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that a label is rarer than there are folds
         splits = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(targets, targets, groups)
@@ -158,7 +136,6 @@ def test_no_fold_is_empty_and_folds_are_scikit_learns_where_none_of_its_own_is(
 
 # --- contracts --------------------------------------------------------------------------------------------------------
 
-SCORES = st.floats(0, 1)
 ROWS = 12
 
 
@@ -167,24 +144,10 @@ def prepared_rows() -> Prepared:
     return Prepared(train, pd.DataFrame({"id": np.arange(4) - 9}), "digest")
 
 
-def written(scores: list[float], folder: Path) -> pd.DataFrame:
+def made_rows() -> pd.DataFrame:
     prepared = prepared_rows()
-    frames = [
-        predictions_frame(tweets, split, np.array(part))
-        for tweets, split, part in ((prepared.train, "train", scores[:8]), (prepared.test, "test", scores[8:]))
-    ]
-    write_predictions("some", frames, prepared, "generative", "refit", folder)
-    return pd.concat(frames, ignore_index=True)
-
-
-@given(st.lists(SCORES, min_size=ROWS, max_size=ROWS))
-def test_predictions_are_read_as_they_were_written(
-    tmp_path_factory: pytest.TempPathFactory, scores: list[float]
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "read"
-    frame = written(scores, folder)
-    found = read_predictions(folder / "some.parquet", prepared_rows())
-    assert pd.concat([found.train, found.test], ignore_index=True).equals(frame)
+    scored = (("train", prepared.train), ("test", prepared.test))
+    return pd.concat([predictions_frame(tweets, split, np.full(len(tweets), 0.5)) for split, tweets in scored])
 
 
 CORRUPTIONS = {
@@ -196,54 +159,23 @@ CORRUPTIONS = {
 }
 
 
-@given(st.data())
-def test_any_one_cell_that_is_wrong_is_refused(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    folder = tmp_path_factory.getbasetemp() / "corrupted"
-    frame = written([0.5] * ROWS, folder)
-    path, column, row = (
-        folder / "some.parquet",
-        data.draw(st.sampled_from([*CORRUPTIONS])),
-        data.draw(st.integers(0, ROWS - 1)),
-    )
+@given(st.data(), st.integers(0, ROWS - 1))
+def test_any_one_cell_that_is_wrong_is_refused(data: st.DataObject, row: int) -> None:
+    frame, column = made_rows(), data.draw(st.sampled_from([*CORRUPTIONS]))
+    values = frame[column].tolist()
     value = data.draw(CORRUPTIONS[column])
-    assume(value != frame[column][row])
-    assume(not isinstance(value, str) or value.isprintable())  # parquet holds no surrogates
-    attributes = pd.read_parquet(path).attrs
-    frame = frame.astype({"fold": "int64"})
-    frame.loc[row, column] = value
-    frame.attrs = attributes
-    frame.to_parquet(path, index=False)
-    with pytest.raises(InputError, match=r"some\.parquet: .*"):
-        read_predictions(path, prepared_rows())
+    assume(value != values[row])
+    values[row] = value
+    with pytest.raises(InputError, match="here: "):
+        check_predictions(frame.assign(**{column: values}), prepared_rows(), "generative", "here")
 
 
-@given(st.data())
-def test_rows_that_moved_or_are_missing_are_refused(
-    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
-) -> None:
-    folder = tmp_path_factory.getbasetemp() / "moved"
-    frame, path = written([0.5] * ROWS, folder), folder / "some.parquet"
-    attributes = pd.read_parquet(path).attrs
-    rows = data.draw(st.lists(st.integers(0, ROWS - 1), max_size=ROWS + 2) | st.permutations(range(ROWS)))
-    kept = frame.iloc[rows]
-    in_order = [*kept.index[kept["split"] == "train"], *kept.index[kept["split"] == "test"]]
-    assume(in_order != list(range(ROWS)))  # the two splits may stand in either order
-    kept = kept.reset_index(drop=True)
-    kept.attrs = attributes
-    kept.to_parquet(path, index=False)
-    with pytest.raises(InputError):
-        read_predictions(path, prepared_rows())
-
-
-@given(st.integers(0, 5000))
-def test_predictions_that_were_cut_off_are_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
-    folder = tmp_path_factory.getbasetemp() / "cut"
-    written([0.5] * ROWS, folder)
-    path = folder / "some.parquet"
-    raw = path.read_bytes()
-    path.write_bytes(raw[: length % len(raw)])
-    with pytest.raises(InputError, match="not a parquet file"):
-        read_predictions(path, prepared_rows())
+@given(st.lists(st.integers(0, ROWS - 1), max_size=ROWS + 2) | st.permutations(range(ROWS)))
+def test_rows_that_moved_or_are_missing_are_refused(rows: list[int]) -> None:
+    assume(rows != list(range(ROWS)))
+    kept = made_rows().iloc[rows].reset_index(drop=True)
+    with pytest.raises(InputError, match="here: "):
+        check_predictions(kept, prepared_rows(), "generative", "here")
 
 
 @given(st.text(max_size=40) | st.text("[]{}&*!?:-#|>%@`'\"\t\n ,a1.<=~", max_size=40))
@@ -272,30 +204,35 @@ CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"
 COLUMNS = {name: name for name in ("id", "keyword", "location", "text")}
 
 
+def read(raw: bytes, columns: dict[str, str], folder: Path) -> pd.DataFrame:
+    (folder / "a.csv").write_bytes(raw)
+    return read_file(folder, "a.csv", columns)
+
+
 @given(
     st.lists(st.tuples(CELL, CELL, CELL.filter(str.strip)), min_size=1, max_size=6),
     st.sampled_from(["\n", "\r\n", "\r"]),
 )
-def test_a_csv_is_read_as_it_was_written(rows: list[tuple[str, str, str]], end: str) -> None:
+def test_a_csv_is_read_as_it_was_written(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[str, str, str]], end: str
+) -> None:
     file = io.StringIO(newline="")
     # Python's writer leaves a line break without quotes unless it is the kind that ends its rows; to all readers it ends one
     bare = any(mark in cell for row in rows for cell in row for mark in "\r\n" if mark not in end)
     writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL if bare else csv.QUOTE_MINIMAL)
     writer.writerow(COLUMNS)
     writer.writerows([number, *row] for number, row in enumerate(rows))
-    found = parse_csv(decode(file.getvalue().encode(), "a.csv"), COLUMNS, "a.csv")
+    found = read(file.getvalue().encode(), COLUMNS, tmp_path_factory.getbasetemp())
     assert list(found.itertuples(index=False, name=None)) == [(str(n), *row) for n, row in enumerate(rows)]
     assert validate(found, None, "a.csv", COLUMNS)["id"].tolist() == list(range(len(rows)))
 
 
 @given(st.binary(max_size=40) | st.text('id,text\n\r"; =1\ufeff\0é', max_size=40).map(str.encode))
-def test_any_bytes_are_tweets_or_one_line(raw: bytes) -> None:
-    columns = {"id": "id", "text": "text"}
+def test_any_bytes_are_tweets_or_one_line(tmp_path_factory: pytest.TempPathFactory, raw: bytes) -> None:
+    columns, folder = {"id": "id", "text": "text"}, tmp_path_factory.getbasetemp()
     for content in (raw, b"id,text\n" + raw):
-        said = said_of(
-            lambda raw: validate(parse_csv(decode(raw, "a.csv"), columns, "a.csv"), None, "a.csv", columns), content
-        )
-        assert said.startswith("a.csv: ") or not said
+        said = said_of(lambda raw: validate(read(raw, columns, folder), None, "a.csv: ", columns), content)
+        assert "a.csv: " in said or not said
 
 
 @given(ANY)

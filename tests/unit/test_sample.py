@@ -25,39 +25,6 @@ def families(tweets: pd.DataFrame, planted: pd.DataFrame) -> pd.Series:
     return tweets["id"].map(planted.set_index("id")["copy_of"]).fillna(tweets["id"])
 
 
-def test_it_is_large_enough_and_balanced_like_the_real_set(tweets: pd.DataFrame) -> None:
-    assert len(tweets) >= 500
-    assert tweets["id"].is_unique
-    assert 0.40 <= tweets["target"].mean() <= 0.46
-
-
-@pytest.mark.parametrize(
-    ("column", "pattern", "least"),
-    [
-        ("text", r"http://t\.co/", 150),
-        ("text", r"@\w+", 100),
-        ("text", r"#\w+", 100),
-        ("text", r"&(?:amp|gt|lt);", 30),
-        ("text", r"â€|Ã|Û|\?\?\?", 15),
-        ("text", r"\n", 20),
-        ("text", r"^RT @", 10),
-        ("keyword", r"%20", 50),
-    ],
-)
-def test_it_has_the_real_sets_defects(tweets: pd.DataFrame, column: str, pattern: str, least: int) -> None:
-    assert tweets[column].str.contains(pattern, regex=True).sum() >= least
-
-
-def test_keywords_and_locations_are_missing_at_times(tweets: pd.DataFrame) -> None:
-    assert 20 <= tweets["keyword"].isna().sum() <= 100
-    assert 100 <= tweets["location"].isna().sum() <= 300
-
-
-def test_most_keywords_do_not_give_the_label_away(tweets: pd.DataFrame) -> None:
-    both = tweets.dropna(subset="target").groupby("keyword")["target"].nunique() == 2
-    assert both.sum() >= 60
-
-
 def test_only_planted_copies_resemble_each_other(tweets: pd.DataFrame, planted: pd.DataFrame) -> None:
     family = families(tweets, planted)
 
