@@ -66,6 +66,9 @@ check: dev ## lint, format, types, size, tests
 	$(BIN)/python -m tools.lines
 	$(PYTEST)
 
+servers: dev ## what each LLM server at hand can do, mode by mode, as a table (VLLM=path/to/bin/vllm, if there is one)
+	VLLM="$(VLLM)" $(BIN)/python -m benchmarks.servers
+
 audit: dev ## known vulnerabilities of all pinned packages; PyPI is asked, and must know each of them
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off \
 		--requirement requirements/dev.txt --requirement requirements/uv.txt

@@ -23,7 +23,8 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import ask_each, contexts, embeddings_for, open_asker, rows_to_ask, scores_of
 from pipeline.prompting.examples import records
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, Shown, read_prompt
+from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, read_prompt
+from pipeline.prompting.sanitize import Sanitize
 from pipeline.prompting.scoring import choose_mode
 from pipeline.store import store_folder
 
@@ -86,19 +87,19 @@ MECHANISMS = {
 
 
 async def flips(
-    asker: Asker, prompt: PromptFile, tweets: pd.DataFrame, prepared: Prepared, shown: Shown | None
+    asker: Asker, prompt: PromptFile, tweets: pd.DataFrame, prepared: Prepared, sanitize: Sanitize | None
 ) -> pd.Series:
     """The share of flips of each mechanism. The line between the labels is the mean score of the tweets as they are.
 
     That is where `debias.batch` puts it: at one half a small model calls all tweets the same, and nothing could flip.
     """
     examples = contexts(prompt, tweets, prepared, embeddings_for(prompt, prepared, asker.params))[0]
-    mode = await choose_mode(asker, prompt, shown)
+    mode = await choose_mode(asker, prompt, sanitize)
 
     async def scores(texts: list[str], times: int) -> np.ndarray:
         asked = records(pd.concat([tweets] * times, ignore_index=True).assign(text=texts))
         requests = [mode.requests(tweet, its) for tweet, its in zip(asked, examples * times, strict=True)]
-        return scores_of(mode, await ask_each(asker, requests), np.full(len(asked), 0.5)).reshape(times, len(tweets))
+        return scores_of(mode, await ask_each(mode, requests), np.full(len(asked), 0.5)).reshape(times, len(tweets))
 
     before = (await scores(tweets["text"].tolist(), 1))[0]
     read = ~np.isnan(before)
@@ -129,15 +130,15 @@ def main() -> None:
     params = params.model_copy(update={"embedded": params.embedded.model_copy(update={"context": 8192})})
     rows = rows_to_ask(prepared, given.tweets, test=False)
 
-    async def measure(name: str, shown: Shown | None) -> pd.Series:
+    async def measure(name: str, sanitize: Sanitize | None) -> pd.Series:
         prompt = read_prompt(Path("prompts") / f"{name}.yaml", labels)
         if isinstance(prompt, ChannelPrompt):
             raise InputError(f"{name}: a channel gives no answers that a tweet could order")
         with closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
             async with open_asker(prompt, store, params, name) as asker:
-                return await flips(asker, prompt, rows, prepared, shown)
+                return await flips(asker, prompt, rows, prepared, sanitize)
 
-    ways: dict[str, Shown | None] = {"as it is": str, "made harmless": None}
+    ways: dict[str, Sanitize | None] = {"as it is": str, "made harmless": None}
     found = {f"{name}, tweet {way}": asyncio.run(measure(name, ways[way])) for name in given.prompts for way in ways}
     print(f"\nShare of flips, {len(rows)} tweets, five injections a mechanism\n")
     print(pd.DataFrame(found).T.to_markdown(floatfmt=".2f"))

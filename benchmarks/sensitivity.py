@@ -22,7 +22,7 @@ from pipeline.process import run
 from pipeline.prompting.answers import AnswerStore
 from pipeline.prompting.classify import classify, contexts, embeddings_for, open_asker, rows_to_ask
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.prompt_file import FixedExamples, PromptFile, RetrievedExamples, read_prompt
+from pipeline.prompting.prompt_file import PromptFile, read_prompt
 from pipeline.store import store_folder
 
 SHOWN = {"accuracy": "Accuracy", "roc_auc": "ROC-AUC", "f1": "F1"}
@@ -32,7 +32,7 @@ def variants(prompts: dict[str, PromptFile], seeds: list[int]) -> dict[str, Prom
     """Each prompt under its name; one with fixed examples once for each seed."""
     found: dict[str, PromptFile] = {}
     for name, prompt in prompts.items():
-        if not isinstance(prompt.examples, FixedExamples):
+        if not prompt.examples or prompt.choice != "fixed":
             found[name] = prompt
             continue
         for seed in seeds:
@@ -85,7 +85,7 @@ def main() -> None:
     votes = {
         f"{name}: vote of its examples, no LLM": measured(rows, vote(prompt, rows, prepared, params))
         for name, prompt in prompts.items()
-        if isinstance(prompt.examples, RetrievedExamples)
+        if prompt.choice == "retrieved"
     }
     table = pd.concat([table, pd.DataFrame.from_dict(votes, orient="index")])
     print(f"\n{len(rows)} rows, calibration: {params.calibration}\n")

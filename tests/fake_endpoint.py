@@ -78,8 +78,8 @@ class Fake:
     or None to close the connection. It keeps all bodies, and runs batches.
     """  # fmt: skip
 
-    def __init__(self, respond: Respond = obliging, *, seconds: float = 0, tokenize: bool = False) -> None:
-        self.respond, self.seconds, self.tokenizes = respond, seconds, tokenize
+    def __init__(self, respond: Respond = obliging, *, seconds: float = 0) -> None:
+        self.respond, self.seconds = respond, seconds
         self.headers = {"Retry-After": "0"}
         self.bodies: list[dict[str, Any]] = []
         self.times: list[float] = []
@@ -89,7 +89,6 @@ class Fake:
         self.failing: dict[str, int] = {}
         """Statuses with which lines of batches fail, by a text that they contain; each once."""
         self.polls_until_done = 1
-        self.route_tokens: tuple[int, Any] | None = None
         self.told: dict[str, Any] = {}
         """What GET answers to paths."""
         self.lock = threading.Lock()
@@ -149,11 +148,6 @@ class Fake:
             case "POST", ["completions"]:
                 check(TextBody, body := json.loads(raw))
                 return self.respond(body, len(self.bodies))
-            case "POST", ["tokenize"] if self.tokenizes:
-                if self.route_tokens:
-                    return self.route_tokens
-                body = json.loads(raw)  # as vLLM does by default, a token that begins every text
-                return 200, {"tokens": [0] * body.get("add_special_tokens", True) + list(body["prompt"].encode())}
             case "POST", ["files"]:
                 return 200, self.upload(raw, kind or "")
             case "GET", ["files", name, "content"]:

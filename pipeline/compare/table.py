@@ -25,6 +25,7 @@ COSTS = [
     Column("of them new", "new_requests", ",.0f"),
     Column("Prompt tokens", "prompt_tokens", ",.0f"),
     Column("of them cached", "cached_tokens", ",.0f"),
+    Column("Label mass", "label_mass", ".0%"),
     Column("Money", "money", ",.2f"),
 ]
 OF_COSTS = (

@@ -33,8 +33,12 @@ class LlmCosts(BaseModel):
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     completion_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    """Those of the completions' that were thought."""
     money: float | None = None
     unparsed: int
+    label_mass: float | None = None
+    """The median, over tweets, of what the label words held of the first token's probability: with little, scores say little."""
 
 
 class Costs(BaseModel):

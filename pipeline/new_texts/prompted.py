@@ -33,7 +33,7 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import NO_FOLD, classify, embeddings_for, open_asker
 from pipeline.prompting.debias import against, fit_platt, known_labels
 from pipeline.prompting.params import Debiasing, PromptParams
-from pipeline.prompting.prompt_file import FixedExamples, PromptFile, read_prompt
+from pipeline.prompting.prompt_file import PromptFile, read_prompt
 from pipeline.stats.metrics import CLIP
 from pipeline.store import store_folder
 
@@ -64,8 +64,7 @@ def calibrated_by(before: pd.DataFrame, scores: np.ndarray, method: Debiasing, *
         same = before[before["fold"] == NO_FOLD] if fixed else before
         bias = (same if len(same) else before)["score"].mean()
         return against(scores, np.clip(bias, CLIP, 1 - CLIP))
-    learnt = before.dropna(subset=["known", "score"])
-    return fit_platt(learnt["score"].to_numpy(), learnt["known"].to_numpy())(scores)
+    return fit_platt(before["score"].to_numpy(), before["known"].to_numpy())(scores)
 
 
 @contextmanager
@@ -78,7 +77,7 @@ def open_prompt(which: str) -> Iterator[Scorer]:
     encoder = read_params(f"embed.{params.encoder}", EmbedParams) if stored else None
     later = params.calibration if params.calibration in ("batch", "platt") else None
     now: Debiasing = "none" if later else params.calibration
-    fixed = isinstance(prompt.examples, FixedExamples)
+    fixed = prompt.choice == "fixed"
     with asyncio.Runner() as runner, closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
         closing_time = AsyncExitStack()
         asker: Asker = runner.run(closing_time.enter_async_context(open_asker(prompt, store, params, name)))

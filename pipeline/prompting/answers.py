@@ -23,6 +23,8 @@ from pipeline.contracts.errors import exhausted
 FORMAT = 2
 
 Request = dict[str, Any]
+MOST_TOKENS = 10**12
+Count = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 
 
 class Answer(BaseModel):
@@ -35,14 +37,29 @@ class Answer(BaseModel):
     """Log-probability of the text that a request asked to be scored."""
     refused: int | None = None
     """HTTP status, where the endpoint said that it cannot or will not do what was asked; 200 where it sent no reply."""
+    said: str = ""
+    """Why there is no reply, in the endpoint's own words."""
     version: str | None = None
     """What a remote endpoint says that it was answered by (`system_fingerprint`)."""
     batch: bool = False
     """Whether it came through the Batch API, at its own price."""
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    completion_tokens: int = 0
-    seconds: float = 0.0
+    prompt_tokens: Count = 0
+    cached_tokens: Count = 0
+    completion_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    """Those of the completion's that were thought, where the endpoint says so."""
+    seconds: float = Field(0.0, ge=0, allow_inf_nan=False)
+
+    def in_short(self) -> str:
+        """What came back, in a few words for a message."""
+        reply = next(filter(None, self.replies), "")
+        if self.refused:
+            return f"{self.refused}: {self.said or 'no reply'}"
+        if self.top_logprobs:
+            return f"the first token is {max(self.top_logprobs, key=lambda top: top[1])[0]!r}"
+        if self.said:
+            return f"it says: {self.said}"
+        return f"the reply is {reply!r:.60}" if reply else "the reply is empty; is prompt.reply_tokens enough?"
 
     @property
     def kept(self) -> bool:

@@ -5,7 +5,7 @@ import json
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Any, Self
 
@@ -20,6 +20,9 @@ from pipeline.prompting.params import PromptParams
 from pipeline.prompting.send import Sender
 from pipeline.prompting.server import Endpoint
 
+Reads = Callable[[Answer], bool]
+HOPELESS = 20
+"""As many answers that cannot be read, and none that can, end a run."""
 GRACE = 10.0  # seconds that answers under way are waited for when the run is told to end
 
 
@@ -54,6 +57,8 @@ class Asker:
         """The questions that were sent; the other answers were stored."""
         self.not_kept: set[str] = set()
         """The keys of those that the store does not have: what was refused may be answered another time."""
+        self.reads: Reads | None = None
+        self.unread = 0
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,33 +95,40 @@ class Asker:
         self.sent += 1
         return answer
 
-    async def probe(self, request: Request, *, keep_refusal: bool = True) -> Answer:
-        """The answer to a request about the endpoint, which may refuse it; the refusal is stored, but for one of the moment."""
+    async def probe(self, request: Request, *, plain: bool = False) -> Answer:
+        """The answer to a request about the endpoint, `refused` if that cannot do it.
+
+        A refusal of a `plain` one is not stored, nor is one that says something of the moment.
+        """
         if (known := self.known(request)) is not None:
             return known
         try:
             answer = await self.send(request)
         except (openai.OpenAIError, ValueError) as error:
-            refused = refusal(error, request)
-            if refused is None or (refused.refused == UNREADABLE and "tokenize" not in request):
+            refused = refusal(error, probing=True)
+            if refused is None or (plain and refused.refused == UNREADABLE):
                 raise explain(error, self.endpoint) from None
             answer = refused
-        if answer.refused and (not keep_refusal or worth_asking_again(answer.refused)):
+        if answer.refused and (plain or worth_asking_again(answer.refused)):
             return answer
         self.keep(request, answer)
         return answer
 
-    async def ask(self, requests: list[Request]) -> list[Answer]:
+    async def ask(self, requests: list[Request], reads: Reads | None = None) -> list[Answer]:
         """The answer to each request, in order. The first goes alone, so that a wrong address or key costs one.
 
         A remote endpoint that has answered may refuse single questions, for example because a filter takes a tweet for an
         incitement, or send something that cannot be read: such an answer has `refused` set. It is stored if it was paid for;
-        else it is asked for again in the next run.
+        else it is asked for again in the next run. If `reads` can make nothing of the first `HOPELESS` that come, no more are
+        asked for.
         """
         asked = {self.key(request): request for request in requests}
         missing = {
             key: request for key, request in asked.items() if key not in self.used and self.known(request) is None
         }
+        self.unread, self.reads = 0, reads
+        if reads and any(reads(self.used[key][1]) for key in asked.keys() - missing.keys()):
+            self.reads = None
         if missing:
             budget = self.sender.budget
             budget.learn(self.used.values())
@@ -143,22 +155,26 @@ class Asker:
 
         async def one(request: Request, *, may_be_refused: bool) -> None:
             async with gate:
-                if (
-                    failures or self.sender.stopped
-                ):  # what has not been sent stays so; what is under way is waited for and kept
+                if failures or self.sender.stopped:  # what is under way is waited for and kept
                     return
                 try:
-                    self.keep(request, await self.send(request))
+                    self.keep(request, answer := await self.send(request))
                 except (openai.OpenAIError, ValueError, InputError) as error:
-                    if not may_be_refused or (refused := refusal(error, request)) is None:
+                    if not may_be_refused or (refused := refusal(error)) is None:
                         failures.append(error)
                         return
-                    self.refuse(request, refused)
+                    self.refuse(request, answer := refused)
                 self.show(progress)
+                if self.reads and self.reads(answer):
+                    self.reads = None
+                self.unread += 1
+                if self.reads and self.unread >= HOPELESS:
+                    said = f"none of the first {self.unread} answers could be read: {answer.in_short()}"
+                    failures.append(InputError(f"{self.name}: {said}; no more are asked for"))
 
         async def all_of_them() -> None:
             remote = self.endpoint.kind == "remote"
-            answered = any(not answer.refused and "tokenize" not in request for request, answer in self.used.values())
+            answered = any(not answer.refused for _, answer in self.used.values())
             await one(first, may_be_refused=remote and answered)
             await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
 

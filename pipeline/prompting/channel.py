@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 import transformers
 from tqdm import tqdm
 
-from pipeline.contracts import InputError
+from pipeline.contracts import InputError, reason
 from pipeline.device import choose_device
 from pipeline.prompting.answers import Answer, AnswerStore, Request
-from pipeline.prompting.ask import Asker
+from pipeline.prompting.ask import Asker, Reads
 from pipeline.prompting.params import PromptParams
 from pipeline.prompting.replies import text_logprob
 from pipeline.prompting.server import AbsentError, Address, Endpoint, weights
@@ -26,30 +26,30 @@ class LocalScorer(Asker):
 
     def __init__(self, store: AnswerStore, params: PromptParams, name: str) -> None:
         model, identity, self.path = weights(params.model, "transformers", "float32", store)
-        super().__init__(Endpoint("local", model, identity, 1, no_server), store, params, name)
+        file = self.path if isinstance(self.path, Path) else None
+        nowhere = nullcontext(Address("", ""))
+        super().__init__(Endpoint("local", model, identity, 1, lambda: nowhere, file), store, params, name)
         self.asked: list[Request] = []
         """All that the run asks: what is scored in one go must not depend on what an earlier run has left undone."""
 
-    async def ask(self, requests: list[Request]) -> list[Answer]:
+    async def ask(self, requests: list[Request], reads: Reads | None = None) -> list[Answer]:
         self.asked = requests
-        return await super().ask(requests)
+        return await super().ask(requests, reads)
 
     async def ask_live(self, missing: dict[str, Request], progress: "tqdm[Any]") -> None:
         if isinstance(self.path, AbsentError):
             raise self.path
         model, tokenizer = load(self.path)
-        for part in batches(self.asked):
-            left = [self.key(request) in missing for request in part]
-            answers = score_texts(model, tokenizer, part) if any(left) else ()
-            for request, is_left, answer in zip(part, left, answers, strict=False):
-                if is_left:
-                    self.sent += 1
-                    self.keep(request, answer)
-                    self.show(progress)
-
-
-def no_server() -> AbstractContextManager[Address]:
-    raise NotImplementedError("the local model has no address")
+        different = {(request["prompt"], request["context"]): request for request in self.asked}
+        alike = sorted(different.values(), key=lambda request: (-len(request["prompt"]), request["prompt"]))
+        for start in range(0, len(alike), BATCH):
+            part = alike[start : start + BATCH]
+            if any(self.key(request) in missing for request in part):
+                for request, answer in zip(part, score_texts(model, tokenizer, part), strict=True):
+                    if self.key(request) in missing:
+                        self.sent += 1
+                        self.keep(request, answer)
+                        self.show(progress)
 
 
 def load(path: Path) -> tuple[Any, Any]:
@@ -62,21 +62,11 @@ def load(path: Path) -> tuple[Any, Any]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, **how)
         model = transformers.AutoModelForCausalLM.from_pretrained(path.parent, **how)
     except Exception as error:  # noqa: BLE001 - whatever is in a file that anybody made
-        raise InputError(
-            f"prompt.model: transformers cannot load {path.name}: {' '.join(str(error).split())[:300]}"
-        ) from None
+        raise InputError(f"prompt.model: transformers cannot load {path.name}: {reason(error)}") from None
     model.to(device=choose_device("auto"), dtype=torch.float32).eval()
     tokenizer.padding_side = "right"
     tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token
     return model, tokenizer
-
-
-def batches(requests: list[Request]) -> Iterator[list[Request]]:
-    """The different ones, those of similar length together."""
-    different = {(request["prompt"], request["context"]): request for request in requests}
-    in_order = sorted(different.values(), key=lambda request: (-len(request["prompt"]), request["prompt"]))
-    for start in range(0, len(in_order), BATCH):
-        yield in_order[start : start + BATCH]
 
 
 def score_texts(model: Any, tokenizer: Any, part: list[Request]) -> Iterator[Answer]:

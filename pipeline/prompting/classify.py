@@ -1,6 +1,7 @@
 """From tweets to scores with one prompt: examples, requests, answers, bias. What the stage and the studies share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,10 +10,10 @@ from pipeline.contracts import InputError, Prepared, near_duplicates
 from pipeline.data.embeddings import Embeddings, read_embeddings
 from pipeline.prompting.answers import Answer, AnswerStore, Request
 from pipeline.prompting.ask import Asker
-from pipeline.prompting.debias import debiased, known_labels, usable
+from pipeline.prompting.debias import debiased, usable
 from pipeline.prompting.examples import choose_examples, pool_of, records
 from pipeline.prompting.params import Debiasing, PromptParams
-from pipeline.prompting.prompt_file import ChannelPrompt, FixedExamples, PromptFile, RetrievedExamples, Tweet
+from pipeline.prompting.prompt_file import ChannelPrompt, PromptFile, Tweet
 from pipeline.prompting.scoring import Mode, choose_mode
 from pipeline.prompting.server import endpoint
 
@@ -38,6 +39,8 @@ class Classified:
     example_labels: int
     """How many labels the examples were chosen from, or the prior computed from."""
     calibration_labels: int
+    label_mass: float | None
+    """The median of what the label words hold of the first token's probability; None where that is not known."""
 
 
 def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.DataFrame:
@@ -46,11 +49,10 @@ def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.Data
         return train
     duplicates = near_duplicates(train)
     groups = train.groupby(duplicates)["target"].agg(["size", "mean"]).sample(frac=1, random_state=seed)
-    chosen: list[int] = []
-    for positive in (False, True):
-        stratum = groups[(groups["mean"] >= 0.5) == positive]
-        room = round(rows * stratum["size"].sum() / len(train))
-        for group, size in zip(stratum.index, stratum["size"], strict=True):
+    chosen: list[Any] = []
+    for _, sizes in groups["size"].groupby(groups["mean"] >= 0.5):
+        room = round(rows * sizes.sum() / len(train))
+        for group, size in sizes.items():
             if size <= room:
                 chosen.append(group)
                 room -= size
@@ -80,19 +82,16 @@ def contexts(
     prior, labels = np.full(len(rows), 0.5), 0
     for fold in rows["fold"].unique():
         here = np.flatnonzero(rows["fold"] == fold)
-        asked = rows.iloc[here]
         others = train[train["fold"] != fold]
         if isinstance(prompt, ChannelPrompt):
             prior[here], labels = others["train_target"].mean(), max(labels, int(others["train_target"].notna().sum()))
-            continue
-        near = prepared.test if fold == NO_FOLD else asked
-        pool = pool_of(others[~near_duplicates(others).isin(near_duplicates(near))])
-        for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
-            examples[n] = chosen
-        if isinstance(prompt.examples, FixedExamples):
-            labels = prompt.examples.count
-        elif isinstance(prompt.examples, RetrievedExamples):
-            labels = max(labels, len(pool))
+        elif prompt.examples:
+            asked = rows.iloc[here]
+            near = near_duplicates(prepared.test if fold == NO_FOLD else asked)
+            pool = pool_of(others[~near_duplicates(others).isin(near)])
+            for n, chosen in zip(here, choose_examples(prompt.examples, pool, asked, embeddings), strict=True):
+                examples[n] = chosen
+            labels = max(labels, len(pool) if prompt.choice == "retrieved" else prompt.examples.count)
     return examples, prior, labels
 
 
@@ -106,12 +105,12 @@ def open_asker(prompt: PromptFile, store: AnswerStore, params: PromptParams, nam
 
 
 def embeddings_for(prompt: PromptFile, prepared: Prepared, params: PromptParams) -> Embeddings | None:
-    return read_embeddings(prepared, params.encoder) if isinstance(prompt.examples, RetrievedExamples) else None
+    return read_embeddings(prepared, params.encoder) if prompt.choice == "retrieved" else None
 
 
-async def ask_each(asker: Asker, asked: list[list[Request]]) -> list[list[Answer]]:
+async def ask_each(mode: Mode, asked: list[list[Request]]) -> list[list[Answer]]:
     """The answers to each tweet's requests."""
-    answers = iter(await asker.ask([request for requests in asked for request in requests]))
+    answers = iter(await mode.asker.ask([request for requests in asked for request in requests], mode.reads))
     return [[next(answers) for _ in requests] for requests in asked]
 
 
@@ -139,23 +138,16 @@ async def classify(
     free = CONTENT_FREE if method == "contextual" else []
     # In one go, so that a tweet and the inputs without content share their context's prefix.
     contentless = [mode.requests(tweet, shown) for tweet in free for shown in examples]
-    answered = await ask_each(asker, asked + contentless)
-    n, known = len(rows), known_labels(rows, prepared)
+    answered, n = await ask_each(mode, asked + contentless), len(rows)
     uncalibrated = scores_of(mode, answered[:n], prior)
     content_free = scores_of(mode, answered[n:], np.tile(prior, len(free))).reshape(len(free), n)
     if free and np.isnan(content_free).all(axis=0).any():
         raise InputError(
             f"{asker.name}: no reply to an input without content could be read; choose another calibration"
         )
-    folds = rows["fold"].to_numpy()
-    scores = debiased(
-        method,
-        uncalibrated,
-        content_free=content_free,
-        # Fixed examples are those of the fold; without, or with each tweet's own, one bias is estimated for all.
-        batches=folds if isinstance(prompt.examples, FixedExamples) else np.zeros(n),
-        folds=folds,
-        known=known,
-    )
-    labels = int((~np.isnan(known)).sum()) if method == "platt" else 0
-    return Classified(mode.name, asked, answered[:n], uncalibrated, scores, method, example_labels, labels)
+    # Fixed examples are those of the fold; without, or with each tweet's own, one bias is estimated for all.
+    batches = rows["fold"].to_numpy() if prompt.choice == "fixed" else np.zeros(n)
+    scores, labels = debiased(method, uncalibrated, rows, prepared, batches=batches, content_free=content_free)
+    masses = [mass for of_tweet in answered[:n] if (mass := mode.label_mass(of_tweet)) is not None]
+    mass = float(np.median(masses)) if masses else None
+    return Classified(mode.name, asked, answered[:n], uncalibrated, scores, method, example_labels, labels, mass)

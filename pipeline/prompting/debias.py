@@ -43,7 +43,8 @@ def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
 
 def fit_platt(scores: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Platt scaling (Platt 1999): a logistic regression on the log-odds of rows that were read and whose labels are known."""
-    fitted = LogisticRegression(C=np.inf).fit(log_odds(scores)[:, None], known)
+    learnt = ~np.isnan(scores) & ~np.isnan(known)
+    fitted = LogisticRegression(C=np.inf).fit(log_odds(scores[learnt])[:, None], known[learnt])
 
     def rescaled(others: np.ndarray) -> np.ndarray:
         found = np.full(len(others), np.nan)
@@ -61,37 +62,38 @@ def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarra
     `known` holds the labels, shape (n,), NaN where there is none to learn from. Scores of NaN stay NaN.
     """
     found = np.full(len(scores), np.nan)
-    read = ~np.isnan(scores)
-    for fold in np.unique(folds):
-        train, here = read & ~np.isnan(known) & (folds != fold), read & (folds == fold)
-        if not here.any():
-            continue
-        if len(np.unique(known[train])) < 2:
+    for fold in np.unique(folds[~np.isnan(scores)]):
+        others, here = folds != fold, folds == fold
+        labels = known[others & ~np.isnan(scores)]
+        if len(np.unique(labels[~np.isnan(labels)])) < 2:
             raise InputError(
                 "prompt.calibration: platt: the other folds hold no labels of both kinds; raise prompt.train_rows"
             )
-        found[here] = fit_platt(scores[train], known[train])(scores[here])
+        found[here] = fit_platt(scores[others], known[others])(scores[here])
     return found
 
 
 def debiased(
     method: Debiasing,
     scores: np.ndarray,
+    rows: pd.DataFrame,
+    prepared: Prepared,
     *,
     batches: np.ndarray,
-    folds: np.ndarray,
-    known: np.ndarray,
     content_free: np.ndarray | None = None,
-) -> np.ndarray:
-    """The scores by the method that the params name; the other arrays are those that `contextual`, `batch` and `platt` take."""
-    match method:
-        case "contextual" if content_free is not None:
-            return contextual(scores, content_free)
-        case "batch":
-            return batch(scores, batches)
-        case "platt":
-            return platt(scores, folds, known)
-    return scores
+) -> tuple[np.ndarray, int]:
+    """The scores of `rows` (with `id`, `split` and `fold`) by the method that the params name, and how many labels that took.
+
+    The arrays are those that `batch` and `contextual` take.
+    """
+    if method == "contextual" and content_free is not None:
+        return contextual(scores, content_free), 0
+    if method == "batch":
+        return batch(scores, batches), 0
+    if method == "platt":
+        known = known_labels(rows, prepared)
+        return platt(scores, rows["fold"].to_numpy(), known), int((~np.isnan(known)).sum())
+    return scores, 0
 
 
 def usable(method: Debiasing, *, hard: bool, name: str) -> Debiasing:

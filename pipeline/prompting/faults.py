@@ -6,11 +6,11 @@ import openai
 
 from pipeline.contracts import InputError
 from pipeline.contracts.errors import printable, redacted
-from pipeline.prompting.answers import Answer, Request
+from pipeline.prompting.answers import Answer
 from pipeline.prompting.server import Endpoint
 
 REFUSED = (400, 422, 501)  # said to a request that was understood and will not be done
-NO_ROUTE = (404, 405)  # said where a route is missing that only some servers have
+OF_THE_MOMENT = (401, 408, 409, 429, 502, 503, 504, 529)  # said of the key, of a limit, or by nobody
 UNREADABLE = 200  # of an answer that came and cannot be read
 
 KEY_REFUSED = "the key was refused ({status}); check the variable that prompt.api_key_env names"
@@ -39,31 +39,32 @@ def worth_asking_again(status: int) -> bool:
     return status in (408, 409, 429) or (status >= 500 and status not in REFUSED)
 
 
-def refusal(error: Exception, request: Request) -> Answer | None:
+def server_says(error: openai.APIStatusError) -> str:
+    """The beginning of what a server says beside its status, without secrets: nor how the key begins, nor what it masked."""
+    said = error.body
+    while isinstance(said, dict):
+        said = next((said[name] for name in ("message", "error", "detail") if said.get(name)), str(said))
+    text = redacted(" ".join(str(said or "").split())[:10_000])
+    key = re.escape(error.request.headers.get("Authorization", "").removeprefix("Bearer ")[:8])
+    return printable(re.sub(rf"(?<!\w){key or '-'}\S*|\S*\*{{2,}}\S*", "***", text))[:150]
+
+
+def refusal(error: Exception, *, probing: bool = False) -> Answer | None:
     """The answer that an error amounts to, with its HTTP status as `refused`; None if it says nothing of this request alone.
 
-    The route for tokens is one that can be done without: whatever it says, but for silence, is a refusal.
+    When `probing`, that is any error but of a key, a limit or the connection: the endpoint cannot do what was asked.
     """
-    optional = "tokenize" in request
     match error:
         case openai.APIStatusError(status_code=status):
-            known = REFUSED + (NO_ROUTE if "messages" not in request else ())
-            return Answer(refused=status) if status in known or optional else None
+            known = status not in OF_THE_MOMENT if probing else status in REFUSED
+            return Answer(refused=status, said=server_says(error)) if known else None
         case UnreadableError():
             return Answer(refused=UNREADABLE)
         case openai.APIConnectionError():
             return None
         case openai.OpenAIError() | ValueError():
-            return Answer(refused=UNREADABLE) if optional else None
+            return Answer(refused=UNREADABLE) if probing else None
     return None
-
-
-def server_says(error: openai.APIStatusError) -> str:
-    """The beginning of what a server says beside its status, without secrets: nor how the key begins, nor what it masked."""
-    said = error.body.get("message") or error.body if isinstance(error.body, dict) else error.body
-    text = redacted(" ".join(str(said or "").split())[:10_000])
-    key = re.escape(error.request.headers.get("Authorization", "").removeprefix("Bearer ")[:8])
-    return printable(re.sub(rf"(?<!\w){key or '-'}\S*|\S*\*{{2,}}\S*", "***", text))[:150]
 
 
 def what_broke(error: BaseException) -> str:

@@ -8,7 +8,7 @@ A line is about one tweet; all lines of a folder are of one kind:
 
 - {"id": 123, "score": 0.93}: P(target = 1), or null for a reply that could not be read
 - {"id": 123, "reply": "Yes"}: what the LLM said, read as the stage prompt reads it
-- {"id": 123, "label": 1}: or one of label_words
+- {"id": 123, "label": 1}: also "1", 1.0, true, or one of label_words
 
 It may also say what it took: `model`, `prompt_tokens`, `completion_tokens`, `seconds`, `money`; what not all lines say is
 not known. Any part of the train tweets will do; test tweets count if all are there. A tweet that was among the examples that the
@@ -18,13 +18,15 @@ No check can tell whether the LLM has read a tweet's label before: the competiti
 """
 
 import argparse
-from collections.abc import Iterable, Iterator
+from codecs import BOM_UTF8
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field
+from pydantic_core import from_json
 
 from pipeline.contracts import (
     Costs,
@@ -35,15 +37,14 @@ from pipeline.contracts import (
     peak_memory_mb,
     read_params,
     read_prepared,
+    validated,
     write_costs,
 )
 from pipeline.latency import of_requests, with_latency
-from pipeline.prompting.debias import debiased, known_labels, usable
+from pipeline.prompting.answers import Count
+from pipeline.prompting.debias import debiased, usable
 from pipeline.prompting.outputs import unparsed_share, write_scores
 from pipeline.prompting.scoring import parse_reply
-
-FOLDER = Path("imports")
-KINDS = ("score", "reply", "label")
 
 
 class ImportedParams(Params):
@@ -61,35 +62,16 @@ class Line(Params):
     id: int
     score: float | None = Field(default=None, ge=0, le=1)
     reply: str = ""
-    label: int | str = 0
+    label: bool | int | float | str = 0
     model: str | None = None
-    prompt_tokens: int | None = Field(default=None, ge=0)
-    completion_tokens: int | None = Field(default=None, ge=0)
-    seconds: float | None = Field(default=None, ge=0)
-    money: float | None = Field(default=None, ge=0)
+    prompt_tokens: Count | None = None
+    completion_tokens: Count | None = None
+    seconds: float | None = Field(default=None, ge=0, le=1e12)
+    money: float | None = Field(default=None, ge=0, le=1e12)
 
     @property
     def kind(self) -> str:
-        return next(kind for kind in KINDS if kind in self.model_fields_set)
-
-    @model_validator(mode="after")
-    def says_one_thing(self) -> Self:
-        if len(self.model_fields_set & set(KINDS)) != 1:
-            raise ValueError("must have one of score, reply and label")
-        return self
-
-
-def parse(text: bytes, where: str) -> Line:
-    """A line's content; what is wrong with it as an `InputError` that names the column."""
-    try:
-        return Line.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        raise InputError(f"{where}: not JSON: {first['msg']}")
-    if column := ".".join(map(str, first["loc"])):
-        raise InputError(f"{where}, column {column}: {first['msg']} (it is {first['input']!r:.60})")
-    raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}")
+        return " and ".join(kind for kind in ("score", "reply", "label") if kind in self.model_fields_set)
 
 
 def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
@@ -98,40 +80,37 @@ def score_of(where: str, line: Line, label_words: list[str]) -> float | None:
         return line.score
     if line.kind == "reply":
         return parse_reply(line.reply, label_words)
-    words = {0: 0, 1: 1, "0": 0, "1": 1} | {word.strip().casefold(): number for number, word in enumerate(label_words)}
-    said = line.label.strip().casefold() if isinstance(line.label, str) else line.label
-    if said not in words:
+    words = {word: number for number, names in enumerate(("0 0.0 false", "1 1.0 true")) for word in names.split()}
+    if isinstance(line.label, str):
+        words |= {word.strip().casefold(): number for number, word in enumerate(label_words)}
+    if (said := str(line.label).strip().casefold()) not in words:
         known = ", ".join(["0", "1", *label_words])
-        raise InputError(f"{where}, column label: {line.label!r:.60} is none of {known} (label_words)")
+        raise InputError(f"{where}.label: {line.label!r:.60} is none of {known} (label_words)")
     return words[said]
 
 
-def read_folder(folder: Path) -> Iterator[tuple[str, Line]]:
-    """The lines of a folder's *.jsonl, and where each stands."""
+def read_folder(folder: Path, tweets: set[int]) -> dict[int, tuple[str, Line]]:
+    """The lines of a folder's *.jsonl, and where each stands, by the ids of their tweets: all of one kind, each tweet once."""
     paths = sorted(folder.glob("*.jsonl"))
     if not paths:
         raise InputError(f"{folder}: no such folder, or no *.jsonl in it; put the answers there")
-    for path in paths:
-        with path.open("rb") as file:
-            for number, text in enumerate(file, start=1):
-                if text.strip():
-                    yield (where := f"{path}: line {number}"), parse(text, where)
-
-
-def by_tweet(lines: Iterable[tuple[str, Line]], tweets: set[int]) -> dict[int, tuple[str, Line]]:
-    """The lines by the ids of their tweets: all of one kind, about prepared tweets, each once."""
     found = dict[int, tuple[str, Line]]()
-    for where, line in lines:
+    texts = {path: path.read_bytes().removeprefix(BOM_UTF8).splitlines() for path in paths}
+    lines = [(f"{path}: line {number}", text) for path in paths for number, text in enumerate(texts[path], start=1)]
+    for where, text in filter(lambda line: line[1].strip(), lines):
+        try:
+            line = validated(Line, from_json(text, allow_inf_nan=False), where)
+        except ValueError as error:
+            raise InputError(f"{where}: not JSON: {error}") from None
+        if line.kind not in ("score", "reply", "label"):
+            raise InputError(f"{where}: must have one of score, reply and label")
         if line.id not in tweets:
-            raise InputError(
-                f"{where}, column id: {line.id} is not among the prepared tweets: these answers are about others"
-            )
+            raise InputError(f"{where}.id: {line.id} is not among the prepared tweets: these answers are about others")
         at, first = next(iter(found.values()), (where, line))
         if line.kind != first.kind:
             raise InputError(f"{where}: a {line.kind}, where {at} is a {first.kind}; one folder, one kind")
         if line.id in found:
-            before = found[line.id][0]
-            raise InputError(f"{where}, column id: {line.id} is there twice, in {before} too; one folder, one prompt")
+            raise InputError(f"{where}.id: {line.id} is there twice, in {found[line.id][0]} too")
         found[line.id] = (where, line)
     return found
 
@@ -149,24 +128,20 @@ def rows_of(answered: Iterable[int], prepared: Prepared) -> pd.DataFrame:
 
 def costs_of(lines: list[Line], **found: Any) -> Costs:
     """What the lines say; `found` is what else `LlmCosts` wants."""
-
-    def total(name: str) -> Any:
-        values = [getattr(line, name) for line in lines]
-        return None if None in values else sum(values)
-
+    said = pd.DataFrame([line.model_dump() for line in lines])
+    totals = said[["prompt_tokens", "completion_tokens", "seconds", "money"]].dropna(axis=1).sum()
     llm = LlmCosts(
-        model=", ".join(sorted({line.model for line in lines if line.model is not None})) or None,
+        model=", ".join(sorted(said["model"].dropna().unique())) or None,
         endpoint="imported",
         scoring=lines[0].kind,
         example_labels=0,
         requests=len(lines),
         new_requests=0,
-        cached_tokens=None,
-        **{name: total(name) for name in ("seconds", "prompt_tokens", "completion_tokens", "money")},
+        **{str(name): total for name, total in totals.items()},
         **found,
     )
     costs = Costs(fit_seconds=0, peak_memory_mb=peak_memory_mb(), llm=llm)
-    return costs if llm.seconds is None else with_latency(costs, of_requests([[line.seconds or 0] for line in lines]))
+    return with_latency(costs, of_requests([[seconds] for seconds in said["seconds"]] if llm.seconds else []))
 
 
 def main() -> None:
@@ -175,21 +150,15 @@ def main() -> None:
     which = parser.parse_args().name
     name = f"imported_{which}"
     params, prepared = read_params(f"imported.{which}", ImportedParams), read_prepared()
-    found = by_tweet(read_folder(FOLDER / which), {*prepared.train["id"], *prepared.test["id"]})
+    found = read_folder(Path("imports") / which, {*prepared.train["id"], *prepared.test["id"]})
     rows, lines = rows_of(found, prepared), [line for _, line in found.values()]
     uncalibrated = np.array([score_of(*found[number], params.label_words) for number in rows["id"]], dtype=float)
     advice = f"are imported.{which}.label_words those that the LLM was to answer with?"
     unparsed = unparsed_share(name, uncalibrated, params.max_unparsed, f"imported.{which}.max_unparsed", advice)
     method = usable(params.calibration, hard=lines[0].kind != "score", name=name)
-    folds, known = rows["fold"].to_numpy(), known_labels(rows, prepared)
-    scores = debiased(method, uncalibrated, batches=np.zeros(len(rows)), folds=folds, known=known)
+    scores, labels = debiased(method, uncalibrated, rows, prepared, batches=np.zeros(len(rows)))
     write_scores(name, rows, prepared, uncalibrated, scores)
-    costs = costs_of(
-        lines,
-        calibration=method,
-        calibration_labels=int((~np.isnan(known)).sum()) if method == "platt" else 0,
-        unparsed=int(np.isnan(scores).sum()),
-    )
-    write_costs(name, costs)
+    missing = int(np.isnan(scores).sum())
+    write_costs(name, costs_of(lines, calibration=method, calibration_labels=labels, unparsed=missing))
     train = int((rows["split"] == "train").sum())
     print(f"{name}: {train:,} train and {len(rows) - train:,} test tweets, {unparsed:.1%} unparsed")

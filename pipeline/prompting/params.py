@@ -90,7 +90,9 @@ class PromptParams(Params):
     max_characters: int = Field(500, ge=20)
     """A longer tweet is cut."""
     reply_tokens: int = Field(32, ge=1)
-    """Tokens that a reply may have where its text is read."""
+    """Tokens that a reply may have where its text is read, with those that are thought before."""
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    """Of a model that thinks first; null for the endpoint's own."""
     sampling: Sampling = Sampling()
     concurrency: int = Field(4, ge=1)
     """Requests that an endpoint is sent at once."""

@@ -9,7 +9,7 @@ run: dvc repro prompt@zero_shot   (or python -m pipeline.stage prompting.prompt 
 import argparse
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import Classified, classify, open_asker, rows_to_ask
 from pipeline.prompting.outputs import unparsed_share, write_scores
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.prompt_file import PromptFile, RetrievedExamples, read_prompt
+from pipeline.prompting.prompt_file import PromptFile, read_prompt
 from pipeline.store import store_folder
 
 
@@ -45,9 +45,10 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
     """
     about_tweets = {asker.key(request) for asked in found.asked for request in asked}
 
-    def line(pairs: list[tuple[Request, Answer]], **what: object) -> str:
+    by = {"identity": asker.endpoint.identity, "model": asker.endpoint.model}
+
+    def line(pairs: Iterable[tuple[Request, Answer]], **what: object) -> str:
         asked = [{"request": request, "answer": answer.model_dump(exclude_defaults=True)} for request, answer in pairs]
-        by = {"identity": asker.endpoint.identity, "model": asker.endpoint.model}
         return json.dumps({**what, **by, "asked": asked}, ensure_ascii=False) + "\n"
 
     for key, pair in asker.used.items():
@@ -55,13 +56,8 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
             yield line([pair], id=None)
     scored = zip(rows["id"], rows["split"], found.asked, found.answers, found.uncalibrated, found.scores, strict=True)
     for number, split, asked, answers, before, after in scored:
-        yield line(
-            list(zip(asked, answers, strict=True)),
-            id=int(number),
-            split=split,
-            uncalibrated=None if np.isnan(before) else before,
-            score=None if np.isnan(after) else after,
-        )
+        both = {name: None if np.isnan(one) else one for name, one in (("uncalibrated", before), ("score", after))}
+        yield line(zip(asked, answers, strict=True), id=int(number), split=split, **both)
 
 
 def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
@@ -86,15 +82,15 @@ def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
             new_requests=asker.sent,
             **{
                 name: sum(getattr(answer, name) for answer in answers)
-                for name in ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens")
+                for name in ("seconds", "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens")
             },
+            label_mass=found.label_mass,
             money=sum(map(asker.params.price_per_million_tokens.of, answers)),
             unparsed=int(np.isnan(found.scores).sum()),
         ),
     )
     costs = with_latency(costs, of_requests(alone))
-    retrieved = isinstance(prompt.examples, RetrievedExamples)
-    return after_reading(costs, f"embed_{asker.params.encoder}") if retrieved else costs
+    return after_reading(costs, f"embed_{asker.params.encoder}") if prompt.choice == "retrieved" else costs
 
 
 def main() -> None:
@@ -114,7 +110,10 @@ def main() -> None:
     asker, found = asyncio.run(ask())
     transcripts = results("transcripts") / f"{name}.jsonl"
     write_text(transcripts, "".join(transcript(rows, asker, found)))
-    unparsed = unparsed_share(name, found.scores, params.max_unparsed, "prompt.max_unparsed", f"see {transcripts}")
+    refused = [answer for of_tweet in found.answers for answer in of_tweet if answer.refused or answer.said]
+    advice = f"{len(refused)} were refused ({refused[0].in_short()}); " if refused else ""
+    advice += f"see {transcripts}"
+    unparsed = unparsed_share(name, found.scores, params.max_unparsed, "prompt.max_unparsed", advice)
     write_scores(name, rows, prepared, found.uncalibrated, found.scores)
     write_costs(name, costs_of(prompt, asker, found))
     print(f"{name}: {len(rows)} tweets by {found.mode}, {asker.sent} new requests, {unparsed:.1%} unparsed")

@@ -4,31 +4,62 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import openai
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
 
 from pipeline.contracts import without_secrets
-from pipeline.prompting.answers import Answer, Request
+from pipeline.prompting.answers import MOST_TOKENS, Answer, Request
 from pipeline.prompting.faults import UnreadableError
 
 WRONG = (AttributeError, LookupError, TypeError, ValueError)
 """What reading raises: the client checks nothing, and hands on as text what is not JSON."""
 
 
+def part(whole: Any, *path: Any) -> Any:
+    """What stands at a path of attributes, keys and places; None where nothing does."""
+    for step in path:
+        try:
+            whole = whole[step] if isinstance(whole, dict | list) else getattr(whole, str(step))
+        except (AttributeError, LookupError, TypeError):
+            return None
+    return whole
+
+
 def read_chat(completion: ChatCompletion, seconds: float) -> Answer:
-    """The answer in a chat completion."""
-    try:
-        choices = completion.choices
-        tokens = (choices[0].logprobs.content or []) if choices[0].logprobs else []
-        return Answer(
-            replies=[without_secrets(choice.message.content or "") for choice in choices],
-            top_logprobs=[(top.token, top.logprob) for top in tokens[0].top_logprobs] if tokens else [],
-            **usage_of(completion),
-            seconds=seconds,
-        )
-    except WRONG as error:
-        raise UnreadableError("no chat completion") from error
+    """The answer in a chat completion. A field that is not as it should be is as good as absent, and the others count."""
+    choices = part(completion, "choices")
+    if not isinstance(choices, list) or not choices or any(part(choice, "message") is None for choice in choices):
+        raise UnreadableError("no chat completion")
+    replies = [without_secrets(text_of(part(choice, "message", "content"))) for choice in choices]
+    ended = part(choices, 0, "message", "refusal") or part(choices, 0, "finish_reason")
+    return Answer(
+        replies=replies,
+        top_logprobs=top_of(part(choices, 0, "logprobs")),
+        said="" if any(replies) or ended in ("stop", "length", None) else without_secrets(str(ended))[:150],
+        **usage_of(completion),
+        seconds=seconds,
+    )
+
+
+def text_of(content: Any) -> str:
+    """A message's text, which may be in parts; what is thought in between is none."""
+    if isinstance(content, list):
+        return "".join(text_of(one if isinstance(one, str) else part(one, "text")) for one in content)
+    return content if isinstance(content, str) else ""
+
+
+def top_of(logprobs: Any) -> list[tuple[str, float]]:
+    """The most probable first tokens with their log-probabilities, in any of the forms that servers have for them."""
+    ways = (("content", 0, "top_logprobs"), (0, "top_logprobs"), ("top_logprobs", 0))
+    first = next((found for way in ways if isinstance(found := part(logprobs, *way), list | dict)), [])
+    listed = [(part(one, "token"), part(one, "logprob")) for one in first] if isinstance(first, list) else first.items()
+    return [
+        (token, value) for token, value in listed if isinstance(token, str) and number(value, at_most=1) is not None
+    ]
+
+
+def number(value: Any, at_most: float) -> float | None:
+    return value if isinstance(value, int | float) and value <= at_most else None
 
 
 def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int) -> float:
@@ -64,26 +95,18 @@ def read_scored(completion: Completion, request: Request, seconds: float) -> Ans
 
 
 def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
-    usage = completion.usage
-    details = usage.prompt_tokens_details if usage else None
+    def count(*path: str) -> int:
+        value = number(part(completion, "usage", *path), at_most=MOST_TOKENS)
+        return int(value) if value and value > 0 else 0
+
     return {
-        "prompt_tokens": (usage.prompt_tokens or 0) if usage else 0,
-        "cached_tokens": (details.cached_tokens or 0) if details else 0,
-        "completion_tokens": (usage.completion_tokens or 0) if usage else 0,
+        "prompt_tokens": count("prompt_tokens"),
+        "cached_tokens": count("prompt_tokens_details", "cached_tokens"),
+        "completion_tokens": count("completion_tokens"),
+        "reasoning_tokens": count("completion_tokens_details", "reasoning_tokens"),
     }
 
 
 def body_of(request: Request) -> dict[str, Any]:
     """What is sent of a request: where a scored text begins, and which vote it is, are for the reader only."""
     return {key: value for key, value in request.items() if key not in ("context", "vote")}
-
-
-async def tokenize(client: openai.AsyncOpenAI, model: str, word: str) -> Answer:
-    """The tokens of a word, by the route that llama.cpp and vLLM have for it; they do not agree on its fields' names."""
-    root = str(client.base_url).rstrip("/").removesuffix("/v1")
-    body = {"model": model, "content": word, "add_special": False, "prompt": word, "add_special_tokens": False}
-    found = await client.post(f"{root}/tokenize", body=body, cast_to=dict[str, Any])
-    tokens = found.get("tokens") if isinstance(found, dict) else None
-    if not isinstance(tokens, list) or not tokens:
-        raise UnreadableError("no tokens")
-    return Answer(replies=[str(token) for token in tokens])

@@ -18,24 +18,29 @@ from tqdm import tqdm
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import Answer, Request
 from pipeline.prompting.ask import Asker
-from pipeline.prompting.prompt_file import (
-    ChannelPrompt,
-    PromptFile,
-    Shown,
-    Tweet,
-    harmless,
-    render,
-    render_channel,
-)
+from pipeline.prompting.prompt_file import ChannelPrompt, Message, PromptFile, Tweet, render, render_channel
+from pipeline.prompting.sanitize import Sanitize, sanitized, special_tokens
 
-QUESTION: Request = {
-    "messages": [{"role": "user", "content": "Is the sky above the clouds? Answer with one word, Yes or No."}]
-}
+TRIALS: list[Tweet] = [
+    {"text": text, "keyword": None, "location": None, "label": label}
+    for label, text in enumerate(["Good morning, everyone", "Fire in the harbour, many hurt"])
+]
+"""What an endpoint is tried with, within the prompt's own messages; also as examples."""
+FLOOR = 0.01
+"""What the label words must hold together of the first token's probability: a score from less comes of rounding."""
 LEAST = 1e-9  # of a label word that is not among the tokens shown
-_THOUGHT = re.compile(r"\A.*</think>|<think>.*\Z", re.DOTALL | re.IGNORECASE)
+_THINK = r"(?:think|thinking|thought|reasoning|seed:think)"
+_THOUGHT = re.compile(
+    rf"\A.*(?:</{_THINK}>|\[/think\]|<\|channel\|>final<\|message\|>)|(?:<{_THINK}>|\[think\]|<\|channel\|>analysis).*\Z",
+    re.DOTALL | re.IGNORECASE,
+)
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
 _ANNOUNCED = re.compile(r"\b(?:answer|label|verdict)(?: is|\W*[:=])", re.IGNORECASE)
 _AROUND = " \t\n\r.,:;!\"'*_`()[]{}‹›<>▁Ġ"
+
+
+class UnableError(Exception):
+    """What an endpoint does in place of a mode."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,15 @@ class Chat:
     length: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The name that it has for the longest reply."""
     temperature: bool = False
+    system: bool = True
+    """Whether there may be a system message; else its text begins the first message of the user."""
+    effort: str | None = None
+
+    def ask(self, messages: list[Message]) -> Request:
+        if not self.system and messages[0]["role"] == "system":
+            first, second, *others = messages
+            messages = [second | {"content": f"{first['content']}\n\n{second['content']}"}, *others]
+        return {"messages": messages} | ({"reasoning_effort": self.effort} if self.effort else {})
 
     def greedy(self, tokens: int) -> dict[str, Any]:
         """Settings for the most probable reply, or as near to it as the endpoint lets one come."""
@@ -61,12 +75,11 @@ class Mode(ABC):
     asker: Asker
     prompt: Any
     chat: Chat
-    shown: Shown
-    """How a tweet's text is shown."""
+    sanitize: Sanitize
 
     @abstractmethod
-    async def able(self) -> Self | None:
-        """The mode as the endpoint can do it, None if it cannot. Its answers count: some ignore what they cannot do."""
+    async def able(self) -> Self:
+        """The mode as the endpoint can do it; `UnableError` if it cannot. Its answers count: some ignore what they cannot do."""
 
     @abstractmethod
     def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
@@ -76,8 +89,32 @@ class Mode(ABC):
     def score(self, answers: list[Answer], prior: float, /) -> float | None:
         """From the answers to `requests`, and P(target = 1) before the tweet is seen, which only `channel` has to be told."""
 
+    def reads(self, answer: Answer) -> bool:
+        """Whether one answer says something."""
+        return self.score([answer], 0.5) is not None
+
+    def label_mass(self, _: list[Answer], /) -> float | None:
+        """What the label words hold of the first token's probability, where that is known."""
+        return None
+
     def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
-        return {"messages": render(self.prompt, examples, tweet, self.shown)}
+        return self.chat.ask(render(self.prompt, examples, tweet, self.sanitize))
+
+    def trials(self) -> list[Request]:
+        """What the mode asks about tweets that are nobody's."""
+        return [self.requests(tweet, TRIALS if self.prompt.examples else [])[0] for tweet in TRIALS]
+
+    async def tried(self) -> Answer:
+        """The first answer to them that can be read, or is a refusal; else the last."""
+        for trial in self.trials():
+            answer = await self.asker.probe(trial)
+            if answer.refused or self.reads(answer):
+                break
+        return answer
+
+    def check(self, answer: Answer) -> None:
+        if not self.reads(answer):
+            raise UnableError(answer.in_short())
 
 
 class Channel(Mode):
@@ -85,25 +122,32 @@ class Channel(Mode):
 
     name = "channel"
 
-    async def able(self) -> Self | None:
+    async def able(self) -> Self:
         if self.asker.endpoint.kind == "local":
             tqdm.write(
                 f"{self.asker.name}: scored by transformers: llama.cpp's server gives no log-probabilities of prompts"
             )
             return self
-        if (await self.asker.probe(scored("The sky is", " above."), keep_refusal=False)).text_logprob is None:
-            raise InputError(
-                "prompt: the endpoint gives no log-probabilities of prompts, which scoring: channel needs; vLLM does, and "
-                "so does the local model (prompt.base_url: null)"
+        answer = await self.asker.probe(self.trials()[0], plain=True)
+        if answer.text_logprob is None:
+            why = f" ({answer.in_short()})" if answer.refused else ""
+            raise UnableError(
+                f"it gives no log-probabilities of prompts{why}; vLLM does, and so does the local model (prompt.base_url: null)"
             )
         return self
 
     def requests(self, tweet: Tweet, _: list[Tweet], /) -> list[Request]:
-        return [scored(context, text) for context, text in render_channel(self.prompt, tweet, self.shown)]
+        return [
+            {"prompt": context + text, "context": len(context), "echo": True, "logprobs": 1, "max_tokens": 1}
+            for context, text in render_channel(self.prompt, tweet, self.sanitize)
+        ]
 
     def score(self, answers: list[Answer], prior: float, /) -> float | None:
         no, yes = (answer.text_logprob for answer in answers)
-        return score_channel(no, yes, prior)
+        return None if no is None or yes is None else float(expit(yes - no + logit(prior)))
+
+    def reads(self, answer: Answer) -> bool:
+        return answer.text_logprob is not None
 
 
 @dataclass(frozen=True)
@@ -111,25 +155,26 @@ class Logprobs(Mode):
     """One token and its most probable rivals."""
 
     name = "logprobs"
-    top: int = 0
+    top: int = 20
     """How many of the most probable tokens the endpoint lists."""
 
-    async def able(self) -> Self | None:
-        for top in (20, 5):
-            found = await self.asker.probe(self.settings(QUESTION, top))
-            if found.top_logprobs:
-                await check_label_words(self.asker, self.prompt.label_words)
-                return replace(self, top=len(found.top_logprobs))
-        return None
-
-    def settings(self, asked: Request, top: int) -> Request:
-        return asked | self.chat.greedy(1) | {"logprobs": True, "top_logprobs": top}
+    async def able(self) -> Self:
+        if not (answer := await self.tried()).top_logprobs:
+            answer = await replace(self, top=5).tried()
+        if not answer.top_logprobs:
+            raise UnableError(answer.in_short() if answer.refused else "it lists no tokens")
+        self.check(answer)
+        return replace(self, top=len(answer.top_logprobs))
 
     def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
-        return [self.settings(self.asked(tweet, examples), self.top)]
+        return [self.asked(tweet, examples) | self.chat.greedy(1) | {"logprobs": True, "top_logprobs": self.top}]
 
     def score(self, answers: list[Answer], _: float, /) -> float | None:
         return score_logprobs(answers[0].top_logprobs, self.prompt.label_words)
+
+    def label_mass(self, answers: list[Answer], /) -> float | None:
+        top = answers[0].top_logprobs
+        return sum(map(sum, of_labels(top, self.prompt.label_words))) if top else None
 
 
 @dataclass(frozen=True)
@@ -141,10 +186,14 @@ class Text(Mode):
     structured: bool = False
     """Whether the endpoint keeps replies to a JSON schema."""
 
-    async def able(self) -> Self | None:
-        how = {"response_format": reply_format(["Up", "Down"])}
-        found = await self.asker.probe(QUESTION | self.chat.greedy(room(self.asker)) | how)
-        return replace(self, structured=states_a_direction(found.replies))
+    async def able(self) -> Self:
+        mode = replace(self, structured=True)
+        answer = await mode.tried()
+        if not mode.reads(answer) or not all("{" in reply for reply in answer.replies):
+            mode = self
+            answer = await mode.tried()
+        mode.check(answer)
+        return mode
 
     def asked(self, tweet: Tweet, examples: list[Tweet]) -> Request:
         how = {"response_format": reply_format(self.prompt.label_words)} if self.structured else {}
@@ -154,7 +203,10 @@ class Text(Mode):
         return [self.asked(tweet, examples) | self.chat.greedy(self.asker.params.reply_tokens)]
 
     def score(self, answers: list[Answer], _: float, /) -> float | None:
-        return share_of_votes([reply for answer in answers for reply in answer.replies], self.prompt.label_words)
+        """The share of label 1 among the replies that can be read."""
+        read = [parse_reply(reply, self.prompt.label_words) for answer in answers for reply in answer.replies]
+        votes = [vote for vote in read if vote is not None]
+        return sum(votes) / len(votes) if votes else None
 
 
 @dataclass(frozen=True)
@@ -168,12 +220,12 @@ class Sample(Text):
     seed: bool = False
     """Whether sampling can be repeated."""
 
-    async def able(self) -> Self | None:
-        if not self.chat.temperature or (mode := await super().able()) is None:
-            return None
-        sampled = QUESTION | {self.chat.length: room(self.asker), "temperature": 1.0}
-        several = await self.asker.probe(sampled | {"n": 2})
-        seeded = await self.asker.probe(sampled | {"seed": 0})
+    async def able(self) -> Self:
+        if not self.chat.temperature:
+            raise UnableError("it takes no temperature")
+        mode = await super().able()
+        several = await self.asker.probe(mode.trials()[0] | {"n": 2})
+        seeded = await self.asker.probe(mode.trials()[0] | {"seed": 0})
         return replace(mode, choices=len(several.replies) == 2, seed=not seeded.refused)
 
     def requests(self, tweet: Tweet, examples: list[Tweet], /) -> list[Request]:
@@ -189,53 +241,60 @@ CHAT: tuple[type[Mode], ...] = (Logprobs, Sample, Text)
 """The modes that a chat can fall back to, best first: each tells less about how sure the model is."""
 
 
-async def choose_mode(asker: Asker, prompt: PromptFile, shown: Shown | None = None) -> Mode:
+async def choose_mode(asker: Asker, prompt: PromptFile, sanitize: Sanitize | None = None) -> Mode:
     """The prompt's mode, or the next one down that the endpoint can do: one for the whole run.
 
-    A tweet's text is made harmless unless `shown` says how else to show it.
+    A tweet's text is `sanitized` unless it is said how else to show it.
     """
-    shown = shown or partial(harmless, longest=asker.params.max_characters)
+    sanitize = sanitize or partial(
+        sanitized, longest=asker.params.max_characters, own=special_tokens(asker.endpoint.file)
+    )
     ladder: tuple[type[Mode], ...]
     if isinstance(prompt, ChannelPrompt):
         ladder, chat = (Channel,), Chat()
     else:
-        ladder, chat = CHAT[[mode.name for mode in CHAT].index(prompt.scoring) :], await find_out(asker)
+        ladder = CHAT[[mode.name for mode in CHAT].index(prompt.scoring) :]
+        chat = await find_out(asker, render(prompt, TRIALS if prompt.examples else [], TRIALS[0], sanitize))
+    cannot = []
     for wanted in ladder:
-        if mode := await wanted(asker, prompt, chat, shown).able():
-            if mode.name != prompt.scoring:
-                can = f"the endpoint cannot do scoring: {prompt.scoring}; the whole run is scored by {mode.name}"
-                print(f"{asker.name}: {can}")
-            return mode
-    raise InputError(f"{asker.name}: the endpoint can do no scoring from {prompt.scoring} down")
+        try:
+            mode = await wanted(asker, prompt, chat, sanitize).able()
+        except UnableError as error:
+            cannot.append(f"{wanted.name}: {error}")
+            continue
+        if cannot:
+            print(f"{asker.name}: the endpoint cannot do {'; '.join(cannot)}; the whole run is scored by {mode.name}")
+        return mode
+    raise InputError(f"{asker.name}: the endpoint cannot do {'; '.join(cannot)}")
 
 
-def room(asker: Asker) -> int:
-    """Tokens for a reply to `QUESTION`: a model that thinks first may refuse it if there is not enough."""
-    return max(asker.params.reply_tokens, 32)
+async def find_out(asker: Asker, messages: list[Message]) -> Chat:
+    """What the endpoint can do of what all chats need, tried with the prompt's own messages.
 
-
-async def find_out(asker: Asker) -> Chat:
-    """What the endpoint can do of what all chats need.
-
-    A refusal of both names for the length is not kept: the model or the account is refused, and that may change.
+    If it refuses them in every form, that is not kept: the model or the account is refused, and that may change.
     """
-    tokens, chat = room(asker), Chat()
-    plain = await asker.probe(QUESTION | {"max_tokens": tokens}, keep_refusal=False)
-    if plain.refused:
-        if (await asker.probe(QUESTION | {"max_completion_tokens": tokens}, keep_refusal=False)).refused:
-            raise InputError(
-                "prompt: the endpoint refused a simple question; check prompt.model, and for a model that thinks first whether "
-                "prompt.reply_tokens is enough"
-            )
-        asker.keep(QUESTION | {"max_tokens": tokens}, plain)
-        chat = Chat(length="max_completion_tokens")
-    cold = await asker.probe(QUESTION | {chat.length: tokens, "temperature": 0.0})
-    return replace(chat, temperature=not cold.refused)
-
-
-def scored(context: str, text: str) -> Request:
-    """A request for log p(text | context)."""
-    return {"prompt": context + text, "context": len(context), "echo": True, "logprobs": 1, "max_tokens": 1}
+    refused: list[tuple[Request, Answer]] = []
+    for system in (True, False) if messages[0]["role"] == "system" else (True,):
+        for length in ("max_tokens", "max_completion_tokens"):
+            chat = Chat(length, system=system, effort=asker.params.reasoning_effort)
+            request = chat.ask(messages) | {length: max(asker.params.reply_tokens, 32)}
+            plain = await asker.probe(request, plain=True)
+            if not plain.refused:
+                if not system and not (await asker.probe(refused[0][0], plain=True)).refused:  # that was of the moment
+                    return await find_out(asker, messages)
+                for before in refused:
+                    asker.keep(*before)
+                if not system:
+                    print(f"{asker.name}: the endpoint takes no system message; its text goes before the user's")
+                cold = await asker.probe(request | {"temperature": 0.0})
+                return replace(chat, temperature=not cold.refused)
+            refused.append((request, plain))
+            if plain.refused >= 500:  # nothing that it says of a name
+                break
+    raise InputError(
+        f"{asker.name}: the endpoint refused a plain question ({refused[0][1].in_short()}); check prompt.model and "
+        "prompt.base_url, and for a model that thinks first whether prompt.reply_tokens is enough"
+    )
 
 
 def reply_format(label_words: list[str]) -> dict[str, Any]:
@@ -247,39 +306,6 @@ def reply_format(label_words: list[str]) -> dict[str, Any]:
         "additionalProperties": False,
     }
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
-
-def states_a_direction(replies: list[str]) -> bool:
-    """Whether a reply keeps to a schema of Up and Down, which no model would by itself: `QUESTION` is about Yes and No."""
-    try:
-        return [json.loads(reply)["label"] in ("Up", "Down") for reply in replies] == [True]
-    except (ValueError, KeyError, TypeError):
-        return False
-
-
-async def check_label_words(asker: Asker, label_words: list[str]) -> None:
-    """Refuse label words that the model's tokenizer begins with the same token: their probabilities could not be told apart.
-
-    Where the endpoint does not show its tokens, words that begin with the same two letters are refused.
-    """
-    answers = []
-    for word in label_words:
-        answers.append(answer := await asker.probe({"tokenize": word.strip()}))
-        if answer.refused:
-            no, yes = (word.strip().lower()[:2] for word in label_words)
-            if no == yes:
-                raise InputError(
-                    f"{asker.name}: label_words: both begin with {no!r}, so may share their first token; take others"
-                )
-            return
-    if answers[0].replies[0] == answers[1].replies[0]:
-        raise InputError(f"{asker.name}: label_words: both begin with the same token for this model; take others")
-
-
-def share_of_votes(replies: list[str], label_words: list[str]) -> float | None:
-    """The share of label 1 among the replies that can be read; None if none can."""
-    votes = [vote for reply in replies if (vote := parse_reply(reply, label_words)) is not None]
-    return sum(votes) / len(votes) if votes else None
 
 
 def parse_reply(reply: str, label_words: list[str]) -> int | None:
@@ -319,24 +345,25 @@ def label_of(token: str, label_words: list[str]) -> int | None:
     return labels[0] if len(labels) == 1 else None
 
 
+def of_labels(top_logprobs: list[tuple[str, float]], label_words: list[str]) -> list[list[float]]:
+    """The probabilities of the tokens that are a spelling of label 0, and of those that are one of label 1."""
+    found: list[list[float]] = [[], []]
+    for token, logprob in top_logprobs:
+        if (label := label_of(token, label_words)) is not None:
+            found[label].append(math.exp(logprob))
+    return found
+
+
 def score_logprobs(top_logprobs: list[tuple[str, float]], label_words: list[str]) -> float | None:
-    """P(target = 1) from the most probable first tokens and their log-probabilities; None if no label word is among them.
+    """P(target = 1) from the most probable first tokens and their log-probabilities; None if label words hold less than `FLOOR`.
 
     The probabilities of all spellings of a word are summed. A word that is not listed is at most as probable as the last
     token that is, and as what all of them leave; it is taken to be just that: certainty is not claimed from a cut list.
     """
-    probabilities = [math.exp(logprob) for _, logprob in top_logprobs]
-    mass: list[list[float]] = [[], []]
-    for (token, _), probability in zip(top_logprobs, probabilities, strict=True):
-        if (label := label_of(token, label_words)) is not None:
-            mass[label].append(probability)
-    if not any(sum(found) for found in mass):
+    no, yes = map(sum, of_labels(top_logprobs, label_words))
+    if no + yes < FLOOR:
         return None
+    probabilities = [math.exp(logprob) for _, logprob in top_logprobs]
     rest = max(LEAST, min(*probabilities, 1 - sum(probabilities)))
-    no, yes = (sum(found) or rest for found in mass)
+    no, yes = no or rest, yes or rest
     return yes / (yes + no)
-
-
-def score_channel(no: float | None, yes: float | None, prior: float) -> float | None:
-    """P(target = 1) by Bayes' rule from log p(tweet | label) of both labels and the share of target 1."""
-    return None if no is None or yes is None else float(expit(yes - no + logit(prior)))

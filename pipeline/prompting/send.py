@@ -17,7 +17,7 @@ from pipeline.prompting.answers import Answer, Request
 from pipeline.prompting.budget import Budget, tokens_of
 from pipeline.prompting.faults import UNREADABLE, UnreadableError
 from pipeline.prompting.params import PromptParams
-from pipeline.prompting.replies import WRONG, body_of, read_chat, read_scored, tokenize, usage_of
+from pipeline.prompting.replies import WRONG, body_of, part, read_chat, read_scored, usage_of
 from pipeline.prompting.server import Endpoint, read_body
 
 NOT_COUNTED = "x-primer"  # a header of requests to the embedded server that ask nothing
@@ -54,7 +54,10 @@ def read_reply(body: Any, request: Request, seconds: float) -> Answer:
         if (used := used_in(body)) is None:
             raise
         return used.model_copy(update={"refused": UNREADABLE, "seconds": seconds})
-    filtered = [choice.finish_reason == "content_filter" or choice.message.refusal for choice in completion.choices]
+    filtered = [
+        part(choice, "finish_reason") == "content_filter" or part(choice, "message", "refusal")
+        for choice in completion.choices
+    ]
     return answer.model_copy(update={"refused": UNREADABLE}) if all(filtered) and not any(answer.replies) else answer
 
 
@@ -72,10 +75,9 @@ class Attempts(openai.DefaultAsyncHttpxClient):
         self.tokens = AsyncLimiter(limits.tokens_per_minute / 60, 1) if limits.tokens_per_minute else None
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        route = request.url.path.rsplit("/", 1)[-1]
-        if route not in ("completions", "tokenize"):  # files of batches take as long as they take
+        if not request.url.path.endswith("completions"):  # files of batches take as long as they take
             return await super().send(request, **options)
-        if route == "tokenize" or NOT_COUNTED in request.headers:
+        if NOT_COUNTED in request.headers:
             return await self.timed(request, **options)
         question = json.loads(request.content)
         expected = self.budget.estimate(question)
@@ -179,8 +181,6 @@ class Sender:
     async def send(self, request: Request) -> Answer:
         """The answer to one request, by the route that it is for."""
         client, model = await self.client(), self.endpoint.model
-        if "tokenize" in request:
-            return await tokenize(client, model, request["tokenize"])
         aside = {} if "prompt" in request else await self._prime(client, request)
         route: Any = client.completions if "prompt" in request else client.chat.completions
         raw = await route.with_raw_response.create(model=model, **body_of(request), **aside)

@@ -40,6 +40,8 @@ class Endpoint:
     """How many requests it is sent at once."""
     connect: Callable[[], AbstractContextManager[Address]]
     """Its address and key for the time of the block. Nothing is started, and no key is wanted, before."""
+    file: Path | None = None
+    """The weights, where they are here."""
 
 
 class AbsentError(InputError):
@@ -196,7 +198,7 @@ def embedded(model: str, params: EmbeddedParams, store: AnswerStore | None = Non
         finally:
             del server
 
-    return Endpoint("embedded", name, identity, params.slots, connect)
+    return Endpoint("embedded", name, identity, params.slots, connect, path if isinstance(path, Path) else None)
 
 
 def endpoint(params: PromptParams, store: AnswerStore | None = None) -> Endpoint:

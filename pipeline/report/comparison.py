@@ -109,7 +109,8 @@ def costs(tables: Tables, about: About) -> list[Section]:
         cheapest, dearest = ordered.iloc[0], ordered.iloc[-1]
         times = short(dearest["ms_per_text"] / cheapest["ms_per_text"])
         lead = f"Of many texts at once, one takes {dearest['classifier']} {times} times as long as {cheapest['classifier']}."
-    more = [Column("Completion tokens", "completion_tokens", ",.0f"), Column("Unparsed", "unparsed", ",.0f")]
-    columns = [about.classifier(), *present([*COSTS, *more, Column("LLM", "model")], found)]
+    counts = {"Completion tokens": "completion_tokens", "of them thought": "reasoning_tokens", "Unparsed": "unparsed"}
+    more = [*(Column(title, name, ",.0f") for title, name in counts.items()), Column("LLM", "model")]
+    columns = [about.classifier(), *present([*COSTS, *more], found)]
     listed = Table(found, columns, "costs-table", "What each classifier cost, on the machine below")
     return [Section("costs", "What it costs", lead, [listed])]

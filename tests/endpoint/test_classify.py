@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import LABELS, ROOT
-from fake_endpoint import Fake, completion, echo_scored, obliging, serving
+from fake_endpoint import Fake, echo_scored, obliging, serving
 from test_endpoint import endpoint_at, params_with
 
 from pipeline.contracts import InputError, Prepared
@@ -35,12 +35,13 @@ def run(
     return asyncio.run(go())
 
 
-def refusing(*names: str) -> Any:
-    """An endpoint that answers 400 to a request that holds any of these fields."""
+def refusing(*names: str, status: int = 400, answer: Any = None) -> Any:
+    """An endpoint that answers this to a request that holds any of these fields."""
 
     def respond(body: dict[str, Any], n: int) -> tuple[int, Any]:
-        refused = [name for name in names if name in body and (name != "n" or body["n"] > 1)]
-        return (400, {"error": {"message": f"unsupported: {refused}"}}) if refused else obliging(body, n)
+        if not any(name in body and (name != "n" or body["n"] > 1) for name in names):
+            return obliging(body, n)
+        return status, {"error": {"message": "unsupported"}} if answer is None else answer
 
     return respond
 
@@ -50,6 +51,10 @@ def thinking(body: dict[str, Any], n: int) -> tuple[int, Any]:
     if body.get("max_completion_tokens", 1000) < 500:
         return 400, {"error": {"message": "Could not finish the message because max_tokens was reached"}}
     return refusing("max_tokens", "temperature", "logprobs")(body, n)
+
+
+ELSE: list[tuple[int, Any]] = [(403, None), (404, None), (200, {"choices": []})]
+"""What servers say in place of 400."""
 
 
 def ignoring(*names: str) -> Any:
@@ -65,13 +70,13 @@ def ignoring(*names: str) -> Any:
         (obliging, "text", "text"),
         (refusing("logprobs"), "logprobs", "sample"),
         (ignoring("logprobs", "n", "response_format"), "logprobs", "sample"),
-        (refusing("logprobs", "n"), "logprobs", "sample"),
         (refusing("logprobs", "n", "seed"), "logprobs", "sample"),
         (thinking, "logprobs", "text"),
-        (refusing("logprobs", "temperature"), "logprobs", "text"),
         (refusing("logprobs", "temperature", "max_tokens", "response_format"), "logprobs", "text"),
         (refusing("temperature"), "logprobs", "logprobs"),
-        (refusing("temperature"), "sample", "text"),
+        *((refusing("n", "seed", status=status, answer=answer), "sample", "sample") for status, answer in ELSE),
+        *((refusing("temperature", status=status, answer=answer), "sample", "text") for status, answer in ELSE),
+        *((refusing("response_format", status=status, answer=answer), "text", "text") for status, answer in ELSE),
     ],
 )
 def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
@@ -94,21 +99,17 @@ def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
         np.testing.assert_array_equal(again.scores, found.scores)
 
 
-def test_a_passing_fault_is_not_taken_for_a_refusal(tmp_path: Path, sample: Prepared) -> None:
-    with serving(lambda body, n: (503, {}) if "logprobs" in body else obliging(body, n)) as server:
-        with pytest.raises(InputError, match=r"refused the request \(503\)"):
-            run(server, tmp_path, sample, retries=0)
-        server.respond = obliging
-        assert run(server, tmp_path, sample)[0].mode == "logprobs"
-
-
 @pytest.mark.parametrize(
     ("text", "status", "message"),
     [
-        (ZERO_SHOT, 400, r"prompt\.model"),
-        (ZERO_SHOT, 404, r"prompt\.model"),
+        (ZERO_SHOT, 400, r"refused a plain question \(400: no\); check prompt\.model"),
+        (ZERO_SHOT, 403, r"refused a plain question \(403: no\); check prompt\.model"),
+        (ZERO_SHOT, 500, r"refused a plain question \(500: no\); check prompt\.model"),
+        (ZERO_SHOT, 401, "the key was refused"),
         (CHANNEL, 401, "the key was refused"),
-        (CHANNEL, 404, "no log-probabilities of prompts"),
+        (CHANNEL, 403, r"no log-probabilities of prompts \(403: no\)"),
+        (CHANNEL, 404, r"no log-probabilities of prompts \(404: no\)"),
+        (CHANNEL, 500, r"no log-probabilities of prompts \(500: no\)"),
     ],
 )
 def test_an_endpoint_that_refused_a_plain_question_may_be_mended(
@@ -117,9 +118,15 @@ def test_an_endpoint_that_refused_a_plain_question_may_be_mended(
     """A model that was not pulled yet, an account without credit: what it can do is not concluded from that."""
     with serving(lambda body, n: (status, {"error": {"message": "no"}})) as server:
         with pytest.raises(InputError, match=message):
-            run(server, tmp_path, sample, text)
+            run(server, tmp_path, sample, text, retries=0)
         server.respond = obliging if text == ZERO_SHOT else lambda body, n: (200, echo_scored(body))
         assert run(server, tmp_path, sample, text)[0].mode == ("logprobs" if text == ZERO_SHOT else "channel")
+
+
+def test_a_passing_fault_does_not_take_the_system_message_away(tmp_path: Path, sample: Prepared) -> None:
+    with serving(lambda body, n: (500, {}) if n == 1 else obliging(body, n)) as server:
+        run(server, tmp_path, sample, retries=0)
+        assert server.bodies[-1]["messages"][0]["role"] == "system"
 
 
 @pytest.mark.parametrize("batch", [False, True])
@@ -144,26 +151,11 @@ def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
         assert not np.isnan(found.scores).any()
 
 
-@pytest.mark.parametrize(
-    ("tokenize", "words", "message"),
-    [
-        (True, '["Yonder", "Yes"]', "both begin with the same token for this model"),
-        (False, '["Yep", "Yes"]', "both begin with 'ye'"),
-    ],
-)
-def test_label_words_that_could_not_be_told_apart_are_refused_before_a_tweet_is_sent(
-    tmp_path: Path, sample: Prepared, tokenize: bool, words: str, message: str
-) -> None:
-    with serving(tokenize=tokenize) as server:
-        with pytest.raises(InputError, match=message):
-            run(server, tmp_path, sample, ZERO_SHOT.replace('["No", "Yes"]', words))
-        assert not [body for body in server.bodies if "<tweet>" in str(body)]
-
-
 @pytest.mark.parametrize(("method", "more"), [("none", 0), ("batch", 0), ("platt", 0), ("contextual", 3)])
 def test_calibration_asks_nothing_but_inputs_without_content(
     tmp_path: Path, sample: Prepared, method: str, more: int
 ) -> None:
+    """And leaves replies of one word as they are."""
     with serving() as server:
         before, _ = run(server, tmp_path, sample)
         found, asker = run(server, tmp_path, sample, calibration=method)
@@ -172,16 +164,9 @@ def test_calibration_asks_nothing_but_inputs_without_content(
     assert (found.calibration_labels > 0) == (method == "platt")
     np.testing.assert_array_equal(found.uncalibrated, before.scores)
     assert (found.scores != before.scores).any() == (method != "none")
-
-
-@pytest.mark.parametrize(("reply", "scores"), [(None, {0.0, 1.0}), ("Well", set())])
-def test_hard_replies_are_left_as_they_are_and_unreadable_ones_have_no_score(
-    tmp_path: Path, sample: Prepared, reply: str | None, scores: set[float]
-) -> None:
-    with serving(obliging if reply is None else lambda body, n: (200, completion(reply, logprobs=False))) as server:
-        found, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1), calibration="batch")
-    assert found.calibration == "none"
-    assert set(found.scores[~np.isnan(found.scores)]) == scores
+    with serving() as server:
+        hard, _ = run(server, tmp_path, sample, ZERO_SHOT.replace("logprobs", "text", 1), calibration=method)
+    assert method == "platt" or (hard.calibration, set(hard.scores)) == ("none", {0.0, 1.0})
 
 
 def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Prepared) -> None:
@@ -194,15 +179,9 @@ def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Pr
         )
         assert found.example_labels > 100
         assert asker.sent == 1 + 2 * rows_to_ask(sample, 24, test=False)["text"].nunique()
-    for answer in ((404, {}), (200, {**echo_scored({"prompt": "a"}), "choices": [{"index": 0, "text": "a"}]})):
-        failing = pytest.raises(InputError, match="no log-probabilities of prompts")
-        with serving(lambda body, n, answer=answer: answer) as server, failing:
-            run(server, tmp_path, sample, CHANNEL)
-
-
-def test_a_route_for_tokens_that_is_broken_can_be_done_without(tmp_path: Path, sample: Prepared) -> None:
-    with serving(tokenize=True) as server:
-        server.route_tokens = (500, {})
-        assert run(server, tmp_path, sample, retries=0)[0].mode == "logprobs"
-        server.route_tokens = (200, {"tokens": 1})
-        assert run(server, tmp_path, sample, ZERO_SHOT.replace('"Yes"', '"Yep"'), retries=0)[0].mode == "logprobs"
+    silent = {**echo_scored({"prompt": "a"}), "choices": [{"index": 0, "text": "a"}]}
+    with (
+        serving(lambda body, n: (200, silent)) as server,
+        pytest.raises(InputError, match="gives no log-probabilities"),
+    ):
+        run(server, tmp_path, sample, CHANNEL)

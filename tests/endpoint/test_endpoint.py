@@ -116,10 +116,6 @@ def wrong_model(body: dict[str, Any], _: int) -> tuple[int, Any]:
         (lambda body, n: Faults["503"], r"refused the request \(503\)"),
         (lambda body, n: Faults["reset connection"], "cannot be reached"),
         *((lambda body, n, bad=bad: (200, {"choices": bad}), "no completion") for bad in ([], [{}], [None], "x")),
-        (
-            lambda body, n: (200, {"choices": [{"message": {"content": "a"}, "logprobs": {"content": [{}]}}]}),
-            "no completion",
-        ),
         *(
             (lambda body, n, bad=bad: (200, bad), "no completion")
             for bad in (b'{"choices": [', b"<html>Welcome</html>")

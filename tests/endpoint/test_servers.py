@@ -1,14 +1,7 @@
 """Two servers that nobody here wrote: llama.cpp's, within the process, and `transformers serve`."""
 
 import asyncio
-import copy
 import os
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -21,6 +14,7 @@ import tiny_gguf
 from conftest import LABELS, ROOT, fewer_examples
 from test_endpoint import params_with
 
+from benchmarks.servers import TRANSFORMERS, save, serving
 from pipeline.contracts import InputError, Prepared
 from pipeline.prompting.answers import Answer, AnswerStore
 from pipeline.prompting.ask import Asker
@@ -28,7 +22,7 @@ from pipeline.prompting.channel import load, score_texts
 from pipeline.prompting.classify import Classified, classify, open_asker, rows_to_ask
 from pipeline.prompting.params import EmbeddedParams
 from pipeline.prompting.prompt_file import read_prompt
-from pipeline.prompting.server import Address, Endpoint, embedded, endpoint, gguf_file
+from pipeline.prompting.server import embedded, endpoint, gguf_file
 
 pytest.importorskip("xllamacpp")
 torch = pytest.importorskip("torch")
@@ -137,13 +131,6 @@ def test_a_shared_prefix_is_read_once_even_by_a_model_that_looks_at_a_window_onl
     assert second.cached_tokens > 150
 
 
-def test_label_words_with_the_same_first_token_are_refused(tmp_path: Path, sample: Prepared) -> None:
-    path = tmp_path / "some.yaml"
-    path.write_text((PROMPTS / "zero_shot.yaml").read_text().replace('["No", "Yes"]', '["Notable", "Notorious"]'))
-    with pytest.raises(InputError, match="both begin with the same token for this model"):
-        run(embedded_asker("zero_shot", tmp_path), path, sample, 4)
-
-
 def test_a_channel_is_scored_by_the_local_model(tmp_path: Path, sample: Prepared) -> None:
     asker = embedded_asker("channel", tmp_path)
     found = run(asker, PROMPTS / "channel.yaml", sample, 8)
@@ -175,59 +162,24 @@ def test_the_local_model_scores_as_an_unbatched_one_does(loaded: tuple[Any, Any]
         assert found == pytest.approx(expected, rel=1e-3)
 
 
-@contextmanager
-def transformers_serve(folder: Path) -> Iterator[str]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [Path(sys.executable).parent / "transformers", "serve", folder, "--port", str(port), "--device", "cpu"]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        for _ in range(240):
-            if server.poll() is not None:
-                break
-            with socket.socket() as trial:
-                if trial.connect_ex(("127.0.0.1", port)) == 0:
-                    yield f"http://127.0.0.1:{port}/v1"
-                    return
-            time.sleep(0.5)
-        raise AssertionError((folder / "log").read_text()[-2000:])
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
 @pytest.mark.timeout(600)
 def test_transformers_serve_gives_no_log_probabilities_and_is_scored_by_votes_and_by_text(
-    tmp_path: Path, sample: Prepared, loaded: tuple[Any, Any]
+    tmp_path: Path, sample: Prepared
 ) -> None:
-    model, tokenizer = loaded
-    config = copy.deepcopy(model.config)
-    del config.quantization_config  # the same weights, without the mark that they were quantized, which cannot be saved
-    folder = tmp_path / "model"
-    plain = type(model)(config)
-    plain.load_state_dict(model.state_dict())
-    plain.to(torch.bfloat16).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    save(MODEL, folder := tmp_path)
+    path = tmp_path / "some.yaml"
+    with serving(TRANSFORMERS, folder) as url:
 
-    with transformers_serve(folder) as url:
+        def scored(mode: str) -> Classified:
+            there = {"base_url": url, "model": str(folder), "api_key_env": None, "timeout": 120.0}
+            asker = embedded_asker("few_shot", tmp_path, **there, reply_tokens=4, sampling={"replies": 3})
+            path.write_text((PROMPTS / "few_shot.yaml").read_text().replace("scoring: logprobs", f"scoring: {mode}"))
+            return run(asker, path, sample, 5)
 
-        @contextmanager
-        def connect() -> Iterator[Address]:
-            yield Address(url, "none needed")
-
-        def asker(name: str) -> Asker:
-            endpoint = Endpoint("remote", str(folder), f"{url} {folder}", 1, connect)
-            params = params_with(timeout=120.0, calibration="none", reply_tokens=4, sampling={"replies": 3})
-            return Asker(endpoint, AnswerStore(tmp_path / "a.sqlite"), params, name)
-
-        fallen = run(asker("logprobs"), PROMPTS / "zero_shot.yaml", sample, 5)
+        fallen = scored("logprobs")
         assert fallen.mode == "sample", "it ignores logprobs without a word: what counts is that its answers have none"
         assert {len(answers) for answers in fallen.answers} == {3}, "it gives one reply at a time"
-        text = tmp_path / "text.yaml"
-        text.write_text((PROMPTS / "few_shot.yaml").read_text().replace("scoring: logprobs", "scoring: text"))
-        by_text = run(asker("text"), text, sample, 5)
+        by_text = scored("text")
         assert by_text.mode == "text"
         assert "response_format" not in by_text.asked[0][0], "it ignores that, too"
         read = by_text.scores[~np.isnan(by_text.scores)]

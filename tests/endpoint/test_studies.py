@@ -3,14 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+import numpy as np
 import pytest
 from conftest import Command, one_line_error, set_param
 from fake_endpoint import KEY, completion, obliging, serving
 
 from benchmarks.injections import HARMLESS, MECHANISMS
-from benchmarks.sensitivity import summary
-from pipeline.prompting.prompt_file import harmless
+from pipeline.prompting.sanitize import sanitized
 
 
 @pytest.fixture
@@ -36,14 +35,10 @@ def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path,
         accuracies = [float(table[name][0]) for name in ("zero_shot", "few_shot, seed 0", "few_shot, seed 1")]
         assert float(table["worst"][0]) == min(accuracies)
         assert float(table["mean"][0]) == pytest.approx(sum(accuracies) / 3, abs=0.002)
+        assert float(table["standard deviation"][0]) == pytest.approx(np.std(accuracies, ddof=1), abs=0.002)
         sent = len(server.bodies)
         assert here(*arguments).returncode == 0
         assert len(server.bodies) == sent, "what the store holds is not asked again"
-
-
-def test_summary() -> None:
-    found = summary(pd.DataFrame({"accuracy": [0.5, 0.7]}, index=["a", "b"]))["accuracy"]
-    assert found.round(4).to_dict() == {"mean": 0.6, "standard deviation": 0.1414, "worst": 0.5}
 
 
 def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence() -> None:
@@ -54,7 +49,7 @@ def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence
         assert "it {burns}" in text
         assert ("Yes" in text) == (name != HARMLESS)
         assert len(text) >= 10_000 or name != "10,000 characters"
-        shown = harmless(text, 500)
+        shown = sanitized(text, 500)
         assert len(shown) <= 500
         assert not set(shown) & set("<>\n\r\t\x00\x08\x1b\u202e\u200b\u2066\ufeff")
         assert "[INST]" not in shown

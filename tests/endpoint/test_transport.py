@@ -194,7 +194,7 @@ def test_a_server_that_sends_blanks_is_timed_out_by_the_clock(tmp_path: Path) ->
     ("reply", "words"),
     [
         ({"error": {"message": "model `x`\nis loading"}}, "it says: model `x` is loading"),
-        ({"detail": "Not allowed to sample from this model"}, "it says: {'detail': 'Not allowed"),
+        ({"detail": "Not allowed to sample from this model"}, "it says: Not allowed to sample"),
         (b"upstream: no such host", "it says: upstream: no such host"),
         ({"error": {"message": "x" * 999}}, "it says: " + "x" * 150),
         ({"error": {"message": f"bad key {KEY}; {KEY[:12]}; sk-p****9a"}}, "it says: bad key *** *** ***"),

@@ -28,7 +28,8 @@ from pipeline.errors.word_weights import explain_counts
 from pipeline.fit.cross_fit import inner_splits
 from pipeline.fit.subsets import nested_order, split_by_group
 from pipeline.prompting.classify import contexts, rows_to_ask, sample_rows
-from pipeline.prompting.prompt_file import harmless, read_prompt, render
+from pipeline.prompting.prompt_file import read_prompt, render
+from pipeline.prompting.sanitize import sanitized
 
 SPAM = ROOT / "data/spam"
 EXAMPLE: Any = read_yaml(ROOT / "examples/spam.yaml")
@@ -126,7 +127,7 @@ def test_a_prompt_for_any_labels_asks_for_their_names(name: str) -> None:
     prompt = read_prompt(ROOT / f"prompts/{name}.yaml", ["not {urgent}", "urgent"])
     tweet = {"text": "now!", "keyword": None, "location": None}
     examples = [tweet | {"label": 1}] if prompt.examples else []
-    messages = render(prompt, examples, tweet, partial(harmless, longest=50))
+    messages = render(prompt, examples, tweet, partial(sanitized, longest=50))
     assert "either not {urgent} or urgent. Is this one urgent?" in messages[0]["content"]
     assert not re.search(r"\{(labels|positive)", json.dumps(messages))
     assert [message["content"] for message in messages if message["role"] == "assistant"] == ["Yes"] * len(examples)

@@ -14,7 +14,6 @@ from pipeline.data.near_duplicates import merge_groups
 from pipeline.data.prepare import PrepareParams, main, prepare
 from pipeline.data.source import DataParams, read_source
 from pipeline.prompting.examples import choose_retrieved, pool_of
-from pipeline.prompting.prompt_file import RetrievedExamples
 
 TRAIN = """id,text,target,author
 1,The harbour burns,1,ann
@@ -73,11 +72,8 @@ def test_no_example_is_by_the_author_of_the_question(by_author: DataParams) -> N
     train, _ = prepared(by_author)
     pool = pool_of(train)
     vectors = np.tile([1.0, 0.0], (len(pool), 1))
-    examples = RetrievedExamples(
-        choice="retrieved", count=2, balanced=False, messages=[{"role": "user", "content": ""}]
-    )
     asked = train[train["id"] == 2]
-    (shown,) = choose_retrieved(pool, vectors, asked, vectors[:1], examples)
+    (shown,) = choose_retrieved(pool, vectors, asked, vectors[:1], 2)
     assert {one["group"] for one in shown} <= set(train["group"]) - set(asked["group"])
     assert len(shown) == 2
 
