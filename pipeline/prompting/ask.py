@@ -27,15 +27,26 @@ GRACE = 10.0  # seconds that answers under way are waited for when the run is to
 
 
 @contextmanager
-def as_interrupts() -> Iterator[None]:
-    """Take SIGTERM and SIGHUP for SIGINT, of which asyncio makes a cancellation."""
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP cancel the task that enters, as asyncio has SIGINT do, and end as a KeyboardInterrupt."""
+    loop, task, told = asyncio.get_running_loop(), asyncio.current_task(), list[int]()
     numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     alone = threading.current_thread() is threading.main_thread()  # no other may listen
     free = [number for number in numbers if alone and signal.getsignal(number) is signal.SIG_DFL]
+
+    def end(number: int, _: object) -> None:
+        told.append(number)
+        if task:
+            loop.call_soon_threadsafe(task.cancel)
+
     for number in free:
-        signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(number, end)
     try:
         yield
+    except asyncio.CancelledError:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number in free:
             signal.signal(number, signal.SIG_DFL)
@@ -179,14 +190,14 @@ class Asker:
             await asyncio.gather(*(one(request, may_be_refused=remote) for request in others))
 
         asking = asyncio.create_task(all_of_them())
-        try:
-            with as_interrupts():
+        with ended_by_signals():
+            try:
                 await asyncio.shield(asking)
-        except asyncio.CancelledError:
-            self.sender.stopped = True
-            tqdm.write(f"{self.name}: ends; answers under way are waited for, {GRACE:.0f} seconds at most")
-            await asyncio.wait([asking], timeout=GRACE)
-            raise
+            except asyncio.CancelledError:
+                self.sender.stopped = True
+                tqdm.write(f"{self.name}: ends; answers under way are waited for, {GRACE:.0f} seconds at most")
+                await asyncio.wait([asking], timeout=GRACE)
+                raise
         if failures:
             raise explain(failures[0], self.endpoint) from None
 

@@ -277,14 +277,18 @@ def test_two_runs_at_the_same_batch_pay_for_one(tmp_path: Path) -> None:
         assert [batch["done"] for batch in server.batches.values()] == [5]
 
 
-def ask_many(url: str, folder: Path) -> None:
+def ask_many(url: str, folder: Path, taken: bool) -> None:
+    signal.signal(signal.SIGINT, signal.default_int_handler if taken else signal.SIG_IGN)
     ask(url, folder, [f"tweet {n}" for n in range(40)], concurrency=4)
 
 
-@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_answers_under_way_when_a_run_is_told_to_end_are_kept(tmp_path: Path, number: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "taken"), [("SIGINT", True), ("SIGTERM", True), ("SIGHUP", True), ("SIGTERM", False)]
+)
+def test_answers_under_way_when_a_run_is_told_to_end_are_kept(tmp_path: Path, number: str, taken: bool) -> None:
+    """Of a job in the background, which a shell has ignore SIGINT, too."""
     with serving(loud, seconds=0.5) as server:
-        process = get_context("spawn").Process(target=ask_many, args=(server.url, tmp_path))
+        process = get_context("spawn").Process(target=ask_many, args=(server.url, tmp_path, taken))
         process.start()
         while server.running < 4:
             time.sleep(0.02)
