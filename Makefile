@@ -48,7 +48,7 @@ docs: light ## keep the last run in docs/results, and write README's comparison,
 notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 	$(BIN)/python -m pipeline.notebooks.pages
 
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 test: dev ## all tests
 	$(PYTEST)

@@ -38,6 +38,12 @@ SAMPLE = ROOT / "data" / "sample"
 LABELS = ["not disaster", "disaster"]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, and at most four: while a test waits for a process, another works."""
+    return min(4, (os.cpu_count() or 1) + 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest begins first, so that no worker is left alone with it at the end.
 

@@ -42,7 +42,8 @@ def run(asker: Asker, path: Path, sample: Prepared, rows: int) -> Classified:
 
 
 def embedded_asker(name: str, folder: Path, **changes: object) -> Asker:
-    params = params_with(**({"base_url": None, "timeout": 60.0, "calibration": "none"} | changes))
+    alone = {"threads": 1}  # more would wait for each other where tests share the cores
+    params = params_with(**({"base_url": None, "timeout": 60.0, "calibration": "none", "embedded": alone} | changes))
     return open_asker(read_prompt(PROMPTS / f"{name}.yaml", LABELS), AnswerStore(folder / "a.sqlite"), params, name)
 
 
@@ -66,11 +67,10 @@ def test_a_run_that_went_on_scores_as_an_unbroken_one(tmp_path: Path, sample: Pr
     for folder in folders:
         folder.mkdir()
     path = fewer_examples(PROMPTS / "few_shot.yaml", tmp_path / "two_shot.yaml")
-    one = {"embedded": {"threads": 1}}  # more would wait for each other where tests share the cores
-    unbroken = run(embedded_asker("few_shot", folders[0], **one), path, sample, 8)
+    unbroken = run(embedded_asker("few_shot", folders[0]), path, sample, 8)
     with pytest.raises(InputError, match=r"prompt\.limits\.requests"):
-        run(embedded_asker("few_shot", folders[1], limits={"requests": 8}, **one), path, sample, 8)
-    rest = embedded_asker("few_shot", folders[1], **one)
+        run(embedded_asker("few_shot", folders[1], limits={"requests": 8}), path, sample, 8)
+    rest = embedded_asker("few_shot", folders[1])
     broken = run(rest, path, sample, 8)
     assert 0 < rest.sent < 8
     np.testing.assert_array_equal(broken.scores, unbroken.scores)

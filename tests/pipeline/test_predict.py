@@ -316,7 +316,7 @@ def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_many_need_no_more_memory_than_few(folder: Path, tmp_path: Path, kind: str) -> None:
     raw, peaks = pd.read_csv("new.csv")[["id", "text"]], []
     for rows in (2_000, 40_000):
@@ -324,8 +324,6 @@ def test_many_need_no_more_memory_than_few(folder: Path, tmp_path: Path, kind: s
         source, out = f"{tmp_path}/{rows}.{kind}", f"{tmp_path}/{rows}.out.csv"
         if kind == "parquet":
             many.to_parquet(source, index=False)
-        elif kind == "csv":
-            many.to_csv(source, index=False)
         else:
             many.to_json(source, orient="records", lines=True)
         arguments = f"--classifier naive_bayes --batch 256 --input {source} --output {out}"
