@@ -45,6 +45,7 @@ def started(
     """A Python module as a process group of its own, that is gone at the end; `limit` is of `setrlimit`, and a number."""
 
     def limited() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell has its jobs in the background ignore it
         if limit:
             resource.setrlimit(limit[0], (limit[1], limit[1]))
 
