@@ -35,6 +35,10 @@ from pipeline.store import store_folder
 Own = TypeVar("Own", bound=TuningParams)
 
 
+def silent(_part: str, _history: History) -> None:
+    """Tells nobody how a training goes."""
+
+
 @dataclass
 class FineTunedModel(ABC, Generic[Own]):
     """A fitted model, all that `predict` needs, and what its training was like."""
@@ -204,7 +208,7 @@ class FineTuned(Classifier, Generic[Own]):
 
     def watch(self, name: str) -> Callable[[str, History], None]:  # noqa: ARG002 - lora draws it
         """What is told how the training of each part goes."""
-        return lambda *_: None
+        return silent
 
     def forget(self) -> None:
         if self.frozen:
@@ -226,7 +230,7 @@ class FineTuned(Classifier, Generic[Own]):
         own, prepared = cls.read(preset), read_prepared()
         params, state, folder = own.params, processes(own.params.device), results(MODELS) / name
         trainable, total = own.sizes()
-        watch = own.watch(name) if state.is_main_process else FineTuned.watch(own, name)
+        watch = own.watch(name) if state.is_main_process else silent
         if state.is_main_process:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -207,9 +207,7 @@ class Asker:
                 async for key, answer in found:
                     if not answer.kept:
                         self.refuse(missing[key], answer)
-                    elif (
-                        self.known(missing[key]) is None
-                    ):  # else another run, which had begun the same batch, has paid for it
+                    elif self.known(missing[key]) is None:  # else paid for by another run that began it
                         self.sender.budget.add(answer)
                         self.keep(missing[key], answer)
                         self.sent += 1
