@@ -6,7 +6,7 @@ DVC    := $(BIN)/dvc
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help light install dev repro study pull predict docs notebooks test test-fast soak check audit keys deps format lock clean
+.PHONY: help light install dev repro study kaggle pull predict docs notebooks test test-fast soak check audit keys deps format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -30,6 +30,9 @@ repro: install ## raw tweets to submission/submission.csv, a comparison and repo
 
 study: install ## the study: every classifier, and what a single run does not show
 	@$(BIN)/python -m pipeline.repro study
+
+kaggle: install ## the competition's files to the best submission (QUICK=1 for a smaller recipe, CHANGES="NAME=VALUE ..." of it)
+	@$(BIN)/python -m pipeline.kaggle.best $(if $(QUICK),--quick) $(CHANGES)
 
 pull: light ## results of the stages that ran from the DVC remote, and the store of LLM answers made anew from their transcripts
 	$(DVC) pull --allow-missing

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
 
 from pipeline.contracts import InputError, Params, named, read_yaml, unknown, validated, write_text
@@ -29,6 +30,8 @@ from pipeline.process import run
 
 OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 """Sections of sections, each of which is read by itself."""
+NEW_ENTRIES = {("embed",), ("lora",)}
+"""Those that may get entries of any name: with a base_model, so that a misspelt name is none."""
 
 
 NOT_BY_FILE = {
@@ -113,6 +116,8 @@ def put(section: Any, wanted: Any, names: tuple[str, ...] = (), *, inside: bool 
     model = None if inside else class_of(names)
     for key, value in wanted.items():
         name, there = ".".join((*names, str(key))), key in section
+        if not there and names in NEW_ENTRIES and isinstance(value, dict) and "base_model" in value:
+            section.insert(max(len(section) - 1, 0), key, CommentedMap())
         if isinstance(section.get(key), dict):
             yield from put(section[key], value, (*names, str(key)), inside=inside or model is not None)
         elif not (there or inside or model):

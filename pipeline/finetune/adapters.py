@@ -19,14 +19,14 @@ from transformers.pytorch_utils import Conv1D
 
 from pipeline.contracts import InputError
 from pipeline.finetune import fast_on_cpu
-from pipeline.finetune.encoder import load
+from pipeline.finetune.encoder import load, transformer_layers
 from pipeline.finetune.params import LoraParams, TuningParams
 from pipeline.fit.model_files import read_tensors
 
 
 def with_adapters(params: LoraParams) -> tuple[PeftModel, PreTrainedTokenizerBase]:
     """The base model with fresh adapters, of which only these, the head and any pooler are to be trained."""
-    model, tokenizer, whole = load(params.base_model, params.hidden_dropout)
+    model, tokenizer, whole = load(params.base_model, params.hidden_dropout, params.pooling)
     return put_on(model, params, TaskType.SEQ_CLS, whole), tokenizer
 
 
@@ -50,14 +50,6 @@ def put_on(model: PreTrainedModel, params: TuningParams, task: TaskType, whole: 
     with warnings.catch_warnings():  # peft still reads a name that transformers has deprecated
         warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*", category=FutureWarning)
         return get_peft_model(model, config)
-
-
-def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
-    """The stack of the model's layers and its name: every family calls it otherwise, but its length is in the config."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
-            return name, module
-    raise InputError(f"base_model: no stack of {model.config.num_hidden_layers} layers in a {type(model).__name__}")
 
 
 def target_modules(model: PreTrainedModel, params: TuningParams) -> list[str]:
@@ -125,7 +117,7 @@ def read(folder: Path, params: LoraParams) -> tuple[PeftModel, PreTrainedTokeniz
 
     All but the weights is made by the params, whatever PEFT noted beside them.
     """
-    model, tokenizer, whole = load(params.base_model)
+    model, tokenizer, whole = load(params.base_model, pooling=params.pooling)
     network = put_on(model, params, TaskType.SEQ_CLS, whole)
     restore(network, folder / "adapter_model.safetensors")
     return network, tokenizer

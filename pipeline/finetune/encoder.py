@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import nn
 from transformers import (
+    MODEL_FOR_MASKED_LM_MAPPING,
     AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -29,15 +30,20 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from transformers.utils import cached_file
 
 from pipeline.contracts import InputError
+from pipeline.finetune.params import Pooling
 from pipeline.packaged import locate, unloadable
 
 
-def load(base_model: str, dropout: float | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+def load(
+    base_model: str, dropout: float | None = None, pooling: Pooling = "first"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
     """A two-class model, its tokenizer, and the modules to be trained and saved whole: the head, and any pooler.
 
     A head or pooler that the checkpoint has no weights for starts at random, from torch's global seed.
     """
     model, tokenizer = pretrained(AutoModelForSequenceClassification, base_model, dropout, num_labels=2)
+    if pooling == "mean":
+        show_mean(model, base_model)
     whole = {
         name
         for name, module in model.named_children()
@@ -77,6 +83,40 @@ def pretrained(
         )
     model.float()  # some checkpoints are stored in half precision; autocast decides what is computed in it
     return model, tokenizer
+
+
+def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
+    """The stack of the model's layers and its name: every family calls it otherwise, but its length is in the config."""
+    for name, module in model.named_modules():
+        if isinstance(module, nn.ModuleList) and len(module) == model.config.num_hidden_layers:
+            return name, module
+    raise InputError(f"base_model: no stack of {model.config.num_hidden_layers} layers in a {type(model).__name__}")
+
+
+def show_mean(model: PreTrainedModel, base_model: str) -> None:
+    """Put the mean of a text's tokens where the head, or the pooler before it, looks: at the first one.
+
+    Sentence encoders were trained by that mean (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084), not by a first token. A last
+    normalisation, which some families have above all layers, comes after it.
+    """
+    if type(model.config) not in MODEL_FOR_MASKED_LM_MAPPING:
+        raise InputError(
+            f"base_model {base_model}: pooling: mean is for encoders; a decoder's head reads the last token"
+        )
+    masks: list[torch.Tensor] = []
+
+    def note(_: nn.Module, __: Any, named: dict[str, Any]) -> None:
+        masks[:] = [named["attention_mask"]]
+
+    def replace(_: nn.Module, __: Any, output: Any) -> Any:
+        hidden, *others = output if isinstance(output, tuple) else (output,)
+        mask = masks[0][..., None].to(hidden)
+        mean = (hidden * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True)
+        shown = torch.cat([mean, hidden[:, 1:]], dim=1)
+        return (shown, *others) if isinstance(output, tuple) else shown
+
+    getattr(model, model.base_model_prefix).register_forward_pre_hook(note, with_kwargs=True)
+    transformer_layers(model)[1][-1].register_forward_hook(replace)
 
 
 def files_digest(base_model: str) -> str:

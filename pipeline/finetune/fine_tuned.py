@@ -123,7 +123,7 @@ class FineTuned(Classifier, Generic[Own]):
         """The memory of the layers without adapters, if there are any."""
         if self.params.layers is None:
             return None
-        count = len(adapters.transformer_layers(self.fresh()[0].get_base_model())[1]) - self.params.layers
+        count = len(encoder.transformer_layers(self.fresh()[0].get_base_model())[1]) - self.params.layers
         return FrozenLayers(count) if count else None
 
     def train(

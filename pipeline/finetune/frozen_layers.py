@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
 from pipeline.device import computing
-from pipeline.finetune.adapters import transformer_layers
+from pipeline.finetune.encoder import transformer_layers
 
 Batch = dict[str, torch.Tensor]
 Output = torch.Tensor | tuple[torch.Tensor | None, ...]

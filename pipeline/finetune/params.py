@@ -8,6 +8,7 @@ from pipeline.contracts import Params, ProjectPath
 from pipeline.device import Device, Precision
 
 Column = Literal["keyword", "location", "text", "raw_text"]
+Pooling = Literal["first", "mean"]
 
 
 class TuningParams(Params):
@@ -59,6 +60,8 @@ class TuningParams(Params):
 class LoraParams(TuningParams):
     inputs: list[Column] = Field(["text"], min_length=1)
     """What the encoder reads: the last column, and those before it, joined by commas, as the first text of a pair."""
+    pooling: Pooling = "first"
+    """What the head reads: the first token, or the mean of all; decoders' heads read the last one, whatever is said here."""
 
 
 class ClassLmParams(TuningParams):

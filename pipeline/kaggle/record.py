@@ -75,9 +75,9 @@ def save(rows: list[Submission]) -> None:
     write_text(METRICS, json.dumps(summary(rows), indent=2) + "\n")
 
 
-def noise(score: float) -> float:
-    """Half the width of the 95 % interval of a public score: so many tweets leave so much to chance."""
-    return 1.96 * math.sqrt(max(0.0, score * (1 - score)) / TEST_ROWS)
+def noise(score: float, rows: int = TEST_ROWS) -> float:
+    """Half the width of the 95 % interval of a score on so many tweets, by chance."""
+    return 1.96 * math.sqrt(max(0.0, score * (1 - score)) / rows)
 
 
 def judged(row: Submission) -> dict[str, Any] | None:

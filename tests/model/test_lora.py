@@ -114,6 +114,29 @@ def test_a_tweets_score_depends_on_no_other_tweet(tiny_of_each: LoraParams, ten:
     assert model.predict(tweets.iloc[[7]]) == pytest.approx(scores[[7]], abs=1e-5)
 
 
+def test_the_head_reads_the_mean_of_all_tokens_if_told_to(tiny_of_each: LoraParams, ten: Ten) -> None:
+    if Path(tiny_of_each.base_model).name.startswith(("gpt2", "llama")):
+        with pytest.raises(InputError, match="pooling: mean is for encoders"):
+            family(tiny_of_each, pooling="mean").fit(*ten)
+        return
+    model, tokenizer, whole = encoder.load(tiny_of_each.base_model, pooling="mean")
+    layers, tops = encoder.transformer_layers(model)[1], list[torch.Tensor]()
+    layers[-1].register_forward_hook(
+        lambda *given: tops.append(given[2][0] if isinstance(given[2], tuple) else given[2])
+    )
+    layers[-1]._forward_hooks.move_to_end(next(iter(layers[-1]._forward_hooks)))  # before the mean takes its place
+    batch = tokenizer(["Forest fire near La Ronge", "a"], padding=True, return_tensors="pt")
+    read = dict[str, torch.Tensor]()
+    for name, module in model.named_modules():
+        if name.rsplit(".", 1)[-1] in whole:
+            module.register_forward_pre_hook(lambda _, given, name=name: read.setdefault(name, given[0]))
+    model.eval()(**{name: batch[name] for name in ("input_ids", "attention_mask")})
+    mask = batch["attention_mask"][..., None]
+    mean = (tops[0] * mask).sum(dim=1) / mask.sum(dim=1)
+    mean = getattr(getattr(model, model.base_model_prefix), "final_norm", torch.nn.Identity())(mean)
+    assert any(torch.allclose(given if given.dim() == 2 else given[:, 0], mean, atol=1e-5) for given in read.values())
+
+
 # --- layers below the adapters ------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from made import predicted, rows_of
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from pipeline.compare import blend, submission
+from pipeline.compare import blend, neighbours, submission
 from pipeline.compare.blend import compare
 from pipeline.compare.blend_weights import BlendParams, candidates, cross_fitted, fit_greedy, fit_logistic, log_losses
 from pipeline.compare.scored import whole
@@ -142,7 +142,8 @@ def test_the_blend_is_submitted_if_it_helps_and_the_best_single_one_if_there_is_
 
     chosen, decided = submitted()
     assert chosen["classifier"] == "blend"
-    assert (decided == (blended.test["score"] > chosen["threshold"])).all()
+    voted = neighbours.votes(results)[1]
+    assert (decided == (blended.test["score"] > chosen["threshold"]))[voted == 0].all()
     assert str(chosen["why"]).endswith(f"over {found['best_single']}: it is used")
     assert "| blend " in Path("blend/table.md").read_text()
 
@@ -216,3 +217,52 @@ def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:
     assert not whole(predicted("one", "prompted", results.train, scores, results.test), results)
     with pytest.raises(InputError, match="no classifier scored every test row"):
         chosen_of({}, used=False)
+
+
+# --- what people said of near-duplicates ------------------------------------------------------------------------------
+
+
+def told(groups: list[int], targets: list[int], test: list[int]) -> Prepared:
+    train = pd.DataFrame({"id": range(len(groups)), "group": groups, "target": targets})
+    return Prepared(train, pd.DataFrame({"id": range(len(test)), "group": test}), "")
+
+
+def test_a_vote_is_of_the_others_in_the_group_by_the_rule_of_succession() -> None:
+    of_train, of_test = neighbours.votes(told([1, 1, 1, 2, 3, 3], [1, 1, 0, 1, 0, 1], [1, 2, 3, 9]))
+    assert of_train == pytest.approx(np.log([2 / 2, 2 / 2, 3 / 1, 1, 2 / 1, 1 / 2]))
+    assert of_test == pytest.approx(np.log([3 / 2, 2 / 1, 2 / 2, 1]))
+
+
+def related(agree: float, rows: int = 4000) -> tuple[pd.DataFrame, np.ndarray, Prepared]:
+    """Scored rows, half in pairs that share their label by this chance, and their folds; the test rows have such a pair each."""
+    rng = np.random.default_rng(0)
+    groups = np.concatenate([np.arange(rows // 2) // 2, np.arange(rows // 2, rows)])
+    targets = rng.integers(0, 2, rows)
+    targets[1 : rows // 2 : 2] = np.where(
+        rng.random(rows // 4) < agree, targets[0 : rows // 2 : 2], 1 - targets[0 : rows // 2 : 2]
+    )
+    scores = expit(2 * targets - 1 + rng.normal(0, 1.5, rows))
+    frame = pd.DataFrame({"target": targets, "group": groups, "score": scores})
+    return frame, groups % 5, told(groups.tolist(), targets.tolist(), (np.arange(rows // 2) // 2).tolist())
+
+
+def test_votes_that_agree_are_counted_and_the_test_rows_share_of_them_is_expected() -> None:
+    rows, folds, prepared = related(0.9)
+    voted = neighbours.votes(prepared)
+    found = neighbours.listen(rows, folds, voted, 0.5, PARAMS)
+    moved = neighbours.moved(rows["score"].to_numpy(), voted[0], found["weight"])
+    right = pd.Series((moved > 0.5) == rows["target"])
+    assert found["weight"] > 1
+    share = found["test_rows"]
+    assert (found["train_rows"], share) == (0.5, pytest.approx(0.9, abs=0.02)), "a pair that disagrees says nothing"
+    some = voted[0] != 0
+    expected = share * right[some].mean() + (1 - share) * right[~some].mean()
+    assert found["expected_accuracy"] == pytest.approx(expected, abs=0.01)
+    assert found["expected_low"] < found["expected_accuracy"] < found["expected_high"]
+
+
+def test_votes_that_say_nothing_are_not_counted() -> None:
+    rows, folds, prepared = related(0.5)
+    found = neighbours.listen(rows, folds, neighbours.votes(prepared), 0.5, PARAMS)
+    assert found["weight"] == 0
+    assert found["expected_accuracy"] == pytest.approx(((rows["score"] > 0.5) == rows["target"]).mean())

@@ -1,0 +1,124 @@
+"""From the competition's files to the best submission: the recipe into params.yaml, the main job, and what to expect of Kaggle.
+
+Says beforehand how long it will take, from the arithmetic of fine-tuning and the speed at which this machine multiplies. Started
+again after it was interrupted it goes on, as `make repro` does.
+
+in:  data/kaggle (python -m pipeline.kaggle.download), or another folder with its two files; examples/kaggle.yaml
+out: params.yaml, what the main job writes, submission/submission.csv ready for `python -m pipeline.kaggle.submit`
+run: make kaggle   (or python -m pipeline.kaggle.best; with --quick, or make kaggle QUICK=1, a smaller recipe)
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig
+
+from pipeline.contracts import read_json, read_params, read_yaml, write_text
+from pipeline.contracts.params import PARAMS
+from pipeline.data.source import DataParams, read_source
+from pipeline.device import choose_device, choose_dtype
+from pipeline.finetune.encoder import files_digest, source
+from pipeline.finetune.params import LoraParams
+from pipeline.kaggle.record import noise
+from pipeline.process import run
+from pipeline.repro import SECONDS, spoken
+
+CHOICE = Path("submission/choice.json")
+SHARE_OF_PEAK = 0.55
+"""Of the speed of large products, what training reaches (docs/tried.md)."""
+CHARACTERS = 4.0
+"""To a token, on average."""
+OTHER_STAGES = 300
+"""Seconds of all that is no fine-tuning, on two cores."""
+
+
+def flop(params: LoraParams, train: int, test: int, folds: int, tokens: float) -> float:
+    """Floating-point operations of a preset's products: 2 a weight and token forward, and as many for the inputs' gradients.
+
+    Layers without adapters read each of the train and test rows once.
+    """
+    config = AutoConfig.from_pretrained(source(params.base_model)[0], trust_remote_code=False)
+    width, inner, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    of_layer = 2 * tokens * (4 * width**2 + 2 * width * inner)
+    tuned = min(params.layers or depth, depth)
+    learnt = min(params.train_rows or train, train * (folds - 1) // folds)
+    passes = 2 * folds * params.epochs * learnt + train + folds * test
+    return float(of_layer * (len(params.seeds) * tuned * passes + (depth - tuned) * (train + test)))
+
+
+def speed(params: LoraParams, size: int = 2048) -> float:
+    """FLOP/s of large products, on the device and in the dtype of a preset."""
+    device = choose_device(params.device)
+    dtype = choose_dtype(params.precision, device)
+    a, b = torch.randn(2, size, size, device=device).to(dtype)
+    best = math.inf
+    for _ in range(5):
+        start = time.perf_counter()
+        (a @ b).sum().item()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def expected_seconds(
+    presets: dict[str, LoraParams], rows: tuple[int, int], folds: int, tokens: float
+) -> dict[str, float]:
+    """How long the stage of each preset will take on this machine."""
+    return {
+        f"lora@{name}": flop(params, *rows, folds, tokens) / (SHARE_OF_PEAK * speed(params))
+        for name, params in presets.items()
+    }
+
+
+def call(module: str, *arguments: str) -> None:
+    """Run a command of the pipeline; ends with it if it fails, which has then said why."""
+    if code := subprocess.run([sys.executable, "-m", f"pipeline.{module}", *arguments], check=False).returncode:
+        sys.exit(code)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="some 20 minutes on two cores: half a point less")
+    parser.add_argument("--source", default="data/kaggle", help="the folder or zip with train.csv and test.csv")
+    parser.add_argument("changes", nargs="*", help="of the recipe, NAME=VALUE: lora.mpnet.base_model=FOLDER")
+    given = parser.parse_args()
+    recipe = f"examples/kaggle{'-quick' if given.quick else ''}.yaml"
+    call("apply", recipe, f"data.source={given.source}", *given.changes)
+    params: Any = read_yaml(PARAMS)
+    presets = {name: read_params(f"lora.{name}", LoraParams) for name in params["classifiers"]["lora"]}
+    for preset in presets.values():
+        files_digest(preset.base_model)  # what is not there is said now
+    train, test = read_source(read_params("data", DataParams))
+    tokens = train["text"].str.len().mean() / CHARACTERS
+    seconds: dict[str, float] = expected_seconds(presets, (len(train), len(test)), params["prepare"]["folds"], tokens)
+    remembered = read_json(SECONDS) if SECONDS.is_file() else {}
+    write_text(SECONDS, json.dumps(seconds | remembered, indent=2) + "\n")
+    todo = sum({**seconds, **remembered}[stage] for stage in seconds) + OTHER_STAGES
+    print(
+        f"about {spoken(todo)} in all, less what has been done; Ctrl-C whenever you like: the same command goes on",
+        flush=True,
+    )
+    call("repro")
+    print(outlook(read_json(CHOICE)["chosen"], len(test)))
+
+
+def outlook(chosen: dict[str, Any], rows: int) -> str:
+    """What to expect of the leaderboard, and the next step."""
+    here = chosen["neighbours"]
+    value, low, high = (here[f"expected_{end}"] for end in ("accuracy", "low", "high"))
+    chance = math.hypot(noise(value, rows), (high - low) / 2)
+    return (
+        f"expected public score: {value:.4f}, with 95 % between {value - chance:.4f} and {value + chance:.4f}; of new tweets "
+        f"without near-duplicates among these, {chosen['accuracy']:.4f}\n"
+        'next: python -m pipeline.kaggle.submit --message "a message"'
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,71 @@
+"""From the files to the best submission: how long it says it will take, what it does, and what it says to expect."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT, Command
+
+torch = pytest.importorskip("torch")
+
+from tiny_encoder import make_tiny  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from pipeline.contracts import read_params  # noqa: E402
+from pipeline.finetune import encoder  # noqa: E402
+from pipeline.finetune.params import LoraParams  # noqa: E402
+from pipeline.kaggle.best import flop, outlook  # noqa: E402
+
+
+def test_arithmetic_is_counted_as_torch_counts_it() -> None:
+    params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    model = encoder.load(params.base_model)[0].eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(input_ids=torch.ones(4, 26, dtype=torch.long))
+    forward = flop(params.model_copy(update={"layers": None}), 4, 0, 1, 26)  # of a single fold, nothing is learnt
+    assert forward == pytest.approx(counter.get_total_flops(), rel=0.1)
+
+
+def test_frozen_layers_cost_a_pass_and_trained_ones_two_an_epoch_and_fold(tmp_path: Path) -> None:
+    tiny = make_tiny("bert", tmp_path)
+    a_row = flop(tiny, 1, 0, 1, 26) / 2  # of each of two layers
+
+    def rows(**changes: object) -> float:
+        return flop(tiny.model_copy(update=changes), 100, 10, 5, 26) / a_row
+
+    assert rows(layers=1, epochs=1) == pytest.approx(5 * 2 * 80 + (100 + 5 * 10) + (100 + 10))
+    assert rows(layers=2, epochs=3, seeds=[0, 1]) == pytest.approx(2 * 2 * (5 * 3 * 2 * 80 + 100 + 5 * 10))
+
+
+def test_the_score_to_expect_has_the_chance_of_both_kinds_of_rows() -> None:
+    here = {"expected_accuracy": 0.85, "expected_low": 0.84, "expected_high": 0.86}
+    said = outlook({"accuracy": 0.845, "neighbours": here}, 3263)
+    assert "expected public score: 0.8500, with 95 % between 0.8342 and 0.8658;" in said  # √(0.01² + 0.01225²)
+
+
+@pytest.mark.parametrize(
+    "missing", ["lora.mpnet.base_model=nowhere/at/all", "lora.mpnet.base_model=package:no_such/model"]
+)
+def test_an_encoder_that_is_not_there_is_told_before_any_work(project: Path, command: Command, missing: str) -> None:
+    shutil.copytree(ROOT / "examples", project / "examples")
+    done = command("pipeline.kaggle.best", "--source", "data/sample", missing, HF_HUB_OFFLINE="1")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert missing.partition("=")[2] in done.stderr
+    assert not (project / "data/prepared").exists()
+
+
+def test_it_ends_with_a_csv_and_what_to_expect_of_it(project: Path, command: Command) -> None:
+    shutil.copytree(ROOT / "examples", project / "examples")
+    few = [f"classifiers.{kind}=[]" for kind in ("encoders", "vectors", "lora")]
+    done = command(
+        "pipeline.kaggle.best", "--quick", "--source", "data/sample", *few, "classifiers.counts=[naive_bayes, logistic]"
+    )
+    assert done.returncode == 0, done.stderr
+    chosen = json.loads((project / "submission/choice.json").read_text())["chosen"]
+    assert "about 5 min in all" in done.stdout
+    assert f"expected public score: {chosen['neighbours']['expected_accuracy']:.4f}" in done.stdout
+    assert len(pd.read_csv(project / "submission/submission.csv")) == 20
+    assert json.loads((project / ".dvc/tmp/stages/seconds.json").read_text()).keys() >= {"prepare", "submission"}
