@@ -96,8 +96,8 @@ def transformer_layers(model: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 def show_mean(model: PreTrainedModel, base_model: str) -> None:
     """Put the mean of a text's tokens where the head, or the pooler before it, looks: at the first one.
 
-    Sentence encoders were trained by that mean (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084), not by a first token. A last
-    normalisation, which some families have above all layers, comes after it.
+    Sentence encoders were trained by that mean, not by a first token (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084).
+    A last normalisation, which some families have above all layers, comes after it.
     """
     if type(model.config) not in MODEL_FOR_MASKED_LM_MAPPING:
         raise InputError(

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 from tiny_encoder import make_tiny  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+from transformers import BertConfig  # noqa: E402
 
 from pipeline.contracts import read_params  # noqa: E402
 from pipeline.finetune import encoder  # noqa: E402
@@ -37,6 +38,23 @@ def test_frozen_layers_cost_a_pass_and_trained_ones_two_an_epoch_and_fold(tmp_pa
 
     assert rows(layers=1, epochs=1) == pytest.approx(5 * 2 * 80 + (100 + 5 * 10) + (100 + 10))
     assert rows(layers=2, epochs=3, seeds=[0, 1]) == pytest.approx(2 * 2 * (5 * 3 * 2 * 80 + 100 + 5 * 10))
+
+
+def test_what_larger_encoders_are_said_to_cost_is_that_arithmetic(tmp_path: Path) -> None:
+    said = (ROOT / "docs/fine-tuning.md").read_text(encoding="utf-8")
+    params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml").model_copy(
+        update={"layers": None, "base_model": str(tmp_path)}
+    )
+    for preset, width, inner, depth in (
+        ("crisis", 768, 3072, 12),
+        ("deberta_base", 768, 3072, 12),
+        ("deberta_large", 1024, 4096, 24),
+    ):
+        BertConfig(hidden_size=width, intermediate_size=inner, num_hidden_layers=depth).save_pretrained(tmp_path)
+        needed = flop(params, 7613, 3263, 5, 26)
+        row = next(line for line in said.splitlines() if line.startswith("|") and preset in line.split("|")[1])
+        shown = [f"{needed / 1e15:.2f}", f"{needed / 0.55 / 400e9 / 60:.0f}", f"{needed / 0.55 / 8.1e12:.0f}"]
+        assert [cell.strip() for cell in row.split("|")[3:6]] == shown
 
 
 def test_the_score_to_expect_has_the_chance_of_both_kinds_of_rows() -> None:
