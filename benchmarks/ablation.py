@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +28,7 @@ from pipeline.stats.paired import exact_mcnemar, sum_by_group
 from pipeline.store import store_folder
 
 FOLDS = 5
+Own = TypeVar("Own", bound=Classifier)
 
 
 def in_lockbox(groups: pd.Series) -> np.ndarray:
@@ -34,7 +36,7 @@ def in_lockbox(groups: pd.Series) -> np.ndarray:
     return np.array([int(hashlib.sha256(f"lockbox {group}".encode()).hexdigest(), 16) % 5 == 0 for group in groups])
 
 
-def with_switches(own: Classifier, switches: str) -> Classifier:
+def with_switches(own: Own, switches: str) -> Own:
     """The classifier with params changed as `name=value name=value` says."""
     changes = {name: yaml.safe_load(value) for name, _, value in (each.partition("=") for each in switches.split())}
     return type(own)(validated(type(own.params), own.params.model_dump() | changes, switches), own.preset)

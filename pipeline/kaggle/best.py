@@ -42,15 +42,21 @@ OF_KIND = {
 """Seconds of a stage that is no fine-tuning, for the competition's tweets on two cores."""
 
 
+def shape(params: LoraParams, tokens: float) -> tuple[float, int, int]:
+    """Operations of a layer for a tweet, forward; how many layers have adapters; how many there are."""
+    path, how = source(params.base_model)
+    config = AutoConfig.from_pretrained(path, trust_remote_code=False, **how)
+    width, inner, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers
+    gated = 3 if hasattr(config, "head_dim") else 2  # matrices of the feed-forward part: decoders of today have a gate
+    return 2 * tokens * (4 * width**2 + gated * width * inner), min(params.layers or depth, depth), depth
+
+
 def flop(params: LoraParams, train: int, test: int, folds: int, tokens: float) -> float:
     """Floating-point operations of a preset's products: 2 a weight and token forward, and as many for the inputs' gradients.
 
     Layers without adapters read each of the train and test rows once.
     """
-    config = AutoConfig.from_pretrained(source(params.base_model)[0], trust_remote_code=False)
-    width, inner, depth = config.hidden_size, config.intermediate_size, config.num_hidden_layers
-    of_layer = 2 * tokens * (4 * width**2 + 2 * width * inner)
-    tuned = min(params.layers or depth, depth)
+    of_layer, tuned, depth = shape(params, tokens)
     learnt = min(params.train_rows or train, train * (folds - 1) // folds)
     passes = 2 * folds * params.epochs * learnt + train + folds * test
     return float(of_layer * (len(params.seeds) * tuned * passes + (depth - tuned) * (train + test)))

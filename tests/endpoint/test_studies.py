@@ -1,9 +1,8 @@
-"""The studies as commands: how much the wording matters, how often a tweet gets its way."""
+"""The study of injections as a command: how often a tweet gets its way."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from conftest import Command, one_line_error, set_param
 from fake_endpoint import KEY, completion, obliging, serving
@@ -22,23 +21,6 @@ def cells(printed: str) -> dict[str, list[str]]:
     """The printed table's rows by their first cell."""
     lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
     return {first: rest for first, *rest in lines}
-
-
-def test_sensitivity_scores_every_prompt_and_seed_on_the_same_rows(asking: Path, here: Command) -> None:
-    with serving() as server:
-        set_param(asking, "prompt.base_url", server.url)
-        arguments = ["benchmarks.sensitivity", "zero_shot", "few_shot", "--seeds", "0", "1", "--rows", "40"]
-        done = here(*arguments, OPENAI_API_KEY=KEY)
-        assert done.returncode == 0, done.stderr
-        table = cells(done.stdout)
-        assert {"zero_shot", "few_shot, seed 0", "few_shot, seed 1", "mean", "standard deviation", "worst"} < set(table)
-        accuracies = [float(table[name][0]) for name in ("zero_shot", "few_shot, seed 0", "few_shot, seed 1")]
-        assert float(table["worst"][0]) == min(accuracies)
-        assert float(table["mean"][0]) == pytest.approx(sum(accuracies) / 3, abs=0.002)
-        assert float(table["standard deviation"][0]) == pytest.approx(np.std(accuracies, ddof=1), abs=0.002)
-        sent = len(server.bodies)
-        assert here(*arguments).returncode == 0
-        assert len(server.bodies) == sent, "what the store holds is not asked again"
 
 
 def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence() -> None:

@@ -42,14 +42,10 @@ def test_frozen_layers_cost_a_pass_and_trained_ones_two_an_epoch_and_fold(tmp_pa
 
 def test_what_larger_encoders_are_said_to_cost_is_that_arithmetic(tmp_path: Path) -> None:
     said = (ROOT / "docs/fine-tuning.md").read_text(encoding="utf-8")
-    params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml").model_copy(
-        update={"layers": None, "base_model": str(tmp_path)}
-    )
-    for preset, width, inner, depth in (
-        ("crisis", 768, 3072, 12),
-        ("deberta_base", 768, 3072, 12),
-        ("deberta_large", 1024, 4096, 24),
-    ):
+    params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    params = params.model_copy(update={"layers": None, "base_model": str(tmp_path)})
+    shapes = {"crisis": (768, 3072, 12), "deberta_base": (768, 3072, 12), "deberta_large": (1024, 4096, 24)}
+    for preset, (width, inner, depth) in shapes.items():
         BertConfig(hidden_size=width, intermediate_size=inner, num_hidden_layers=depth).save_pretrained(tmp_path)
         needed = flop(params, 7613, 3263, 5, 26)
         row = next(line for line in said.splitlines() if line.startswith("|") and preset in line.split("|")[1])
