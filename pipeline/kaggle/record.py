@@ -24,7 +24,7 @@ Number = Annotated[float | None, EMPTY]
 
 
 class Submission(BaseModel):
-    """A row of the table. The estimate is the out-of-fold accuracy with the ends of its interval.
+    """A row of the table. The estimate is the accuracy to expect on these tweets, with the ends of its interval.
 
     The nested estimate is that of the whole choice, each fold decided by what is best on the others: a table from before it
     was there is read all the same.

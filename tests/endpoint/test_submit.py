@@ -107,13 +107,15 @@ def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: R
     assert len(table()) == 1
 
     decide(wrong=60)
-    rechosen(nested_accuracy=0.79)
-    assert "public score 0.70000, -10.00 points from the estimate 0.8000 (nested 0.7900)" in submit()
+    here = {"expected_accuracy": 0.81, "expected_low": 0.78, "expected_high": 0.84}
+    rechosen(nested_accuracy=0.79, neighbours=here)
+    assert "public score 0.70000, -11.00 points from the estimate 0.8100 (nested 0.7900)" in submit()
     assert (table()[1]["nested_estimate"], metrics()["latest"]["nested_estimate"]) == ("0.79", 0.79)
     assert [row["public_score"] for row in table()] == ["0.85", "0.7"]
-    assert table()[1]["message"] == "logistic at 0.500, out-of-fold accuracy 0.8000 [0.7700, 0.8300], nested 0.7900"
+    said = "logistic at 0.500, out-of-fold accuracy 0.8000 [0.7700, 0.8300], nested 0.7900, expected here 0.8100"
+    assert table()[1]["message"] == said
     assert (metrics()["best"]["public_score"], metrics()["latest"]["public_score"]) == (0.85, 0.7)
-    assert metrics()["mean_difference"] == pytest.approx(-0.025)
+    assert metrics()["mean_difference"] == pytest.approx(-0.03)
 
 
 def test_a_dry_run_asks_nobody_and_writes_nothing(submit: Ran, kaggle: Kaggle, monkeypatch: pytest.MonkeyPatch) -> None:
