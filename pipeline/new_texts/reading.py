@@ -9,7 +9,7 @@ import itertools
 import json
 import re
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, AnyStr, BinaryIO, Literal, NamedTuple
@@ -35,6 +35,10 @@ DECISION = ("score", "target", "label")
 """The columns that scores are written in, beside the id's."""
 ROW = "row"
 """What identifies texts that have no id: their places, from 1 on, which are lines where there is no header."""
+
+
+Skip = Callable[[str], None]
+"""Told of each bad row in a line, where it is to be left out."""
 
 
 class Batch(NamedTuple):
@@ -71,21 +75,29 @@ def numbered(lines: Iterable[AnyStr], size: int) -> Iterator[list[tuple[int, Any
         yield some
 
 
-def read_jsonl(stream: BinaryIO, choose: Choose, size: int, where: str) -> Iterator[pd.DataFrame]:
+def read_jsonl(
+    stream: BinaryIO, choose: Choose, size: int, where: str, skip: Skip | None = None
+) -> Iterator[pd.DataFrame]:
     """Each line may have other columns, but all lines have ids or none has."""
     has_ids: bool | None = None
     for some in numbered((line.removeprefix(BOM_UTF8) for line in stream), size):
         records = {}
         for number, line in some:
             at = f"{where}: line {number}"
-            record = read_object(line, at)
-            names = choose(list(record), at)
-            has_ids = "id" in names if has_ids is None else has_ids
-            if ("id" in names) != has_ids:
-                raise InputError(f"{at}: {'no id' if has_ids else 'an id'}, unlike the lines before")
-            records[number] = {ours: record[theirs] for ours, theirs in names.items()}
-            if half := re.search("[\ud800-\udfff]", "".join(map(str, records[number].values()))):
-                raise InputError(f"{at}: \\u{ord(half[0]):x} is half of a character, whose other half was cut off")
+            try:
+                record = read_object(line, at)
+                names = choose(list(record), at)
+                has_ids = "id" in names if has_ids is None else has_ids
+                if ("id" in names) != has_ids:
+                    raise InputError(f"{at}: {'no id' if has_ids else 'an id'}, unlike the lines before")
+                cells = {ours: record[theirs] for ours, theirs in names.items()}
+                if half := re.search("[\ud800-\udfff]", "".join(map(str, cells.values()))):
+                    raise InputError(f"{at}: \\u{ord(half[0]):x} is half of a character, whose other half was cut off")
+                records[number] = cells
+            except InputError as error:
+                if skip is None:
+                    raise
+                skip(str(error))
         yield pd.DataFrame([*records.values()], index=[*records], dtype=object)
 
 
@@ -146,14 +158,31 @@ def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
     return Batch(ids.reset_index(drop=True), tweets)
 
 
-def batches(stream: BinaryIO, kind: Format, columns: Columns, size: int, where: str) -> Iterator[Batch]:
-    """The texts of a stream, at most `size` at once; an `InputError` if there are none, or at the first bad one."""
+def good_rows(raw: pd.DataFrame, columns: Columns, where: str, skip: Skip) -> pd.DataFrame:
+    """The rows that `checked` takes; `skip` is told of the others."""
+    good = []
+    for row in raw.index:
+        try:
+            checked(raw.loc[[row]], columns, where)
+            good.append(row)
+        except InputError as error:
+            skip(str(error))
+    return raw.loc[good]
+
+
+def batches(
+    stream: BinaryIO, kind: Format, columns: Columns, size: int, where: str, skip: Skip | None = None
+) -> Iterator[Batch]:
+    """The texts of a stream, at most `size` at once; an `InputError` for none, or without `skip` for the first bad one."""
     unit, rows = "row" if kind in ("csv", "parquet") else "line", 0
-    for raw in READERS[kind](stream, partial(wanted, columns), size, where):
+    read: Callable[..., Iterator[pd.DataFrame]] = partial(read_jsonl, skip=skip) if kind == "jsonl" else READERS[kind]
+    for raw in read(stream, partial(wanted, columns), size, where):
         if len(raw):
-            places = raw.index if unit == "line" else pd.RangeIndex(rows + 1, rows + len(raw) + 1)
-            yield checked(raw.set_axis(places), columns, f"{where}: {unit}")
             rows += len(raw)
+            placed = raw.set_axis(raw.index if unit == "line" else range(rows - len(raw) + 1, rows + 1))
+            good = good_rows(placed, columns, f"{where}: {unit}", skip) if skip else placed
+            if len(good):
+                yield checked(good, columns, f"{where}: {unit}")
     if not rows:
         raise InputError(f"{where}: no texts")
 

@@ -11,13 +11,27 @@ from pydantic import BaseModel, ValidationError
 from scipy.special import expit
 
 from pipeline.compare.blend_weights import ALL_ROWS, Weights, to_log_odds
+from pipeline.compare.scored import scored_rows
 from pipeline.compare.submission import BLEND
 from pipeline.compare.submission import OUT as SUBMISSION
 from pipeline.compare.taking_part import all_stages
-from pipeline.contracts import PREPARED, InputError, first_fault, read_json, read_params, reason
+from pipeline.contracts import (
+    PREDICTIONS,
+    PREPARED,
+    InputError,
+    first_fault,
+    read_json,
+    read_params,
+    read_predictions,
+    read_prepared,
+    reason,
+)
 from pipeline.data.source import DataParams
+from pipeline.fit.cross_fit import MODELS
 from pipeline.fit.model_store import read_classifier
-from pipeline.stats.decisions import THRESHOLD
+from pipeline.places import STUDY, anywhere
+from pipeline.stats.decisions import THRESHOLD, decide
+from pipeline.stats.threshold import reaching
 
 Scorer = Callable[[pd.DataFrame], np.ndarray]
 """From tweets (`text` cleaned, `keyword`, `location`, `raw_text`) to P(target = 1), shape (n,); NaN for a reply not read."""
@@ -49,6 +63,39 @@ def choose(name: str | None, path: Path = SUBMISSION / "choice.json") -> tuple[s
         raise InputError(f"{path}: not what the stage submission writes: {first_fault(error)}") from None
     name = name or choice.chosen.classifier
     return name, next((one.threshold for one in choice.candidates if one.classifier == name), THRESHOLD)
+
+
+def all_trained() -> list[str]:
+    """The classifiers in models/, those of the study, too."""
+    files = [path for folder in (Path(), STUDY) for path in sorted((folder / MODELS).glob("*/classifier.json"))]
+    if not files:
+        raise InputError(f"{MODELS}: no trained classifiers; run `make repro` first")
+    return [path.parent.name for path in files]
+
+
+def written_at(name: str) -> int | None:
+    """When a trained classifier was made, in nanoseconds; None of one that is not kept in files."""
+    path = Path(BLEND) / "weights.csv" if name == BLEND else anywhere(MODELS / name / "classifier.json")
+    return path.stat().st_mtime_ns if path.is_file() else None
+
+
+def threshold_reaching(name: str, recall: float, precision: float) -> tuple[float, str]:
+    """The threshold that reaches a share on the out-of-fold scores of a classifier, and in words what it costs there."""
+    path = Path(BLEND) / f"{BLEND}.parquet" if name == BLEND else anywhere(PREDICTIONS / f"{name}.parquet")
+    prepared = read_prepared()
+    rows = scored_rows(prepared, read_predictions(path, prepared))
+    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
+    try:
+        threshold, found, right = reaching(targets, scores, recall=recall, precision=precision)
+    except ValueError:
+        wanted = f"precision of {precision:.0%}" if precision else f"recall of {recall:.0%}"
+        raise InputError(f"{name}: no threshold has a {wanted} on its out-of-fold scores") from None
+    at_half = (decide(targets, scores) == targets).mean()
+    accuracy = (decide(targets, scores, threshold) == targets).mean()
+    return threshold, (
+        f"threshold {threshold:.3f}: out of fold it finds {found:.1%} of the positives, {right:.1%} of what it calls one is "
+        f"one, and {accuracy:.1%} of all are decided rightly, {at_half:.1%} at one half"
+    )
 
 
 def read_weights(path: Path = Path(BLEND) / "weights.csv") -> tuple[list[str], Weights]:

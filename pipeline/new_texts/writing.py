@@ -1,6 +1,6 @@
 """Write decisions batch by batch: csv, parquet or JSON lines. A file appears when it is whole, or not at all.
 
-The texts are not written again: a line is found by its id, and no text can pass for a formula in a spreadsheet.
+Texts are written again only if they are asked for: a line is found by its id. None can pass for a formula in a spreadsheet.
 """
 
 import json
@@ -39,12 +39,13 @@ def lines_to(file: IO[str], kind: Format) -> Write:
     def write(rows: pd.DataFrame) -> None:
         nonlocal header
         if kind == "csv":
-            for column, values in ((rows.columns[0], rows.iloc[:, 0]), ("label", rows["label"].unique())):
-                for value in values:
+            for column in {rows.columns[0], "label"} & {*rows}:
+                for value in rows[column].unique():
                     if isinstance(value, str) and inert(value) != value and not _NUMBER.fullmatch(value):
                         problem = "would be a formula in a spreadsheet; write .jsonl or .parquet instead"
                         raise InputError(f"column {column}: {value!r:.60} {problem}")
-            rows.to_csv(file, index=False, header=header, lineterminator="\n")
+            shown = rows.assign(**{name: rows[name].map(inert) for name in ("text", "words") if name in rows})
+            shown.to_csv(file, index=False, header=header, lineterminator="\n")
             header = False
         else:
             plain = rows.astype(object).where(rows.notna(), None)

@@ -49,6 +49,25 @@ def best_threshold(targets: np.ndarray, scores: np.ndarray) -> float:
     return float((edges[widest] + edges[widest + 1]) / 2)
 
 
+def reaching(
+    targets: np.ndarray, scores: np.ndarray, *, recall: float = 0.0, precision: float = 0.0
+) -> tuple[float, float, float]:
+    """The threshold that has the recall with the best precision, or the precision with the best recall; and both that it has.
+
+    Unparsed rows (NaN) are never found. `ValueError` if none reaches it.
+    """
+    called = np.unique(scores[~np.isnan(scores)])
+    found = np.array(
+        [[(targets[scores >= least] == 1).sum(), (scores >= least).sum()] for least in called], dtype=float
+    )
+    shares = found[:, 0] / max(1, (targets == 1).sum()), found[:, 0] / found[:, 1]
+    enough = (shares[0] >= recall) & (shares[1] >= precision)
+    if not enough.any():
+        raise ValueError("no threshold reaches it")
+    best = int(np.argmax(np.where(enough, shares[1] if recall else shares[0], -1)))
+    return float(np.nextafter(called[best], -1)), float(shares[0][best]), float(shares[1][best])
+
+
 def fit_rule(name: str, rows: pd.DataFrame, folds: np.ndarray, draws: int, seed: int) -> Rule:
     """A threshold fitted on all rows if the gain of cross-fitted ones over one half clears chance, else one half.
 

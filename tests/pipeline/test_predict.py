@@ -1,11 +1,14 @@
 """New texts, scored: by every kind of classifier, from every format, in constant memory, and nothing half-written."""
 
+import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SAMPLE, prepared_folder
 from fake_endpoint import KEY, completion, serving
+from scipy.special import expit
 
 from benchmarks.million import measure
 from pipeline import predict as module
@@ -29,11 +33,13 @@ from pipeline.contracts import (
 )
 from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
+from pipeline.new_texts.in_words import words_that_spoke
 from pipeline.new_texts.reading import Format, batches
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
-from pipeline.predict import predict
+from pipeline.predict import TextClassifier, last_opened, predict
 from pipeline.stage import main_of
+from pipeline.stats.threshold import reaching
 
 Predict = Callable[..., pd.DataFrame]
 FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
@@ -122,6 +128,83 @@ def test_from_python(folder: Path) -> None:
     assert predict(FIRES[:1], "naive_bayes")[0] == pytest.approx(scores[0], abs=1e-12)
     with pytest.raises(InputError, match="texts: number 2, column text: must not be empty"):
         predict(["a", " "], "naive_bayes")
+
+
+def test_one_text_is_one_text_and_stays_one_from_any_folder(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert predict("Forest fire", "naive_bayes") == predict(["Forest fire"], "naive_bayes")
+    opened = Counter[str]()
+    monkeypatch.setattr(module, "open_scorer", lambda name: opened.update([name]) or open_scorer(name))
+    last_opened.cache_clear()
+    for _ in range(3):
+        predict(FIRES, "naive_bayes")
+    assert opened == {"naive_bayes": 1}
+    monkeypatch.chdir(tmp_path)
+    with TextClassifier("naive_bayes", folder) as classifier:
+        both = classifier.predict_proba(pd.DataFrame({"text": FIRES, "keyword": None}))
+        assert classifier.classes_.tolist() == [0, 1]
+        assert (classifier.predict(FIRES) == (both[:, 1] > classifier.threshold)).all()
+    assert both.shape == (3, 2)
+    assert both.sum(axis=1) == pytest.approx(1)
+    with contextlib.chdir(folder):
+        assert both[:, 1] == pytest.approx(predict(FIRES, "naive_bayes"), abs=1e-12)
+
+
+def test_typed_texts_are_answered_in_words(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, "Forest fire", "a song", "--classifier", "naive_bayes", "--explain")
+    fire, song = capsys.readouterr().out.splitlines()
+    score = predict("Forest fire", "naive_bayes")[0]
+    assert fire.startswith(f"{'disaster' if score > 0.5 else 'not disaster':12}  {score:.2f}  Forest fire   (")
+    assert re.search(r"\(\w+ [+-]\d\.\d, \w+ [+-]\d\.\d\)$", fire)
+    assert "  a song   (" in song
+    call(monkeypatch, "Forest fire", "--classifier", "all")
+    first, *others = capsys.readouterr().out.splitlines()
+    assert first == "Forest fire"
+    assert {line.split()[-1] for line in others} == {path.name for path in Path("models").iterdir()}
+
+
+def test_a_word_speaks_by_what_the_log_odds_lose_without_it() -> None:
+    weights = {"fire": 2.0, "near": -0.5, "a": 0.0}
+
+    def score(tweets: pd.DataFrame) -> np.ndarray:
+        return expit([sum(weights[word] for word in text.split()) for text in tweets["text"]])
+
+    tweets = pd.DataFrame({"text": ["a fire near", "fire"], "raw_text": ["a fire near", "fire"]})
+    assert words_that_spoke(score, tweets, score(tweets)) == ["fire +2.0, near -0.5, a +0.0", ""]
+
+
+@pytest.mark.parametrize("wanted", ["recall", "precision"])
+def test_a_threshold_is_found_on_scores_of_rows_that_were_not_learnt(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], wanted: str
+) -> None:
+    call(monkeypatch, "a", "--classifier", "naive_bayes", f"--{wanted}", 0.9)
+    said = capsys.readouterr().err
+    threshold = float(re.search(r"threshold ([\d.]+)", said)[1])  # type: ignore[index]
+    prepared = read_prepared()
+    scores = read_predictions(Path("predictions/naive_bayes.parquet"), prepared).train["score"].to_numpy()
+    targets, called = prepared.train["target"].to_numpy(), scores > threshold - 5e-4
+    reached = {"recall": called[targets == 1].mean(), "precision": targets[called].mean()}
+    assert 0.89 < reached[wanted] < 0.93
+    with pytest.raises(ValueError, match="no threshold"):
+        reaching(np.array([1, 0]), np.array([0.1, 0.9]), precision=0.9)
+    assert reaching(np.array([0, 1, 1, 0]), np.array([0.1, 0.2, 0.3, 0.4]), recall=0.9)[1:] == (1.0, 2 / 3)
+
+
+def test_bad_rows_are_left_out_and_named_if_that_is_asked_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "=fire"}\n{bad\n{"text": 5}\n{"text": "a song"}\n')
+    out = tmp_path / "out.csv"
+    files = ("--input", tmp_path / "a.jsonl", "--output", out)
+    call(monkeypatch, *files, "--classifier", "naive_bayes", "--on-error", "skip", "--with-text")
+    rows = pd.read_csv(out)
+    assert rows["row"].tolist() == [1, 4]
+    assert rows["text"].tolist() == ["'=fire", "a song"], "no formula"
+    bad = (tmp_path / "out.skipped.txt").read_text().splitlines()
+    assert [line.partition("a.jsonl: ")[2][:6] for line in bad] == ["line 2", "line 3"]
 
 
 def test_the_submission_says_who_decides_and_where(tmp_path: Path) -> None:
