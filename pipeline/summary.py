@@ -1,19 +1,20 @@
 """What a run found, in a few lines for a terminal: the ranking, what was submitted, where to look, what to do next."""
 
 import csv
+import itertools
 import os
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.contracts import read_json, read_yaml
-from pipeline.data.csv_file import KAGGLE
+from pipeline.data.csv_file import KAGGLE, SAMPLE
 
 ROWS = 6
 NAME = 30
 """Characters of a classifier's name."""
 PAGES = ("report/index.html", "evaluate/table.md")
-SAMPLE = "data/sample"
 PREDICT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
 NEXT = {
     SAMPLE: [
@@ -42,9 +43,17 @@ def ranking(scores: Sequence[Row]) -> list[str]:
     return lines
 
 
-def summary(scores: Sequence[Row], chosen: Mapping[str, Any] | None, pages: Sequence[str], source: str) -> list[str]:
-    """At most eleven lines of at most 80 columns, from evaluate/scores.csv, the `chosen` of choice.json, and paths of pages."""
-    lines = ranking(scores) if scores else []
+def verdict(page: str) -> list[str]:
+    """The verdict's paragraphs on a page such as report/summary.md, as lines of at most 80 columns."""
+    paragraphs = itertools.takewhile(lambda one: not one.startswith("|"), page.split("\n\n")[1:])
+    return [line for one in paragraphs for line in textwrap.wrap(one, 80)]
+
+
+def summary(
+    scores: Sequence[Row], said: Sequence[str], chosen: Mapping[str, Any] | None, pages: Sequence[str], source: str
+) -> list[str]:
+    """Lines of at most 80 columns, from evaluate/scores.csv, the verdict, the `chosen` of choice.json, and paths of pages."""
+    lines = [*(ranking(scores) if scores else []), *said]
     if chosen:
         nested = f"({100 * chosen['nested_accuracy']:.1f} nested)" if "nested_accuracy" in chosen else "out of fold"
         what = f"{chosen['classifier']:.{NAME}}, {100 * chosen['accuracy']:.1f} %"
@@ -61,4 +70,6 @@ def results_in_words(folder: Path) -> list[str]:
     chosen = read_json(choice)["chosen"] if choice.is_file() else None
     pages = [str(folder / page) for page in PAGES if (folder / page).is_file()]
     params: Any = read_yaml(Path("params.yaml"))
-    return summary(scores, chosen, pages, str(params["data"]["source"]))
+    page = folder / "report/summary.md"
+    said = verdict(page.read_text(encoding="utf-8")) if page.is_file() else []
+    return summary(scores, said, chosen, pages, str(params["data"]["source"]))

@@ -214,7 +214,7 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         columns.append(Column(title, title, order="accuracy"))
     columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("A text, ms", "latency_ms_p50", ",.1f")]
     parts = [
-        " ".join(verdict(last.scores, last.paired, twins)) + submitted(chosen),
+        "\n\n".join(verdict(last.scores, last.paired, last.costs, twins)) + submitted(chosen),
         Table(scores, columns).markdown(),
         f"{origin(last.run)} In brackets 95 % intervals. [All classifiers, all measures](docs/comparison.md).",
     ]
@@ -262,7 +262,7 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
 
     values = {
         "origin": origin(last.run),
-        "verdict": " ".join(verdict(last.scores, last.paired, twins)),
+        "verdict": "\n\n".join(verdict(last.scores, last.paired, last.costs, twins)),
         "pairs": pairs_table(pairs_among(last.paired, twins)),
         "curves": page("crossover"),
         "robustness": page("robustness"),

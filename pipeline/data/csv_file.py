@@ -31,6 +31,7 @@ LONGEST = 100_000
 
 HOLDS = "data.source must hold train.csv"
 KAGGLE = "data/kaggle"
+SAMPLE = "data/sample"
 KINDS = {
     b"\x1f\x8b": "a gzip file; unpack it",
     b"PK\x03\x04": "a zip or Excel file; unpack it, or save it as csv",

@@ -8,6 +8,7 @@ out: report/: index.html, summary.md
 run: dvc repro report   (or python -m pipeline.stage report.report)
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from pipeline.compare.table import (
     pairs_table,
 )  # fmt: skip
 from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
+from pipeline.data.csv_file import SAMPLE
 from pipeline.data.source import DataParams
 from pipeline.environment import commit
 from pipeline.places import STUDY, in_study, results
@@ -38,7 +40,7 @@ from pipeline.report.page import Page, render
 from pipeline.report.parts import About, Section
 from pipeline.report.provenance import provenance
 from pipeline.report.results import Tables, read_results
-from pipeline.report.sentences import Pairs, verdict
+from pipeline.report.sentences import INVENTED, Pairs, verdict
 from pipeline.tables import Table
 from pipeline.tables import page as markdown
 
@@ -96,11 +98,14 @@ def about(found: dict[str, Tables], labels: list[str], rows: int) -> About:
     return About(schools, labels, found["evaluate"]["costs"], rows)
 
 
-def page_of(found: dict[str, Tables], missing: list[str], twins: Pairs, of_all: About, **rest: Any) -> Page:
-    """The page of all that was found; `rest` are its title and its provenance."""
+def page_of(
+    found: dict[str, Tables], missing: list[str], twins: Pairs, of_all: About, banner: list[str], **rest: Any
+) -> Page:
+    """The page of all that was found; `banner` is said first, `rest` are its title and its provenance."""
     scores, paired = found["evaluate"]["scores"], found["evaluate"]["paired"]
+    said = verdict(scores, paired, found["evaluate"]["costs"], twins)
     return Page(
-        sentences=verdict(scores, paired, twins) + cautions(scores.set_index("classifier")),
+        sentences=banner + said + cautions(scores.set_index("classifier")),
         ranking=comparison.ranking(scores, of_all),
         figure=comparison.cost_figure(scores, of_all),
         twins=comparison.twins_table(paired, twins, of_all),
@@ -115,7 +120,7 @@ def summary(
 ) -> str:
     """For a pull request: the verdict, the first classifiers (all that tie with the best, and up to `FEW`), the twins."""
     first = scores[scores["standing"].isin(["ahead", "best", "ties"]) | (scores.index < FEW)]
-    parts = [f"## {title}", " ".join(sentences), Table(first, SUMMARY).markdown()]
+    parts = [f"## {title}", *sentences, Table(first, SUMMARY).markdown()]
     if len(scores) > len(first):
         parts.append(f"And {len(scores) - len(first)} more.")
     if len(pairs := pairs_among(paired, twins)):
@@ -132,7 +137,8 @@ def main() -> None:
     found, missing = read_results(FILES, *([STUDY] if in_study() else []), Path())
     origin = provenance(chosen, read_json(PREPARED / "report.json"), read_prepared().digest)
     of_all = about(found, data.labels, params.rows)
-    page = page_of(found, missing, twins, of_all, title=params.title, provenance=origin)
+    banner = [INVENTED] if os.path.normpath(data.source) == SAMPLE else []
+    page = page_of(found, missing, twins, of_all, banner, title=params.title, provenance=origin)
     write_text(out / "index.html", render(page))
     scores, paired = found["evaluate"]["scores"], found["evaluate"]["paired"]
     write_text(out / "summary.md", summary(params.title, page.sentences, scores, paired, twins, commit()))

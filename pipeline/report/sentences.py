@@ -1,11 +1,24 @@
-"""The verdict in two sentences, from what evaluate found: who is best, and what the school does."""
+"""The verdict in a few sentences, from what evaluate found: who is best, what less takes, and what the school does.
 
+The terminal, the report and README say the same.
+"""
+
+import math
+
+import numpy as np
 import pandas as pd
 
 from pipeline.compare.table import pairs_among
 from pipeline.stats.paired import judged
+from pipeline.tables import short
 
 Pairs = list[tuple[str, str]]
+INVENTED = (
+    "These tweets are the sample's, and invented: a demonstration. On the real ones the order is another: a fine-tuned encoder "
+    "is ahead, then come classifiers over sentence embeddings, those on counts, and prompts to an LLM as small as this one."
+)
+STEPS = 5
+"""The most of what is listed by time."""
 JUDGED = {"real": "a real difference", "ties": "a tie", "unsure": "not sure", "too few rows": "too few rows to tell"}
 
 
@@ -66,6 +79,60 @@ def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
     return f"Of a generative classifier and its discriminative twin, which see the same features, {'; '.join(clauses)}."
 
 
-def verdict(scores: pd.DataFrame, paired: pd.DataFrame, twins: Pairs) -> list[str]:
-    """The best and the twins, a sentence or two each."""
-    return [best_sentence(scores), twins_sentence(paired, twins)]
+def gain_of(paired: pd.DataFrame, a: str, b: str) -> str:
+    """What a gains over b, with its interval."""
+    for one, other, sign in ((a, b, 1), (b, a, -1)):
+        pair = paired[(paired["a"] == one) & (paired["b"] == other)]
+        if len(pair):
+            low, high = sorted(sign * pair[["low", "high"]].iloc[0])
+            return f"{100 * sign * pair['difference'].iloc[0]:.1f} points {between(low, high)}"
+    return "an unknown part"
+
+
+def unbeaten(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Of those that scored all rows the ones that none beats in less time a text, cheapest first."""
+    whole = scores[scores["rows"] == scores["rows"].max()]
+    timed = whole.merge(costs[["classifier", "ms_per_text"]], on="classifier").dropna(subset="ms_per_text")
+    ordered = timed.sort_values(["ms_per_text", "accuracy"], ascending=[True, False])
+    rises: pd.Series = ordered["accuracy"] > ordered["accuracy"].cummax().shift(fill_value=-1)
+    return pd.DataFrame(ordered[rises])
+
+
+def budget_sentences(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
+    """What to take by the time, the labels and the money there are."""
+    said, best = [], scores[scores["standing"] == "best"].iloc[0]["classifier"]
+    ladder = unbeaten(scores, costs)
+    ms = dict(zip(costs["classifier"], costs["ms_per_text"], strict=True))
+    if len(ladder) > 1:
+        cheapest = ladder.iloc[0]["classifier"]
+        times = short(ms[best] / ms[cheapest])
+        said.append(
+            f"It gains {gain_of(paired, best, cheapest)} over {cheapest}, and takes {times} times as long for a text."
+        )
+        tied = [
+            name for name in scores.loc[scores["standing"] == "ties", "classifier"] if ms.get(name, math.inf) < ms[best]
+        ]
+        if tied:
+            least = min(tied, key=lambda name: ms[name])
+            said.append(f"Of those that tie with it, {least} takes the least time.")
+        steps = ladder.iloc[np.unique(np.linspace(0, len(ladder) - 1, STEPS).round().astype(int))]
+        each = [
+            f"{row['classifier']} ({short(row['ms_per_text'])} ms, {percent(row['accuracy'])})"
+            for _, row in steps.iterrows()
+        ]
+        said.append(f"By what a text may take, many at once: {joined(each)}.")
+    of_llm = costs.reindex(columns=["classifier", "example_labels", "money"])
+    asked = scores[scores["school"] == "prompted"].merge(of_llm, on="classifier")
+    if len(asked := asked[asked["example_labels"] == 0]):
+        first = asked.iloc[0]
+        paid = f", for {first['money']:.2f}" if first["money"] else ""
+        said.append(
+            f"Without a label: {first['classifier']}, {percent(first['accuracy'])} of {first['rows']:,} texts{paid}."
+        )
+    return said
+
+
+def verdict(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame, twins: Pairs) -> list[str]:
+    """The best, what to take for less, and the twins: a paragraph each."""
+    for_less = " ".join(budget_sentences(scores, paired, costs))
+    return [said for said in (best_sentence(scores), for_less, twins_sentence(paired, twins)) if said]

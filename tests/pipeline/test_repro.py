@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Command, clean_environment, git, one_line_error, repository
 
+from pipeline.data.csv_file import SAMPLE
 from pipeline.repro import UNREADABLE, Progress, mend_locks, mend_rwlock, seconds_left, spoken
-from pipeline.summary import SAMPLE, summary
+from pipeline.summary import summary, verdict
 
 # --- the lines of a run -----------------------------------------------------------------------------------------------
 
@@ -95,29 +96,37 @@ def scored(name: str, rows: int, accuracy: float, school: str = "discriminative"
 
 LONG = [scored(f"class_lm_discriminative_of_{'many' * 9}_{place}", 7613, 0.85 - place / 100) for place in range(14)]
 CHOSEN = {"classifier": "class_lm_discriminative_of_manymanymanymany", "accuracy": 0.8512}
+WORDS = ["It gains 4.3 points."]
 PAGES = ["study/report/index.html", "study/evaluate/table.md"]
 
 
 @pytest.mark.parametrize("source", [SAMPLE, f"./{SAMPLE}/", "data/kaggle"])
 def test_the_end_is_twelve_lines_of_eighty_columns(source: str) -> None:
-    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], CHOSEN, PAGES, source)
+    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], [], CHOSEN, PAGES, source)
     assert len(lines) <= 11, "one more says what ran"
     assert max(map(len, lines)) <= 80
     assert ("invented" in "\n".join(lines)) == (source != "data/kaggle")
     (own,) = [
-        line for line in summary([], CHOSEN | {"nested_accuracy": 0.847}, [], source) if "85.1 % (84.7 nested)" in line
+        line
+        for line in summary([], [], CHOSEN | {"nested_accuracy": 0.847}, [], source)
+        if "85.1 % (84.7 nested)" in line
     ]
     assert len(own) <= 80
     assert "85.1 % out of fold" in next(line for line in lines if line.startswith("submission/submission.csv: "))
 
 
 def test_a_classifier_with_few_rows_does_not_look_as_if_it_had_won() -> None:
-    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], None, [], "data/kaggle")
+    lines = summary([scored("prompt_zero_shot", 60, 0.99, "prompted"), *LONG], WORDS, None, [], "data/kaggle")
     assert lines[0].startswith("6 of 15 classifiers")
     assert lines[1].startswith("class_lm_discriminative")
     assert lines[1].endswith("7,613")
     assert lines[6].startswith("prompt_zero_shot ")
     assert lines[6].endswith("60 only")
+    assert lines[7 : 7 + len(WORDS)] == WORDS
+    assert verdict(f"## Title\n\n{' '.join(['word'] * 20)}\n\nTwo.\n\n| Table |\n\nThree.") == [
+        *(" ".join(["word"] * times) for times in (16, 4)),
+        "Two.",
+    ]
 
 
 # --- DVC runs ---------------------------------------------------------------------------------------------------------
