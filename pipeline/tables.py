@@ -17,6 +17,21 @@ DASH = "–"
 """Where there is nothing to measure."""
 
 
+HIGH = {
+    "accuracy",
+    "f1",
+    "precision",
+    "recall",
+    "roc_auc",
+    "shared_accuracy",
+    "to_best",
+    "gain",
+    "tweets_per_second",
+    "weight",
+}
+"""Columns in which more is better."""
+
+
 def short(value: float) -> str:
     """Three digits that matter, however large or small."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
@@ -84,6 +99,11 @@ class Column:
     @property
     def numeric(self) -> bool:
         return bool(self.form or self.order)
+
+    @property
+    def best_is_high(self) -> bool:
+        """Whether the first click on its heading puts the largest number first: the best one."""
+        return (self.order or self.of) in HIGH
 
     def value(self, row: Row) -> Any:
         return row[self.of] if isinstance(self.of, str) else self.of(row)

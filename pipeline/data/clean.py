@@ -55,14 +55,17 @@ def mend_mac_roman(text: str) -> str:
     return _HIGH.sub(back, text.replace("\x89Û_", "…").replace("\x89Û\x9d", "”"))
 
 
+def mended(text: str) -> str:
+    """The text as it was written: without mojibake and entities."""
+    return str(ftfy.fix_text(html.unescape(html.unescape(mend_mac_roman(text))), unescape_html=False))
+
+
 def clean(text: str) -> str:
     """One line of text: mojibake and entities mended, links as `http`, mentions as `@user`, single spaces.
 
     Idempotent: `clean(clean(text)) == clean(text)` for tweets whose entities are not nested deeper than twice.
     """
-    text = html.unescape(html.unescape(mend_mac_roman(text)))
-    text = ftfy.fix_text(text, unescape_html=False)
-    text = _MENTION.sub(MENTION, _URL.sub(URL, text))
+    text = _MENTION.sub(MENTION, _URL.sub(URL, mended(text)))
     return " ".join(text.split()) or "…"
 
 

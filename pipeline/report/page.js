@@ -39,8 +39,9 @@
     headings.forEach((heading, column) => heading.querySelector("button").addEventListener("click", () => {
       const numeric = [...table.tBodies[0].rows].some((row) => row.cells[column].dataset.order);
       const before = heading.getAttribute("aria-sort");
-      const order = before ? (before === "ascending" ? "descending" : "ascending") : "ascending";
-      headings.forEach((other) => other.removeAttribute("aria-sort"));
+      const other = { ascending: "descending", descending: "ascending" };
+      const order = before ? other[before] : ("high" in heading.dataset ? "descending" : "ascending");
+      headings.forEach((each) => each.removeAttribute("aria-sort"));
       heading.setAttribute("aria-sort", order);
       const sign = order === "ascending" ? 1 : -1;
       const key = (row) => {
@@ -55,6 +56,21 @@
       });
       table.tBodies[0].append(...rows.map(([, row]) => row));
     }));
+  }
+
+  // The rows that are shown, as a file; what a spreadsheet would compute stays text.
+  function download(block) {
+    const cell = (one) => {
+      const text = one.textContent.trim().replace(/\s+/g, " ");
+      return `"${(/^[=+@-](?![\d.])/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+    };
+    const rows = [...block.querySelectorAll("tr")].filter((row) => !row.hidden);
+    const lines = rows.map((row) => [...row.cells].map(cell).join(","));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
+    link.download = `${block.dataset.table}.csv`;
+    link.click();
+    URL.revokeObjectURL(link.href);
   }
 
   function searchable(block) {
@@ -74,8 +90,20 @@
       }
       count.textContent = `${shown} of ${rows.length}`;
     };
-    search?.addEventListener("input", update);
-    filters.forEach((filter) => filter.addEventListener("change", update));
+    // The address says what is looked for, so that a link shows the same.
+    const controls = [search, ...filters].filter(Boolean);
+    const name = (control) => `${block.dataset.table}.${control.dataset.filter ?? "search"}`;
+    const asked = new URLSearchParams(location.search);
+    const changed = () => {
+      const query = new URLSearchParams(location.search);
+      controls.forEach((control) => (control.value ? query.set(name(control), control.value) : query.delete(name(control))));
+      history.replaceState(null, "", `${query.size ? `?${query}` : location.pathname}${location.hash}`);
+      update();
+    };
+    for (const control of controls) {
+      if (asked.has(name(control))) control.value = asked.get(name(control));
+      control.addEventListener(control === search ? "input" : "change", changed);
+    }
     update();
   }
 
@@ -87,6 +115,7 @@
   }
 
   document.querySelectorAll("table").forEach(sortable);
+  document.querySelectorAll("[data-csv]").forEach((button) => button.addEventListener("click", () => download(button.closest(".table"))));
   document.querySelectorAll(".table:has(.controls)").forEach(searchable);
   marking([...document.querySelectorAll("nav a")]);
   addEventListener("beforeprint", () => document.querySelectorAll(".tweet").forEach((tweet) => { tweet.open = true; }));

@@ -1,11 +1,13 @@
 """What tweets show: slices, disagreements, confident errors, doubtful labels, and what each classifier saw."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
 import pandas as pd
 
+from pipeline.data.clean import mended
 from pipeline.errors.disagreements import SCHOOLS, by_pair
 from pipeline.report import charts
 from pipeline.report.charts import in_points
@@ -17,7 +19,8 @@ from pipeline.tables import LOW_HIGH, Column, Table, p_value, points
 
 ACCURACY = Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH)
 
-TWEET = Column("Text", "raw_text", wide=True)
+TWEET = Column("Text", lambda row: mended(row["raw_text"]), wide=True)
+"""As it was written; the stages' csv files have it as it came."""
 LARGEST = 25
 """The slices drawn of each classifier: a chart with more is not read."""
 SLICES = [
@@ -167,13 +170,22 @@ def seen(one: dict[str, Any], target: int, about: About) -> dict[str, Any]:
         "right": score is not None and (score > THRESHOLD) == bool(target),
         "words": [word(text, weight, largest) for text, weight in words],
         "reply": one.get("reply") or "",
+        "sum": summed(words, score),
     }
+
+
+def summed(words: list[tuple[str, float]], score: float | None) -> str:
+    """How the words' weights and what holds without any word make the score."""
+    if not words or score is None or not 0 < score < 1:
+        return ""
+    total, spoken = math.log(score / (1 - score)), sum(weight for _, weight in words)
+    return f"log-odds: {total - spoken:+.2f} without a word, words {spoken:+.2f}, together {total:+.2f}, so {score:.2f}"
 
 
 def explanations(tables: Tables, about: About) -> list[Section]:
     explained = [
         {
-            "text": line["raw_text"],
+            "text": mended(line["raw_text"]),
             "label": about.labels[line["target"]],
             "seen": [seen(one, line["target"], about) for one in line["seen"]],
         }

@@ -23,7 +23,7 @@ from pipeline.report.provenance import provenance
 from pipeline.report.report import FILES, about, page_of, summary
 from pipeline.report.results import read_results
 from pipeline.report.sentences import INVENTED, best_sentence, budget_sentences, joined, twins_sentence
-from pipeline.report.tweets import word
+from pipeline.report.tweets import summed, word
 from pipeline.tables import Bar, measured
 
 LABELS = ["not disaster", "disaster"]
@@ -128,6 +128,13 @@ def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
     found = [word("x", weight, 2.0) for weight in (2.0, -1.0, 0.1, 0.0)]
     assert [(one.sign, one.strength) for one in found] == [("+", 4), ("−", 2), ("", 0), ("", 0)]
     assert word("x", 0.0, 0.0).strength == 0
+
+
+def test_what_a_classifier_saw_adds_up_to_its_score() -> None:
+    said = summed([("fire", 2.0), ("song", -0.5)], 0.73)
+    assert said == "log-odds: -0.51 without a word, words +1.50, together +0.99, so 0.73"
+    assert not summed([], 0.5)
+    assert not summed([("fire", 2.0)], None)
 
 
 # --- the page, without a browser --------------------------------------------------------------------------------------
@@ -321,12 +328,12 @@ class TestInBrowser:
         heading = opened.tab.locator("[data-table='ranking'] th", has_text="Accuracy")
         before = opened.column("ranking", 3)
         heading.locator("button").click()
-        assert heading.get_attribute("aria-sort") == "ascending"
-        assert opened.column("ranking", 3) == before[::-1]
+        assert heading.get_attribute("aria-sort") == "descending"
+        assert opened.column("ranking", 3) == before, "the best comes first"
         heading.locator("button").focus()
         opened.tab.keyboard.press("Enter")
-        assert heading.get_attribute("aria-sort") == "descending"
-        assert opened.column("ranking", 3) == before
+        assert heading.get_attribute("aria-sort") == "ascending"
+        assert opened.column("ranking", 3) == before[::-1]
         opened.tab.locator("[data-table='ranking'] th button", has_text="Classifier").press("Space")
         assert opened.column("ranking", 2) == sorted(SCHOOLS)
         assert heading.get_attribute("aria-sort") is None
@@ -344,6 +351,21 @@ class TestInBrowser:
         assert block.locator("output").inner_text() == "1 of 32"
         block.locator("input").fill("")
         assert set(opened.column("confident-errors-table", 4)) == {"naive_bayes"}
+
+    def test_a_filter_has_an_address_and_what_it_shows_can_be_saved(self, browser: Any, page: Path) -> None:
+        first = Opened(browser, page)
+        first.tab.locator("[data-table='confident-errors-table'] select").first.select_option("naive_bayes")
+        again = Opened(browser, page)
+        again.tab.goto(first.tab.url)
+        again.tab.wait_for_selector("html[data-ready]", state="attached")
+        assert set(again.column("confident-errors-table", 4)) == {"naive_bayes"}
+        with again.tab.expect_download() as begun:
+            again.tab.locator("[data-table='confident-errors-table'] [data-csv]").click()
+        assert begun.value.suggested_filename == "confident-errors-table.csv"
+        saved = pd.read_csv(begun.value.path())
+        assert set(saved["Classifier"]) == {"naive_bayes"}
+        assert len(saved) == 8
+        assert again.said == []
 
     def test_a_choice_draws_another_chart(self, opened: Opened) -> None:
         figure = opened.tab.locator("#accuracy-cost")
