@@ -121,7 +121,8 @@ def outlook(chosen: dict[str, Any], rows: int) -> str:
     """What to expect of the leaderboard, and the next step."""
     here = chosen["neighbours"]
     value, low, high = (here[f"expected_{end}"] for end in ("accuracy", "low", "high"))
-    chance = math.hypot(noise(value, rows), (high - low) / 2)
+    doubt = 0.0 if low is None else (high - low) / 2  # of a single group nothing is known
+    chance = math.hypot(noise(value, max(1, rows)), doubt)
     return (
         f"expected public score: {value:.4f}, with 95 % between {value - chance:.4f} and {value + chance:.4f}; of new tweets "
         f"without near-duplicates among these, {chosen['accuracy']:.4f}\n"
