@@ -18,8 +18,8 @@ PAGES = ("report/index.html", "evaluate/table.md")
 PREDICT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
 NEXT = {
     SAMPLE: [
-        "The sample's tweets are invented: a demonstration. For Kaggle's real ones accept",
-        "kaggle.com/c/nlp-getting-started/rules, then: python -m pipeline.kaggle.download",
+        "Next: for Kaggle's real tweets accept kaggle.com/c/nlp-getting-started/rules,",
+        "then: python -m pipeline.kaggle.download && make kaggle",
     ],
     KAGGLE: [PREDICT, "or, to send the submission: python -m pipeline.kaggle.submit"],
 }
