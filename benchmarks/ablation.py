@@ -16,10 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 import pandas as pd
-import yaml
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipeline import code
+from pipeline.apply import value_of
 from pipeline.contracts import read_prepared, validated
 from pipeline.data.folds import stratified_group_folds
 from pipeline.fit.classifier import Classifier, family_called
@@ -38,7 +38,7 @@ def in_lockbox(groups: pd.Series) -> np.ndarray:
 
 def with_switches(own: Own, switches: str) -> Own:
     """The classifier with params changed as `name=value name=value` says."""
-    changes = {name: yaml.safe_load(value) for name, _, value in (each.partition("=") for each in switches.split())}
+    changes = {name: value_of(value) for name, _, value in (each.partition("=") for each in switches.split())}
     return type(own)(validated(type(own.params), own.params.model_dump() | changes, switches), own.preset)
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import re
 import struct
+import sys
 import tokenize
 import zlib
 from collections.abc import Iterator
@@ -59,12 +60,26 @@ def reading(path: Path) -> Iterator[None]:
         ) from None
 
 
+@contextmanager
+def without_torch() -> Iterator[None]:
+    """Hides torch unless it is loaded: skops loads all of scikit-learn, a part of which would load it."""
+    hidden = "torch" not in sys.modules
+    if hidden:
+        sys.modules["torch"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules["torch"]
+
+
 def write_estimator(path: Path, estimator: object) -> None:
     """Keep an object of scikit-learn's, or arrays in lists and dictionaries: the same one in the same bytes every time.
 
     skops calls its parts by where they were in memory, and an archive holds the time: here they are numbered, and have none.
     """
-    import skops.io  # noqa: PLC0415 - it loads all of scikit-learn to know its estimators, and torch if that is installed
+    with without_torch():
+        import skops.io  # noqa: PLC0415 - it loads all of scikit-learn to know its estimators
 
     with ZipFile(io.BytesIO(skops.io.dumps(estimator))) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
@@ -83,7 +98,8 @@ def write_estimator(path: Path, estimator: object) -> None:
 
 def read_estimator(path: Path, kind: type[Kind]) -> Kind:
     """What `write_estimator` kept: of that kind, and made of nothing but the trusted types."""
-    import skops.io.exceptions  # noqa: PLC0415 - as above
+    with without_torch():
+        import skops.io.exceptions  # noqa: PLC0415 - as above
 
     with reading(path):
         with ZipFile(path) as archive:  # no more of a part is unpacked than it declares
