@@ -165,6 +165,7 @@ def score_stream(given: argparse.Namespace) -> None:
     data = read_params("data", DataParams)
     columns = data.columns.model_copy(update={"text": given.text} if given.text else {})
     names, threshold = rule_for(given)
+    alone = given.classifier != ALL
     in_lines = by_hand and target is None
     given.with_text |= in_lines
     if by_hand and not given.texts:
@@ -185,14 +186,14 @@ def score_stream(given: argparse.Namespace) -> None:
             found = answered(given, batch, scorers, threshold)
             write(found)
             rows += len(found)
-            if len(names) == 1:
+            if alone:
                 unread += int(found["score"].isna().sum())
                 positive += int(found["target"].sum())
             progress.update(len(found))
         if unread and unread > read_params("prompt", PromptParams).max_unparsed * rows:
             raise InputError(f"{names[0]}: {unread} of {rows} replies could not be read, more than prompt.max_unparsed")
     said = [f"predict: {rows:,} texts by {', '.join(names)}"]
-    if len(names) == 1:
+    if alone:
         said.append(f", {positive:,} above {threshold:.3g}: {data.labels[1]}")
     if unread:
         said.append(f"; {unread:,} replies could not be read")
@@ -238,8 +239,8 @@ def main() -> None:
         parser.error("--batch must be 1 or more")
     if given.classifier == ALL and (given.explain or given.threshold or given.recall or given.precision):
         parser.error("all: several classifiers have no threshold in common, and are explained one at a time")
-    if given.texts and str(given.input) != "-":
-        parser.error("texts or --input, not both")
+    if given.texts and (str(given.input) != "-" or given.format):
+        parser.error("texts, or --input and --format, not both")
     try:
         score_stream(given)
     except BrokenPipeError:  # whoever read the output has seen enough
