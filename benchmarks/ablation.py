@@ -1,6 +1,6 @@
 """What each switch of a classifier gains, out of fold, against its preset: rows that only one has right, p, and seconds.
 
-run: python -m benchmarks.ablation lora mpnet "layers=6 epochs=1" "layers=6 epochs=1 pooling=mean" --fold-seed 0
+run: python -m benchmarks.ablation finetune.lora mpnet "layers=6 epochs=1" "layers=6 epochs=1 pooling=mean" --fold-seed 0
 
 A fifth of the groups, chosen by hash, takes no part unless `--all` is said: what is chosen here has not seen them; `--lockbox`
 scores them by models of all the other rows, once, at the end. `--random` draws folds without regard to near-duplicates, as the

@@ -83,9 +83,7 @@ def batch_of(texts: str | Sequence[str] | pd.DataFrame, data: DataParams) -> Bat
     """Texts as a classifier takes them; a single string is one text."""
     if isinstance(texts, pd.DataFrame):
         ours = {theirs: name for name, theirs in data.columns if theirs}
-        raw = texts.rename(columns=ours)[
-            [name for name in ("text", "keyword", "location") if name in {*map(ours.get, texts)}]
-        ]
+        raw = texts.rename(columns=ours).filter(["text", "keyword", "location"])
         raw = raw.astype(object).where(raw.notna(), None)
     else:
         raw = pd.DataFrame({"text": [texts] if isinstance(texts, str) else list(texts)}, dtype=object)
@@ -139,14 +137,16 @@ def rule_for(given: argparse.Namespace) -> tuple[list[str], float]:
     return [name], threshold
 
 
-def answered(given: argparse.Namespace, batch: Batch, scorers: dict[str, Scorer], threshold: float) -> pd.DataFrame:
+def answered(
+    given: argparse.Namespace, batch: Batch, scorers: dict[str, Scorer], threshold: float, labels: list[str]
+) -> pd.DataFrame:
     """A row for each text of a batch, as it is written."""
     scores = {name: score(batch.tweets) for name, score in scorers.items()}
     name = next(iter(scores))
     if given.classifier == ALL:
         found = pd.DataFrame({batch.ids.name: batch.ids} | scores)
     else:
-        found = decisions(batch.ids, scores[name], threshold, read_params("data", DataParams).labels)
+        found = decisions(batch.ids, scores[name], threshold, labels)
     if given.with_text:
         found["text"] = batch.tweets["raw_text"].to_numpy()
     if given.explain:
@@ -183,7 +183,7 @@ def score_stream(given: argparse.Namespace) -> None:
         progress = stack.enter_context(tqdm(desc=", ".join(names), unit=" texts", disable=in_lines or None))
         skip = skipped.append if given.on_error == "skip" else None
         for batch in batches(file, kind, columns, given.batch, str(source or "standard input"), skip):
-            found = answered(given, batch, scorers, threshold)
+            found = answered(given, batch, scorers, threshold, data.labels)
             write(found)
             rows += len(found)
             if alone:

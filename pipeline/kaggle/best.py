@@ -13,7 +13,7 @@ import json
 import math
 import subprocess
 import sys
-import time
+import timeit
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from pipeline.repro import SECONDS, spoken, stages
 
 CHOICE = Path("submission/choice.json")
 SHARE_OF_PEAK = 0.55
-"""Of the speed of large products, what training reaches (docs/tried.md)."""
+"""Of the speed of large products, about what training reaches: `python -m benchmarks.training` says it of a preset."""
 CHARACTERS = 4.0
 """To a token, on average."""
 OF_KIND = {
@@ -67,12 +67,7 @@ def speed(params: LoraParams, size: int = 2048) -> float:
     device = choose_device(params.device)
     dtype = choose_dtype(params.precision, device)
     a, b = torch.randn(2, size, size, device=device).to(dtype)
-    best = math.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        (a @ b).sum().item()
-        best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+    return float(2 * size**3 / min(timeit.repeat(lambda: (a @ b).sum().item(), number=1, repeat=5)))
 
 
 def expected_seconds(
@@ -93,7 +88,7 @@ def call(module: str, *arguments: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="some 20 minutes on two cores: half a point less")
+    parser.add_argument("--quick", action="store_true", help="a smaller recipe, which takes a fraction of the time")
     parser.add_argument("--source", default="data/kaggle", help="the folder or zip with train.csv and test.csv")
     parser.add_argument("changes", nargs="*", help="of the recipe, NAME=VALUE: lora.mpnet.base_model=FOLDER")
     given = parser.parse_args()

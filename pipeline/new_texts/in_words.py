@@ -26,9 +26,10 @@ def words_that_spoke(score: Scorer, tweets: pd.DataFrame, scores: np.ndarray) ->
     shorter = tweets.iloc[[row for row, _ in of_row]].reset_index(drop=True)
     texts = [" ".join(words[row][:out] + words[row][out + 1 :]) for row, out in of_row]
     without = log_odds(score(shorter.assign(text=texts, raw_text=texts)))
+    whole = log_odds(scores)
     spoke: list[list[tuple[float, str]]] = [[] for _ in words]
     for (row, out), less in zip(of_row, without, strict=True):
-        spoke[row].append((float(log_odds(scores[row]) - less), words[row][out]))
+        spoke[row].append((float(whole[row] - less), words[row][out]))
     most = [sorted(some, key=lambda one: -abs(one[0]))[:SHOWN] for some in spoke]
     return [", ".join(f"{word} {by:+.1f}" for by, word in some) for some in most]
 

@@ -7,7 +7,7 @@ from pipeline.compare.table import ACCURACY, AGAINST_BEST, COSTS, PAIRS, PLACE, 
 from pipeline.report import charts
 from pipeline.report.parts import About, Figure, Panel, Records, Section
 from pipeline.report.results import Tables
-from pipeline.report.sentences import JUDGED, Pairs, joined
+from pipeline.report.sentences import JUDGED, Pairs, beaten_by_none_before, joined
 from pipeline.stats.paired import judged
 from pipeline.tables import Column, Table, measured, points, present, short
 
@@ -53,7 +53,7 @@ def dots(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
         columns={cost: "cost", "accuracy": "value", "accuracy_low": "low", "accuracy_high": "high"}
     )
     frame = frame[frame["cost"] > 0].sort_values(["cost", "value"], ascending=[True, False])
-    unbeaten = frame["value"] > frame["value"].cummax().shift(fill_value=-1)
+    unbeaten = beaten_by_none_before(frame["value"])
     dearer = np.log(frame["cost"] / frame["cost"].min())
     # Names go down like stairs, so that no name stands on the line that leads to another.
     step = 0.055 * (frame["high"].max() - frame["low"].min())

@@ -89,13 +89,17 @@ def gain_of(paired: pd.DataFrame, a: str, b: str) -> str:
     return "an unknown part"
 
 
+def beaten_by_none_before(values: pd.Series) -> pd.Series:
+    """Whether each value, in the order of rising cost, is larger than all before it."""
+    return pd.Series(values > values.cummax().shift(fill_value=-1))
+
+
 def unbeaten(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     """Of those that scored all rows the ones that none beats in less time a text, cheapest first."""
     whole = scores[scores["rows"] == scores["rows"].max()]
     timed = whole.merge(costs[["classifier", "ms_per_text"]], on="classifier").dropna(subset="ms_per_text")
     ordered = timed.sort_values(["ms_per_text", "accuracy"], ascending=[True, False])
-    rises: pd.Series = ordered["accuracy"] > ordered["accuracy"].cummax().shift(fill_value=-1)
-    return pd.DataFrame(ordered[rises])
+    return pd.DataFrame(ordered[beaten_by_none_before(ordered["accuracy"])])
 
 
 def budget_sentences(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
