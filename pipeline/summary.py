@@ -46,7 +46,7 @@ def ranking(scores: Sequence[Row]) -> list[str]:
 def verdict(page: str) -> list[str]:
     """The verdict's paragraphs on a page such as report/summary.md, as lines of at most 80 columns."""
     paragraphs = itertools.takewhile(lambda one: not one.startswith("|"), page.split("\n\n")[1:])
-    return [line for one in paragraphs for line in textwrap.wrap(one, 80)]
+    return [line for one in paragraphs for part in one.splitlines() for line in textwrap.wrap(part, 80)]
 
 
 def summary(

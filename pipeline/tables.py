@@ -42,9 +42,10 @@ def p_value(p: float) -> str:
 
 
 def number(value: Any, form: Format = ",.0f", scale: float = 1) -> str:
+    """A number in words' company: below zero it has a minus sign, as in charts, and no hyphen."""
     if pd.isna(value):
         return DASH
-    return form(scale * value) if callable(form) else format(scale * value, form)
+    return (form(scale * value) if callable(form) else format(scale * value, form)).replace("-", "−")
 
 
 def interval(

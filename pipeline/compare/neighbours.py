@@ -9,8 +9,6 @@ n₁ and n₀ the near-duplicates with either label among the train rows, itself
 the scores know nothing of these labels, w and what it gains are as honest on train rows as the scores are.
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
@@ -58,11 +56,11 @@ def listen(
     voted: tuple[np.ndarray, np.ndarray],
     threshold: float,
     params: BootstrapParams,
-) -> dict[str, Any]:
-    """How far to count the votes on train and test rows, `weight`: 0 unless its gain clears chance.
+) -> tuple[dict[str, float], dict[str, float | None]]:
+    """How far to count the votes on train and test rows, `weight`: 0 unless its gain clears chance; and what is then `expected`.
 
-    `rows` are the `scored_rows`, with their folds, shape (n,); each fold is moved by the w of the others. `expected_accuracy` is
-    that of test rows, of which another share may have votes than of the train rows.
+    `rows` are the `scored_rows`, with their folds, shape (n,); each fold is moved by the w of the others. What is expected is the
+    accuracy on test rows, of which another share may have votes than of the train rows.
     """
     targets, scores, groups = (rows[column].to_numpy() for column in ("target", "score", "group"))
     of_train, of_test = voted
@@ -74,12 +72,12 @@ def listen(
     without, right = (decide(targets, each, threshold) == targets for each in (scores, with_votes))
     gain = right.astype(float) - without
     if not (len(of_test) and clears_chance(gain, groups, params.draws, params.seed)):
-        return {"weight": 0.0, "gain": float(gain.mean())} | expected(without, rows["group"], params)
+        return {"weight": 0.0, "gain": float(gain.mean())}, expected(without, rows["group"], params)
     some, train_share, test_share = of_train != 0, float((of_train != 0).mean()), float((of_test != 0).mean())
     as_in_test = np.where(some, test_share / train_share, (1 - test_share) / (1 - train_share))
     found = {"weight": fit(scores, of_train, targets), "gain": float(gain.mean())}
     found |= {"train_rows": train_share, "test_rows": test_share}
-    return found | expected(as_in_test * right, rows["group"], params)
+    return found, expected(as_in_test * right, rows["group"], params)
 
 
 def expected(values: np.ndarray, groups: pd.Series, params: BootstrapParams) -> dict[str, float | None]:

@@ -158,23 +158,29 @@ def main() -> None:
     (low, high), (nested_low, nested_high) = (accuracy_interval(each, groups, params) for each in (rule.right, nested))
     voted = votes(prepared)
     of_covered = voted[0][prepared.train["id"].isin(rows[name].index)]
-    here = listen(rows[name], folds[rows[name].index].to_numpy(), (of_covered, voted[1]), rule.threshold, params)
-    scores = moved(scored[name].test["score"].to_numpy(), voted[1], here["weight"])
+    counted, here = listen(
+        rows[name], folds[rows[name].index].to_numpy(), (of_covered, voted[1]), rule.threshold, params
+    )
+    scores = moved(scored[name].test["score"].to_numpy(), voted[1], counted["weight"])
     targets = pd.Series((scores > rule.threshold).astype(int))
     text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
-    chosen = rule.report() | {
-        "accuracy_low": low,
-        "accuracy_high": high,
-        "nested_accuracy": float(nested.mean()),
-        "nested_low": nested_low,
-        "nested_high": nested_high,
-        "nested_rows": len(nested),
-        "neighbours": here,
-        "share_of_positives": float(targets.mean()) if len(targets) else None,
-        "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
-        "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "why": "params.yaml names it" if params.classifier else why,
-    }
+    chosen = (
+        rule.report()
+        | here
+        | {
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "nested_accuracy": float(nested.mean()),
+            "nested_low": nested_low,
+            "nested_high": nested_high,
+            "nested_rows": len(nested),
+            "neighbours": counted,
+            "share_of_positives": float(targets.mean()) if len(targets) else None,
+            "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
+            "sha256": hashlib.sha256(text.encode()).hexdigest(),
+            "why": "params.yaml names it" if params.classifier else why,
+        }
+    )
     write_text(OUT / "submission.csv", text)
     choice = {"chosen": chosen, "candidates": [one.report() for one in rules.values()]}
     metrics = {key: round(chosen[key], 6) for key in ("accuracy", "nested_accuracy")}
@@ -183,6 +189,6 @@ def main() -> None:
     print(
         f"submission: {name}, out-of-fold accuracy {chosen['accuracy']:.4f} at threshold {rule.threshold:.3f}, "
         f"{nested.mean():.4f} when each fold is decided by what is chosen on the others, {here['expected_accuracy']:.4f} "
-        f"expected here, where {here.get('test_rows', 0):.0%} have labelled near-duplicates that count; "
+        f"expected here, where {counted.get('test_rows', 0):.0%} have labelled near-duplicates that count; "
         f"{f'{len(targets)} rows, {targets.mean():.1%} positive' if len(targets) else NOTHING} ({chosen['why']})"
     )

@@ -114,8 +114,7 @@ def main() -> None:
 
 def outlook(chosen: dict[str, Any], rows: int) -> str:
     """What to expect of the leaderboard, and the next step."""
-    here = chosen["neighbours"]
-    value, low, high = (here[f"expected_{end}"] for end in ("accuracy", "low", "high"))
+    value, low, high = (chosen[f"expected_{end}"] for end in ("accuracy", "low", "high"))
     doubt = 0.0 if low is None else (high - low) / 2  # of a single group nothing is known
     chance = math.hypot(noise(value, max(1, rows)), doubt)
     return (

@@ -34,14 +34,6 @@ FIRST_WAIT, LONGEST_WAIT, GROWTH = 1.0, 30.0, 1.5
 """Seconds between two looks at a pending submission: they grow by the factor."""
 
 
-class Here(BaseModel):
-    """What to expect of these tweets, some of which have near-duplicates whose labels are known."""
-
-    expected_accuracy: float
-    expected_low: float | None
-    expected_high: float | None
-
-
 class Chosen(BaseModel):
     """What the stage submission says of its csv: the part of choice.json that is needed here."""
 
@@ -51,24 +43,20 @@ class Chosen(BaseModel):
     accuracy: float
     accuracy_low: float | None
     accuracy_high: float | None
-    nested_accuracy: float | None = None
+    nested_accuracy: float
+    expected_accuracy: float
+    """Of these tweets, some of which have near-duplicates whose labels are known."""
+    expected_low: float | None
+    expected_high: float | None
     share_of_positives: float
     share_of_positives_out_of_fold: float
     sha256: str
-    neighbours: Here | None = None
-
-    @property
-    def here(self) -> Here:
-        """What to expect of these tweets; of a choice from before near-duplicates counted, what holds for new ones."""
-        of_new = Here(expected_accuracy=self.accuracy, expected_low=self.accuracy_low, expected_high=self.accuracy_high)
-        return self.neighbours or of_new
 
     def __str__(self) -> str:
         ends = "" if self.accuracy_low is None else f" [{self.accuracy_low:.4f}, {self.accuracy_high:.4f}]"
-        nested = "" if self.nested_accuracy is None else f", nested {self.nested_accuracy:.4f}"
-        here = "" if self.neighbours is None else f", expected here {self.here.expected_accuracy:.4f}"
         return (
-            f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}{nested}{here}"
+            f"{self.classifier} at {self.threshold:.3f}, out-of-fold accuracy {self.accuracy:.4f}{ends}, nested "
+            f"{self.nested_accuracy:.4f}, expected here {self.expected_accuracy:.4f}"
         )
 
     def row(self, date: str, message: str, ref: int) -> Submission:
@@ -76,9 +64,9 @@ class Chosen(BaseModel):
         return Submission(
             date=date,
             message=message,
-            estimate=self.here.expected_accuracy,
-            estimate_low=self.here.expected_low,
-            estimate_high=self.here.expected_high,
+            estimate=self.expected_accuracy,
+            estimate_low=self.expected_low,
+            estimate_high=self.expected_high,
             nested_estimate=self.nested_accuracy,
             status="pending",
             public_score=None,

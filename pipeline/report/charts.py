@@ -41,19 +41,25 @@ class Field(NamedTuple):
     domain: Sequence[float] | None = None
     """Of an axis that several charts share; else what the rows span, and so many pixels more."""
     padding: int = 0
+    told: str = ""
+    """The column on hovering, if it is another."""
 
     def on(self, channel: Any) -> Any:
         """The channel, `alt.X` or `alt.Y`, of these numbers."""
         quiet = {"grid": False, "labelOverlap": "greedy", "labelSeparation": 8} if self.log else {}
         scale: dict[str, Any] = {"type": "log"} if self.log else {"zero": False, "padding": self.padding}
         scale |= {"domain": [*self.domain], "nice": False} if self.domain else {}
-        no_more_than_all = {"labelExpr": "datum.value > 1 ? '' : datum.label"} if self.form.endswith("%") else {}
-        axis = alt.Axis(format=self.form, tickCount=6, **quiet, **no_more_than_all)
+        shares = (
+            {"labelExpr": "datum.value > 1 ? '' : replace(datum.label, '%', ' %')"} if self.form.endswith("%") else {}
+        )
+        axis = alt.Axis(format=self.form.replace("+", "").replace("1%", "1~%"), tickCount=6, **quiet, **shares)
         return channel(f"{self.column}:Q", title=self.title, scale=alt.Scale(**scale), axis=axis)
 
     def hover(self) -> Any:
         return alt.Tooltip(
-            f"{self.column}:{'Q' if self.form else 'N'}", title=self.title, format=self.form or alt.Undefined
+            f"{self.told or self.column}:{'Q' if self.form else 'N'}",
+            title=self.title,
+            format=self.form or alt.Undefined,
         )
 
 
@@ -99,7 +105,7 @@ def by_number(
 
 def against_cost(title: str, schools: Sequence[str], description: str) -> Spec:
     """Accuracy by `cost` on a logarithmic scale, a dot for each `classifier`, some with a `label` `above`."""
-    cost, colour = Field("cost", title, ",.3~r", log=True), coloured("school", schools, schools)
+    cost, colour = Field("at", title, ",.3~r", log=True, told="cost"), coloured("school", schools, schools)
     base = alt.Chart(ROWS).encode(x=cost.on(alt.X))
     leaders = base.mark_rule(color="var(--line)").transform_filter("datum.label").encode(y="high:Q", y2="above:Q")
     side = {"align": {"expr": "datum.right ? 'right' : 'left'"}, "dx": {"expr": "datum.right ? 3 : -3"}}

@@ -10,7 +10,7 @@ from pipeline.report import charts
 from pipeline.report.charts import Field, in_points, records
 from pipeline.report.parts import About, Figure, Panel, Section
 from pipeline.report.results import Tables
-from pipeline.report.sentences import joined
+from pipeline.report.sentences import joined, points
 from pipeline.tables import LOW_HIGH, Column, Table, measured
 
 SHOWN = {"accuracy": "Accuracy", "log_loss": "Log loss", "ece": "Calibration error"}
@@ -61,7 +61,7 @@ def learning(tables: Tables, about: About) -> list[Section]:
         choice="Measure",
         choices=[*measures],
     )
-    return [Section("labels", "From how many labels on", verdicts or "No two twins have a learning curve.", [figure])]
+    return [Section("by-number-of-labels", verdicts or "No two twins have a learning curve.", [figure])]
 
 
 def robustness(tables: Tables, about: About) -> list[Section]:
@@ -87,17 +87,20 @@ def robustness(tables: Tables, about: About) -> list[Section]:
     )
     if shift.empty:
         lead = "What unseen keywords cost was not measured: there are too few keywords."
-        return [Section("robustness", "Noise", lead, [figure])]
+        return [Section("robustness", lead, [figure])]
     lost = shift[shift["what"] == "lost"].sort_values("value")
-    each = [f"{name} {100 * value:.1f} points" for name, value in zip(lost["classifier"], lost["value"], strict=True)]
-    lead = f"Texts whose keyword training has not seen cost {joined(each)}."
+    each = [
+        f"{name} {'loses' if value > 0 else 'gains'} {points(value)}"
+        for name, value in zip(lost["classifier"], lost["value"], strict=True)
+    ]
+    lead = f"On texts whose keyword training has not seen, {joined(each)}, against texts whose keyword it has seen."
     wide = shift.pivot_table(index="classifier", columns="what", values=["value", "low", "high"], sort=False)
     wide.columns = [f"{what}_{name}" for name, what in wide.columns]
     columns = [about.classifier()]
     for what, title in {"seen": "Seen, %", "unseen": "Unseen, %", "lost": "Lost, points"}.items():
         columns.append(Column(title, f"{what}_value", ".1f", 100, (f"{what}_low", f"{what}_high")))
     by_shift = Table(wide.reset_index(), columns, "shift", "Accuracy on keywords that training has seen, and has not")
-    return [Section("robustness", "Noise and new keywords", lead, [figure, by_shift])]
+    return [Section("robustness", lead, [figure, by_shift])]
 
 
 FAMILY = Column("Family", "family")
@@ -135,6 +138,9 @@ def generation(tables: Tables, about: About) -> list[Section]:
     )
     samples = pd.DataFrame(tables["samples"])
     texts = samples[samples["text"].notna()].groupby(["family", "target"], sort=False).head(3)
+    of_real = metrics[metrics["measure"] == "nearest distance"].set_index("family")["real"]
+    near = texts["distance"] < texts["family"].map(of_real)
+    texts = texts.assign(nearest_text=texts["nearest_text"].where(near, None))
     columns = [
         FAMILY,
         Column("Meant as", lambda row: about.labels[row["target"]]),
@@ -142,6 +148,9 @@ def generation(tables: Tables, about: About) -> list[Section]:
         Column("Nearest text", "nearest_text", wide=True),
         Column("Distance", "distance", ".2f"),
     ]
-    caption = "The first samples of those that write texts, and the training text next to each"
+    caption = (
+        "The first samples of those that write texts; the training text next to one, where it is nearer than to half of the "
+        "held-out texts"
+    )
     listed = [Table(texts, columns, "sampled-texts", caption)] if len(texts) else []
-    return [Section("generation", "New texts", lead, [figure, *listed])]
+    return [Section("generated-texts", lead, [figure, *listed])]

@@ -46,7 +46,7 @@ def confusion(tables: Tables, about: About) -> list[Section]:
         choice="Classifier",
         choices=names,
     )
-    return [Section("confusion", "Misses and false alarms", lead, [figure])]
+    return [Section("misses-and-false-alarms", lead, [figure])]
 
 
 METHODS = {"none": "As they are", "temperature": "After temperature", "isotonic": "After isotonic regression"}
@@ -90,7 +90,7 @@ def calibration(tables: Tables, about: About) -> list[Section]:
     measures = present([measured(title, name) for name, title in MEASURES.items()], scores)
     columns = [about.classifier(), METHOD, *measures]
     by_method = Table(scores, columns, "calibration-table", "Before and after", by=("Method",))
-    return [Section("calibration", "Do scores mean what they say", lead, [figure, by_method])]
+    return [Section("calibration", lead, [figure, by_method])]
 
 
 def blend(tables: Tables, about: About) -> list[Section]:
@@ -109,7 +109,7 @@ def blend(tables: Tables, about: About) -> list[Section]:
         lead += f" Those that have a weight take {short(ms)} ms a text of many at once, a shared embedding once."
     caption = "Weights of the classifiers' log-odds, fitted on all rows; those not listed have none"
     columns = [about.classifier(), Column("Weight", "weight", ".3f")]
-    return [Section("blend", "All together", lead, [Table(whole, columns, "blend-weights", caption)])]
+    return [Section("blend", lead, [Table(whole, columns, "blend-weights", caption)])]
 
 
 def cascade(tables: Tables, about: About) -> list[Section]:
@@ -160,4 +160,4 @@ def cascade(tables: Tables, about: About) -> list[Section]:
         choice="Pair",
         choices=[*by_pair],
     )
-    return [Section("cascade", "Cheap first", lead, [figure])]
+    return [Section("cascades", lead, [figure])]

@@ -61,7 +61,7 @@
   // The rows that are shown, as a file; what a spreadsheet would compute stays text.
   function download(block) {
     const cell = (one) => {
-      const text = one.textContent.trim().replace(/\s+/g, " ");
+      const text = one.textContent.trim().replace(/\s+/g, " ").replace(/−(?=[\d.])/g, "-");
       return `"${(/^[=+@-](?![\d.])/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
     };
     const rows = [...block.querySelectorAll("tr")].filter((row) => !row.hidden);

@@ -6,6 +6,7 @@ holds it, and the page's policy lets no script run but its own two, and nothing 
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,11 @@ def inside_script(code: str) -> str:
     return code.replace("</script", r"<\/script").replace("<!--", r"<\!--")
 
 
+def unbroken(text: str) -> str:
+    """Text whose numbers keep their signs, intervals and per cent on one line."""
+    return re.sub(r" (?=%)|(?<=\d %) (?=\[)|(?<=,) (?=[\d.+−]+\])", "\N{NO-BREAK SPACE}", text)
+
+
 def allowed(script: str) -> str:
     """A script's source expression for the page's policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
@@ -58,6 +64,7 @@ def render(page: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["unbroken"] = unbroken
     drawn = {figure.name: [{"specs": panel.specs, "rows": panel.rows} for panel in figure.panels] for figure in figures}
     return environment.get_template("page.html").render(
         page=page,

@@ -26,6 +26,10 @@ class About(NamedTuple):
         """A column of names with their schools' marks."""
         return Column(title, column, schools=self.schools)
 
+    def best_first(self, found: pd.DataFrame) -> pd.DataFrame:
+        """Rows of several classifiers in the order of the comparison, so that a choice begins with the best."""
+        return found.sort_values("classifier", key=lambda names: names.map([*self.schools].index), kind="stable")
+
     def school_of(self, names: Sequence[str]) -> list[str]:
         return [self.schools.get(name, "other") for name in names]
 
@@ -56,9 +60,12 @@ class Figure:
 @dataclass(frozen=True)
 class Section:
     name: str
-    """Unique in the page, and what the way to the section says."""
-    title: str
+    """Unique in the page; with blanks for hyphens it is the heading, and what the way to it says."""
     lead: str
     parts: list[Table | Figure] = field(default_factory=list)
     explained: list[dict[str, Any]] = field(default_factory=list)
     """Tweets, and what each classifier saw in them."""
+
+    @property
+    def heading(self) -> str:
+        return self.name.replace("-", " ").capitalize()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.compare.table import pairs_among
 from pipeline.stats.paired import judged
-from pipeline.tables import short
+from pipeline.tables import number, short
 
 Pairs = list[tuple[str, str]]
 INVENTED = (
@@ -37,7 +37,7 @@ def points(value: float) -> str:
 
 def between(low: float, high: float, scale: float = 100) -> str:
     """An interval, in points."""
-    return f"[{scale * low:+.1f}, {scale * high:+.1f}]"
+    return f"[{number(low, '+.1f', scale)}, {number(high, '+.1f', scale)}]"
 
 
 def best_sentence(scores: pd.DataFrame) -> str:
@@ -85,7 +85,7 @@ def gain_of(paired: pd.DataFrame, a: str, b: str) -> str:
         pair = paired[(paired["a"] == one) & (paired["b"] == other)]
         if len(pair):
             low, high = sorted(sign * pair[["low", "high"]].iloc[0])
-            return f"{100 * sign * pair['difference'].iloc[0]:.1f} points {between(low, high)}"
+            return f"{number(sign * pair['difference'].iloc[0], '.1f', 100)} points {between(low, high)}"
     return "an unknown part"
 
 
@@ -102,9 +102,9 @@ def unbeaten(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(ordered[beaten_by_none_before(ordered["accuracy"])])
 
 
-def budget_sentences(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
-    """What to take by the time, the labels and the money there are."""
-    said, best = [], scores[scores["standing"] == "best"].iloc[0]["classifier"]
+def budget(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
+    """What to take by the time, the labels and the money there are: a paragraph, and a list in Markdown."""
+    said, lines, best = [], [], scores[scores["standing"] == "best"].iloc[0]["classifier"]
     ladder = unbeaten(scores, costs)
     ms = dict(zip(costs["classifier"], costs["ms_per_text"], strict=True))
     if len(ladder) > 1:
@@ -120,23 +120,22 @@ def budget_sentences(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataF
             least = min(tied, key=lambda name: ms[name])
             said.append(f"Of those that tie with it, {least} takes the least time.")
         steps = ladder.iloc[np.unique(np.linspace(0, len(ladder) - 1, STEPS).round().astype(int))]
-        each = [
-            f"{row['classifier']} ({short(row['ms_per_text'])} ms, {percent(row['accuracy'])})"
+        lines += [
+            f"{short(row['ms_per_text'])} ms a text: {row['classifier']}, {percent(row['accuracy'])}"
             for _, row in steps.iterrows()
         ]
-        said.append(f"By what a text may take, many at once: {joined(each)}.")
     of_llm = costs.reindex(columns=["classifier", "example_labels", "money"])
     asked = scores[scores["school"] == "prompted"].merge(of_llm, on="classifier")
     if len(asked := asked[asked["example_labels"] == 0]):
         first = asked.iloc[0]
         paid = f", for {first['money']:.2f}" if first["money"] else ""
-        said.append(
-            f"Without a label: {first['classifier']}, {percent(first['accuracy'])} of {first['rows']:,} texts{paid}."
+        lines.append(
+            f"without a label: {first['classifier']}, {percent(first['accuracy'])} of {first['rows']:,} texts{paid}"
         )
-    return said
+    listed = "\n".join(["What to take, many texts at once:\n", *(f"- {line}" for line in lines)])
+    return [*([" ".join(said)] if said else []), *([listed] if lines else [])]
 
 
 def verdict(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame, twins: Pairs) -> list[str]:
     """The best, what to take for less, and the twins: a paragraph each."""
-    for_less = " ".join(budget_sentences(scores, paired, costs))
-    return [said for said in (best_sentence(scores), for_less, twins_sentence(paired, twins)) if said]
+    return [best_sentence(scores), *budget(scores, paired, costs), twins_sentence(paired, twins)]

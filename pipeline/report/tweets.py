@@ -15,7 +15,7 @@ from pipeline.report.parts import About, Figure, Panel, Section
 from pipeline.report.results import Tables
 from pipeline.report.sentences import joined
 from pipeline.stats.decisions import THRESHOLD
-from pipeline.tables import LOW_HIGH, Column, Table, p_value, points
+from pipeline.tables import LOW_HIGH, Column, Table, number, p_value, points
 
 ACCURACY = Column("Accuracy", "accuracy", ".3f", ends=LOW_HIGH)
 
@@ -60,7 +60,7 @@ def where_they_fail(found: pd.DataFrame, about: About) -> Section:
     scale = alt.Scale(domain=["worse", "no real difference"], range=["var(--bad)", "var(--muted)"])
     colour, title = alt.Color("verdict:N", scale=scale, legend=alt.Legend()), "Points against the rest"
     specs, rows = {}, []
-    for name in dict.fromkeys(found["classifier"]):
+    for name in dict.fromkeys(about.best_first(found)["classifier"]):
         own = drawn[drawn["classifier"] == name]
         said = f"Slices of {name}, worst first."
         specs[name] = charts.differences("slice", title, colour, said, rows=len(own))
@@ -80,14 +80,13 @@ def where_they_fail(found: pd.DataFrame, about: About) -> Section:
     lead = f"Slices that are really worse for most classifiers, and for how many: {most}."
     if worse.empty:
         lead = "No classifier is really worse on any slice than elsewhere."
-    return Section("slices", "Where they fail", lead, [figure])
+    return Section("slices", lead, [figure])
 
 
 def disagreements(apart: pd.DataFrame, about: About) -> Section:
-    title = "Where twins disagree"
     if not len(apart):
         lead = "No text is decided differently by twins: no two of them ran, or they agree on all."
-        return Section("disagreements", title, lead)
+        return Section("disagreements-of-twins", lead)
     lead = " ".join(
         f"{a} and {b} decide {n:,} texts differently: the generative one is right about {right:,} of them."
         for a, b, n, right in by_pair(apart)
@@ -103,15 +102,15 @@ def disagreements(apart: pd.DataFrame, about: About) -> Section:
     caption = f"Texts that twins decide differently: P({about.labels[1]}) of both, of each pair the widest gap first"
     shown = apart.groupby(SCHOOLS, sort=False).head(about.rows)
     table = listed(shown, columns, "disagreements-table", caption, ("Twins", "Right", "Label"))
-    return Section("disagreements", title, lead, [table])
+    return Section("disagreements-of-twins", lead, [table])
 
 
 def confident_errors(found: pd.DataFrame, about: About) -> Section:
     columns = [label(about), Column(f"P({about.labels[1]})", "score", ".3f"), about.classifier()]
-    shown = found.groupby("classifier", sort=False).head(about.rows)
+    shown = about.best_first(found).groupby("classifier", sort=False).head(about.rows)
     caption = "The most confident errors of each classifier"
     table = listed(shown, columns, "confident-errors-table", caption, ("Classifier", "Label"))
-    return Section("confident-errors", "Sure, and wrong", "", [table])
+    return Section("confident-errors", "", [table])
 
 
 def doubtful_labels(noisy: pd.DataFrame, relabelled: pd.DataFrame, about: About) -> Section:
@@ -131,7 +130,7 @@ def doubtful_labels(noisy: pd.DataFrame, relabelled: pd.DataFrame, about: About)
     if len(relabelled):
         caption = "What treating doubtful labels does to accuracy on the labels as they are"
         tables.append(Table(relabelled, [about.classifier(), *RELABELLED], "relabelled", caption))
-    return Section("doubtful-labels", "Labels in doubt", lead, [*tables])
+    return Section("doubtful-labels", lead, [*tables])
 
 
 def errors(tables: Tables, about: About) -> list[Section]:
@@ -156,7 +155,7 @@ class Word(NamedTuple):
 def word(text: str, weight: float, largest: float) -> Word:
     strength = round(4 * abs(weight) / largest) if largest else 0
     sign = "" if not strength else "+" if weight > 0 else "−"
-    return Word(text, sign, f"{weight:+.2f}", strength)
+    return Word(text, sign, number(weight, "+.2f"), strength)
 
 
 def seen(one: dict[str, Any], target: int, about: About) -> dict[str, Any]:
@@ -179,7 +178,8 @@ def summed(words: list[tuple[str, float]], score: float | None) -> str:
     if not words or score is None or not 0 < score < 1:
         return ""
     total, spoken = math.log(score / (1 - score)), sum(weight for _, weight in words)
-    return f"log-odds: {total - spoken:+.2f} without a word, words {spoken:+.2f}, together {total:+.2f}, so {score:.2f}"
+    silent, words_say, both = (number(value, "+.2f") for value in (total - spoken, spoken, total))
+    return f"log-odds: {silent} without a word, words {words_say}, together {both}, so {score:.2f}"
 
 
 def explanations(tables: Tables, about: About) -> list[Section]:
@@ -195,4 +195,4 @@ def explanations(tables: Tables, about: About) -> list[Section]:
         "What each classifier saw, by a model that was not trained on the text: words marked + speak for "
         f"{about.labels[1]}, words marked − against, stronger colours more so. An LLM is shown by its reply."
     )
-    return [Section("explanations", "What each saw", lead, explained=explained)] if explained else []
+    return [Section("what-each-saw", lead, explained=explained)] if explained else []

@@ -42,6 +42,10 @@ def decide(*, wrong: int) -> Path:
         "accuracy": 0.8,
         "accuracy_low": 0.77,
         "accuracy_high": 0.83,
+        "nested_accuracy": 0.79,
+        "expected_accuracy": 0.8,
+        "expected_low": 0.77,
+        "expected_high": 0.83,
         "share_of_positives": float(targets.mean()),
         "share_of_positives_out_of_fold": 0.4,
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -107,8 +111,7 @@ def test_a_file_is_sent_once_and_its_score_written_beside_the_estimate(submit: R
     assert len(table()) == 1
 
     decide(wrong=60)
-    here = {"expected_accuracy": 0.81, "expected_low": 0.78, "expected_high": 0.84}
-    rechosen(nested_accuracy=0.79, neighbours=here)
+    rechosen(expected_accuracy=0.81, expected_low=0.78, expected_high=0.84)
     assert "public score 0.70000, -11.00 points from the estimate 0.8100 (nested 0.7900)" in submit()
     assert (table()[1]["nested_estimate"], metrics()["latest"]["nested_estimate"]) == ("0.79", 0.79)
     assert [row["public_score"] for row in table()] == ["0.85", "0.7"]

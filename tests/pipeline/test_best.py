@@ -56,7 +56,7 @@ def test_what_larger_encoders_are_said_to_cost_is_that_arithmetic(tmp_path: Path
 
 def test_the_score_to_expect_has_the_chance_of_both_kinds_of_rows() -> None:
     here = {"expected_accuracy": 0.85, "expected_low": 0.84, "expected_high": 0.86}
-    said = outlook({"accuracy": 0.845, "neighbours": here}, 3263)
+    said = outlook({"accuracy": 0.845} | here, 3263)
     assert "expected public score: 0.8500, with 95 % between 0.8342 and 0.8658;" in said  # √(0.01² + 0.01225²)
 
 
@@ -81,6 +81,6 @@ def test_it_ends_with_a_csv_and_what_to_expect_of_it(project: Path, command: Com
     assert done.returncode == 0, done.stderr
     chosen = json.loads((project / "submission/choice.json").read_text())["chosen"]
     assert re.search(r"about \d+ (s|min) in all, less what has been done", done.stdout)
-    assert f"expected public score: {chosen['neighbours']['expected_accuracy']:.4f}" in done.stdout
+    assert f"expected public score: {chosen['expected_accuracy']:.4f}" in done.stdout
     assert len(pd.read_csv(project / "submission/submission.csv")) == 20
     assert json.loads((project / ".dvc/tmp/stages/seconds.json").read_text()).keys() >= {"prepare", "submission"}

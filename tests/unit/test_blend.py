@@ -249,7 +249,7 @@ def related(agree: float, rows: int = 4000) -> tuple[pd.DataFrame, np.ndarray, P
 def test_votes_that_agree_are_counted_and_the_test_rows_share_of_them_is_expected() -> None:
     rows, folds, prepared = related(0.9)
     voted = neighbours.votes(prepared)
-    found = neighbours.listen(rows, folds, voted, 0.5, PARAMS)
+    found, here = neighbours.listen(rows, folds, voted, 0.5, PARAMS)
     moved = neighbours.moved(rows["score"].to_numpy(), voted[0], found["weight"])
     right = pd.Series((moved > 0.5) == rows["target"])
     assert found["weight"] > 1
@@ -257,12 +257,12 @@ def test_votes_that_agree_are_counted_and_the_test_rows_share_of_them_is_expecte
     assert (found["train_rows"], share) == (0.5, pytest.approx(0.9, abs=0.02)), "a pair that disagrees says nothing"
     some = voted[0] != 0
     expected = share * right[some].mean() + (1 - share) * right[~some].mean()
-    assert found["expected_accuracy"] == pytest.approx(expected, abs=0.01)
-    assert found["expected_low"] < found["expected_accuracy"] < found["expected_high"]
+    assert here["expected_accuracy"] == pytest.approx(expected, abs=0.01)
+    assert here["expected_low"] < here["expected_accuracy"] < here["expected_high"]
 
 
 def test_votes_that_say_nothing_are_not_counted() -> None:
     rows, folds, prepared = related(0.5)
-    found = neighbours.listen(rows, folds, neighbours.votes(prepared), 0.5, PARAMS)
+    found, here = neighbours.listen(rows, folds, neighbours.votes(prepared), 0.5, PARAMS)
     assert found["weight"] == 0
-    assert found["expected_accuracy"] == pytest.approx(((rows["score"] > 0.5) == rows["target"]).mean())
+    assert here["expected_accuracy"] == pytest.approx(((rows["score"] > 0.5) == rows["target"]).mean())

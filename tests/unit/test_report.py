@@ -22,7 +22,7 @@ from pipeline.report.parts import About
 from pipeline.report.provenance import provenance
 from pipeline.report.report import FILES, about, page_of, summary
 from pipeline.report.results import read_results
-from pipeline.report.sentences import INVENTED, best_sentence, budget_sentences, joined, twins_sentence
+from pipeline.report.sentences import INVENTED, best_sentence, budget, joined, twins_sentence
 from pipeline.report.tweets import summed, word
 from pipeline.tables import Bar, measured
 
@@ -76,15 +76,15 @@ def costing(ms: dict[str, float], **more: object) -> pd.DataFrame:
 
 def test_what_less_takes_follows_from_scores_and_costs() -> None:
     ms = {"naive_bayes": 1.0, "logistic": 2.0, "gaussian_minilm": 20.0, "lora_minilm": 30.0, "prompt_few_shot": 1000.0}
-    gain, steps = budget_sentences(scores(), paired(), costing(ms))
+    gain, steps = budget(scores(), paired(), costing(ms))
     assert gain == "It gains 3.5 points [+2.5, +4.5] over naive_bayes, and takes 30 times as long for a text."
-    each = "naive_bayes (1 ms, 79.5 %), logistic (2 ms, 80.0 %) and lora_minilm (30 ms, 83.0 %)"
-    assert steps == f"By what a text may take, many at once: {each}.", "none of these is beaten in less time"
+    each = ["1 ms a text: naive_bayes, 79.5 %", "2 ms a text: logistic, 80.0 %", "30 ms a text: lora_minilm, 83.0 %"]
+    assert steps.split("\n- ")[1:] == each, "none of these is beaten in less time"
     tied = scores(standings="best ties behind ties few")
-    assert "Of those that tie with it, logistic takes the least time." in budget_sentences(tied, paired(), costing(ms))
-    asked = budget_sentences(scores(), paired(), costing(ms, example_labels=0, money=1.5))
-    assert asked[-1] == "Without a label: prompt_few_shot, 60.0 % of 7,613 texts, for 1.50."
-    assert not budget_sentences(scores(), paired(), costing({"lora_minilm": 1.0})), "there is nothing to choose from"
+    assert "Of those that tie with it, logistic takes the least time." in budget(tied, paired(), costing(ms))[0]
+    asked = budget(scores(), paired(), costing(ms, example_labels=0, money=1.5))
+    assert asked[-1].endswith("- without a label: prompt_few_shot, 60.0 % of 7,613 texts, for 1.50")
+    assert not budget(scores(), paired(), costing({"lora_minilm": 1.0})), "there is nothing to choose from"
 
 
 def test_the_order_on_the_real_tweets_is_as_the_sample_is_told() -> None:
@@ -98,12 +98,12 @@ def test_the_order_on_the_real_tweets_is_as_the_sample_is_told() -> None:
 
 
 def test_what_generative_twins_cost_follows_from_the_pairs() -> None:
-    assert "naive_bayes is 0.5 points behind logistic [-1.5, +0.5], a tie." in twins_sentence(paired(), TWINS)
+    assert "naive_bayes is 0.5 points behind logistic [−1.5, +0.5], a tie." in twins_sentence(paired(), TWINS)
     ahead = twins_sentence(paired(ACCURACY | {"naive_bayes": 0.85}), TWINS)
     assert "naive_bayes is 5.0 points ahead of logistic [+4.0, +6.0], a real difference." in ahead
     assert "exactly as accurate" in twins_sentence(paired(ACCURACY | {"naive_bayes": ACCURACY["logistic"]}), TWINS)
     wide = paired().assign(low=-0.06, high=0.05)
-    assert "naive_bayes is 0.5 points behind logistic [-6.0, +5.0], too few rows to tell" in twins_sentence(wide, TWINS)
+    assert "naive_bayes is 0.5 points behind logistic [−6.0, +5.0], too few rows to tell" in twins_sentence(wide, TWINS)
     assert twins_sentence(paired(), [("a", "b")]) == twins_sentence(pd.DataFrame(), TWINS)
 
 
@@ -132,7 +132,7 @@ def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
 
 def test_what_a_classifier_saw_adds_up_to_its_score() -> None:
     said = summed([("fire", 2.0), ("song", -0.5)], 0.73)
-    assert said == "log-odds: -0.51 without a word, words +1.50, together +0.99, so 0.73"
+    assert said == "log-odds: −0.51 without a word, words +1.50, together +0.99, so 0.73"
     assert not summed([], 0.5)
     assert not summed([("fire", 2.0)], None)
 
@@ -194,9 +194,9 @@ def test_what_did_not_run_is_left_out_and_named(tmp_path: Path) -> None:
     (named,) = re.findall(r"these stages did not run .*?</code>\): (.*?)\.</p>", text)
     assert named == "crossover, calibration, blend, cascade, explanations, generation"
     made = [
-        "confusion",
+        "misses-and-false-alarms",
         "slices",
-        "disagreements",
+        "disagreements-of-twins",
         "confident-errors",
         "doubtful-labels",
         "robustness",
@@ -238,7 +238,7 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     text = (project / "report/index.html").read_text(encoding="utf-8")
     assert "near_duplicate" in text
     assert "some interval here rests on about 12 groups of one size" in text
-    assert "another draw turns over: naive_bayes (0.9 %)." in text
+    assert "another draw turns over: naive_bayes (0.9\N{NO-BREAK SPACE}%)." in text
     assert "not in a git repository" in text
 
 
