@@ -1,10 +1,11 @@
 """The notebooks as pages that can be read offline: run on the last results, formulas as MathML, charts as SVG.
 
 in:  notebooks/*.ipynb, and what a run has left
-out: notebooks/html/*.html
+out: notebooks/html/*.html; of the sample, whose tweets may be shown, notebooks/executed/*.ipynb, too
 run: make notebooks   (or python -m pipeline.notebooks.pages)
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,22 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, write_text
+from pipeline.contracts import InputError, read_params, write_text
+from pipeline.data.csv_file import SAMPLE
+from pipeline.data.source import DataParams
 from pipeline.process import run
 
 FOLDER = Path("notebooks")
+READ = "[1-9]*.ipynb"
+"""Those that are read; another runs the pipeline."""
 SECONDS = 300
 """That a cell may take, and the start."""
+SETUP = "setup"
+"""The tag of cells that the page leaves out: imports and the way to the project's folder."""
 
 # nbconvert's page for Jupyter Lab without what it would fetch: require.js, MathJax, Mermaid.
 OFFLINE = """
@@ -33,13 +41,18 @@ OFFLINE = """
 {%- block html_head_js_mermaidjs -%}{%- endblock -%}
 {%- block html_head_css -%}
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
+<meta name="color-scheme" content="light dark">
+{{ resources.include_css("static/theme-dark.css") | replace("<style", '<style media="screen and (prefers-color-scheme: dark)"') }}
 <style>
 main { max-width: 62rem; margin: 0 auto; }
 .jp-InputPrompt, .jp-OutputPrompt { display: none; }
 .jp-OutputArea-output { overflow-x: auto; }
-.jp-RenderedSVG svg { max-width: 100%; height: auto; overflow: visible; }
+.jp-RenderedSVG img { max-width: 100%; height: auto; }
 .jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { text-align: left !important; }
+.highlight pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
 math[display=block] { margin: 0.8em 0; }
+@media (max-width: 44rem) { .jp-Notebook, .jp-Cell { padding: 0.2rem !important; } }
+@media screen and (prefers-color-scheme: dark) { .jp-RenderedSVG img { filter: invert(1) hue-rotate(180deg); } }
 </style>
 {%- endblock -%}
 """
@@ -49,7 +62,8 @@ def execute(path: Path, folder: Path) -> NotebookNode:
     """The notebook with the outputs that its cells have when they are run, in order, in this folder."""
     notebook, where = nbformat.read(path, as_version=4), {"metadata": {"path": str(folder)}}
     try:
-        NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=where).execute()
+        more: dict[str, Any] = {"record_timing": False, "extra_arguments": ["--log-level=ERROR"]}
+        NotebookClient(notebook, timeout=SECONDS, startup_timeout=SECONDS, resources=where, **more).execute()
     except CellExecutionError as error:
         raise InputError(f"{path}: {error.ename}: {error.evalue}") from error
     return notebook
@@ -75,13 +89,18 @@ def page(notebook: NotebookNode, title: str) -> str:
     """A notebook that has been run, as HTML that fetches nothing."""
     offline = DictLoader({"offline.html.j2": OFFLINE})
     exporter = OfflineExporter(extra_loaders=[offline], template_file="offline.html.j2")
+    exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={SETUP}), enabled=True)
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     return str(html)
 
 
 def main() -> None:
-    for path in tqdm(sorted(FOLDER.glob("*.ipynb")), desc="notebooks", unit="notebook"):
-        write_text(FOLDER / "html" / f"{path.stem}.html", page(execute(path, FOLDER), path.stem))
+    of_sample = os.path.normpath(read_params("data", DataParams).source) == SAMPLE
+    for path in tqdm(sorted(FOLDER.glob(READ)), desc="notebooks", unit="notebook"):
+        ran = execute(path, FOLDER)
+        write_text(FOLDER / "html" / f"{path.stem}.html", page(ran, path.stem))
+        if of_sample:
+            write_text(FOLDER / "executed" / path.name, f"{nbformat.writes(ran)}\n")
 
 
 if __name__ == "__main__":

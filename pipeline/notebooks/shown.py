@@ -27,6 +27,7 @@ def look() -> alt.theme.ThemeConfig:
     quiet: dict[str, Any] = {"titleFontWeight": "normal", "gridColor": "#eeeeee", "domainColor": "#888888"}
     return {
         "config": {
+            "background": "transparent",
             "view": {"continuousWidth": 520, "continuousHeight": 300, "stroke": "transparent"},
             "axis": quiet,
             "title": {"anchor": "start", "fontSize": 13},

@@ -20,11 +20,11 @@ from safetensors.numpy import save_file
 
 from pipeline.contracts import Predictions, Prepared, predictions_frame, read_prepared
 from pipeline.notebooks.agreement import agreement, rightly
-from pipeline.notebooks.pages import execute, page
+from pipeline.notebooks.pages import READ, execute, page
 from pipeline.notebooks.plane import boundary, drawn_by_twins, ellipse, on_plane
 from pipeline.notebooks.tweets import families, shares, shares_by, shares_with
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob(READ))
 
 
 def cells(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
@@ -41,6 +41,8 @@ def test_it_is_committed_without_outputs_and_in_short_cells(path: Path) -> None:
         assert (cell.outputs, cell.execution_count) == ([], None)
         assert len(cell.source.splitlines()) <= 14, cell.source
     assert "```" not in "".join(cell.source for cell in cells(notebook, "markdown"))
+    shown = nbformat.read(path.parent / "executed" / path.name, as_version=4)
+    assert [cell.source for cell in shown.cells] == [cell.source for cell in notebook.cells], "`make notebooks` runs it"
 
 
 # --- what they are made of ----------------------------------------------------------------------------------------------
