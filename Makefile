@@ -6,7 +6,7 @@ DVC    := $(BIN)/dvc
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help light install dev repro study kaggle pull predict docs notebooks test test-fast soak check audit keys deps format lock clean
+.PHONY: help light install dev repro study kaggle pull predict plots docs notebooks site test test-fast soak check audit keys deps format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,11 +45,24 @@ predict: light ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=na
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
 		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
+plots: install ## what DVC plots (REVISIONS="main HEAD" compares them), as a page that needs no network: dvc_plots/index.html
+	@mkdir -p dvc_plots
+	@$(BIN)/python -c 'from pipeline.report.page import library; print(f"<meta charset=utf-8><script>{library()}</script>{{plot_divs}}")' \
+		>dvc_plots/page.html
+	@$(DVC) plots $(if $(REVISIONS),diff $(REVISIONS),show) --html-template dvc_plots/page.html
+
 docs: light ## keep the last run in docs/results, and write README's comparison, docs/comparison.md and docs/study.md
 	$(BIN)/python -m tools.docs
 
 notebooks: install ## the notebooks on the last run, as pages in notebooks/html
 	$(BIN)/python -m pipeline.notebooks.pages
+
+site: repro study notebooks ## report, study and notebooks as pages to publish: site/ (of Kaggle's tweets: not for everybody's eyes)
+	@rm -rf site && mkdir site && cp report/index.html site/report.html && cp study/report/index.html site/study.html
+	@cp notebooks/html/*.html site/
+	@( echo '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'; \
+		echo '<meta name="color-scheme" content="light dark"><title>Disaster tweets</title><h1>Disaster tweets</h1><ul>'; \
+		cd site && for page in *.html; do echo "<li><a href=\"$$page\">$${page%.html}</a>"; done ) >site.html && mv site.html site/index.html
 
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
@@ -91,4 +104,4 @@ lock: $(BIN)/python ## pin anew what pyproject.toml asks for
 
 clean: ## all that make repro, study and notebooks made
 	rm -rf data/embed data/prepared predictions costs models training release transcripts notebooks/html
-	rm -rf evaluate calibration blend errors explanations submission report study/*/
+	rm -rf dvc_plots site evaluate calibration blend errors explanations submission report study/*/

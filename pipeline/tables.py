@@ -17,18 +17,9 @@ DASH = "–"
 """Where there is nothing to measure."""
 
 
-HIGH = {
-    "accuracy",
-    "f1",
-    "precision",
-    "recall",
-    "roc_auc",
-    "shared_accuracy",
-    "to_best",
-    "gain",
-    "tweets_per_second",
-    "weight",
-}
+HIGH = (
+    "accuracy", "f1", "precision", "recall", "roc_auc", "shared_accuracy", "to_best", "gain", "tweets_per_second", "weight",
+)  # fmt: skip
 """Columns in which more is better."""
 
 

@@ -114,9 +114,14 @@ def name_of(path: Path) -> str:
 
 
 def code_of(stage: Stage) -> list[str]:
-    """The dependencies in code, sorted: files, and the contracts as a folder; a templated module by its template."""
+    """The dependencies in code, sorted: files, and the contracts as a folder; a templated module by its template.
+
+    What lies beside a module and is no module (a page's template, its style) is code, too.
+    """
     started = modules_of(stage)
-    files = set(map(name_of, imported(map(path_of, [*started, *named_by_params(stage.name)])) - IGNORED))
+    modules = imported(map(path_of, [*started, *named_by_params(stage.name)])) - IGNORED
+    beside = {path for module in modules for path in module.parent.glob("*.*") if path.suffix != ".py"}
+    files = set(map(name_of, modules | beside))
     if "$" in stage.module:
         files -= {name_of(path_of(family)) for family in started}
         files.add(name_of(path_of(stage.module)).replace("${item/family}", "${item.family}"))

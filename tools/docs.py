@@ -25,6 +25,7 @@ from pipeline.contracts import InputError, Params, read_json, read_params, read_
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
+from pipeline.notebooks.shown import SCHOOL_COLOURS, learning_curves
 from pipeline.places import STUDY
 from pipeline.process import run
 from pipeline.report.sentences import verdict
@@ -33,7 +34,6 @@ from pipeline.tables import Column, Table, interval
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
 BEGIN, END = "<!-- comparison: begin (written by `make docs`) -->", "<!-- comparison: end -->"
-CHART = Path(".dvc/plots/learning_curve.json")
 CODE = ("pipeline", "prompts", "dvc.yaml", "study/dvc.yaml", "requirements")
 KEPT = {
     "evaluate": ("table.md", "scores.csv", "paired.csv", "costs.csv"),
@@ -54,6 +54,7 @@ INK = {
     "prompted": ("#007a5c", "#3fc59f"),
 }
 """Of the picture, in the light and in the dark, as in the report's page."""
+THEMES = {theme: {name: both[i] for name, both in INK.items()} for i, theme in enumerate(("light", "dark"))}
 NOT_RUN = "Not measured at this commit: `make study` does it."
 
 
@@ -191,11 +192,22 @@ def picture(scores: pd.DataFrame, ink: dict[str, str]) -> str:
     base = alt.Chart(rows, width=560, height={"step": 21}).encode(y=y, color=colour)
     spans = base.mark_rule(strokeWidth=2).encode(x=x_low, x2="accuracy_high:Q")
     chart = spans + base.mark_point(filled=True, size=70, opacity=1).encode(x=x)
+    return as_svg(chart, ink)
+
+
+def as_svg(chart: Any, ink: dict[str, str]) -> str:
+    """A chart as SVG without a background, in the ink of a theme."""
     text = {"labelColor": ink["text"], "labelFontSize": 13}
     grid = {"gridColor": ink["grid"], "tickColor": ink["grid"], "domain": False, "labelLimit": 300}
     title = {"titleColor": ink["text"], "titleFontSize": 13, "titleFontWeight": "normal"}
-    chart = chart.configure(view={"stroke": None}, axis=text | grid | title, legend=text)
+    chart = chart.configure(view={"stroke": None}, axis=text | grid | title, legend=text, header=text)
     return str(vl_convert.vegalite_to_svg(chart.to_dict() | {"background": None}))
+
+
+def themed(name: str, alternative: str) -> str:
+    """A picture in a page, light or dark as the reader has it."""
+    dark = f'<source media="(prefers-color-scheme: dark)" srcset="{name}-dark.svg">'
+    return f'<picture>\n  {dark}\n  <img alt="{alternative}" src="{name}-light.svg">\n</picture>'
 
 
 def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
@@ -230,19 +242,6 @@ def whole_comparison(results: list[Results]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def figure(curves: pd.DataFrame, title: str) -> str:
-    """The learning curves as SVG, through the chart that `dvc plots` draws them with."""
-    spec = CHART.read_text(encoding="utf-8")
-    filled_in = {"TITLE": title, "X": "size", "Y": "accuracy", "X_LABEL": "labels", "Y_LABEL": "accuracy"}
-    for name, value in filled_in.items():
-        spec = spec.replace(f"<DVC_METRIC_{name}>", value)
-    chart: dict[str, Any] = json.loads(spec)
-    chart["data"] = {"values": json.loads(curves.to_json(orient="records"))}
-    del chart["layer"][1]["encoding"]["strokeDash"]  # there is one revision
-    svg: str = vl_convert.vegalite_to_svg(chart)
-    return svg
-
-
 def curves_in_words(twins: pd.DataFrame) -> Iterator[str]:
     """Of each pair: its lead with the fewest and the most labels, and whether the curves cross."""
     for _, row in twins.iterrows():
@@ -272,9 +271,11 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
     made = {}
     if (last.folder / "crossover").is_dir():
         of_curves = pd.read_csv(last.folder / "crossover/curves.csv")
-        made[DOCS / "learning_curves.svg"] = figure(of_curves, "Accuracy on held-out texts by number of labels")
+        for theme, ink in THEMES.items():
+            of_schools = {school: ink[school] for school in SCHOOL_COLOURS}
+            made[DOCS / f"learning_curves-{theme}.svg"] = as_svg(learning_curves(of_curves, twins, of_schools), ink)
         words = curves_in_words(pd.read_csv(last.folder / "crossover/twins.csv"))
-        values["leads"] = "\n".join(["![Accuracy by number of labels](learning_curves.svg)", "", *words])
+        values["leads"] = "\n".join([themed("learning_curves", "Accuracy by number of labels, of twins"), "", *words])
     try:
         return {DOCS / "study.md": template.format_map(values)} | made
     except (KeyError, ValueError) as error:
@@ -291,8 +292,7 @@ def pages() -> dict[Path, str]:
         raise InputError(f"{README}: the markers of the comparison are missing")
     made = {README: f"{before}{BEGIN}\n\n{comparison(results, twins)}\n\n{END}{after}"}
     made[DOCS / "comparison.md"] = whole_comparison(results)
-    of_themes = {theme: {name: both[i] for name, both in INK.items()} for i, theme in enumerate(("light", "dark"))}
-    made |= {DOCS / f"comparison-{theme}.svg": picture(results[-1].scores, ink) for theme, ink in of_themes.items()}
+    made |= {DOCS / f"comparison-{theme}.svg": picture(results[-1].scores, ink) for theme, ink in THEMES.items()}
     return made | study(results[-1], (DOCS / "study.template.md").read_text(encoding="utf-8"), twins)
 
 

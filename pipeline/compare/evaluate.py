@@ -31,6 +31,8 @@ from pipeline.stats.paired import compare_pairs, places, with_verdicts
 
 NAME = "evaluate"
 PLOTS = ("confusion", "roc", "precision_recall", "calibration")
+LINES = 8
+"""Curves of a plot: more are not told apart."""
 
 
 class EvaluateParams(BootstrapParams):
@@ -124,6 +126,11 @@ def thin(curve: pd.DataFrame, points: int = 200) -> pd.DataFrame:
     return curve.iloc[np.unique(np.linspace(0, len(curve) - 1, points).round().astype(int))]
 
 
+def lines_of(table: pd.DataFrame) -> list[str]:
+    """Whose curves are drawn, eight at most: the best of each school, and then the best of all; the table is ranked."""
+    return [*dict.fromkeys([*table.drop_duplicates("school").index, *table.index])][:LINES]
+
+
 def plot_points(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The points of a classifier's `PLOTS`, without unparsed rows."""
     rows = rows.dropna(subset="score")
@@ -167,8 +174,10 @@ def main() -> None:
     write_csv(out / "paired.csv", paired)
     write_text(out / "metrics.json", json.dumps(metrics_of_best(table, len(prepared.train)), indent=2) + "\n")
     points = {name: plot_points(rows[name]) for name in table.index}
+    drawn = lines_of(table)
     for plot in PLOTS:
-        series = [each[plot].assign(series=name) for name, each in points.items()]
+        names = table.index if plot == "confusion" else drawn
+        series = [points[name][plot].assign(series=name, school=table["school"][name]) for name in names]
         write_csv(out / "plots" / f"{plot}.csv", pd.concat(series), 5)
     tables = {"paired": paired, "costs": costs_table, "uncalibrated": before_calibration}
     page = render(table, **tables, twins=twins, report=report, draws=params.draws, left_out=left_out)

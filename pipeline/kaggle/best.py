@@ -70,16 +70,6 @@ def speed(params: LoraParams, size: int = 2048) -> float:
     return float(2 * size**3 / min(timeit.repeat(lambda: (a @ b).sum().item(), number=1, repeat=5)))
 
 
-def expected_seconds(
-    presets: dict[str, LoraParams], rows: tuple[int, int], folds: int, tokens: float
-) -> dict[str, float]:
-    """How long the stage of each preset will take on this machine."""
-    return {
-        f"lora@{name}": flop(params, *rows, folds, tokens) / (SHARE_OF_PEAK * speed(params))
-        for name, params in presets.items()
-    }
-
-
 def call(module: str, *arguments: str) -> None:
     """Run a command of the pipeline; ends with it if it fails, which has then said why."""
     if code := subprocess.run([sys.executable, "-m", f"pipeline.{module}", *arguments], check=False).returncode:
@@ -101,7 +91,9 @@ def main() -> None:
     train, test = read_source(read_params("data", DataParams))
     tokens = train["text"].str.len().mean() / CHARACTERS
     seconds: dict[str, float] = {stage: OF_KIND.get(stage.partition("@")[0], 0) for stage in stages([])}
-    seconds |= expected_seconds(presets, (len(train), len(test)), params["prepare"]["folds"], tokens)
+    for name, preset in presets.items():
+        needed = flop(preset, len(train), len(test), params["prepare"]["folds"], tokens)
+        seconds[f"lora@{name}"] = needed / (SHARE_OF_PEAK * speed(preset))
     seconds |= read_json(SECONDS) if SECONDS.is_file() else {}
     write_text(SECONDS, json.dumps(seconds, indent=2) + "\n")
     total = spoken(sum(seconds.values()))

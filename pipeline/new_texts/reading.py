@@ -25,18 +25,12 @@ from pipeline.data.source import Columns
 
 Format = Literal["csv", "parquet", "jsonl", "text"]
 SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".parquet": "parquet",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".txt": "text",
-}
+    ".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "text",
+}  # fmt: skip
 DECISION = ("score", "target", "label")
 """The columns that scores are written in, beside the id's."""
 ROW = "row"
 """What identifies texts that have no id: their places, from 1 on, which are lines where there is no header."""
-
-
 Skip = Callable[[str], None]
 """Told of each bad row in a line, where it is to be left out."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from jinja2 import DictLoader, pass_context
+from jinja2 import FileSystemLoader, pass_context
 from latex2mathml.converter import convert
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
@@ -32,30 +32,6 @@ SECONDS = 300
 """That a cell may take, and the start."""
 SETUP = "setup"
 """The tag of cells that the page leaves out: imports and the way to the project's folder."""
-
-# nbconvert's page for Jupyter Lab without what it would fetch: require.js, MathJax, Mermaid.
-OFFLINE = """
-{%- extends 'lab/index.html.j2' -%}
-{%- block html_head_js -%}{%- endblock -%}
-{%- block html_head_js_mathjax -%}{%- endblock -%}
-{%- block html_head_js_mermaidjs -%}{%- endblock -%}
-{%- block html_head_css -%}
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; img-src data:">
-<meta name="color-scheme" content="light dark">
-{{ resources.include_css("static/theme-dark.css") | replace("<style", '<style media="screen and (prefers-color-scheme: dark)"') }}
-<style>
-main { max-width: 62rem; margin: 0 auto; }
-.jp-InputPrompt, .jp-OutputPrompt { display: none; }
-.jp-OutputArea-output { overflow-x: auto; }
-.jp-RenderedSVG img { max-width: 100%; height: auto; }
-.jp-RenderedHTMLCommon td, .jp-RenderedHTMLCommon th { text-align: left !important; }
-.highlight pre { white-space: pre-wrap !important; overflow-wrap: anywhere; }
-math[display=block] { margin: 0.8em 0; }
-@media (max-width: 44rem) { .jp-Notebook, .jp-Cell { padding: 0.2rem !important; } }
-@media screen and (prefers-color-scheme: dark) { .jp-RenderedSVG img { filter: invert(1) hue-rotate(180deg); } }
-</style>
-{%- endblock -%}
-"""
 
 
 def execute(path: Path, folder: Path) -> NotebookNode:
@@ -87,8 +63,8 @@ class OfflineExporter(HTMLExporter):
 
 def page(notebook: NotebookNode, title: str) -> str:
     """A notebook that has been run, as HTML that fetches nothing."""
-    offline = DictLoader({"offline.html.j2": OFFLINE})
-    exporter = OfflineExporter(extra_loaders=[offline], template_file="offline.html.j2")
+    here = FileSystemLoader(Path(__file__).parent)
+    exporter = OfflineExporter(extra_loaders=[here], template_file="page.html.j2")
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={SETUP}), enabled=True)
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
     return str(html)

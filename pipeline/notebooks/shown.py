@@ -45,8 +45,8 @@ def by_label() -> alt.Scale:
     return alt.Scale(domain=both_labels()[::-1], range=LABEL_COLOURS[::-1])
 
 
-def by_school() -> alt.Scale:
-    return alt.Scale(domain=list(SCHOOL_COLOURS), range=list(SCHOOL_COLOURS.values()))
+def by_school(colours: dict[str, str] = SCHOOL_COLOURS) -> alt.Scale:
+    return alt.Scale(domain=list(colours), range=list(colours.values()))
 
 
 def label_names(targets: pd.Series) -> pd.Series:
@@ -73,17 +73,21 @@ def with_intervals(
     return span + base.mark_circle(size=60, opacity=1).encode(alt.X(f"{value}:Q"))
 
 
-def learning_curves(curves: pd.DataFrame, pairs: list[tuple[str, str]]) -> alt.FacetChart:
-    """Accuracy by number of labels with its interval, the twins of each pair side by side."""
+def learning_curves(
+    curves: pd.DataFrame, pairs: list[tuple[str, str]], colours: dict[str, str] = SCHOOL_COLOURS
+) -> alt.FacetChart:
+    """Accuracy by number of labels with its interval, the twins of each pair that has curves together, three pairs in a row."""
     parts = [
         curves[curves["series"] == name].assign(school=school, twins=" and ".join(pair))
         for pair in pairs
         for name, school in zip(pair, SCHOOL_COLOURS, strict=True)
+        if {*pair} <= {*curves["series"]}
     ]
-    base = alt.Chart(pd.concat(parts), width=300).encode(
-        alt.X("size:Q", scale=alt.Scale(type="log", nice=False), title="labels"),
-        alt.Color("school:N", scale=by_school(), title=None, legend=alt.Legend(symbolOpacity=1)),
+    base = alt.Chart(width=220, height=180).encode(
+        alt.X("size:Q", scale=alt.Scale(type="log", nice=False), title="labels", axis=alt.Axis(tickCount=4)),
+        alt.Color("school:N", scale=by_school(colours), title=None, legend=alt.Legend(orient="top", symbolOpacity=1)),
     )
     line = base.mark_line(point=True).encode(alt.Y("accuracy:Q", scale=alt.Scale(zero=False)))
     band = base.mark_area(opacity=0.15).encode(alt.Y("accuracy_low:Q", title="accuracy"), alt.Y2("accuracy_high:Q"))
-    return (band + line).facet(alt.Column("twins:N", title=None))
+    rows = alt.Data(values=pd.concat(parts).to_dict("records"))
+    return alt.layer(band, line, data=rows).facet(alt.Facet("twins:N", title=None, sort=None), columns=3)

@@ -141,15 +141,8 @@ def cascade(tables: Tables, about: About) -> list[Section]:
         Column("Money for 1,000", "money_per_1000", short),
     ]
     accuracy, ms = Field("value", "Accuracy", ".1%"), Field("ms_per_text", "ms a text", ",.3~r")
-    spec = charts.by_number(
-        PASSED_ON,
-        accuracy,
-        alt.value("var(--accent)"),
-        "Accuracy by share passed on.",
-        band=True,
-        line=True,
-        hover=[ms],
-    )
+    colour, said = alt.value("var(--accent)"), "Accuracy by share passed on."
+    spec = charts.by_number(PASSED_ON, accuracy, colour, said, band=True, line=True, hover=[ms])
     drawn = ["share", "value", "low", "high", "ms_per_text"]
     figure = Figure(
         name="cascade-curve",

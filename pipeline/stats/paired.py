@@ -121,13 +121,8 @@ def rows_needed(difference: float, discordant: float, design: float, alpha: floa
 
     `discordant` is the share of rows on which exactly one is right; `alpha` is two-sided; times the design effect.
     """
-    rows = normal_sample_size_one_tail(
-        difference,
-        POWER,
-        alpha / 2,
-        std_null=np.sqrt(discordant),
-        std_alternative=np.sqrt(max(discordant - difference**2, 0.0)),
-    )
+    null, found = np.sqrt(discordant), np.sqrt(max(discordant - difference**2, 0.0))
+    rows = normal_sample_size_one_tail(difference, POWER, alpha / 2, std_null=null, std_alternative=found)
     return float(np.ceil(rows * design))
 
 

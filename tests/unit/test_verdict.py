@@ -194,7 +194,7 @@ def test_the_table_names_every_classifier_and_pair() -> None:
     assert alpha[:7] == ["1", "alpha", "generative", "8", "0", "best", "0.667"]
     assert alpha[7].startswith("0.750 [")
     beta = next(line for line in cells if line[1] == "beta")
-    assert (beta[0], beta[5].split()[0], beta[5].split("] ")[1]) == ("–", "-33.33", "too few rows")
+    assert (beta[0], beta[5].split()[0], beta[5].split("] ")[1]) == ("–", "−33.33", "too few rows")
     assert [line[:2] for line in cells].count(["alpha − beta", "6"]) == 2, "as twins, and against the best"
     assert "beta − gamma" not in text
     assert text.index("Twins, which see") < text.index("| alpha − beta") < text.index("Each against the best")
