@@ -20,7 +20,7 @@ import pandas as pd
 import vl_convert
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import ACCURACY, CLASSIFIER, ROWS, SCHOOL, pairs_among, pairs_table
+from pipeline.compare.table import CLASSIFIER, ROWS, SCHOOL, pairs_among, pairs_table
 from pipeline.contracts import InputError, Params, read_json, read_params, read_prepared, write_text
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
@@ -29,7 +29,7 @@ from pipeline.notebooks.shown import SCHOOL_COLOURS, learning_curves
 from pipeline.places import STUDY
 from pipeline.process import run
 from pipeline.report.sentences import verdict
-from pipeline.tables import Column, Table, interval
+from pipeline.tables import Column, Table, interval, measured
 
 DOCS, README = Path("docs"), Path("README.md")
 RESULTS = DOCS / "results"
@@ -158,16 +158,14 @@ def chosen_of(last: Results) -> dict[str, Any]:
     return dict(read_json(path)["chosen"]) if path.is_file() else {}
 
 
-def submitted(chosen: dict[str, Any]) -> str:
-    """The sentence on `chosen_of`, with its own estimate and the nested one."""
+def submitted(chosen: dict[str, Any]) -> list[str]:
+    """The paragraph on `chosen_of`, with its own estimate and the nested one."""
     if not chosen:
-        return ""
+        return []
     own = interval(chosen, "accuracy", ".1f", 100, unit=" %")
     nested = interval(chosen, "nested_accuracy", ".1f", 100, ("nested_low", "nested_high"), unit=" %")
-    return (
-        f" The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what is "
-        "chosen on the others."
-    )
+    said = f"The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what "
+    return [f"{said}is chosen on the others."]
 
 
 def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
@@ -218,15 +216,17 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
     chosen = chosen_of(last)
     if chosen.get("classifier") == "blend":
         scores = pd.concat([pd.DataFrame([chosen | {"school": "all of them"}]), scores], ignore_index=True)
-    columns = [CLASSIFIER, SCHOOL, ROWS, ACCURACY]
+    accuracy = measured("Accuracy, %", "accuracy", ".1f", 100)
+    columns = [CLASSIFIER, SCHOOL, ROWS, accuracy]
     for one in others:
         title = f"seed {one.run.seed}"
-        elsewhere = {row["classifier"]: ACCURACY.text(row) for row in one.scores.to_dict("records")}
+        elsewhere = {row["classifier"]: accuracy.text(row) for row in one.scores.to_dict("records")}
         scores[title] = scores["classifier"].map(elsewhere)
         columns.append(Column(title, title, order="accuracy"))
     columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("A text, ms", "latency_ms_p50", ",.1f")]
     parts = [
-        "\n\n".join(verdict(last.scores, last.paired, last.costs, twins)) + submitted(chosen),
+        *verdict(last.scores, last.paired, last.costs, twins),
+        *submitted(chosen),
         Table(scores, columns).markdown(),
         f"{origin(last.run)} In brackets 95 % intervals. [All classifiers, all measures](docs/comparison.md).",
     ]
