@@ -6,6 +6,7 @@ DVC    := $(BIN)/dvc
 export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help light install dev repro study kaggle pull predict plots docs notebooks site test test-fast soak check audit keys deps format lock clean
 
 help: ## what can be made
@@ -45,7 +46,7 @@ predict: light ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=na
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
 		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
 
-plots: install ## what DVC plots (REVISIONS="main HEAD" compares them), as a page that needs no network: dvc_plots/index.html
+plots: light ## what DVC plots (REVISIONS="main HEAD" compares them), as a page that needs no network: dvc_plots/index.html
 	@mkdir -p dvc_plots
 	@$(BIN)/python -c 'from pipeline.report.page import library; print(f"<meta charset=utf-8><script>{library()}</script>{{plot_divs}}")' \
 		>dvc_plots/page.html
@@ -54,10 +55,11 @@ plots: install ## what DVC plots (REVISIONS="main HEAD" compares them), as a pag
 docs: light ## keep the last run in docs/results, and write README's comparison, docs/comparison.md and docs/study.md
 	$(BIN)/python -m tools.docs
 
-notebooks: install ## the notebooks on the last run, as pages in notebooks/html
+notebooks: install ## the notebooks 1 to 3 on the last run, as pages in notebooks/html
 	$(BIN)/python -m pipeline.notebooks.pages
 
-site: repro study notebooks ## report, study and notebooks as pages to publish: site/ (of Kaggle's tweets: not for everybody's eyes)
+site: repro study ## report, study and notebooks as pages to publish: site/ (of the sample alone)
+	@$(BIN)/python -m pipeline.notebooks.pages --executed
 	@rm -rf site && mkdir site && cp report/index.html site/report.html && cp study/report/index.html site/study.html
 	@cp notebooks/html/*.html site/
 	@( echo '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'; \

@@ -19,9 +19,9 @@ PREDICT = "Next: make predict INPUT=new.csv OUTPUT=scores.csv"
 NEXT = {
     SAMPLE: [
         "Next: for Kaggle's real tweets accept kaggle.com/c/nlp-getting-started/rules,",
-        "then: python -m pipeline.kaggle.download && make kaggle",
+        "then: .venv/bin/python -m pipeline.kaggle.download && make kaggle",
     ],
-    KAGGLE: [PREDICT, "or, to send the submission: python -m pipeline.kaggle.submit"],
+    KAGGLE: [PREDICT, "or, to send the submission: .venv/bin/python -m pipeline.kaggle.submit"],
 }
 """By data.source; for others it is PREDICT."""
 
@@ -46,7 +46,9 @@ def ranking(scores: Sequence[Row]) -> list[str]:
 def verdict(page: str) -> list[str]:
     """The verdict's paragraphs on a page such as report/summary.md, as lines of at most 80 columns."""
     paragraphs = itertools.takewhile(lambda one: not one.startswith("|"), page.split("\n\n")[1:])
-    return [line for one in paragraphs for part in one.splitlines() for line in textwrap.wrap(part, 80)]
+    return [
+        line for one in paragraphs for part in one.splitlines() for line in textwrap.wrap(part.replace("−", "-"), 80)
+    ]
 
 
 def summary(

@@ -122,9 +122,11 @@ def tables() -> dict[str, pd.DataFrame]:
     treated = treated.assign(accuracy=0.8, **around(0.8), **with_ends("difference", 0.0))
     garbled = [("none", 0.0), ("drop", 0.1), ("drop", 0.3), ("substitute", 0.1), ("substitute", 0.3)]
     noise = [(name, kind, rate, 0.8 - rate / 5) for name in pair for kind, rate in garbled]
-    shift = [(name, what, value) for name in pair for what, value in (("seen", 0.8), ("unseen", 0.77), ("lost", 0.03))]
+    lost = dict(zip(pair, (0.03, -0.02), strict=True))
+    shift = [(name, what, value) for name in pair for what, value in (("seen", 0.8), ("unseen", 0.8 - lost[name]))]
+    shift += [(name, "lost", value) for name, value in lost.items()]
     steps = [(name, "lora_minilm", share, 0.8 + 0.03 * share) for name in pair for share in np.linspace(0, 1, 6)]
-    measures = (("accuracy score", 1000), ("few labels", 32), ("copies", 0))
+    measures = (("accuracy score", 1000), ("few labels", 32), ("copies", 0), ("nearest distance", 0))
     samples = table("family measure rows", ((name, *one) for name in ("naive_bayes", "ngram_lm") for one in measures))
     return {
         "evaluate/scores.csv": scores(),

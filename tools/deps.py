@@ -23,6 +23,7 @@ SHARED = "pipeline/contracts"
 """A dependency as a folder."""
 IGNORED = {ROOT / "pipeline" / name for name in ("process.py", "stage.py", "waiting.py")}
 """How a process lives among others decides about no result."""
+BESIDE = (".css", ".html", ".j2", ".js")
 WIDTH = 116
 
 
@@ -120,7 +121,7 @@ def code_of(stage: Stage) -> list[str]:
     """
     started = modules_of(stage)
     modules = imported(map(path_of, [*started, *named_by_params(stage.name)])) - IGNORED
-    beside = {path for module in modules for path in module.parent.glob("*.*") if path.suffix != ".py"}
+    beside = {path for module in modules for path in module.parent.glob("*.*") if path.suffix in BESIDE}
     files = set(map(name_of, modules | beside))
     if "$" in stage.module:
         files -= {name_of(path_of(family)) for family in started}

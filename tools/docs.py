@@ -25,7 +25,7 @@ from pipeline.contracts import InputError, Params, read_json, read_params, read_
 from pipeline.curves.twins import Twins
 from pipeline.data.prepare import PrepareParams
 from pipeline.environment import machine, output
-from pipeline.notebooks.shown import SCHOOL_COLOURS, learning_curves
+from pipeline.notebooks.shown import learning_curves
 from pipeline.places import STUDY
 from pipeline.process import run
 from pipeline.report.sentences import verdict
@@ -165,7 +165,7 @@ def submitted(chosen: dict[str, Any]) -> list[str]:
     own = interval(chosen, "accuracy", ".1f", 100, unit=" %")
     nested = interval(chosen, "nested_accuracy", ".1f", 100, ("nested_low", "nested_high"), unit=" %")
     said = f"The submission is of {chosen['classifier']}: {own} out of fold, and {nested} when each fold is decided by what "
-    return [f"{said}is chosen on the others."]
+    return [f"{said}is chosen on the others ({chosen['why']})."]
 
 
 def best_of_each(scores: pd.DataFrame) -> pd.DataFrame:
@@ -223,12 +223,13 @@ def comparison(results: list[Results], twins: list[tuple[str, str]]) -> str:
         elsewhere = {row["classifier"]: accuracy.text(row) for row in one.scores.to_dict("records")}
         scores[title] = scores["classifier"].map(elsewhere)
         columns.append(Column(title, title, order="accuracy"))
-    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("A text, ms", "latency_ms_p50", ",.1f")]
+    of_others = "; under a seed, by other folds" if others else ""
+    columns += [Column("Fit, s", "fit_seconds", ",.0f"), Column("One text, ms", "latency_ms_p50", ",.1f")]
     parts = [
         *verdict(last.scores, last.paired, last.costs, twins),
         *submitted(chosen),
         Table(scores, columns).markdown(),
-        f"{origin(last.run)} In brackets 95 % intervals. [All classifiers, all measures](docs/comparison.md).",
+        f"{origin(last.run)} In brackets 95 % intervals{of_others}. [All classifiers, all measures](docs/comparison.md).",
     ]
     return "\n\n".join(parts)
 
@@ -272,8 +273,7 @@ def study(last: Results, template: str, twins: list[tuple[str, str]]) -> dict[Pa
     if (last.folder / "crossover").is_dir():
         of_curves = pd.read_csv(last.folder / "crossover/curves.csv")
         for theme, ink in THEMES.items():
-            of_schools = {school: ink[school] for school in SCHOOL_COLOURS}
-            made[DOCS / f"learning_curves-{theme}.svg"] = as_svg(learning_curves(of_curves, twins, of_schools), ink)
+            made[DOCS / f"learning_curves-{theme}.svg"] = as_svg(learning_curves(of_curves, twins, ink), ink)
         words = curves_in_words(pd.read_csv(last.folder / "crossover/twins.csv"))
         values["leads"] = "\n".join([themed("learning_curves", "Accuracy by number of labels, of twins"), "", *words])
     try:

@@ -34,6 +34,7 @@ from pipeline.stats.bootstrap import clears_chance
 from pipeline.stats.decisions import decided_rightly, rank
 from pipeline.stats.paired import compare_pair, helps
 from pipeline.stats.threshold import Rule, fit_rule, right_when_nested
+from pipeline.tables import interval
 
 OUT = Path("submission")
 BLEND = "blend"
@@ -59,9 +60,8 @@ class BlendVerdict(BaseModel):
     used: bool
 
     def __str__(self) -> str:
-        value, low, high = (100 * one for one in (self.gain, self.gain_low, self.gain_high))
-        said = "used" if self.used else "not used"
-        return f"the blend gains {value:+.2f} points [{low:+.2f}, {high:+.2f}] over {self.best_single}: it is {said}"
+        gain = interval(self.model_dump(), "gain", "+.2f", 100, unit=" points")
+        return f"the blend gains {gain} over {self.best_single}: it is {'used' if self.used else 'not used'}"
 
 
 def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predictions, BlendVerdict]:

@@ -94,8 +94,8 @@ def main() -> None:
     for name, preset in presets.items():
         needed = flop(preset, len(train), len(test), params["prepare"]["folds"], tokens)
         seconds[f"lora@{name}"] = needed / (SHARE_OF_PEAK * speed(preset))
-    seconds |= read_json(SECONDS) if SECONDS.is_file() else {}
-    write_text(SECONDS, json.dumps(seconds, indent=2) + "\n")
+    known: dict[str, float] = read_json(SECONDS) if SECONDS.is_file() else {}
+    write_text(SECONDS, json.dumps(known | seconds, indent=2) + "\n")
     total = spoken(sum(seconds.values()))
     print(
         f"about {total} in all, less what has been done; Ctrl-C whenever you like: the same command goes on", flush=True
@@ -112,7 +112,7 @@ def outlook(chosen: dict[str, Any], rows: int) -> str:
     return (
         f"expected public score: {value:.4f}, with 95 % between {value - chance:.4f} and {value + chance:.4f}; of new tweets "
         f"without near-duplicates among these, {chosen['accuracy']:.4f}\n"
-        'next: python -m pipeline.kaggle.submit --message "a message"'
+        'next: .venv/bin/python -m pipeline.kaggle.submit --message "a message"'
     )
 
 

@@ -1,11 +1,12 @@
 """The notebooks as pages that can be read offline: run on the last results, formulas as MathML, charts as SVG.
 
 in:  notebooks/*.ipynb, and what a run has left
-out: notebooks/html/*.html; of the sample, whose tweets may be shown, notebooks/executed/*.ipynb, too
+out: notebooks/html/*.html; with --executed notebooks/executed/*.ipynb, too, of the sample alone, whose tweets may be shown
 run: make notebooks   (or python -m pipeline.notebooks.pages)
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from nbconvert.preprocessors import TagRemovePreprocessor
 from nbformat import NotebookNode
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, read_params, write_text
+from pipeline.contracts import PREPARED, InputError, read_json, write_text
 from pipeline.data.csv_file import SAMPLE
-from pipeline.data.source import DataParams
 from pipeline.process import run
 
 FOLDER = Path("notebooks")
@@ -67,15 +67,17 @@ def page(notebook: NotebookNode, title: str) -> str:
     exporter = OfflineExporter(extra_loaders=[here], template_file="page.html.j2")
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={SETUP}), enabled=True)
     html, _ = exporter.from_notebook_node(notebook, {"metadata": {"name": title}})
-    return str(html)
+    return str(html).replace('.ipynb">', '.html">')  # from one to the next
 
 
 def main() -> None:
-    of_sample = os.path.normpath(read_params("data", DataParams).source) == SAMPLE
+    executed = sys.argv[1:] == ["--executed"]
+    if executed and os.path.normpath(read_json(PREPARED / "report.json")["source"]) != SAMPLE:
+        raise InputError("--executed: these are not the sample's tweets, and may not be shown to all")
     for path in tqdm(sorted(FOLDER.glob(READ)), desc="notebooks", unit="notebook"):
         ran = execute(path, FOLDER)
         write_text(FOLDER / "html" / f"{path.stem}.html", page(ran, path.stem))
-        if of_sample:
+        if executed:
             write_text(FOLDER / "executed" / path.name, f"{nbformat.writes(ran)}\n")
 
 

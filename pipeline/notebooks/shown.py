@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.contracts import read_params
 from pipeline.data.source import DataParams
+from pipeline.report.charts import records
 from pipeline.report.results import read_file
 
 SCHOOL_COLOURS = {"generative": "#D55E00", "discriminative": "#0072B2"}
@@ -46,7 +47,7 @@ def by_label() -> alt.Scale:
 
 
 def by_school(colours: dict[str, str] = SCHOOL_COLOURS) -> alt.Scale:
-    return alt.Scale(domain=list(colours), range=list(colours.values()))
+    return alt.Scale(domain=list(SCHOOL_COLOURS), range=[colours[school] for school in SCHOOL_COLOURS])
 
 
 def label_names(targets: pd.Series) -> pd.Series:
@@ -89,5 +90,5 @@ def learning_curves(
     )
     line = base.mark_line(point=True).encode(alt.Y("accuracy:Q", scale=alt.Scale(zero=False)))
     band = base.mark_area(opacity=0.15).encode(alt.Y("accuracy_low:Q", title="accuracy"), alt.Y2("accuracy_high:Q"))
-    rows = alt.Data(values=pd.concat(parts).to_dict("records"))
+    rows = alt.Data(values=records(pd.concat([curves.head(0), *parts])))
     return alt.layer(band, line, data=rows).facet(alt.Facet("twins:N", title=None, sort=None), columns=3)

@@ -56,11 +56,8 @@ class Field(NamedTuple):
         return channel(f"{self.column}:Q", title=self.title, scale=alt.Scale(**scale), axis=axis)
 
     def hover(self) -> Any:
-        return alt.Tooltip(
-            f"{self.told or self.column}:{'Q' if self.form else 'N'}",
-            title=self.title,
-            format=self.form or alt.Undefined,
-        )
+        name = f"{self.told or self.column}:{'Q' if self.form else 'N'}"
+        return alt.Tooltip(name, title=self.title, format=self.form or alt.Undefined)
 
 
 def with_ends(value: Field) -> list[Any]:

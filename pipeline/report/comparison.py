@@ -55,15 +55,15 @@ def dots(scores: pd.DataFrame, costs: pd.DataFrame, cost: str) -> Records:
     frame = frame[frame["cost"] > 0].sort_values(["cost", "value"], ascending=[True, False])
     unbeaten = beaten_by_none_before(frame["value"])
     dearer = np.log(frame["cost"] / frame["cost"].min())
-    # Dots of about the same cost stand beside one another, a hundredth of the width apart.
-    apart = 0.012 * dearer.max() * np.arange(len(frame))
-    beside = np.maximum.accumulate(dearer - apart) + apart
+    # Dots of about the same cost stand beside one another, a hundredth of the width apart: as far to the left as to the right.
+    apart = 0.012 * (dearer.max() or 1) * np.arange(len(frame))
+    to_right, to_left = (dearer - apart).cummax(), (dearer - apart)[::-1].cummin()[::-1]
     # Names go down like stairs, so that no name stands on the line that leads to another.
     step = 0.07 * (frame["high"].max() - frame["low"].min())
     frame = frame.assign(
         label=frame["classifier"].where(unbeaten, ""),
         right=dearer > 0.7 * dearer.max(),
-        at=np.exp(beside) * frame["cost"].min(),
+        at=np.exp((to_right + to_left) / 2 + apart) * frame["cost"].min(),
         above=frame["high"].max() + step * unbeaten[::-1].cumsum(),
     )
     return charts.records(
@@ -83,8 +83,8 @@ def cost_figure(scores: pd.DataFrame, about: About) -> Figure:
     frame = scores.merge(about.costs[["classifier", *BY_COST]], on="classifier")
     return Figure(
         name="accuracy-cost",
-        caption="Accuracy against cost, with 95 % intervals. Named: those that nothing beats at less cost. Dots of the same cost "
-        "stand side by side; what costs nothing is not drawn",
+        caption="Accuracy against cost, with 95 % intervals. Named: those that nothing beats at less cost. Dots of about "
+        "the same cost stand side by side; what costs nothing is not drawn",
         description=description,
         panels=[Panel([charts.against_cost(title, schools, description) for title in rows], [*rows.values()])],
         table=Table(frame, columns, "accuracy-cost-table", "Accuracy and cost"),

@@ -90,10 +90,10 @@ def robustness(tables: Tables, about: About) -> list[Section]:
         return [Section("robustness", lead, [figure])]
     lost = shift[shift["what"] == "lost"].sort_values("value")
     each = [
-        f"{name} {'loses' if value > 0 else 'gains'} {points(value)}"
+        f"{name} {'gains' if value < -0.0005 else 'loses'} {points(value)}"
         for name, value in zip(lost["classifier"], lost["value"], strict=True)
     ]
-    lead = f"On texts whose keyword training has not seen, {joined(each)}, against texts whose keyword it has seen."
+    lead = f"On texts whose keyword training has not seen, {joined(each)}, against the same texts when it has."
     wide = shift.pivot_table(index="classifier", columns="what", values=["value", "low", "high"], sort=False)
     wide.columns = [f"{what}_{name}" for name, what in wide.columns]
     columns = [about.classifier()]
@@ -139,8 +139,7 @@ def generation(tables: Tables, about: About) -> list[Section]:
     samples = pd.DataFrame(tables["samples"])
     texts = samples[samples["text"].notna()].groupby(["family", "target"], sort=False).head(3)
     of_real = metrics[metrics["measure"] == "nearest distance"].set_index("family")["real"]
-    near = texts["distance"] < texts["family"].map(of_real)
-    texts = texts.assign(nearest_text=texts["nearest_text"].where(near, None))
+    texts.loc[~(texts["distance"] < texts["family"].map(of_real)), "nearest_text"] = None
     columns = [
         FAMILY,
         Column("Meant as", lambda row: about.labels[row["target"]]),

@@ -61,8 +61,9 @@
   // The rows that are shown, as a file; what a spreadsheet would compute stays text.
   function download(block) {
     const cell = (one) => {
-      const text = one.textContent.trim().replace(/\s+/g, " ").replace(/−(?=[\d.])/g, "-");
-      return `"${(/^[=+@-](?![\d.])/.test(text) ? `'${text}` : text).replaceAll('"', '""')}"`;
+      const text = one.textContent.trim().replace(/\s+/g, " ");
+      const inert = one.dataset.order ? text.replaceAll("−", "-") : text.replace(/^[=+@-]/, "'$&");
+      return `"${inert.replaceAll('"', '""')}"`;
     };
     const rows = [...block.querySelectorAll("tr")].filter((row) => !row.hidden);
     const lines = rows.map((row) => [...row.cells].map(cell).join(","));

@@ -28,7 +28,8 @@ class About(NamedTuple):
 
     def best_first(self, found: pd.DataFrame) -> pd.DataFrame:
         """Rows of several classifiers in the order of the comparison, so that a choice begins with the best."""
-        return found.sort_values("classifier", key=lambda names: names.map([*self.schools].index), kind="stable")
+        places = {name: place for place, name in enumerate(self.schools)}
+        return found.sort_values("classifier", key=lambda names: names.map(places), kind="stable")
 
     def school_of(self, names: Sequence[str]) -> list[str]:
         return [self.schools.get(name, "other") for name in names]

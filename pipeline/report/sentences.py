@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.compare.table import pairs_among
 from pipeline.stats.paired import judged
-from pipeline.tables import number, short
+from pipeline.tables import interval, number, short
 
 Pairs = list[tuple[str, str]]
 INVENTED = (
@@ -47,28 +47,26 @@ def best_sentence(scores: pd.DataFrame) -> str:
         [str(name) for name in scores.loc[scores["standing"] == one, "classifier"]]
         for one in ("ahead", "ties", "unsure", "too few rows")
     )
-    right = (
-        f"{best['classifier']} ({best['school']}) is right most often, about {percent(best['accuracy'])} of "
-        f"{best['rows']:,} texts [{100 * best['accuracy_low']:.1f}, {100 * best['accuracy_high']:.1f}]"
-    )
+    accuracy = interval(best, "accuracy", ".1f", 100, unit=f" % of {best['rows']:,} texts")
+    right = f"Of single classifiers {best['classifier']} ({best['school']}) is right most often, about {accuracy}"
     if len(scores) == 1:
         return f"{right}; there is no other to compare it with."
     said = f"{right}, but not by a real difference: it ties with {joined(tied)}" if tied else right
     if "behind" in set(scores["standing"]) and not tied:
-        said += f", and ahead of {'the rest' if ahead or unsure or few else 'every other'} by more than chance explains"
+        others = "the others" if ahead or unsure or few else "every other"
+        said += f", and ahead of {others} by more than chance explains"
+    said += f", but for {joined(unsure)}, where that is not sure" if unsure else ""
     said += f"; {joined(ahead)} did not score all of them, and on those scored is ahead of it" if ahead else ""
-    said += f"; the difference to {joined(unsure)} is not sure" if unsure else ""
     return f"{said}; {joined(few)} scored too few texts to be placed." if few else f"{said}."
 
 
 def twin_clause(pair: pd.Series) -> str:
     """What one generative twin gains or loses."""
-    gain = pair["difference"]
-    ends = between(pair["low"], pair["high"])
-    if not gain:
-        return f"{pair['a']} is exactly as accurate as {pair['b']} {ends}"
+    gain, ends, verdict = pair["difference"], between(pair["low"], pair["high"]), judged(pair)
+    if verdict == "ties" or not gain:
+        return f"{pair['a']} ties with {pair['b']} ({number(gain, '+.1f', 100)} points {ends})"
     side = "ahead of" if gain > 0 else "behind"
-    return f"{pair['a']} is {points(gain)} {side} {pair['b']} {ends}, {JUDGED[judged(pair)]}"
+    return f"{pair['a']} is {points(gain)} {side} {pair['b']} {ends}, {JUDGED[verdict]}"
 
 
 def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:

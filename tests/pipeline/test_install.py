@@ -252,7 +252,7 @@ def test_uv_installs_where_it_can_be_had(make: Make, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "needs"),
     [
-        *((target, "light") for target in ("predict", "docs", "pull", "deps")),
+        *((target, "light") for target in ("predict", "docs", "plots", "pull", "deps")),
         *((target, "full") for target in ("repro", "study", "notebooks")),
         *((target, "dev") for target in ("test", "check", "soak", "audit", "keys", "format")),
     ],

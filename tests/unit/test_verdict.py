@@ -10,6 +10,7 @@ from pipeline.compare.evaluate import (
     by_classifier,
     compare,
     flat_costs,
+    lines_of,
     metrics_of_best,
     plot_points,
     score,
@@ -99,6 +100,7 @@ def test_the_metrics_are_those_of_the_best_that_scored_all_rows() -> None:
     ).assign(log_loss=0.1234567, ece=0.1)
     assert metrics_of_best(table, 100) == {"accuracy": 0.7, "f1": 0.5, "log_loss": 0.123457}
     assert metrics_of_best(table, 200)["accuracy"] == 0.9
+    assert lines_of(table.assign(school=[*"aaab"])) == [*table.index[[0, 3, 1, 2]]], "the best of each school first"
 
 
 def test_a_classifier_that_was_never_understood_is_compared_all_the_same() -> None:
