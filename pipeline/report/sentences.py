@@ -55,7 +55,8 @@ def best_sentence(scores: pd.DataFrame) -> str:
     if "behind" in set(scores["standing"]) and not tied:
         others = "the others" if ahead or unsure or few else "every other"
         said += f", and ahead of {others} by more than chance explains"
-    said += f", but for {joined(unsure)}, where that is not sure" if unsure else ""
+    of_these = "; whether it does with {} is not sure" if tied else ", but for {}, where that is not sure"
+    said += of_these.format(joined(unsure)) if unsure else ""
     said += f"; {joined(ahead)} did not score all of them, and on those scored is ahead of it" if ahead else ""
     return f"{said}; {joined(few)} scored too few texts to be placed." if few else f"{said}."
 
