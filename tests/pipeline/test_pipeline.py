@@ -145,7 +145,7 @@ def test_only_what_this_commit_made_is_published(after_run: Path, here: Command)
     assert here("tools.docs", "pages").returncode == 0
     table = (after_run / "README.md").read_text()
     assert "seed 0 |" in table
-    assert table.count("| 12.3 [") == len(docs.best_of_each(scores))
+    assert table.count(" 12.3 [") == len(docs.best_of_each(scores))
 
     # What another code, or other params, would find anew is refused.
     set_param(after_run, "naive_bayes.alpha", [0.9])
