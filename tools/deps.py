@@ -144,6 +144,8 @@ def sections_in(path: Path) -> frozenset[str]:
     found: set[str] = set()
     if "\nFAMILY = " in text and kind in ("counts", "vectors"):
         found.add(f"{'vectors.' * (kind == 'vectors')}{path.stem}")
+    if "\nFAMILY = " in text and kind == "finetune":
+        found.add(f"{path.stem}.${{item}}")
     for node in ast.walk(tree):  # a module's constants come before what is inside of its functions
         match node:
             case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=str(value))):
