@@ -58,6 +58,7 @@ def test_a_stage_starts_by_the_launcher_and_has_a_main(name: str) -> None:
 
 def test_who_reads_predictions_depends_on_the_lists() -> None:
     for stage in STAGES.values():
+        assert stage.declared, f"{stage.name}: no stage reads no params"
         if any(path.name == "taking_part.py" for path in imported(map(path_of, modules_of(stage)))):
             assert "classifiers" in stage.declared, stage.name
 

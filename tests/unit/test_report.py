@@ -133,8 +133,7 @@ def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
 def test_what_a_classifier_saw_adds_up_to_its_score() -> None:
     said = summed([("fire", 2.0), ("song", -0.5)], 0.73)
     assert said == "log-odds: −0.51 without a word, words +1.50, together +0.99, so 0.73"
-    assert not summed([], 0.5)
-    assert not summed([("fire", 2.0)], None)
+    assert summed([], 0.5) == summed([("fire", 2.0)], None) == ""
 
 
 # --- the page, without a browser --------------------------------------------------------------------------------------
