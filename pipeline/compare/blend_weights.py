@@ -123,11 +123,9 @@ def cross_fitted(
     log_odds: np.ndarray, labels: np.ndarray, folds: np.ndarray, groups: np.ndarray, params: BlendParams
 ) -> tuple[np.ndarray, dict[int, Weights]]:
     """The blend's log-odds of each row, shape (n,), by weights fitted on the other folds; and each fold's weights."""
-    weights = {
-        int(fold): fit_weights(log_odds[folds != fold], labels[folds != fold], groups[folds != fold], params)
-        for fold in np.unique(folds)
-    }
-    blended = np.empty(len(labels))
-    for fold, fitted in weights.items():
-        blended[folds == fold] = fitted(log_odds[folds == fold])
+    weights, blended = {}, np.empty(len(labels))
+    for fold in np.unique(folds).tolist():
+        held_out, others = folds == fold, folds != fold
+        weights[fold] = fit_weights(log_odds[others], labels[others], groups[others], params)
+        blended[held_out] = weights[fold](log_odds[held_out])
     return blended, weights

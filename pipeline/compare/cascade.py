@@ -143,10 +143,9 @@ def curve_of(first: pd.DataFrame, second: pd.DataFrame, params: CascadeParams) -
     right = right_by_share(first, second).astype(float)
     values = np.concatenate([right, right.sub(right[1.0], axis=0)], axis=1)
     low, high = bootstrap_means(values, first.loc[right.index, "group"].to_numpy(), params.draws, params.seed)
-    columns = {"share": right.columns.to_numpy(), "rows": np.full(right.shape[1], len(right))}
-    for end, of_both in {"": values.mean(axis=0), "_low": low, "_high": high}.items():
-        columns[f"accuracy{end}"], columns[f"difference{end}"] = np.split(of_both, 2)
-    return pd.DataFrame(columns).rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
+    names = ["accuracy", "difference", "low", "difference_low", "high", "difference_high"]
+    found = pd.DataFrame(np.concatenate([values.mean(axis=0), low, high]).reshape(len(names), -1).T, columns=names)
+    return found.assign(share=right.columns, rows=len(right))
 
 
 def render(cascades: pd.DataFrame, left_out: list[str]) -> str:

@@ -53,12 +53,9 @@ class Classification(evaluate.Metric):
     def _compute(self, predictions: list[float], references: list[int]) -> dict[str, float]:
         scores, targets = np.array(predictions, dtype=float), np.array(references)
         decisions = decide(targets, scores)
-        found = {
-            "accuracy": metrics.accuracy_score(targets, decisions),
-            "f1": metrics.f1_score(targets, decisions, zero_division=0),
-            "precision": metrics.precision_score(targets, decisions, zero_division=0),
-            "recall": metrics.recall_score(targets, decisions, zero_division=0),
-        }
+        measured = metrics.precision_recall_fscore_support(targets, decisions, average="binary", zero_division=0)
+        found = dict(zip(("precision", "recall", "f1"), measured, strict=False))  # the last is no metric
+        found["accuracy"] = metrics.accuracy_score(targets, decisions)
         read = ~np.isnan(scores)
         targets, scores = targets[read], scores[read]
         if len(np.unique(targets)) < 2:

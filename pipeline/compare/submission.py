@@ -78,8 +78,7 @@ def read_blend(prepared: Prepared, folder: Path = Path(BLEND)) -> tuple[Predicti
 def competing(classifiers: list[Predictions], prepared: Prepared) -> dict[str, pd.DataFrame]:
     """The `scored_rows` of all classifiers that scored every test row."""
     rows = len(prepared.test)
-    found = [one for one in classifiers if len(one.test) == rows and one.test["score"].notna().all()]
-    return {one.name: scored_rows(prepared, one) for one in found}
+    return {one.name: scored_rows(prepared, one) for one in classifiers if one.test["score"].count() == rows}
 
 
 def rules_of(rows: dict[str, pd.DataFrame], folds: pd.Series, params: SubmissionParams) -> dict[str, Rule]:
@@ -156,31 +155,27 @@ def main() -> None:
     rule = rules[name]
     nested = right_when_nested({name: rows[name]} if params.classifier else rows, folds, choose_again)
     (low, high), (nested_low, nested_high) = (accuracy_interval(each, groups, params) for each in (rule.right, nested))
-    voted = votes(prepared)
-    of_covered = voted[0][prepared.train["id"].isin(rows[name].index)]
-    counted, here = listen(
-        rows[name], folds[rows[name].index].to_numpy(), (of_covered, voted[1]), rule.threshold, params
-    )
-    scores = moved(scored[name].test["score"].to_numpy(), voted[1], counted["weight"])
+    of_train, of_test = votes(prepared)
+    voted = of_train[prepared.train["id"].isin(rows[name].index)], of_test
+    counted, here = listen(rows[name], folds[rows[name].index].to_numpy(), voted, rule.threshold, params)
+    scores = moved(scored[name].test["score"].to_numpy(), of_test, counted["weight"])
     targets = pd.Series((scores > rule.threshold).astype(int))
     text = written(prepared.test["id"], targets, read_params("data", DataParams), params.targets)
-    chosen = (
-        rule.report()
-        | here
-        | {
-            "accuracy_low": low,
-            "accuracy_high": high,
-            "nested_accuracy": float(nested.mean()),
-            "nested_low": nested_low,
-            "nested_high": nested_high,
-            "nested_rows": len(nested),
-            "neighbours": counted,
-            "share_of_positives": float(targets.mean()) if len(targets) else None,
-            "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-            "why": "params.yaml names it" if params.classifier else why,
-        }
-    )
+    chosen = {
+        **rule.report(),
+        **here,
+        "accuracy_low": low,
+        "accuracy_high": high,
+        "nested_accuracy": float(nested.mean()),
+        "nested_low": nested_low,
+        "nested_high": nested_high,
+        "nested_rows": len(nested),
+        "neighbours": counted,
+        "share_of_positives": float(targets.mean()) if len(targets) else None,
+        "share_of_positives_out_of_fold": float((rows[name]["score"].dropna() > rule.threshold).mean()),
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "why": "params.yaml names it" if params.classifier else why,
+    }
     write_text(OUT / "submission.csv", text)
     choice = {"chosen": chosen, "candidates": [one.report() for one in rules.values()]}
     metrics = {key: round(chosen[key], 6) for key in ("accuracy", "nested_accuracy")}
