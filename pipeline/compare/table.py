@@ -53,6 +53,7 @@ def against_best(row: Row) -> str:
 
 
 AGAINST_BEST = Column("Against the best, points", against_best, order="to_best")
+SUMMARY = [PLACE, CLASSIFIER, SCHOOL, ROWS, AGAINST_BEST, ACCURACY, F1, LOG_LOSS]
 
 
 def cautions(scores: pd.DataFrame) -> list[str]:

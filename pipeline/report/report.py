@@ -17,19 +17,7 @@ import pandas as pd
 from pydantic import Field, RootModel
 
 from pipeline.compare.scored import TwinsParams
-from pipeline.compare.table import (
-    ACCURACY,
-    AGAINST_BEST,
-    CLASSIFIER,
-    F1,
-    LOG_LOSS,
-    PLACE,
-    ROWS,
-    SCHOOL,
-    cautions,
-    pairs_among,
-    pairs_table,
-)  # fmt: skip
+from pipeline.compare.table import SUMMARY, cautions, pairs_among, pairs_table
 from pipeline.contracts import PREPARED, Params, read_json, read_params, read_prepared, write_text
 from pipeline.data.csv_file import SAMPLE
 from pipeline.data.source import DataParams
@@ -45,7 +33,6 @@ from pipeline.tables import Table
 from pipeline.tables import page as markdown
 
 NAME = "report"
-SUMMARY = [PLACE, CLASSIFIER, SCHOOL, ROWS, AGAINST_BEST, ACCURACY, F1, LOG_LOSS]
 FEW = 10
 """Of classifiers, in the summary."""
 
