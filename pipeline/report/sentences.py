@@ -78,16 +78,6 @@ def twins_sentence(paired: pd.DataFrame, twins: Pairs) -> str:
     return f"Of a generative classifier and its discriminative twin, which see the same features, {'; '.join(clauses)}."
 
 
-def gain_of(paired: pd.DataFrame, a: str, b: str) -> str:
-    """What a gains over b, with its interval."""
-    for one, other, sign in ((a, b, 1), (b, a, -1)):
-        pair = paired[(paired["a"] == one) & (paired["b"] == other)]
-        if len(pair):
-            low, high = sorted(sign * pair[["low", "high"]].iloc[0])
-            return f"{number(sign * pair['difference'].iloc[0], '.1f', 100)} points {between(low, high)}"
-    return "an unknown part"
-
-
 def beaten_by_none_before(values: pd.Series) -> pd.Series:
     """Whether each value, in the order of rising cost, is larger than all before it."""
     return pd.Series(values > values.cummax().shift(fill_value=-1))
@@ -101,16 +91,17 @@ def unbeaten(scores: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(ordered[beaten_by_none_before(ordered["accuracy"])])
 
 
-def budget(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
+def budget(scores: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
     """What to take by the time, the labels and the money there are: a paragraph, and a list in Markdown."""
     said, lines, best = [], [], scores[scores["standing"] == "best"].iloc[0]["classifier"]
     ladder = unbeaten(scores, costs)
     ms = dict(zip(costs["classifier"], costs["ms_per_text"], strict=True))
     if len(ladder) > 1:
-        cheapest = ladder.iloc[0]["classifier"]
-        times = short(ms[best] / ms[cheapest])
+        cheapest = ladder.iloc[0]
+        gain, *ends = (-cheapest[f"to_best{end}"] for end in ("", "_high", "_low"))
         said.append(
-            f"It gains {gain_of(paired, best, cheapest)} over {cheapest}, and takes {times} times as long for a text."
+            f"It gains {number(gain, '.1f', 100)} points {between(*ends)} over {cheapest['classifier']}, and takes "
+            f"{short(ms[best] / cheapest['ms_per_text'])} times as long for a text."
         )
         tied = [
             name for name in scores.loc[scores["standing"] == "ties", "classifier"] if ms.get(name, math.inf) < ms[best]
@@ -137,4 +128,4 @@ def budget(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame) -> l
 
 def verdict(scores: pd.DataFrame, paired: pd.DataFrame, costs: pd.DataFrame, twins: Pairs) -> list[str]:
     """The best, what to take for less, and the twins: a paragraph each."""
-    return [best_sentence(scores), *budget(scores, paired, costs), twins_sentence(paired, twins)]
+    return [best_sentence(scores), *budget(scores, costs), twins_sentence(paired, twins)]

@@ -75,15 +75,15 @@ def costing(ms: dict[str, float], **more: object) -> pd.DataFrame:
 
 def test_what_less_takes_follows_from_scores_and_costs() -> None:
     ms = {"naive_bayes": 1.0, "logistic": 2.0, "gaussian_minilm": 20.0, "lora_minilm": 30.0, "prompt_few_shot": 1000.0}
-    gain, steps = budget(scores(), paired(), costing(ms))
+    gain, steps = budget(scores(), costing(ms))
     assert gain == "It gains 3.5 points [+2.5, +4.5] over naive_bayes, and takes 30 times as long for a text."
     each = ["1 ms a text: naive_bayes, 79.5 %", "2 ms a text: logistic, 80.0 %", "30 ms a text: lora_minilm, 83.0 %"]
     assert steps.split("\n- ")[1:] == each, "none of these is beaten in less time"
     tied = scores(standings="best ties behind ties few")
-    assert "Of those that tie with it, logistic takes the least time." in budget(tied, paired(), costing(ms))[0]
-    asked = budget(scores(), paired(), costing(ms, example_labels=0, money=1.5))
+    assert "Of those that tie with it, logistic takes the least time." in budget(tied, costing(ms))[0]
+    asked = budget(scores(), costing(ms, example_labels=0, money=1.5))
     assert asked[-1].endswith("- without a label: prompt_few_shot, 60.0 % of 7,613 texts, for 1.50")
-    assert not budget(scores(), paired(), costing({"lora_minilm": 1.0})), "there is nothing to choose from"
+    assert not budget(scores(), costing({"lora_minilm": 1.0})), "there is nothing to choose from"
 
 
 def test_the_order_on_the_real_tweets_is_as_the_sample_is_told() -> None:
