@@ -46,13 +46,12 @@ class Field(NamedTuple):
 
     def on(self, channel: Any) -> Any:
         """The channel, `alt.X` or `alt.Y`, of these numbers."""
-        quiet = {"grid": False, "labelOverlap": "greedy", "labelSeparation": 8} if self.log else {}
+        quiet: dict[str, Any] = {"grid": False, "labelOverlap": "greedy", "labelSeparation": 8} if self.log else {}
         scale: dict[str, Any] = {"type": "log"} if self.log else {"zero": False, "padding": self.padding}
         scale |= {"domain": [*self.domain], "nice": False} if self.domain else {}
-        shares = (
-            {"labelExpr": "datum.value > 1 ? '' : replace(datum.label, '%', ' %')"} if self.form.endswith("%") else {}
-        )
-        axis = alt.Axis(format=self.form.replace("+", "").replace("1%", "1~%"), tickCount=6, **quiet, **shares)
+        if self.form.endswith("%"):
+            quiet["labelExpr"] = "datum.value > 1 ? '' : replace(datum.label, '%', ' %')"
+        axis = alt.Axis(format=self.form.replace("+", "").replace("1%", "1~%"), tickCount=6, **quiet)
         return channel(f"{self.column}:Q", title=self.title, scale=alt.Scale(**scale), axis=axis)
 
     def hover(self) -> Any:

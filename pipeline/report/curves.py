@@ -122,8 +122,7 @@ def generation(tables: Tables, about: About) -> list[Section]:
         f"A classifier that learns from generated texts alone is as good as one that learns from as many real ones for "
         f"{int((learnt['high'] >= 0).sum())} of {len(learnt)} families, as far as the intervals tell."
     )
-    rows = {"Samples alone": learnt} if len(learnt) else {}
-    rows |= {f"{size:,} labels and samples": part for size, part in few.groupby("rows")}
+    rows = {"Samples alone": learnt} | {f"{size:,} labels and samples": part for size, part in few.groupby("rows")}
     colour, said = alt.value("var(--generative)"), "What samples are worth to a classifier."
     spec = charts.differences("family", "Points against real texts", colour, said, rows=learnt["family"].nunique())
     figure = Figure(
