@@ -18,15 +18,15 @@ from sklearn import metrics
 from tqdm import tqdm
 
 import evaluate
-from pipeline.compare.scored import BootstrapParams, TwinsParams, metric_intervals, read_all, scored_rows
+from pipeline.compare.scored import BootstrapParams, TwinsParams, read_all, scored_rows
 from pipeline.compare.table import render
 from pipeline.compare.taking_part import predictions_of
 from pipeline.contracts import PREPARED, UNCALIBRATED, Costs, read_costs, read_params, read_predictions, read_prepared
 from pipeline.contracts.files import read_json, write_csv, write_text
 from pipeline.places import results
-from pipeline.stats.bootstrap import effective_groups
+from pipeline.stats.bootstrap import effective_groups, group_bootstrap
 from pipeline.stats.decisions import THRESHOLD, decide, decided_rightly, rank
-from pipeline.stats.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins
+from pipeline.stats.metrics import CLIP, METRICS, PROBABILITIES, equal_mass_bins, weighted
 from pipeline.stats.paired import compare_pairs, places, with_verdicts
 
 NAME = "evaluate"
@@ -82,8 +82,8 @@ def by_classifier(rows: dict[str, Any]) -> pd.DataFrame:
 
 def score_classifier(rows: pd.DataFrame, shared: pd.Index, params: EvaluateParams) -> dict[str, float]:
     """Each metric with the ends of its interval, the number of rows, and the accuracy on the rows that all cover."""
-    targets, scores = rows["target"].to_numpy(), rows["score"].to_numpy()
-    low, high = metric_intervals(rows, params)
+    targets, scores, groups = (rows[column].to_numpy() for column in ("target", "score", "group"))
+    low, high = group_bootstrap(lambda drawn: weighted(targets, scores, drawn), groups, params.draws, params.seed)
     found: dict[str, float] = {"rows": len(rows), "unparsed": int(np.isnan(scores).sum())}
     found["groups"] = effective_groups(rows["group"].value_counts().to_numpy())
     found["positives"] = float((scores > THRESHOLD).mean())

@@ -9,8 +9,7 @@ from pydantic import Field
 
 from pipeline.compare.taking_part import predictions_of, taking_part
 from pipeline.contracts import PREDICTIONS, InputError, Params, Predictions, Prepared, read_predictions
-from pipeline.stats.bootstrap import bootstrap_means, group_bootstrap
-from pipeline.stats.metrics import weighted
+from pipeline.stats.bootstrap import bootstrap_means
 
 
 class BootstrapParams(Params):
@@ -30,12 +29,6 @@ def scored_rows(prepared: Prepared, predictions: Predictions) -> pd.DataFrame:
     """The train rows that a classifier covers, indexed by id: `target`, `group`, `score`."""
     scores = predictions.train.set_index("id")["score"]
     return prepared.train.set_index("id").loc[scores.index, ["target", "group"]].assign(score=scores)
-
-
-def metric_intervals(rows: pd.DataFrame, params: BootstrapParams) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % intervals of all `METRICS` of `scored_rows`, each of shape (len(METRICS),)."""
-    targets, scores, groups = (rows[column].to_numpy() for column in ("target", "score", "group"))
-    return group_bootstrap(lambda weights: weighted(targets, scores, weights), groups, params.draws, params.seed)
 
 
 def accuracy_interval(right: pd.Series, groups: pd.Series, params: BootstrapParams) -> list[float | None]:

@@ -19,14 +19,13 @@ import pandas as pd
 from pydantic import Field
 from tqdm import tqdm
 
-from pipeline.compare.scored import BootstrapParams
+from pipeline.compare.scored import BootstrapParams, accuracy_interval
 from pipeline.contracts import Prepared, read_params, read_prepared, write_text
 from pipeline.contracts.files import write_csv
 from pipeline.curves.learning_curve import LearningCurveParams, read_curve_classifier
 from pipeline.fit.classifier import Classifier
 from pipeline.fit.cross_fit import REFIT, training_rows
 from pipeline.places import STUDY
-from pipeline.stats.bootstrap import bootstrap_means
 from pipeline.stats.decisions import decided_rightly
 from pipeline.tables import LOW_HIGH, Column, page, spread
 
@@ -111,11 +110,10 @@ def under_shift(own: Classifier, prepared: Prepared, params: RobustnessParams) -
     return right
 
 
-def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> dict[str, float]:
+def interval(values: pd.Series, groups: pd.Series, params: RobustnessParams) -> dict[str, float | None]:
     """The mean of values by id, with the ends of its interval; groups by id."""
-    each = values.to_numpy(dtype=float)
-    low, high = bootstrap_means(each, groups.loc[values.index].to_numpy(), params.draws, params.seed)
-    return {"value": float(each.mean()), "low": float(low[0]), "high": float(high[0])}
+    low, high = accuracy_interval(values, groups, params)
+    return {"value": float(values.to_numpy(dtype=float).mean()), "low": low, "high": high}
 
 
 def render(noise: pd.DataFrame, shift: pd.DataFrame) -> str:
