@@ -65,9 +65,8 @@ def fit(
     counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
-    splits = inner_splits(labels, tweets["group"], counts.inner_folds)
     out_of_fold = np.zeros((len(params.weights), len(labels)))
-    for learnt, held in splits:
+    for learnt, held in inner_splits(labels, tweets["group"], counts.inner_folds):
         apart = ~unlabelled["group"].isin(tweets["group"].iloc[held]).to_numpy()
         for i, weight in enumerate(params.weights):
             part = expectation_maximisation(x[learnt], labels[learnt], u[apart], weight, params)

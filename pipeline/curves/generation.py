@@ -147,9 +147,7 @@ def examine(family: Classifier, prepared: Prepared, params: GenerationParams) ->
         accuracy_score(name, *learnt, (held_out, targets), groups, C=params.C, draws=params.draws, seed=params.seed),
         *novelty(name, distance, nearest(of_train, of_real)[0]),
         *diversity(
-            name,
-            [(new[own], of_samples[own]) for own in ours],
-            [(held_out[own], of_real[own]) for own in theirs],
+            name, [(new[own], of_samples[own]) for own in ours], [(held_out[own], of_real[own]) for own in theirs]
         ),
     ]
     return samples[SAMPLE].reset_index(drop=True), measures

@@ -19,7 +19,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -75,8 +75,7 @@ def load_explainer(name: str, steps: int) -> Explainer:
     own, _ = read_family(name)
     if own.family() == "finetune.lora":
         module = importlib.import_module("pipeline.errors.integrated_gradients")  # and torch, which is not always there
-        explainer: Explainer = module.lora_explainer(name, own, steps)
-        return explainer
+        return cast("Explainer", module.lora_explainer(name, own, steps))
     if not isinstance(own, OnCounts):
         raise InputError(f"explanations.classifiers: {name}: only those on counts, and lora_<preset>, can be explained")
     return count_explainer(name, own)

@@ -31,11 +31,8 @@ BATCH = 32
 
 def load(params: LoraParams, folder: Path) -> list[tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
     """The models that the stage lora saved for a fold, one a seed, with adapters merged, in float32 on the CPU."""
-    models = []
-    for path in seeds_in(folder) or [folder]:
-        network, tokenizer = adapters.read(path, params)
-        models.append((network.merge_and_unload(), tokenizer))
-    return models
+    read = (adapters.read(path, params) for path in seeds_in(folder) or [folder])
+    return [(network.merge_and_unload(), tokenizer) for network, tokenizer in read]
 
 
 def tokenized(

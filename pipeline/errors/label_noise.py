@@ -55,15 +55,6 @@ def list_suspects(train: pd.DataFrame, scores: np.ndarray) -> pd.DataFrame:
     return table.sort_values(["quality", "id"])[columns]
 
 
-def treat(
-    tweets: pd.DataFrame, labels: np.ndarray, suspected: np.ndarray, treatment: Treatment
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The training rows and labels with the suspected ones kept, dropped or given the other label."""
-    if treatment == "drop":
-        return tweets[~suspected], labels[~suspected]
-    return tweets, np.where(suspected, 1 - labels, labels) if treatment == "relabel" else labels
-
-
 def inner_scores(own: Classifier, train: pd.DataFrame, progress: "tqdm[Any]") -> dict[int, np.ndarray]:
     """By held-out fold the scores of all other rows, shape (n,), each by a model that saw neither that fold nor the row's own.
 
@@ -104,8 +95,13 @@ def compare_treatments(
             held_out = (train["fold"] == fold).to_numpy()
             tweets, labels, suspected = suspected_in_training(train, inner[fold], fold)
             suspects.append(int(suspected.sum()))
-            for treatment in TREATMENTS:
-                model = own.fit(*treat(tweets, labels, suspected, treatment), 0)
+            treated: dict[Treatment, tuple[pd.DataFrame, np.ndarray]] = {
+                "keep": (tweets, labels),
+                "drop": (tweets[~suspected], labels[~suspected]),
+                "relabel": (tweets, np.where(suspected, 1 - labels, labels)),
+            }
+            for treatment, rows_and_labels in treated.items():
+                model = own.fit(*rows_and_labels, 0)
                 scores[treatment][held_out] = own.predict(model, train[held_out])
                 progress.update()
     return scores, float(np.mean(suspects))
