@@ -94,12 +94,6 @@ def spread_evenly(draws: int, dimensions: int) -> torch.Tensor:
     return torch.quasirandom.SobolEngine(dimensions, scramble=True).draw(draws).clamp(1e-6, 1 - 1e-6)
 
 
-def unlabelled_apart_from(tweets: pd.DataFrame, labels: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """Positions of the rows without a label that are no near-duplicates of the held-out ones."""
-    near = tweets["group"].isin(tweets["group"].iloc[held_out]).to_numpy()
-    return np.flatnonzero((labels < 0) & ~near)
-
-
 def descend(
     network: Network,
     x: torch.Tensor,
@@ -146,7 +140,7 @@ def log_densities(network: Network, x: torch.Tensor, seed: int = 0, rows: int = 
         for part in x.split(rows):
             torch.manual_seed(seed)
             found.append(network.log_density(part).detach().cpu().double().numpy())
-    return np.concatenate(found) if found else np.zeros((0, 2))
+    return np.concatenate(found)
 
 
 OwnDescent = TypeVar("OwnDescent", bound=DescentParams)
@@ -171,7 +165,8 @@ class NetworkOnVectors(OnVectors[OwnDescent]):
         learnt, held = (known[part] for part in split_by_group(tweets.iloc[known], labels[known], share, seed))
         params = fitting(self.params, len(learnt))
         space = fit_space(vectors(tweets.iloc[learnt]), labels[learnt], params)
-        learnt = np.append(learnt, unlabelled_apart_from(tweets, labels, held))
+        near_held = tweets["group"].isin(tweets["group"].iloc[held]).to_numpy()
+        learnt = np.append(learnt, np.flatnonzero((labels < 0) & ~near_held))
         device = choose_device(params.device)
         x = torch.tensor(space.transform(vectors(tweets)), dtype=torch.float32, device=device)
         y = torch.tensor(labels, device=device)

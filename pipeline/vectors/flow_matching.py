@@ -65,18 +65,15 @@ class FlowMatching(Network):
             value = layer(value)
         return value, slope.diagonal(dim1=-2, dim2=-1).sum(-1)
 
-    def log_density_of_class(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """log p(x | y), shape (n,)."""
+    @torch.no_grad()
+    def log_density(self, x: torch.Tensor) -> torch.Tensor:
+        x, y = x.repeat(2, 1), torch.cat(both_classes(x))
         divergence, h = torch.zeros(len(x)).to(x), 1 / self.steps
         for step in range(self.steps, 0, -1):
             x, lost = runge_kutta(lambda x, t: self.velocity_and_divergence(x, t, y), x, step * h, -h)
             divergence = divergence - lost
         start = torch.distributions.Normal(torch.zeros_like(x), 1.0).log_prob(x).sum(dim=1)
-        return start - divergence
-
-    @torch.no_grad()
-    def log_density(self, x: torch.Tensor) -> torch.Tensor:
-        return self.log_density_of_class(x.repeat(2, 1), torch.cat(both_classes(x))).view(2, len(x)).T
+        return (start - divergence).view(2, len(x) // 2).T
 
     def sample(self, y: torch.Tensor) -> torch.Tensor:
         """Noise carried along dx/dt = v from t = 0 to 1, in the steps of the density: shape (n, d)."""

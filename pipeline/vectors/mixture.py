@@ -76,20 +76,16 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
             for learnt, held in inner_splits(labels, tweets["group"], params.inner_folds, seed)
             if np.bincount(labels[learnt], minlength=2).min() >= 2
         ]
-        out_of_fold = {}
-        for components in params.components:
-            found = np.zeros((len(labels), 2))
+        out_of_fold = np.zeros((len(params.components), len(labels), 2))
+        for i, components in enumerate(params.components):
             for learnt, held in splits:
                 part = fit_mixtures(tweets.iloc[learnt], labels[learnt], params, components, seed, BayesRule(prior))
-                found[held] = part.log_densities(tweets.iloc[held])
-            out_of_fold[components] = found
-        own = {components: found[np.arange(len(labels)), labels].mean() for components, found in out_of_fold.items()}
-        best = max(own, key=own.__getitem__)
+                out_of_fold[i, held] = part.log_densities(tweets.iloc[held])
+        best = int(np.argmax(out_of_fold[:, np.arange(len(labels)), labels].mean(axis=1)))
         rule = fit_bayes_rule(out_of_fold[best], labels, prior)
-        return fit_mixtures(tweets, labels, params, best, seed, rule)
+        return fit_mixtures(tweets, labels, params, params.components[best], seed, rule)
 
     def predict(self, model: Mixture, tweets: pd.DataFrame) -> np.ndarray:
-        """P(target = 1) of each tweet, shape (n,)."""
         return model.rule(model.log_densities(tweets))
 
     def sample(self, model: Mixture, label: int, n: int, seed: int) -> np.ndarray:
@@ -107,7 +103,6 @@ class MixtureOnVectors(OnVectors[MixtureParams]):
         write_rule(folder / "rule.json", model.rule)
 
     def load(self, folder: Path) -> Mixture:
-        """What `save` kept."""
         space, dimensions = read_space(folder)
         paths = [folder / f"class-{label}.skops" for label in (0, 1)]
         of_class = [read_estimator(path, GaussianMixture) for path in paths]
