@@ -142,8 +142,12 @@ def of_other_components(smaller: Entries, larger: Entries, label: np.ndarray, th
             yield possible(some.take(np.repeat(entry[begin:end], many)), larger.take(partner), threshold)
 
 
-def connect(texts: Iterable[list[str]], threshold: float) -> np.ndarray:
-    """A number for each text, the same for those that a chain of overlaps by the threshold connects."""
+def group_near_duplicates(texts: Iterable[list[str]], threshold: float) -> np.ndarray:
+    """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words, which are read once.
+
+    Two texts are joined when their `shingles` overlap by at least `threshold` (Jaccard), and groups are what is connected so.
+    No such pair is missed, and few others are looked at: of texts that share a rare shingle, those which are not connected yet.
+    """
     sets, size = shingle_sets(texts)
     n = len(size)
     order = np.argsort(size, kind="stable")
@@ -158,13 +162,7 @@ def connect(texts: Iterable[list[str]], threshold: float) -> np.ndarray:
             label = components(linked, n)
     labels = np.empty(n, dtype=int)
     labels[order] = label
-    return labels
-
-
-def first_seen(groups: np.ndarray) -> np.ndarray:
-    """The groups numbered 0 to k - 1 in order of first appearance."""
-    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[inverse]
+    return pd.factorize(labels)[0]
 
 
 def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
@@ -176,13 +174,4 @@ def merge_groups(groups: np.ndarray, shared: pd.Series) -> np.ndarray:
     values = pd.factorize(shared.iloc[rows])[0]
     size = int(groups.max(initial=-1)) + 1
     count = size + int(values.max(initial=-1)) + 1  # the nodes: groups, then values
-    return first_seen(components(np.stack([groups[rows], size + values]), count)[groups])
-
-
-def group_near_duplicates(texts: Iterable[list[str]], threshold: float) -> np.ndarray:
-    """Group numbers of shape (n,), 0 to k - 1 in order of first appearance, for n texts given as words, which are read once.
-
-    Two texts are joined when their `shingles` overlap by at least `threshold` (Jaccard), and groups are what is connected so.
-    No such pair is missed, and few others are looked at: of texts that share a rare shingle, those which are not connected yet.
-    """
-    return first_seen(connect(texts, threshold))
+    return np.asarray(pd.factorize(components(np.stack([groups[rows], size + values]), count)[groups])[0])
