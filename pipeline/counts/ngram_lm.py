@@ -203,7 +203,6 @@ class NgramLmOnWords(OnWords[NgramLmParams]):
         return NgramLm(*count_classes(read, labels, order), order, discount, rule)
 
     def predict(self, model: NgramLm, tweets: pd.DataFrame) -> np.ndarray:
-        """P(target = 1) of each tweet, shape (n,)."""
         size, own = len(model.vocabulary) + 1, [(model.order, model.discount)]
         return model.rule(log_densities(model.of_class, tokens(tweets), size, own)[0])
 
@@ -245,7 +244,6 @@ class NgramLmOnWords(OnWords[NgramLmParams]):
         write_rule(folder / "rule.json", model.rule)
 
     def load(self, folder: Path) -> NgramLm:
-        """What `save` kept."""
         path, words = folder / "counts.skops", read_json(folder / "words.json", Words)
         found = read_estimator(path, list)
         try:

@@ -124,7 +124,6 @@ class OnCounts(OnWords[Own]):
         tuning.save(model, folder)
 
     def load(self, folder: Path) -> Tuned:
-        """What `save` kept."""
         path = folder / "vocabulary.json"
         vocabulary = read_json(path, Vocabulary)
         counter = vectorizer(vocabulary.ngrams, 1, keywords=bool(vocabulary.keywords))

@@ -19,8 +19,7 @@ CLIP = 1e-6  # keeps the log loss of a certain and wrong score finite; votes and
 
 def log_odds(scores: np.ndarray) -> np.ndarray:
     """log p / (1 - p) of scores, held `CLIP` off 0 and 1; of their shape."""
-    found: np.ndarray = logit(np.clip(scores, CLIP, 1 - CLIP))
-    return found
+    return np.asarray(logit(np.clip(scores, CLIP, 1 - CLIP)))
 
 
 def equal_mass_bins(scores: np.ndarray) -> np.ndarray:
@@ -59,5 +58,4 @@ def weighted_auc(targets: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     starts = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))
     positive, negative = (np.add.reduceat((weights * (targets == label))[:, order], starts, axis=1) for label in (1, 0))
     below = np.cumsum(negative, axis=1) - negative / 2
-    area: np.ndarray = (positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1))
-    return area
+    return np.asarray((positive * below).sum(axis=1) / (positive.sum(axis=1) * negative.sum(axis=1)))

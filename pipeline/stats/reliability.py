@@ -42,8 +42,7 @@ def squared_mean(
     pairs: np.ndarray = ((times @ (sizes[:, None] * held_by)) ** 2).sum(axis=1)
     if debiased:
         products, pairs = products - times @ sums**2, pairs - times @ sizes**2
-    found: np.ndarray = np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0)
-    return found
+    return np.asarray(np.divide(products, pairs, out=np.zeros_like(products), where=pairs > 0))
 
 
 def brier_parts(rows: Scored, weights: np.ndarray, *, debiased: bool) -> np.ndarray:

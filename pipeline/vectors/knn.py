@@ -38,7 +38,6 @@ class KnnOnVectors(OnVectors[KnnParams]):
         return model.fit(vectors(tweets.iloc[pool]).astype("float32"), labels[pool])
 
     def predict(self, model: KNeighborsRegressor, tweets: pd.DataFrame) -> np.ndarray:
-        """P(target = 1) of each tweet, shape (n,)."""
         share = model.predict(vectors(tweets).astype("float32"))  # of the votes
         return np.asarray((1 + model.n_neighbors * share) / (2 + model.n_neighbors))
 
