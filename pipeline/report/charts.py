@@ -161,15 +161,14 @@ def confusion(names: Sequence[str], description: str) -> Spec:
         x=alt.X("predicted:N", sort=list(names), title="Said", axis=alt.Axis(orient="top", labelAngle=0, **bare)),
         y=alt.Y("actual:N", sort=list(names), title="Is", axis=alt.Axis(**bare)),
     )
-    shown = [
-        Field("actual", "is"),
-        Field("predicted", "said"),
-        Field("rows", "texts", ",~g"),
-        Field("share", "of these", ".1%"),
+    told = [
+        Field("actual", "is").hover(),
+        Field("predicted", "said").hover(),
+        Field("rows", "texts", ",~g").hover(),
+        Field("share", "of these", ".1%").hover(),
     ]
     shade = alt.Opacity("share:Q", scale=alt.Scale(domain=[0, 1], range=[0.06, 0.5]), legend=None)
     cells = base.mark_rect(stroke="var(--paper)", strokeWidth=3, color="var(--accent)", cornerRadius=4)
     shares = base.mark_text(fontSize=20, fontWeight=600, dy=-8).encode(text=alt.Text("share:Q", format=".1%"))
     counts = base.mark_text(dy=14, color="var(--muted)").encode(text=alt.Text("rows:Q", format=","))
-    told = [one.hover() for one in shown]
     return finished([cells.encode(opacity=shade, tooltip=told), shares, counts], description, 220)

@@ -58,7 +58,6 @@ def allowed(script: str) -> str:
 
 
 def render(page: Page) -> str:
-    """The page as HTML."""
     figures = [page.figure, *(part for section in page.sections for part in section.parts if isinstance(part, Figure))]
     scripts = [library(), inside_script((HERE / "page.js").read_text(encoding="utf-8"))]
     environment = Environment(

@@ -74,11 +74,6 @@ SOURCES: list[tuple[str, Callable[[Tables, About], list[Section]]]] = [
 """What makes sections of a stage's files, in the order of the page; a new section is a function, and a line here."""
 
 
-def sections(found: dict[str, Tables], about: About) -> list[Section]:
-    """Those that there are results for."""
-    return [one for stage, made_of in SOURCES if stage in found for one in made_of(found[stage], about)]
-
-
 def about(found: dict[str, Tables], labels: list[str], rows: int) -> About:
     scores = found["evaluate"]["scores"]
     schools = dict(zip(scores["classifier"], scores["school"], strict=True))
@@ -96,7 +91,7 @@ def page_of(
         ranking=comparison.ranking(scores, of_all),
         figure=comparison.cost_figure(scores, of_all),
         twins=comparison.twins_table(paired, twins, of_all),
-        sections=sections(found, of_all),
+        sections=[one for stage, made_of in SOURCES if stage in found for one in made_of(found[stage], of_all)],
         missing=missing,
         **rest,
     )

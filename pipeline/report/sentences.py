@@ -3,8 +3,6 @@
 The terminal, the report and README say the same.
 """
 
-import math
-
 import numpy as np
 import pandas as pd
 
@@ -103,11 +101,9 @@ def budget(scores: pd.DataFrame, costs: pd.DataFrame) -> list[str]:
             f"It gains {number(gain, '.1f', 100)} points {between(*ends)} over {cheapest['classifier']}, and takes "
             f"{short(ms[best] / cheapest['ms_per_text'])} times as long for a text."
         )
-        tied = [
-            name for name in scores.loc[scores["standing"] == "ties", "classifier"] if ms.get(name, math.inf) < ms[best]
-        ]
-        if tied:
-            least = min(tied, key=lambda name: ms[name])
+        tied = costs["classifier"].isin(scores.loc[scores["standing"] == "ties", "classifier"])
+        if len(faster := costs[tied & (costs["ms_per_text"] < ms[best])]):
+            least = faster.loc[faster["ms_per_text"].idxmin(), "classifier"]
             said.append(f"Of those that tie with it, {least} takes the least time.")
         steps = ladder.iloc[np.unique(np.linspace(0, len(ladder) - 1, STEPS).round().astype(int))]
         lines += [
