@@ -37,8 +37,6 @@ AS_GOOD = 0.01
 COLUMNS = ["first", "second", "share", "rows", "accuracy", "low", "high"]
 COLUMNS += ["difference", "difference_low", "difference_high", "ms_per_text", "money_per_1000", "series"]
 
-Pair = tuple[str, str]
-
 
 class CascadeParams(BootstrapParams):
     gain: float = Field(0.001, ge=0)
@@ -87,7 +85,7 @@ class Offer(NamedTuple):
     price: Price
     lead: float
     right: pd.Series
-    pair: Pair | None = None
+    pair: tuple[str, str] | None = None
 
 
 def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> bool:
@@ -100,7 +98,7 @@ def gains_clearly(offer: Offer, best: Offer, groups: pd.Series, looks: int) -> b
     return bool(gain.mean() > norm.isf(0.025 / looks) * error)
 
 
-def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[Pair]:
+def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: CascadeParams) -> list[tuple[str, str]]:
     """The pairs that at some share beat whatever costs less and is worth its own cost, by `gain` and by more than chance makes.
 
     The first is the cheaper and the less accurate one. Accuracies are leads as in `rank`: not all score the same rows.
@@ -110,7 +108,7 @@ def worthwhile(rows: dict[str, pd.DataFrame], prices: dict[str, Price], params: 
     right = {name: decided_rightly(one) for name, one in rows.items()}
     reference = max(right.values(), key=lambda one: (len(one), one.mean())).astype(float)
 
-    def offer(price: Price, right: pd.Series, pair: Pair | None = None) -> Offer:
+    def offer(price: Price, right: pd.Series, pair: tuple[str, str] | None = None) -> Offer:
         lead = float((right - reference).mean())  # what one of the two did not score drops out
         return Offer(price, lead, right, pair)
 

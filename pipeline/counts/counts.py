@@ -41,11 +41,6 @@ def features(tweets: pd.DataFrame) -> pd.DataFrame:
     return tweets[["text", "keyword"]].fillna({"keyword": ""})
 
 
-def have_keywords(tweets: pd.DataFrame) -> bool:
-    """Whether any of the tweets has a keyword; where none has, its absence says nothing."""
-    return bool(tweets["keyword"].notna().any())
-
-
 def vectorizer(ngrams: int, min_count: int, *, keywords: bool) -> ColumnTransformer:
     """From `features` to presence of words and, if asked, keywords: a sparse matrix of 0 and 1, shape (n, vocabulary).
 
@@ -103,7 +98,7 @@ def choose_on_counts(
     The counts are those on which the `VOTERS` are most accurate on average: they depend on the tweets and labels alone, so that
     a generative family and its discriminative twin see the same, and neither has a say that the other has not.
     """
-    keywords = have_keywords(tweets)
+    keywords = bool(tweets["keyword"].notna().any())  # where none has one, its absence says nothing
     try:
         counts, lengths = count_all(tweets, max(params.ngrams), min(params.min_count), keywords=keywords)
     except ValueError:  # scikit-learn's, of a vocabulary without words

@@ -20,7 +20,7 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import Pipeline
 
 from pipeline.contracts import Params, Prepared
-from pipeline.counts.counts import CountsParams, features, have_keywords, vectorizer
+from pipeline.counts.counts import CountsParams, features, vectorizer
 from pipeline.counts.on_counts import OnCounts
 from pipeline.fit.bayes_rule import fit_bayes_rule, prior_log_odds
 from pipeline.fit.cross_fit import inner_splits
@@ -62,7 +62,7 @@ def fit(
     counts: CountsParams,
 ) -> Tuned:
     """From tweets with labels, shape (n,), and others without; weight and temperature are chosen on inner folds by group."""
-    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=have_keywords(tweets))
+    counter = vectorizer(counts.ngrams[0], counts.min_count[0], keywords=bool(tweets["keyword"].notna().any()))
     everything = counter.fit_transform(features(pd.concat([tweets, unlabelled]))).tocsr()
     x, u = everything[: len(tweets)], everything[len(tweets) :]
     out_of_fold = np.zeros((len(params.weights), len(labels)))

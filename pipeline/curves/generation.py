@@ -43,7 +43,7 @@ from pipeline.fit.classifier import Classifier, read_classifier_of
 from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.subsets import nested_order
 from pipeline.places import STUDY
-from pipeline.tables import LOW_HIGH, Column, Row, Table, page, spread
+from pipeline.tables import LOW_HIGH, Column, Table, page, spread
 from pipeline.vectors.space import vectors
 
 OUT = STUDY / "generation"
@@ -187,16 +187,6 @@ MEASURES = {
 }
 
 
-def beside(row: Row) -> str:
-    """`0.812 (0.790)`: of samples, and of real tweets."""
-    return f"{row['generated']:.3f} ({row['real']:.3f})"
-
-
-def added_to_real(row: Row) -> str:
-    """`0.790 +2.1 [+0.3, +3.9]`: with real texts alone, and what samples add, in points."""
-    return f"{row['real']:.3f} {LEARNT[-1].text(row)}"
-
-
 def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
     """From a row for each `Measure`."""
     metrics = metrics.assign(value=metrics["generated"] - metrics["real"])
@@ -206,14 +196,16 @@ def render(metrics: pd.DataFrame, fold: int, added: float, seeds: int) -> str:
         "A logistic regression learns from samples, or from as many real training texts (classification accuracy score):",
         Table(metrics[metrics["measure"] == "accuracy score"], LEARNT).markdown(),
         MEASURED,
-        spread(measured, BY_FAMILY, MEASURES, "measure", beside).markdown(),
+        spread(
+            measured, BY_FAMILY, MEASURES, "measure", lambda row: f"{row['generated']:.3f} ({row['real']:.3f})"
+        ).markdown(),
     ]
     few = metrics[metrics["measure"] == "few labels"]
     if len(few):
         sizes = {size: f"{size:,} labels" for size in few["rows"].unique()}
         parts += [
             f"Accuracy after n labelled texts, and what {added:g} samples for each add, in points ({seeds} subsets):",
-            spread(few, BY_FAMILY, sizes, "rows", added_to_real).markdown(),
+            spread(few, BY_FAMILY, sizes, "rows", lambda row: f"{row['real']:.3f} {LEARNT[-1].text(row)}").markdown(),
         ]
     return page(*parts)
 
