@@ -70,11 +70,6 @@ def brier_parts(rows: Scored, weights: np.ndarray, *, debiased: bool) -> np.ndar
     return np.stack([reliability, reliability + uncertainty - weights @ residual**2 / total, uncertainty])
 
 
-def signed_root(square: float) -> float:
-    """The root of a square that is an estimate and so may be negative, with its sign."""
-    return float(np.copysign(np.sqrt(abs(square)), square))
-
-
 def measures(rows: Scored, draws: int, seed: int) -> dict[str, float]:
     """`MEASURES`, each with the ends of its 95 % interval by grouped bootstrap.
 
@@ -97,7 +92,8 @@ def measures(rows: Scored, draws: int, seed: int) -> dict[str, float]:
     found: dict[str, float] = {}
     for end, values in (("", value), ("_low", low), ("_high", high)):
         found |= {f"{name}{end}": float(one) for name, one in zip((*PLAIN, *PARTS), values, strict=True)}
-        found[f"ece_debiased{end}"] = signed_root(found[f"reliability{end}"])
+        square = found[f"reliability{end}"]  # an estimate, which may be negative
+        found[f"ece_debiased{end}"] = float(np.copysign(np.sqrt(abs(square)), square))
     return {f"{name}{end}": found[f"{name}{end}"] for name in MEASURES for end in ("", "_low", "_high")}
 
 

@@ -69,14 +69,11 @@ class Diffusion(Network):
             total += torch.stack(errors, dim=1)
         # E log p(x | x_0) for p(x | x_0) = N(x_0 / α_0, σ_0² / α_0² I)
         reconstruction = torch.tensor(self.dimensions * -0.5 * (math.log(2 * math.pi) + self.first + 1))
-        shared = reconstruction.to(x) - self.divergence_at_the_end(x)
-        return shared[:, None] - (self.last - self.first) / 2 * total / self.draws
-
-    def divergence_at_the_end(self, x: torch.Tensor) -> torch.Tensor:
-        """KL(N(α_1 x, σ_1² I) ‖ N(0, I)), shape (n,)."""
-        gamma = torch.tensor(self.last)
+        # KL(N(α_1 x, σ_1² I) ‖ N(0, I))
+        gamma, standard = torch.tensor(self.last), distributions.Normal(torch.zeros_like(x), 1.0)
         end = distributions.Normal(torch.sigmoid(-gamma).sqrt() * x, torch.sigmoid(gamma).sqrt())
-        return distributions.kl_divergence(end, distributions.Normal(torch.zeros_like(x), 1.0)).sum(dim=1)
+        shared = reconstruction.to(x) - distributions.kl_divergence(end, standard).sum(dim=1)
+        return shared[:, None] - (self.last - self.first) / 2 * total / self.draws
 
     def sample(self, y: torch.Tensor) -> torch.Tensor:
         """Noise that loses its noise step by step, in as many steps as the bound has times: shape (n, d).

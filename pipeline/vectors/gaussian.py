@@ -4,8 +4,7 @@
 
 With one Σ for both classes (shared) the log-odds are linear in x, as those of logistic regression are; with one each
 (separate) they are quadratic. Either is shrunk towards a multiple of the identity: a covariance of 384 dimensions has 73,920
-numbers.
-(Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
+numbers. (Hastie et al. 2009, section 4.3; Friedman 1989, https://doi.org/10.1080/01621459.1989.10478752)
 """
 
 from typing import Annotated, Literal
