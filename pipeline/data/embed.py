@@ -60,7 +60,7 @@ def load_encoder(params: EmbedParams) -> "SentenceTransformer":
 
 def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
     """The sentence embeddings (Reimers & Gurevych 2019, https://arxiv.org/abs/1908.10084) of texts, shape (n, d)."""
-    found: np.ndarray = load_encoder(params).encode(
+    return load_encoder(params).encode(
         texts,
         batch_size=params.batch_size,
         normalize_embeddings=True,
@@ -68,7 +68,6 @@ def embed(texts: list[str], params: EmbedParams) -> np.ndarray:
         show_progress_bar=len(texts) > params.batch_size and "TQDM_DISABLE" not in os.environ,
         convert_to_numpy=True,
     )
-    return found
 
 
 def main() -> None:

@@ -24,7 +24,6 @@ def embeddings_path(encoder: str) -> Path:
 
 
 def embeddings_digest(encoder: str) -> str:
-    """Hash of the file."""
     path = embeddings_path(encoder)
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
