@@ -19,9 +19,9 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
-from functools import lru_cache
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO, Self, get_args
 
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 from pipeline.contracts import InputError, read_params, reason, write_text
 from pipeline.data.source import DataParams
-from pipeline.new_texts.in_words import in_words, words_that_spoke
+from pipeline.new_texts.in_words import show, words_that_spoke
 from pipeline.new_texts.reading import Batch, Format, batches, checked, format_of
 from pipeline.new_texts.scorers import Scorer, all_trained, choose, open_scorer, threshold_reaching, written_at
 from pipeline.new_texts.writing import decisions, open_writer, written_as
@@ -113,15 +113,12 @@ def last_opened(name: str, project: Path, _made: int) -> TextClassifier:
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def opened(path: Path | None) -> Iterator[BinaryIO]:
-    """A file's bytes, or those of standard input (None)."""
+def opened(path: Path | None) -> BinaryIO:
+    """A file, or standard input (None), as bytes."""
     try:
-        file = path.open("rb") if path else sys.stdin.buffer
+        return path.open("rb") if path else sys.stdin.buffer
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {reason(error)}") from None
-    with file:
-        yield file
 
 
 def rule_for(given: argparse.Namespace) -> tuple[list[str], float]:
@@ -177,9 +174,10 @@ def score_stream(given: argparse.Namespace) -> None:
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))
         typed = "\n".join(" ".join(text.split()) for text in given.texts).encode()
-        file: BinaryIO = io.BytesIO(typed) if given.texts else stack.enter_context(opened(source))
+        file = stack.enter_context(io.BytesIO(typed) if given.texts else opened(source))
         scorers = {name: stack.enter_context(open_scorer(name)) for name in names}
-        write = in_words(stdout, data.labels) if in_lines else stack.enter_context(open_writer(target, to, stdout))
+        in_words = partial(show, labels=data.labels, stdout=stdout)
+        write = in_words if in_lines else stack.enter_context(open_writer(target, to, stdout))
         progress = stack.enter_context(tqdm(desc=", ".join(names), unit=" texts", disable=in_lines or None))
         skip = skipped.append if given.on_error == "skip" else None
         for batch in batches(file, kind, columns, given.batch, str(source or "standard input"), skip):

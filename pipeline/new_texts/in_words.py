@@ -1,7 +1,6 @@
 """Decisions for people at a terminal: the label, how probable it is, the text; and which words spoke for or against it."""
 
-from collections.abc import Callable
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -9,6 +8,7 @@ import pandas as pd
 from pipeline.new_texts.scorers import Scorer
 from pipeline.stats.decisions import THRESHOLD
 from pipeline.stats.metrics import log_odds
+from pipeline.tables import Row
 
 SHOWN = 3
 """Words of a text."""
@@ -34,7 +34,7 @@ def words_that_spoke(score: Scorer, tweets: pd.DataFrame, scores: np.ndarray) ->
     return [", ".join(f"{word} {by:+.1f}" for by, word in some) for some in most]
 
 
-def line(row: dict[str, Any], labels: list[str]) -> str:
+def line(row: Row, labels: list[str]) -> str:
     """A decision, or those of several classifiers one below the other."""
     width, text = max(map(len, labels)), row["text"]
     if "label" not in row:
@@ -45,11 +45,6 @@ def line(row: dict[str, Any], labels: list[str]) -> str:
     return f"{said}  {text}" + (f"   ({row['words']})" if row.get("words") else "")
 
 
-def in_words(stdout: IO[str], labels: list[str]) -> Callable[[pd.DataFrame], None]:
-    """Shows each batch of decisions as lines."""
-
-    def write(rows: pd.DataFrame) -> None:
-        for row in rows.to_dict("records"):
-            print(line({str(name): value for name, value in row.items()}, labels), file=stdout, flush=True)
-
-    return write
+def show(rows: pd.DataFrame, labels: list[str], stdout: IO[str]) -> None:
+    for row in rows.to_dict("records"):
+        print(line(row, labels), file=stdout, flush=True)

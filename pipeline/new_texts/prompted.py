@@ -8,7 +8,7 @@ depend on which others it comes with.
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,6 @@ from pipeline.data.source import DataParams
 from pipeline.new_texts.scorers import Scorer, train_anew
 from pipeline.places import anywhere
 from pipeline.prompting.answers import AnswerStore
-from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import NO_FOLD, classify, embeddings_for, open_asker
 from pipeline.prompting.debias import against, fit_platt, known_labels
 from pipeline.prompting.params import Debiasing, PromptParams
@@ -79,8 +78,7 @@ def open_prompt(which: str) -> Iterator[Scorer]:
     now: Debiasing = "none" if later else params.calibration
     fixed = prompt.choice == "fixed"
     with asyncio.Runner() as runner, closing(AnswerStore(store_folder() / "answers.sqlite")) as store:
-        closing_time = AsyncExitStack()
-        asker: Asker = runner.run(closing_time.enter_async_context(open_asker(prompt, store, params, name)))
+        asker = open_asker(prompt, store, params, name)
         before, mode = asked_before(name, prompt, asker.endpoint.model, params, prepared) if later else (None, None)
         if before is not None and fixed and later == "batch" and NO_FOLD not in set(before["fold"]):
             print(
@@ -105,4 +103,4 @@ def open_prompt(which: str) -> Iterator[Scorer]:
         try:
             yield score
         finally:
-            runner.run(closing_time.aclose())
+            runner.run(asker.sender.close())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from scipy.special import expit
 
 from pipeline.compare.blend_weights import ALL_ROWS, Weights, to_log_odds
@@ -19,12 +19,12 @@ from pipeline.contracts import (
     PREDICTIONS,
     PREPARED,
     InputError,
-    first_fault,
     read_json,
     read_params,
     read_predictions,
     read_prepared,
     reason,
+    validated,
 )
 from pipeline.data.source import DataParams
 from pipeline.fit.cross_fit import MODELS
@@ -51,16 +51,11 @@ class Choice(BaseModel):
 
 def choose(name: str | None, path: Path = SUBMISSION / "choice.json") -> tuple[str, float]:
     """The classifier and its threshold: the one that would be submitted if no name is given, one half if none was fitted."""
-    if name and not path.is_file():
-        return name, THRESHOLD
-    try:
-        choice = Choice.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: no such file; name a classifier (--classifier), or run `dvc repro submission`"
-        ) from None
-    except (OSError, ValidationError) as error:
-        raise InputError(f"{path}: not what the stage submission writes: {first_fault(error)}") from None
+    if not path.is_file():
+        if name:
+            return name, THRESHOLD
+        raise InputError(f"{path}: no such file; name a classifier (--classifier), or run `dvc repro submission`")
+    choice = validated(Choice, read_json(path), f"{path}: not what the stage submission writes: choice")
     name = name or choice.chosen.classifier
     return name, next((one.threshold for one in choice.candidates if one.classifier == name), THRESHOLD)
 
