@@ -15,7 +15,7 @@ from typing import NoReturn
 try:
     from pipeline import places, waiting
 
-    LOADING = waiting.snapshot()
+    waiting.busy_elsewhere()  # from here on, for `choose`
     from pipeline.contracts.errors import InputError, show
     from pipeline.process import run
 except ModuleNotFoundError as missing:
@@ -36,7 +36,7 @@ def start(arguments: list[str]) -> NoReturn:
     if not re.fullmatch(r"\w+(\.\w+)+", name):
         raise InputError(USAGE)
     waiting.quiet()
-    waiting.choose(LOADING)
+    waiting.choose()
     sys.argv = [f"pipeline.stage {name}", *rest]
     run(main_of(f"pipeline.{name}"))
 

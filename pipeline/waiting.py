@@ -8,13 +8,12 @@ The number of threads is never touched: results depend on it to the last digit, 
 
 import os
 import sys
-import time
-from typing import NamedTuple
 
 import psutil
 
 GIVEN = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """Who sets one of these has chosen."""
+THIS = psutil.Process()
 BUSY = 0.5
 """Cores that others keep busy, from which on threads sleep. Less is what a desktop does, or the error of a short measurement."""
 ASLEEP = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -22,38 +21,25 @@ SPINNING = {"GOMP_SPINCOUNT": "10000"}
 """Microseconds, for libgomp's milliseconds: as fast alone, and a job that comes later finds less in its way."""
 
 
-class Snapshot(NamedTuple):
-    """Seconds on the clock, in which a core that may be used was idle (summed over cores), and in which this process computed."""
-
-    clock: float
-    idle: float
-    own: float
-
-
 def cores() -> set[int]:
     """The numbers of the cores that this process may use."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def snapshot() -> Snapshot:
-    """The counters now; `choose` wants those of 0.3 s ago or more."""
+def busy_elsewhere() -> float:
+    """How many of the cores that may be used were busy with other processes, or taken by another virtual machine.
+
+    That is since this was last asked, 0.3 s ago or more; the first answer says nothing.
+    """
     usable = cores()
-    times = [each for number, each in enumerate(psutil.cpu_times(percpu=True)) if number in usable]
-    return Snapshot(
-        time.monotonic(), sum(each.idle + getattr(each, "iowait", 0) for each in times), time.process_time()
-    )
+    busy = [each for number, each in enumerate(psutil.cpu_percent(percpu=True)) if number in usable]
+    return max(0.0, float(sum(busy) - THIS.cpu_percent()) / 100)
 
 
-def busy_elsewhere(before: Snapshot, after: Snapshot, count: int) -> float:
-    """How many of `count` cores were busy with other processes between two snapshots, or taken by another virtual machine."""
-    seconds = after.clock - before.clock
-    return max(0.0, count - (after.idle - before.idle + after.own - before.own) / seconds) if seconds > 0 else 0.0
-
-
-def choose(before: Snapshot) -> None:
-    """Choose how threads wait, unless the environment says so, by how busy others were since `before`: libraries load later."""
+def choose() -> None:
+    """Choose how threads wait, unless the environment says so, by how busy others were: libraries load later."""
     if not any(name in os.environ for name in GIVEN):
-        os.environ.update(ASLEEP if busy_elsewhere(before, snapshot(), len(cores())) >= BUSY else SPINNING)
+        os.environ.update(ASLEEP if busy_elsewhere() >= BUSY else SPINNING)
 
 
 def asleep() -> bool:

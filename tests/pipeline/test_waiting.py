@@ -9,23 +9,9 @@ import pytest
 from pipeline import waiting
 from pipeline.prompting import server
 from pipeline.prompting.params import EmbeddedParams
-from pipeline.waiting import Snapshot, busy_elsewhere, choose, snapshot
+from pipeline.waiting import choose
 
 PASSIVE, SPIN = {"OMP_WAIT_POLICY": "PASSIVE"}, {"GOMP_SPINCOUNT": "10000"}
-
-
-@pytest.mark.parametrize(
-    ("after", "cores", "expected"),
-    [
-        (Snapshot(10.5, 100.5, 1.5), 2, 0.0),  # one core computed for this process, the other was idle
-        (Snapshot(10.5, 100.0, 1.5), 2, 1.0),
-        (Snapshot(10.5, 100.0, 1.0), 2, 2.0),  # it never had a core: both were others'
-        (Snapshot(10.5, 103.0, 2.0), 8, 0.0),  # a tick too many
-        (Snapshot(10.0, 100.0, 1.0), 2, 0.0),  # no time has passed
-    ],
-)
-def test_what_is_neither_idle_nor_ones_own_is_anothers(after: Snapshot, cores: int, expected: float) -> None:
-    assert busy_elsewhere(Snapshot(10.0, 100.0, 1.0), after, cores) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +27,7 @@ def test_threads_sleep_where_others_are_busy_and_the_environment_has_the_last_wo
     environment = dict(given)
     monkeypatch.setattr(waiting, "busy_elsewhere", lambda *_: others)
     monkeypatch.setattr(os, "environ", environment)
-    choose(snapshot())
+    choose()
     assert environment == given | expected, "and no number of threads"
 
 
