@@ -205,10 +205,7 @@ class AnswerStore:
         return int(self._run("SELECT count(*) FROM answers").fetchone()[0])
 
     def prune(self, identity: str, before: str) -> int:
-        """Delete the answers of the models whose identity contains a text, made before a date (ISO); how many they were.
-
-        An empty text or date leaves that open.
-        """
+        """Delete the answers of the models whose identity contains a text, made before a date (ISO; empty: any); how many."""
         delete = "DELETE FROM answers WHERE (instr(identity, ?1) OR ?1 = '') AND (created < ?2 OR ?2 = '')"
         deleted = self._run(delete, identity, before)
         self._run("VACUUM")

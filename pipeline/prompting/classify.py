@@ -43,12 +43,12 @@ class Classified:
     """The median of what the label words hold of the first token's probability; None where that is not known."""
 
 
-def sample_rows(train: pd.DataFrame, rows: int | None, seed: int = 0) -> pd.DataFrame:
+def sample_rows(train: pd.DataFrame, rows: int | None) -> pd.DataFrame:
     """At most `rows` train tweets, in order: whole near-duplicate groups, drawn in the proportion of the labels."""
     if rows is None or rows >= len(train):
         return train
     duplicates = near_duplicates(train)
-    groups = train.groupby(duplicates)["target"].agg(["size", "mean"]).sample(frac=1, random_state=seed)
+    groups = train.groupby(duplicates)["target"].agg(["size", "mean"]).sample(frac=1, random_state=0)
     chosen: list[Any] = []
     for _, sizes in groups["size"].groupby(groups["mean"] >= 0.5):
         room = round(rows * sizes.sum() / len(train))

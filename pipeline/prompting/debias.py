@@ -29,10 +29,7 @@ def contextual(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
 
 
 def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
-    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score of a row's batch.
-
-    `batches` says which rows were asked about in the same context, shape (n,). No labels are used.
-    """
+    """Batch calibration (Zhou et al. 2023, https://arxiv.org/abs/2309.17249): the prior is the mean score in a row's context."""
     found = np.array(scores, dtype=float)
     for one in np.unique(batches):
         rows = batches == one
@@ -42,7 +39,10 @@ def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
 
 
 def fit_platt(scores: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Platt scaling (Platt 1999): a logistic regression on the log-odds of rows that were read and whose labels are known."""
+    """Platt scaling (Platt 1999): a logistic regression on the log-odds of rows that were read and whose labels are known.
+
+    What was not read, and a label that is not known, is NaN.
+    """
     learnt = ~np.isnan(scores) & ~np.isnan(known)
     fitted = LogisticRegression(C=np.inf).fit(log_odds(scores[learnt])[:, None], known[learnt])
 
@@ -57,10 +57,7 @@ def fit_platt(scores: np.ndarray, known: np.ndarray) -> Callable[[np.ndarray], n
 
 
 def platt(scores: np.ndarray, folds: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Platt scaling, cross-fitted: what `fit_platt` learns from the labels of other folds.
-
-    `known` holds the labels, shape (n,), NaN where there is none to learn from. Scores of NaN stay NaN.
-    """
+    """Platt scaling, cross-fitted: what `fit_platt` learns from the labels of other folds."""
     found = np.full(len(scores), np.nan)
     for fold in np.unique(folds[~np.isnan(scores)]):
         others, here = folds != fold, folds == fold
@@ -82,10 +79,7 @@ def debiased(
     batches: np.ndarray,
     content_free: np.ndarray | None = None,
 ) -> tuple[np.ndarray, int]:
-    """The scores of `rows` (with `id`, `split` and `fold`) by the method that the params name, and how many labels that took.
-
-    The arrays are those that `batch` and `contextual` take.
-    """
+    """The scores of `rows` (with `id`, `split` and `fold`) by the method that the params name, and how many labels that took."""
     if method == "contextual" and content_free is not None:
         return contextual(scores, content_free), 0
     if method == "batch":

@@ -36,10 +36,7 @@ def choose_fixed(pool: pd.DataFrame, examples: Examples) -> list[Tweet]:
 def choose_retrieved(
     pool: pd.DataFrame, vectors: np.ndarray, asked: pd.DataFrame, queries: np.ndarray, count: int
 ) -> list[list[Tweet]]:
-    """For each tweet asked about, the nearest of the pool by cosine, none of its own group, nearest last.
-
-    `vectors` are those of the pool, shape (n, d), `queries` those of the tweets asked about, shape (m, d), all of unit length.
-    """
+    """For each tweet asked about, the nearest of the pool by cosine of their vectors, none of its own group, nearest last."""
     if len(pool) <= count:
         raise InputError(f"prompt examples: {count} are wanted, {len(pool)} are there")
     # More than wanted by as many as a group has here, since all of the query's own may be among the nearest.
@@ -54,14 +51,9 @@ def choose_retrieved(
 
 
 def choose_examples(
-    examples: Examples | None, pool: pd.DataFrame, asked: pd.DataFrame, embeddings: Embeddings | None
+    examples: Examples, pool: pd.DataFrame, asked: pd.DataFrame, embeddings: Embeddings | None
 ) -> list[list[Tweet]]:
-    """The examples for each tweet asked about. `pool` and `asked` have a column `row`: the place of their vectors.
-
-    Rows of the test set are asked about with `row` counted on from the end of the train set.
-    """
-    if examples is None:
-        return [[] for _ in range(len(asked))]
+    """The examples for each tweet asked about. `pool` and `asked` have a column `row`: the place of their vectors."""
     if examples.choice == "fixed":
         return [choose_fixed(pool, examples)] * len(asked)
     if embeddings is None:

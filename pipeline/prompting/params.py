@@ -29,10 +29,7 @@ class Prices(Params):
 
 
 class Limits(Params):
-    """What an endpoint may be sent; null for no limit.
-
-    The last three are caps on one run of one prompt: it stops when one is reached.
-    """
+    """What an endpoint may be sent; null for no limit. The last three are caps, at which one run of one prompt stops."""
 
     requests_per_minute: int | None = Field(None, ge=1)
     tokens_per_minute: int | None = Field(None, ge=1)

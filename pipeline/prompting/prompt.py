@@ -44,7 +44,6 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
     Before the tweets, with an id of null: what was asked to learn what the endpoint can do, or how it is biased.
     """
     about_tweets = {asker.key(request) for asked in found.asked for request in asked}
-
     by = {"identity": asker.endpoint.identity, "model": asker.endpoint.model}
 
     def line(pairs: Iterable[tuple[Request, Answer]], **what: object) -> str:

@@ -99,9 +99,8 @@ def check_template(template: str, allowed: Iterable[str], where: str) -> set[str
 
 def check_messages(messages: list[Template], allowed: Iterable[str], wanted: Mapping[str, str], where: str) -> None:
     """Refuse messages with unknown variables, or without the `wanted` ones; these with what they are."""
-    named = set[str]()
-    for number, message in enumerate(messages):
-        named |= check_template(message.content, allowed, f"{where}.{number}")
+    each = (check_template(message.content, allowed, f"{where}.{place}") for place, message in enumerate(messages))
+    named = set[str]().union(*each)
     for name, what in wanted.items():
         if name not in named:
             raise InputError(f"{where}: must contain {{{name}}}, {what}")
@@ -148,9 +147,8 @@ def render(prompt: ChatPrompt, examples: list[Tweet], tweet: Tweet, sanitize: Sa
         ]
 
     asked = fill(prompt.messages, tweet)
-    before = (
-        [turn for example in examples for turn in fill(prompt.examples.messages, example)] if prompt.examples else []
-    )
+    how = prompt.examples.messages if prompt.examples else []
+    before = [turn for example in examples for turn in fill(how, example)]
     return [*asked[:-1], *before, asked[-1]]
 
 

@@ -54,12 +54,10 @@ def top_of(logprobs: Any) -> list[tuple[str, float]]:
     first = next((found for way in ways if isinstance(found := part(logprobs, *way), list | dict)), [])
     listed = [(part(one, "token"), part(one, "logprob")) for one in first] if isinstance(first, list) else first.items()
     return [
-        (token, value) for token, value in listed if isinstance(token, str) and number(value, at_most=1) is not None
+        (token, value)
+        for token, value in listed
+        if isinstance(token, str) and isinstance(value, int | float) and value <= 1
     ]
-
-
-def number(value: Any, at_most: float) -> float | None:
-    return value if isinstance(value, int | float) and value <= at_most else None
 
 
 def text_logprob(ends: list[int], logprobs: Sequence[float | None], context: int) -> float:
@@ -96,8 +94,8 @@ def read_scored(completion: Completion, request: Request, seconds: float) -> Ans
 
 def usage_of(completion: ChatCompletion | Completion) -> dict[str, int]:
     def count(*path: str) -> int:
-        value = number(part(completion, "usage", *path), at_most=MOST_TOKENS)
-        return int(value) if value and value > 0 else 0
+        value = part(completion, "usage", *path)
+        return int(value) if isinstance(value, int | float) and 0 < value <= MOST_TOKENS else 0
 
     return {
         "prompt_tokens": count("prompt_tokens"),

@@ -242,10 +242,7 @@ CHAT: tuple[type[Mode], ...] = (Logprobs, Sample, Text)
 
 
 async def choose_mode(asker: Asker, prompt: PromptFile, sanitize: Sanitize | None = None) -> Mode:
-    """The prompt's mode, or the next one down that the endpoint can do: one for the whole run.
-
-    A tweet's text is `sanitized` unless it is said how else to show it.
-    """
+    """The prompt's mode, or the next one down that the endpoint can do: one for the whole run."""
     sanitize = sanitize or partial(
         sanitized, longest=asker.params.max_characters, own=special_tokens(asker.endpoint.file)
     )
