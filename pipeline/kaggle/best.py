@@ -30,7 +30,6 @@ from pipeline.kaggle.record import noise
 from pipeline.process import run
 from pipeline.repro import SECONDS, spoken, stages
 
-CHOICE = Path("submission/choice.json")
 SHARE_OF_PEAK = 0.55
 """Of the speed of large products, about what training reaches: `python -m benchmarks.training` says it of a preset."""
 CHARACTERS = 4.0
@@ -101,7 +100,7 @@ def main() -> None:
         f"about {total} in all, less what has been done; Ctrl-C whenever you like: the same command goes on", flush=True
     )
     call("repro")
-    print(outlook(read_json(CHOICE)["chosen"], len(test)))
+    print(outlook(read_json(Path("submission/choice.json"))["chosen"], len(test)))
 
 
 def outlook(chosen: dict[str, Any], rows: int) -> str:

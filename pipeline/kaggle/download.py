@@ -10,6 +10,7 @@ run: python -m pipeline.kaggle.download   (--force fetches anew)
 import argparse
 import hashlib
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,34 +29,21 @@ LARGEST = 5 * 10**7
 HEADERS = {"train.csv": "id,keyword,location,text,target", "test.csv": "id,keyword,location,text"}
 
 
-class File(BaseModel):
-    sha256: str
-    bytes: int
-
-
 class Checksums(BaseModel):
     """What was fetched, and when (UTC)."""
 
     competition: str
     fetched: str
-    files: dict[str, File]
+    files: dict[str, dict[str, str | int]]
 
 
-def checksum(content: bytes) -> File:
-    return File(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+def checksum(content: bytes) -> dict[str, str | int]:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def read_checksums(path: Path = CHECKSUMS) -> Checksums | None:
-    """The record of the last download; None if there is none that can be read: the files are fetched then."""
-    try:
-        return Checksums.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def changed(recorded: Checksums, folder: Path = OUT) -> list[str]:
+def changed(recorded: Checksums) -> list[str]:
     """The files that are missing or differ from the record."""
-    there = {name: (folder / name).read_bytes() for name in HEADERS if (folder / name).is_file()}
+    there = {name: (OUT / name).read_bytes() for name in HEADERS if (OUT / name).is_file()}
     return [name for name in HEADERS if name not in there or recorded.files.get(name) != checksum(there[name])]
 
 
@@ -91,7 +79,9 @@ def main() -> None:
     parser.add_argument("--competition", default=COMPETITION, help="its name, if Kaggle has given it another")
     given = parser.parse_args()
     with only_one("download"):
-        recorded = read_checksums()
+        recorded = None
+        with suppress(OSError, ValidationError):  # without a record that can be read, the files are fetched
+            recorded = Checksums.model_validate_json(CHECKSUMS.read_bytes())
         if recorded and recorded.competition == given.competition and not given.force:
             if not (different := changed(recorded)):
                 print(f"{OUT}: unchanged since it was fetched, {recorded.fetched}; --force fetches it again")
@@ -106,7 +96,7 @@ def main() -> None:
         record = Checksums(competition=given.competition, fetched=now, files=files)
         write_text(CHECKSUMS, record.model_dump_json(indent=2) + "\n")
     for name, file in files.items():
-        print(f"{OUT / name}: {file.bytes:,} bytes, sha256 {file.sha256}")
+        print(f"{OUT / name}: {file['bytes']:,} bytes, sha256 {file['sha256']}")
     print(f"next: python -m pipeline.apply data.source={OUT}; make repro")
 
 

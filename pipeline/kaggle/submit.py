@@ -11,7 +11,6 @@ import argparse
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 from tqdm import tqdm
 
-from pipeline.contracts import InputError, Prepared, first_fault, read_prepared, reason
+from pipeline.contracts import InputError, first_fault, read_prepared, reason
 from pipeline.kaggle.client import COMPETITION, PassingError, client, only_one, without_tokens
 from pipeline.kaggle.record import TABLE, Submission, judged, read_rows, save
 from pipeline.kaggle.validate import TEST_ROWS, check_file, check_share
@@ -92,30 +91,30 @@ class Listed(BaseModel):
 # --- before it is sent ------------------------------------------------------------------------------------------------
 
 
-def read_submission(folder: Path = FOLDER) -> tuple[bytes, Chosen]:
+def read_submission() -> tuple[bytes, Chosen]:
     """The csv, and what is known of it."""
     try:
-        content = (folder / "submission.csv").read_bytes()
-        chosen = Choice.model_validate_json((folder / "choice.json").read_bytes()).chosen
+        content = (FOLDER / "submission.csv").read_bytes()
+        chosen = Choice.model_validate_json((FOLDER / "choice.json").read_bytes()).chosen
     except OSError as error:
         raise InputError(f"{error.filename}: no such file; run `dvc repro submission` first") from None
     except ValidationError as error:
-        raise InputError(f"{folder}/choice.json: {first_fault(error)}; run `dvc repro submission` again") from None
+        raise InputError(f"{FOLDER}/choice.json: {first_fault(error)}; run `dvc repro submission` again") from None
     if hashlib.sha256(content).hexdigest() != chosen.sha256:
         raise InputError(
-            f"{folder}/submission.csv: not the file that choice.json is about; run `dvc repro submission` again"
+            f"{FOLDER}/submission.csv: not the file that choice.json is about; run `dvc repro submission` again"
         )
     return content, chosen
 
 
-def competition_ids(test: pd.DataFrame, path: Path = TEST) -> list[int]:
+def competition_ids(test: pd.DataFrame) -> list[int]:
     """The ids of the competition's test tweets; `InputError` if the prepared ones are others."""
     ids: list[int] = test["id"].tolist()
     try:
-        there = pd.read_csv(path, usecols=["id"])["id"].tolist() if path.is_file() else None
+        there = pd.read_csv(TEST, usecols=["id"])["id"].tolist() if TEST.is_file() else None
     except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
         raise InputError(
-            f"{path}: not the competition's: {reason(error)}; python -m pipeline.kaggle.download"
+            f"{TEST}: not the competition's: {reason(error)}; python -m pipeline.kaggle.download"
         ) from None
     if ids != there if there else len(ids) != TEST_ROWS:
         raise InputError(
@@ -123,15 +122,6 @@ def competition_ids(test: pd.DataFrame, path: Path = TEST) -> list[int]:
             "competition; run `python -m pipeline.apply data.source=data/kaggle`, then `make repro`"
         )
     return ids
-
-
-def checked(content: bytes, chosen: Chosen, prepared: Prepared, *, anyway: bool) -> Sequence[int]:
-    """The targets in the csv; `InputError` if Kaggle would not take it, or if its share of positives is absurd."""
-    targets = check_file(content, competition_ids(prepared.test))
-    if not anyway:
-        labels = float(prepared.train["target"].mean())
-        check_share(targets, chosen.share_of_positives_out_of_fold, chosen.rows, labels)
-    return targets
 
 
 # --- sending, and waiting for the score -------------------------------------------------------------------------------
@@ -235,10 +225,13 @@ def main() -> None:
     if without_tokens(message) != message:
         raise InputError("--message: holds something that looks like a token; everyone on the team would see it")
     with only_one("submission"):
-        targets = checked(content, chosen, prepared, anyway=given.anyway)
+        targets = check_file(content, competition_ids(prepared.test))
+        labels = float(prepared.train["target"].mean())
+        if not given.anyway:
+            check_share(targets, chosen.share_of_positives_out_of_fold, chosen.rows, labels)
         print(
             f"{FOLDER}/submission.csv: {len(targets):,} rows, {chosen.share_of_positives:.1%} positive (out-of-fold "
-            f"{chosen.share_of_positives_out_of_fold:.1%}, labels {prepared.train['target'].mean():.1%}); {chosen}"
+            f"{chosen.share_of_positives_out_of_fold:.1%}, labels {labels:.1%}); {chosen}"
         )
         if given.dry_run:
             before = latest(read_rows(), chosen.sha256)
