@@ -15,6 +15,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,6 @@ OF_ENTRIES = ("class_lm", "embed", "imported", "lora", "vectors")
 """Sections of sections, each of which is read by itself."""
 NEW_ENTRIES = {("embed",), ("lora",)}
 """Those that may get entries of any name: with a base_model, so that a misspelt name is none."""
-
-
 NOT_BY_FILE = {
     "lora.launch": "it is run as a command",
     "prompt.base_url": "your key and texts are sent there",
@@ -94,15 +93,12 @@ def class_of(names: tuple[str, ...]) -> type[Params] | None:
         return None
     name = (entry[0] if top == "vectors" else top).title().replace("_", "") + "Params"
     root = Path(__file__).parent
-    for path in sorted(
-        root.glob("vectors/*.py") if top == "vectors" else {*root.glob("*/*.py")} - {*root.glob("vectors/*")}
-    ):
+    vectors = {*root.glob("vectors/*.py")}
+    for path in sorted(vectors if top == "vectors" else {*root.glob("*/*.py")} - vectors):
         if f"class {name}(" in path.read_text(encoding="utf-8"):
-            try:
+            with suppress(ModuleNotFoundError):
                 found: type[Params] = getattr(importlib.import_module(f"pipeline.{path.parent.name}.{path.stem}"), name)
-            except ModuleNotFoundError:
-                return None
-            return found
+                return found
     return None
 
 

@@ -80,8 +80,8 @@ def started_by() -> list[psutil.Process]:
     return above + ([psutil.Process(int(os.environ[DRIVER]))] if DRIVER in os.environ else [])
 
 
-def end_with_dvc(every: float = 0.25) -> None:
-    """See to it that this process ends within `every` seconds when the DVC that started it does, even by kill -9.
+def end_with_dvc() -> None:
+    """See to it that this process ends at once when the DVC that started it does, even by kill -9.
 
     It would go on writing otherwise while the next `dvc repro` runs. The same if who started that DVC ends.
     """
@@ -89,7 +89,7 @@ def end_with_dvc(every: float = 0.25) -> None:
     def watch() -> None:
         with suppress(psutil.NoSuchProcess):
             while all(one.is_running() and one.status() != psutil.STATUS_ZOMBIE for one in above):
-                time.sleep(every)
+                time.sleep(0.25)
         end_at_once()
 
     try:

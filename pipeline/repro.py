@@ -173,11 +173,11 @@ def reproduce(arguments: list[str], progress: Progress) -> int:
         end(process)
 
 
-def end(process: subprocess.Popen[str], grace: float = 5) -> None:
+def end(process: subprocess.Popen[str]) -> None:
     """Wait for DVC to end: after Ctrl-C it and its stage do so by themselves, since the terminal tells them too."""
     for _ in range(2):
         with suppress(subprocess.TimeoutExpired):
-            process.communicate(timeout=grace)
+            process.communicate(timeout=5)
             return
         process.terminate()  # and its stage follows, see pipeline/process.py
 
@@ -273,7 +273,7 @@ def main() -> None:
         sys.exit(code if code > 0 else 128 - code)
     print(progress)
     if not targets or targets == [OF_THE_STUDY]:
-        print(*results_in_words(STUDY if targets else Path()), sep="\n")
+        print(*results_in_words(STUDY if targets else Path(), source), sep="\n")
 
 
 if __name__ == "__main__":

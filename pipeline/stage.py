@@ -24,8 +24,6 @@ except ModuleNotFoundError as missing:
         "(. .venv/bin/activate), or make it (`make install`)"
     )
 
-USAGE = "usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as counts.naive_bayes"
-
 
 def start(arguments: list[str]) -> NoReturn:
     """Run the stage's main, with the rest of the arguments as those of its command line, and exit."""
@@ -34,7 +32,7 @@ def start(arguments: list[str]) -> NoReturn:
     places.work_in(places.STUDY if study else Path())
     name, *rest = arguments[study:] or [""]
     if not re.fullmatch(r"\w+(\.\w+)+", name):
-        raise InputError(USAGE)
+        raise InputError("usage: python -m pipeline.stage [--study] MODULE [ARGUMENT ...], such as counts.naive_bayes")
     waiting.quiet()
     waiting.choose()
     sys.argv = [f"pipeline.stage {name}", *rest]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.contracts import read_json, read_yaml
+from pipeline.contracts import read_json
 from pipeline.data.csv_file import KAGGLE, SAMPLE
 
 ROWS = 6
@@ -65,13 +65,12 @@ def summary(
     return [*lines, *NEXT.get(os.path.normpath(source), [PREDICT])]
 
 
-def results_in_words(folder: Path) -> list[str]:
-    """The `summary` of the results that lie in a folder."""
+def results_in_words(folder: Path, source: str) -> list[str]:
+    """The `summary` of the results that lie in a folder, of the tweets of a data.source."""
     table, choice = folder / "evaluate/scores.csv", folder / "submission/choice.json"
     scores: list[Row] = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines())) if table.is_file() else []
     chosen = read_json(choice)["chosen"] if choice.is_file() else None
     pages = [str(folder / page) for page in PAGES if (folder / page).is_file()]
-    params: Any = read_yaml(Path("params.yaml"))
     page = folder / "report/summary.md"
     said = verdict(page.read_text(encoding="utf-8")) if page.is_file() else []
-    return summary(scores, said, chosen, pages, str(params["data"]["source"]))
+    return summary(scores, said, chosen, pages, source)

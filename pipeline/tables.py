@@ -15,8 +15,6 @@ Row = Any
 Format = str | Callable[[float], str]
 DASH = "–"
 """Where there is nothing to measure."""
-
-
 HIGH = (
     "accuracy", "f1", "precision", "recall", "roc_auc", "shared_accuracy", "to_best", "gain", "tweets_per_second", "weight",
 )  # fmt: skip
