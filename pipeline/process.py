@@ -115,9 +115,8 @@ def end_at_once() -> NoReturn:
 
 def stage_name(main: Callable[[], None]) -> str:
     """What says which outputs a command writes: its module, or that of the family whose main it is, and its arguments."""
-    return re.sub(
-        r"[^\w.-]+", "_", "_".join([Path(inspect.getfile(getattr(main, "__self__", main))).stem, *sys.argv[1:]])
-    )[:120]
+    module = Path(inspect.getfile(getattr(main, "__self__", main))).stem
+    return re.sub(r"[^\w.-]+", "_", "_".join([module, *sys.argv[1:]]))[:120]
 
 
 @contextmanager

@@ -40,13 +40,8 @@ def check_file(content: bytes, ids: Sequence[int], where: str = "submission.csv"
         raise InputError(f"{where}: {len(found):,} rows, but there are {len(ids):,} test tweets")
     for number, ((one, _), expected) in enumerate(zip(found, ids, strict=True), start=2):
         if one != expected:
-            fault = (
-                "is there twice"
-                if one in ids[: number - 2]
-                else "is out of order"
-                if one in ids
-                else "is no test tweet's"
-            )
+            known = "is out of order" if one in ids else "is no test tweet's"
+            fault = "is there twice" if one in ids[: number - 2] else known
             raise InputError(f"{where}: line {number}: id {one} {fault}; {expected} belongs here")
     return [target for _, target in found]
 

@@ -137,18 +137,10 @@ def checked(raw: pd.DataFrame, columns: Columns, where: str) -> Batch:
                 raise InputError(f"{at}: must not be empty")
             check_text(value, at)
     ids = raw["id"].rename(columns.id) if "id" in raw else pd.Series(raw.index, name=ROW)
-    keyword, location = (
-        pd.Series(raw.get(name, [None] * len(raw)), dtype="str").str.strip().replace("", None).array
-        for name in ("keyword", "location")
-    )
-    tweets = pd.DataFrame(
-        {
-            "keyword": clean_keywords(pd.Series(keyword)),
-            "location": location,
-            "text": pd.array([clean(text) for text in raw["text"]], dtype="str"),
-            "raw_text": pd.array(raw["text"].tolist(), dtype="str"),
-        }
-    )
+    tweets = raw.reindex(columns=["keyword", "location", "text"]).astype("str").reset_index(drop=True)
+    keyword, location = (tweets[name].str.strip().replace("", None) for name in ("keyword", "location"))
+    cleaned, raw_text = tweets["text"].map(clean), tweets["text"]
+    tweets = tweets.assign(keyword=clean_keywords(keyword), location=location, text=cleaned, raw_text=raw_text)
     return Batch(ids.reset_index(drop=True), tweets)
 
 

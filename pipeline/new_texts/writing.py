@@ -6,7 +6,7 @@ Texts are written again only if they are asked for: a line is found by its id. N
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from io import TextIOWrapper
 from pathlib import Path
 from typing import IO
@@ -59,6 +59,7 @@ def lines_to(file: IO[str], kind: Format) -> Write:
 def parquet_to(path: Path) -> Iterator[Write]:
     """Ids have the type that those of the first batch have."""
     writer: pq.ParquetWriter | None = None
+    opened = ExitStack()
 
     def write(rows: pd.DataFrame) -> None:
         nonlocal writer
@@ -68,14 +69,11 @@ def parquet_to(path: Path) -> Iterator[Write]:
             raise InputError(
                 f"column {rows.columns[0]}: texts and numbers cannot be mixed in a parquet file; write .jsonl or .csv"
             ) from None
-        writer = writer or pq.ParquetWriter(path, table.schema)
+        writer = writer or opened.enter_context(pq.ParquetWriter(path, table.schema))
         writer.write_table(table)
 
-    try:
+    with opened:
         yield write
-    finally:
-        if writer:
-            writer.close()
 
 
 def written_as(path: Path | None, read: Format) -> Format:

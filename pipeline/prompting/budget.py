@@ -62,12 +62,10 @@ class Budget:
         The most, not the mean: a cap may then be reached a little early, and is passed only by a request that is dearer for its
         length than all before it.
         """
-        beyond = [
-            answer.prompt_tokens - characters(request) / CHARACTERS_PER_TOKEN
-            for request, answer in known
-            if answer.prompt_tokens
-        ]
-        self.tokens_around = max([self.tokens_around, *beyond])
+        for request, answer in known:
+            if answer.prompt_tokens:
+                beyond = answer.prompt_tokens - characters(request) / CHARACTERS_PER_TOKEN
+                self.tokens_around = max(self.tokens_around, beyond)
 
     def forecast(self, requests: Iterable[Request], *, batch: bool) -> str:
         """One line on what sending these requests will take at most, and which cap will stop it."""

@@ -24,8 +24,7 @@ def contextual(scores: np.ndarray, content_free: np.ndarray) -> np.ndarray:
     `content_free`, shape (k, n): what the model says in each row's context to inputs without content; their mean is the prior.
     Those that could not be read (NaN) are left out.
     """
-    prior = np.clip(np.nanmean(content_free, axis=0), CLIP, 1 - CLIP)
-    return against(scores, prior)
+    return against(scores, np.clip(np.nanmean(content_free, axis=0), CLIP, 1 - CLIP))
 
 
 def batch(scores: np.ndarray, batches: np.ndarray) -> np.ndarray:
