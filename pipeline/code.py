@@ -52,10 +52,7 @@ def aside(module: str) -> bool:
 
 
 def computing(*modules: str) -> dict[str, str]:
-    """The code of these modules, and of all of the project's that they import, directly or not, by name; and the versions.
-
-    What decides about no score is left out, but if it is named.
-    """
+    """The code of these modules and of those not `aside` that they import, directly or not, by name; and the versions."""
     found: dict[str, str] = {}
     libraries: set[str] = set()
     todo = list(modules)

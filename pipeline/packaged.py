@@ -9,14 +9,12 @@ PREFIX = "package:"
 
 
 def locate(model: str) -> str:
-    """`package:NAME/PATH` as the path of that file or folder inside the installed package NAME; all else unchanged.
-
-    The package itself is not imported: only the weights in it are wanted.
-    """
+    """`package:NAME/PATH` as the path of that file or folder inside the installed package NAME; all else unchanged."""
     if not model.startswith(PREFIX):
         check_indexes(Path(model))
         return model
     name, _, inside = model.removeprefix(PREFIX).partition("/")
+    # it is not imported: only the weights in it are wanted
     spec = find_spec(name) if name.isidentifier() and name != "__main__" else None
     roots = spec.submodule_search_locations if spec else None
     if not roots:

@@ -91,10 +91,7 @@ def batch_of(texts: str | Sequence[str] | pd.DataFrame, data: DataParams) -> Bat
 
 
 def predict(texts: str | Sequence[str], classifier: str | None = None) -> np.ndarray:
-    """P(target = 1) of each text, shape (n,), by a classifier's name; by default the one that would be submitted.
-
-    The last one asked stays open; `TextClassifier` says more.
-    """
+    """P(target = 1) of each text, shape (n,), as `TextClassifier` gives it; the last classifier that was asked stays open."""
     project = Path.cwd() if Path("params.yaml").is_file() else Path(__file__).parents[1]
     with contextlib.chdir(project):
         name = choose(classifier)[0]

@@ -121,11 +121,9 @@ def stage_name(main: Callable[[], None]) -> str:
 
 @contextmanager
 def alone(name: str) -> Iterator[None]:
-    """Run the block while no other process of this project runs one of that name; the lock ends with the process.
-
-    The processes of one `accelerate launch` share a stage: the first holds the lock for all.
-    """
-    if not Path(".dvc").is_dir() or os.environ.get("RANK", "0") != "0":
+    """Run the block while no other process of this project runs one of that name; the lock ends with the process."""
+    later = os.environ.get("RANK", "0") != "0"  # of one `accelerate launch`: the first holds the lock for all
+    if later or not Path(".dvc").is_dir():
         yield
         return
     LOCKS.mkdir(parents=True, exist_ok=True)

@@ -179,8 +179,7 @@ def sent(content: bytes, chosen: Chosen, competition: str, message: str) -> Subm
 def submit(content: bytes, chosen: Chosen, competition: str, message: str, minutes: float) -> Submission:
     """The row of the file when Kaggle has scored or refused it: sent now, or earlier from here or from elsewhere."""
     rows = read_rows()
-    row = latest(rows, chosen.sha256)
-    if row:
+    if row := latest(rows, chosen.sha256):
         print(f"this very file was submitted on {row.date}; it is not sent again")
         if row.status == "complete":
             return row

@@ -120,9 +120,8 @@ class Asker:
             if refused is None or (plain and refused.refused == UNREADABLE):
                 raise explain(error, self.endpoint) from None
             answer = refused
-        if answer.refused and (plain or worth_asking_again(answer.refused)):
-            return answer
-        self.keep(request, answer)
+        if not answer.refused or not (plain or worth_asking_again(answer.refused)):
+            self.keep(request, answer)
         return answer
 
     async def ask(self, requests: list[Request], reads: Reads | None = None) -> list[Answer]:

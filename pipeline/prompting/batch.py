@@ -159,13 +159,10 @@ async def send(client: openai.AsyncOpenAI, model: str, job: str, asked: Keyed) -
 
 
 async def sent_before(client: openai.AsyncOpenAI, job: str) -> Batch | None:
-    """The batch that a killed run sent for a job: the endpoint's own list knows, even if the run could not note its id.
-
-    One that ended without result files is as good as none.
-    """
+    """The batch that a killed run sent for a job: the endpoint's own list knows, even if the run could not note its id."""
     async for batch in client.batches.list(limit=100):
         if (batch.metadata or {}).get("job") == job and (
-            batch.status not in ENDED or batch.output_file_id or batch.error_file_id
+            batch.status not in ENDED or batch.output_file_id or batch.error_file_id  # without these as good as none
         ):
             return batch
     return None

@@ -12,11 +12,9 @@ def write_scores(
     """Both predictions of `rows` (with `split`, train before test), from scores of shape (n,); NaN is an unreadable reply."""
     train = (rows["split"] == "train").to_numpy()
     for folder, values in ((UNCALIBRATED, uncalibrated), (PREDICTIONS, scores)):
-        frames = [
-            predictions_frame(rows[train], "train", values[train]),
-            predictions_frame(rows[~train], "test", values[~train]),
-        ]
-        write_predictions(name, frames, prepared, "prompted", "none" if train.all() else "refit", folder)
+        of_train = predictions_frame(rows[train], "train", values[train])
+        of_test = predictions_frame(rows[~train], "test", values[~train])
+        write_predictions(name, [of_train, of_test], prepared, "prompted", "none" if train.all() else "refit", folder)
 
 
 def unparsed_share(name: str, scores: np.ndarray, most: float, param: str, advice: str) -> float:

@@ -60,11 +60,9 @@ def transcript(rows: pd.DataFrame, asker: Asker, found: Classified) -> Iterator[
 
 
 def costs_of(prompt: PromptFile, asker: Asker, found: Classified) -> Costs:
-    """What the answers took, each counted once; a tweet's times are those of its own requests.
-
-    Those that a batch answered have none: they waited for each other.
-    """
+    """What the answers took, each counted once; a tweet's times are those of its own requests."""
     answers = [answer for _, answer in asker.used.values()]
+    # those that a batch answered have no time: they waited for each other
     alone = [[0 if answer.batch else answer.seconds for answer in of_tweet] for of_tweet in found.answers]
     costs = Costs(
         fit_seconds=0,
