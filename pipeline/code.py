@@ -65,5 +65,6 @@ def computing(*modules: str) -> dict[str, str]:
         libraries |= {each.split(".")[0] for each in names}
         todo += [each for each in names if each.startswith("pipeline.") and not aside(each)]
     packages = {package for each in libraries for package in LIBRARIES.get(each, [])}
-    python = ".".join(platform.python_version_tuple()[:2])
-    return found | {"python": python} | {each: version(each) for each in packages}
+    return (
+        found | {"python": ".".join(platform.python_version_tuple()[:2])} | {each: version(each) for each in packages}
+    )

@@ -27,8 +27,10 @@ def as_it_was(text: str) -> str:
 
 def each_text(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """The frame with its strings changed."""
-    texts = frame.select_dtypes(["object", "string"])
-    return frame.assign(**texts.map(lambda value: change(value) if isinstance(value, str) else value))
+    texts = frame.select_dtypes(["object", "string"]).columns
+    return frame.assign(
+        **{name: frame[name].map(lambda value: change(value) if isinstance(value, str) else value) for name in texts}
+    )
 
 
 def write_tweets(path: Path, frame: pd.DataFrame) -> None:
