@@ -7,7 +7,7 @@ export DVC_NO_ANALYTICS := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help light install dev repro study kaggle pull predict plots docs notebooks site test test-fast soak check audit keys deps format lock clean
+.PHONY: help light install dev repro study kaggle pull predict serve plots docs notebooks site test test-fast soak check audit keys deps format lock clean
 
 help: ## what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -45,6 +45,9 @@ OUTPUT ?= -
 predict: light ## score new texts: INPUT=new.csv OUTPUT=scores.csv CLASSIFIER=naive_bayes
 	@PATH="$(abspath $(BIN)):$$PATH" python -m pipeline.predict --input "$(INPUT)" --output "$(OUTPUT)" \
 		$(if $(CLASSIFIER),--classifier "$(CLASSIFIER)") $(if $(FORMAT),--format "$(FORMAT)")
+
+serve: light ## trained classifiers over HTTP, on this machine: CLASSIFIER=student OPTIONS="--port 8000"
+	@$(BIN)/python -m pipeline.serve $(foreach name,$(CLASSIFIER),--classifier "$(name)") $(OPTIONS)
 
 plots: light ## what DVC plots (REVISIONS="main HEAD" compares them), as a page that needs no network: dvc_plots/index.html
 	@mkdir -p dvc_plots

@@ -138,7 +138,7 @@ def check_lists(params: dict[str, Any]) -> None:
     """What takes part has a section, in that of its kind, or a file."""
     known = params | params[str(STUDY)]
     prompts = {path.stem: path for path in Path("prompts").glob("*.yaml")}
-    places = known | {"counts": known, "encoders": known["embed"], "prompts": prompts}
+    places = known | {"counts": known, "distil": known, "encoders": known["embed"], "prompts": prompts}
     for where, values in (("", params), (f"{STUDY}.", params[str(STUDY)])):
         for kind, names in values.get("classifiers", {}).items():
             for name in names:

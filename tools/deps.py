@@ -64,18 +64,18 @@ def path_of(module: str) -> Path:
 
 def families_of(module: str) -> list[str]:
     """The modules that a templated name stands for: all that the lists of either params file name."""
-    kind = "vectors" if module.startswith("vectors.") else "counts"
-    place = module.split(".", maxsplit=1)[0]
-    return [f"{place}.{family}" for params in PARAMS.values() for family in params["classifiers"][kind]]
+    room = module.split(".", maxsplit=1)[0]
+    return [f"{room}.{family}" for params in PARAMS.values() for family in params["classifiers"].get(room, [])]
 
 
 def named_by_params(stage: str) -> list[str]:
     """The families that a stage loads by the names in its params."""
     study = PARAMS[f"{STUDY}/"]
     curves = {name: curve["family"] for name, curve in study["learning_curve"]["curves"].items()}
+    taking_part = [*families_of("counts"), *families_of("vectors"), "finetune.lora"]  # any of them may be named
     named = {
-        # those that take part: any of them may be named
-        "errors": [*families_of("counts"), *families_of("vectors."), "finetune.lora"],
+        "distil": taking_part,
+        "errors": taking_part,
         "explanations": ["counts.naive_bayes", "counts.logistic", "finetune.lora", "errors.integrated_gradients"],
         "learning_curve": list(curves.values()),
         "robustness": [curves[name] for name in study["robustness"]["classifiers"]],
@@ -142,7 +142,7 @@ def sections_in(path: Path) -> frozenset[str]:
     tree, kind = ast.parse(text), path.parent.name
     constants: dict[str, str] = {}
     found: set[str] = set()
-    if "\nFAMILY = " in text and kind in ("counts", "vectors"):
+    if "\nFAMILY = " in text and kind in ("counts", "distil", "vectors"):
         found.add(f"{'vectors.' * (kind == 'vectors')}{path.stem}")
     if "\nFAMILY = " in text and kind == "finetune":
         found.add(f"{path.stem}.${{item}}")
@@ -167,14 +167,15 @@ def params_of(stage: Stage) -> list[Any]:
     started = modules_of(stage)
     found = set().union(*map(sections_in, imported(map(path_of, started))))
     if "$" in stage.module:  # each reads its own section
-        found = (found - {family.removeprefix("counts.") for family in started}) | {
-            stage.module.removeprefix("counts.")
-        }
+        found = {section.removesuffix(".${item}") for section in found} if "${item}" in stage.module else found
+        prefix = re.compile(r"^(counts|distil)\.")
+        found = (found - {prefix.sub("", family) for family in started}) | {prefix.sub("", stage.module)}
     if stage.module.startswith("vectors."):
         found = {section.replace("embed.${item}", "embed.${item.encoder}") for section in found}
     others = imported(map(path_of, named_by_params(stage.name)))
     found |= {section.split(".")[0] for section in set().union(*map(sections_in, others))}
     study = {section for section in found if (top := section.split(".")[0]) not in PARAMS[""] and "$" not in top}
+    study |= found & {"${item}"} if stage.module.startswith("distil.") else set()
     in_study = sorted(study | ({"classifiers"} if "classifiers" in found and stage.folder else set()))
     return [*sorted(found - study), *([{f"{STUDY}/params.yaml": in_study}] if in_study else [])]
 

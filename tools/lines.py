@@ -8,7 +8,7 @@ run: python -m tools.lines   (make check does; it ends with 1 where there are mo
 import sys
 from pathlib import Path
 
-BUDGET = {"pipeline": 17_490, "tools benchmarks": 1_850, "tests": 14_890}
+BUDGET = {"pipeline": 18_450, "tools benchmarks": 1_850, "tests": 15_420}
 
 
 def lines(folders: str) -> int:

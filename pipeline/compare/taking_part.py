@@ -35,6 +35,8 @@ class ClassifiersParams(Params):
     """Keys of lora."""
     class_lm: list[Name] = Field(default_factory=list)
     """Keys of class_lm; only the study runs them."""
+    distil: list[Name] = Field(default_factory=list)
+    """Modules of pipeline/distil, likewise."""
     prompts: list[Name] = Field(default_factory=list)
     """Files of prompts/."""
     imported: list[Name] = Field(default_factory=list)
@@ -48,6 +50,8 @@ class ClassifiersParams(Params):
             yield f"{family}_{encoder}", f"vectors@{family}-{encoder}", Family(f"vectors.{family}", encoder)
         for kind, presets in (("lora", self.lora), ("class_lm", self.class_lm)):
             yield from ((f"{kind}_{one}", f"{kind}@{one}", Family(f"finetune.{kind}", one)) for one in presets)
+        for name in self.distil:
+            yield name, f"distil@{name}", Family(f"distil.{name}", None)
         for kind, presets in (("prompt", self.prompts), ("imported", self.imported)):
             yield from ((f"{kind}_{one}", f"{kind}@{one}", None) for one in presets)
 

@@ -41,7 +41,7 @@ class Description(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
     format: Literal[1] = 1
-    family: Annotated[str, StringConstraints(pattern=r"^(counts|finetune|vectors)\.[a-z][a-z0-9_]*$")]
+    family: Annotated[str, StringConstraints(pattern=r"^(counts|distil|finetune|vectors)\.[a-z][a-z0-9_]*$")]
     preset: Annotated[str, StringConstraints(pattern=r"^\w[\w-]*$")] | None
     test_rows: Literal["mean log-odds", "refit"]
     parts: list[Annotated[str, StringConstraints(pattern=r"^(fold-\d+|refit)$")]] = Field(min_length=1)

@@ -40,11 +40,12 @@ def test_one_name_four_times(name: str) -> None:
     body = entry.get("do", entry)
     if "$" not in stage.module:
         assert stage.module.split(".")[-1] == stage.name
-    assert stage.name in PARAMS or stage.name in STUDY or stage.name in PARAMS["classifiers"]
+    assert any(stage.name in one for one in (PARAMS, STUDY, PARAMS["classifiers"], STUDY["classifiers"]))
     outputs = [
         out if isinstance(out, str) else next(iter(out)) for kind in ("outs", "metrics") for out in body.get(kind, [])
     ]
-    folder = {"prepare": "prepared", "prompt_curve": "learning_curve", "counts": "${item}", "vectors": "${item.family}"}
+    folder = {"prepare": "prepared", "prompt_curve": "learning_curve", "vectors": "${item.family}"}
+    folder |= dict.fromkeys(("counts", "distil"), "${item}")
     assert any(folder.get(stage.name, stage.name) in out for out in outputs)
     assert all(out.startswith(stage.folder) for out in outputs)
 

@@ -18,7 +18,7 @@ from conftest import ROOT
 from tools.install import BESIDE, INDEX, LOCKS, as_uv_has_it, canonical, missing, settings
 
 REQUIREMENTS = ROOT / "requirements"
-TOOLS = ["moto", "mypy", "onnx", "onnxruntime", "pip-audit", "playwright", "pre-commit", "pytest", "ruff", "triton"]
+TOOLS = ["moto", "mypy", "pip-audit", "playwright", "pre-commit", "pytest", "ruff", "triton"]
 
 
 def pinned(name: str) -> dict[str, set[str]]:

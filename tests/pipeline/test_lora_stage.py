@@ -26,7 +26,7 @@ from transformers import AutoModelForSequenceClassification
 
 from pipeline.finetune import lora
 from pipeline.finetune.params import LoraParams
-from tools import export_onnx, release
+from tools import release
 
 
 @pytest.fixture(scope="module")
@@ -105,18 +105,6 @@ def test_a_release_says_what_the_model_says_and_where_it_comes_from(
     assert "[0.700, 0.900]" in card.text
     written = "".join(path.read_text() for kind in ("*.json", "*.md") for path in tmp_path.rglob(kind))
     assert params.base_model not in written
-
-
-@pytest.mark.slow
-def test_an_export_in_int8_says_nearly_what_the_model_says(tiny: LoraParams, sample: Prepared, tmp_path: Path) -> None:
-    own = lora.Lora(tiny.model_copy(update={"epochs": 2}))
-    model = own.fit(sample.train, sample.train["target"].to_numpy())
-    expected = model.predict(sample.test)
-    whole = model.network.merge_and_unload()
-    export_onnx.export(whole, model.tokenizer, tiny, tmp_path / "model.onnx")
-    found = export_onnx.predict(tmp_path / "model.onnx", whole, model.tokenizer, tiny, sample.test)
-    assert np.abs(found - expected).mean() < 0.05
-    assert ((found > 0.5) == (expected > 0.5)).mean() > 0.9
 
 
 def test_a_release_of_what_was_not_evaluated_is_refused(tmp_path: Path) -> None:
