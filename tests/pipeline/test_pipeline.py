@@ -23,7 +23,7 @@ PROMPTS = ["prompt_few_shot", "prompt_zero_shot"]
 CLASSIFIERS = sorted(
     ["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "knn_minilm", "lora_minilm", *PROMPTS]
 )
-IN_STUDY = sorted([*CLASSIFIERS, "nb_svm", "flow_matching_minilm"])
+IN_STUDY = sorted([*CLASSIFIERS, "nb_svm", "flow_matching_minilm", "student"])
 
 
 @pytest.mark.slow
