@@ -20,7 +20,7 @@ from pipeline.contracts import InputError
 from pipeline.distil.onnx_encoder import INPUTS, NETWORK, WORDS, OnnxEncoder, Reads, write_reads
 from pipeline.finetune.encoder import longest_input
 
-BLOCK = 32
+BLOCK = 128
 """Numbers of a row that share a scale, of the weights and of what they are multiplied with."""
 LARGE = 400_000
 """Numbers of a table from which on it is rounded, too: that of the words is most of a small model."""
