@@ -51,7 +51,7 @@ def sentence(error: RequestValidationError) -> str:
     first = error.errors()[0]
     at = ".".join(str(part) for part in first["loc"] if part != "body")
     if not at or first["type"] == "json_invalid":
-        return "the body is no JSON object"
+        return "the body is no JSON object, or is not said to be one (Content-Type: application/json)"
     return f"{at}: {first['msg']}"
 
 

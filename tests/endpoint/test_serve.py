@@ -119,6 +119,7 @@ BAD: dict[str, tuple[dict[str, Any], int, str]] = {
     "no body": ({}, 422, "no JSON object"),
     "not JSON": ({"data": b"{", "headers": JSON}, 422, "no JSON object"),
     "not UTF-8": ({"data": b'{"texts": ["\xff"]}', "headers": JSON}, 400, "parsing"),
+    "a form": ({"data": b'{"texts": ["a"]}', "headers": {"content-type": "text/plain"}}, 422, "Content-Type"),
     "from another site": ({"json": {"texts": ["a"]}, "headers": {"origin": "https://a.org"}}, 403, "another site"),
     "a list": ({"json": ["a"]}, 422, "no JSON object"),
     "null": ({"data": b"null", "headers": JSON}, 422, "no JSON object"),
