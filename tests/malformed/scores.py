@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from conftest import set_param
 from safetensors.numpy import load_file, save_file
 
 from pipeline.contracts import predictions_frame, read_prepared, write_predictions
 
 from .case import PARAMS, Case, Spoil, both, recoded, removed, replaced, whole
-from .project import take_part
 
 SOME, TRAIN, EMBEDDINGS = "predictions/some.parquet", "data/prepared/train.parquet", "data/embed/minilm.safetensors"
-EVALUATE, SUBMIT = "pipeline.compare.evaluate", "pipeline.compare.submission"
+EVALUATE = "pipeline.compare.evaluate"
 WHERE = r"predictions: no predictions to compare; left out predictions/some\.parquet: "
-GAUSSIAN = "pipeline.vectors.gaussian minilm"
-AT = r"data/embed/minilm\.safetensors: "
 
 
 def half(raw: bytes) -> bytes:
@@ -47,21 +45,12 @@ def cell(column: str, row: int, value: object) -> Spoil:
     return frame(change)
 
 
-def attribute(key: str, value: object) -> Spoil:
-    def change(found: pd.DataFrame) -> pd.DataFrame:
-        found.attrs |= {key: value}
-        return found
-
-    return frame(change)
-
-
 def scored(name: str, spoil: Spoil, message: str) -> Case:
     return Case(name, spoil, WHERE + message, EVALUATE)
 
 
 PREDICTIONS = [
     scored("Predictions cut in half", recoded(SOME, half), "not a parquet file: .*"),
-    scored("Predictions of other tweets", attribute("prepared", "0" * 64), "made from other prepared tweets; .*"),
     scored(
         "A column that is missing",
         frame(lambda found: found.drop(columns="fold")),
@@ -70,17 +59,9 @@ PREDICTIONS = [
     scored("Scores as words", frame(lambda found: found.astype({"score": str})), "column score: holds str"),
     scored("A score above 1", cell("score", 3, 1.2), r"row 3, column score: 1\.2 must be a probability .*"),
     scored("A score of NaN", cell("score", 3, np.nan), "row 3, column status: ok where unparsed is due, .*"),
-    scored("A status that there is not", cell("status", 3, "good"), "row 3, column status: good where ok is due, .*"),
     scored("An id twice in predictions", cell("id", 3, 2), "row 3, column id: 2 where 3 is due, .*"),
     scored(
-        "Rows that are missing",
-        frame(lambda found: found.head(46)),
-        "46 rows where the prepared tweets make 48 due",
-    ),
-    scored(
-        "Another fold than the prepared one",
-        cell("fold", 3, 9),
-        r"row 3, column fold: 9 where \d is due, .*",
+        "Rows that are missing", frame(lambda found: found.head(46)), "46 rows where the prepared tweets make 48 due"
     ),
 ]
 
@@ -97,69 +78,57 @@ def vectors(change: Callable[[dict[str, np.ndarray]], object]) -> Spoil:
     return spoil
 
 
-def answered(answer: str) -> Spoil:
-    """A store with one answer in it."""
+def embedded(name: str, spoil: Spoil, message: str) -> Case:
+    return Case(name, spoil, r"data/embed/minilm\.safetensors: " + message, "pipeline.vectors.gaussian minilm")
 
-    def spoil(project: Path) -> None:
-        (project / "store").mkdir()
-        with sqlite3.connect(project / "store/answers.sqlite") as db:
-            db.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, identity, request, answer, created) WITHOUT ROWID")
-            db.execute("INSERT INTO answers VALUES ('0a1b', 'm', '{}', ?, '2026-01-01')", [answer])
 
-    return spoil
+def answered(project: Path) -> None:
+    """A store with one answer in it, which is none."""
+    (project / "store").mkdir()
+    with sqlite3.connect(project / "store/answers.sqlite") as db:
+        db.execute("CREATE TABLE answers (key TEXT PRIMARY KEY, identity, request, answer, created) WITHOUT ROWID")
+        db.execute("INSERT INTO answers VALUES ('0a1b', 'm', '{}', 'Yes', '2026-01-01')")
 
 
 def as_prompted(project: Path) -> None:
     """The scores of `some`, as those of a prompt with a transcript."""
     prepared = read_prepared(project / "data/prepared")
     frames = [predictions_frame(prepared.train, "train", np.full(40, 0.5))]
-    take_part(project, counts=["some"], prompts=["zero_shot"])
+    set_param(project, "classifiers", {"counts": ["some"], "prompts": ["zero_shot"]})
     write_predictions("prompt_zero_shot", frames, prepared, "prompted", "none", project / "predictions")
     line = json.dumps({"id": 1, "asked": [{"answer": {"replies": ["Yes"]}}]})
     whole("transcripts/prompt_zero_shot.jsonl", f"{line}\n{line[:20]}\n")(project)
 
 
-def blended(metrics: str) -> Spoil:
-    return both(whole("blend/comparison.json", metrics), replaced(PARAMS, "classifier: #", "classifier: blend #"))
-
-
+REPORT, COSTS, CURVE = "data/prepared/report.json", "costs/some.json", "study/learning_curve/naive_bayes.parquet"
 STAGES = [
     Case("No prepared tweets", removed(TRAIN), r"data/prepared/train\.parquet: no such file; .*", EVALUATE),
-    Case(
-        "A data report that is no JSON",
-        whole("data/prepared/report.json", "{"),
-        r"data/prepared/report\.json: not JSON: .*",
-        EVALUATE,
-    ),
-    Case(
-        "No costs",
-        removed("costs/some.json"),
-        r"costs/some\.json: not a costs file: No such file or directory",
-        EVALUATE,
-    ),
+    Case("A data report that is no JSON", whole(REPORT, "{"), r"data/prepared/report\.json: not JSON: .*", EVALUATE),
+    Case("No costs", removed(COSTS), r"costs/some\.json: not a costs file: No such file or directory", EVALUATE),
     Case(
         "A blend's verdict without a key",
-        blended('{"best_single": "some"}'),
+        both(
+            whole("blend/comparison.json", '{"best_single": "some"}'),
+            replaced(PARAMS, "classifier: #", "classifier: blend #"),
+        ),
         r"params\.yaml: submission\.classifier: left out blend/comparison\.json: not what .* writes: gain: Field required",
-        SUBMIT,
+        "pipeline.compare.submission",
     ),
-    Case("No embeddings", removed(EMBEDDINGS), AT + "no such file; run .*", GAUSSIAN),
-    Case("Embeddings cut in half", recoded(EMBEDDINGS, half), AT + "not an embeddings file: .*", GAUSSIAN),
-    Case(
+    embedded("No embeddings", removed(EMBEDDINGS), "no such file; run .*"),
+    embedded("Embeddings cut in half", recoded(EMBEDDINGS, half), "not an embeddings file: .*"),
+    embedded(
         "Embeddings of one tweet too few",
         vectors(lambda found: found.update(train=found["train"][1:])),
-        AT + r"train: shape \(39, 4\), where 40 tweets need a vector each",
-        GAUSSIAN,
+        r"train: shape \(39, 4\), where 40 tweets need a vector each",
     ),
-    Case(
+    embedded(
         "An embedding of NaN",
         vectors(lambda found: found["train"].__setitem__((2, 1), np.nan)),
-        AT + "train: row 3 is not finite; .*",
-        GAUSSIAN,
+        "train: row 3 is not finite; .*",
     ),
     Case(
         "A learning curve that is none",
-        whole("study/learning_curve/naive_bayes.parquet", "PAR1"),
+        whole(CURVE, "PAR1"),
         r"study/learning_curve/naive_bayes\.parquet: not a parquet file: .*",
         "pipeline.curves.crossover",
     ),
@@ -170,12 +139,6 @@ STAGES = [
         "pipeline.errors.explanations",
     ),
     Case(
-        "An export cut off",
-        whole("answers.jsonl", '{"id": null, "identity'),
-        r"answers\.jsonl: line 1: not of a transcript: Invalid JSON: .*",
-        "tools.answers rebuild answers.jsonl",
-    ),
-    Case(
         "An answer store that is none",
         whole("store/answers.sqlite", "no database, but long enough to be taken for one" * 30),
         r".*/store/answers\.sqlite: file is not a database",
@@ -183,7 +146,7 @@ STAGES = [
     ),
     Case(
         "An answer that is no JSON",
-        answered("Yes"),
+        answered,
         r".*/store/answers\.sqlite: table answers, key 0a1b: not an answer: Invalid JSON: .*",
         "tools.answers size",
     ),

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import set_param
 from malformed import CASES, Case
-from malformed.project import agree, in_process, make, meet, take_part
-from ruamel.yaml import YAML
+from malformed.project import agree, in_process, make, meet
 
 from pipeline.contracts import read_prepared
 from pipeline.report.results import read_csv
@@ -46,17 +46,15 @@ def test_a_formula_is_a_tweet_and_no_formula(template: Path, tmp_path: Path) -> 
     rows.loc[: len(FORMULAS) - 1, "text"] = [f"{formula} storm{n}" for n, formula in enumerate(FORMULAS)]
     rows.loc[0, ["keyword", "location"]] = "=1+1"
     rows.to_csv(project / "data/sample/train.csv", index=False)
-    yaml = YAML()
-    params = yaml.load(project / "params.yaml")
-    params["errors"] |= {"relabel": [], "min_rows": 5, "draws": 100}
-    params["twins"]["pairs"] = [["one", "two"]]
-    yaml.dump(params, project / "params.yaml")
+    for name, value in {"relabel": [], "min_rows": 5, "draws": 100}.items():
+        set_param(project, f"errors.{name}", value)
+    set_param(project, "twins.pairs", [["one", "two"]])
     assert in_process(["pipeline.data.prepare"], project, tmp_path)[0] == 0
     prepared = read_prepared(project / "data/prepared")
     assert prepared.train["raw_text"].tolist() == rows["text"].tolist()
     for name, school, score in (("one", "generative", 0.9), ("two", "discriminative", 0.1)):
         agree(name, school, score, project)
-    take_part(project, counts=["one", "two"])
+    set_param(project, "classifiers", {"counts": ["one", "two"]})
     status, said = in_process(["pipeline.errors.errors"], project, tmp_path)
     assert status == 0, said
     found = {}
