@@ -51,9 +51,9 @@ def write_bertweet_vocabulary(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "BertweetTokenizer"}))
 
 
-def make_tiny(family: str, folder: Path, default: LoraParams | None = None) -> LoraParams:
+def make_tiny(family: str, folder: Path) -> LoraParams:
     """Params with a small, randomly initialised model of one architecture, without a head, in a folder."""
-    config, default = FAMILIES[family], default or read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+    config, default = FAMILIES[family], read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
     if family == "bertweet":
         write_bertweet_vocabulary(folder)
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=False)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import LABELS, ROOT
+from sklearn.feature_extraction.text import HashingVectorizer
 
 from pipeline.contracts import InputError, Prepared
 from pipeline.data.embeddings import Embeddings
@@ -114,8 +115,6 @@ def test_bad_prompt_files_are_one_clear_line(write: Any, good: str, old: str, ne
 
 def embeddings_of(prepared: Prepared) -> Embeddings:
     """A vector a tweet that points where its words do: enough for neighbours to be alike."""
-    from sklearn.feature_extraction.text import HashingVectorizer
-
     vectorizer = HashingVectorizer(n_features=256, norm="l2")
     return Embeddings(*(vectorizer.transform(part["text"]).toarray() for part in (prepared.train, prepared.test)))
 

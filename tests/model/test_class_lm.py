@@ -5,24 +5,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_gguf
+import torch
 from conftest import ROOT, prepared_folder, run_stages
 from ruamel.yaml import YAML
 from scipy.special import expit
+from tiny_encoder import make_tiny, some
 
 from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared, validated
-
-torch = pytest.importorskip("torch")
-
-import tiny_gguf  # noqa: E402
-from tiny_encoder import make_tiny, some  # noqa: E402
-
-from pipeline.finetune import causal_lm, encoder, fine_tuned, lora, training  # noqa: E402
-from pipeline.finetune.class_lm import ClassLm, ClassLmFamily  # noqa: E402
-from pipeline.finetune.params import ClassLmParams, LoraParams  # noqa: E402
-from pipeline.fit.bayes_rule import BayesRule  # noqa: E402
-from pipeline.fit.subsets import first_rows, split_by_group  # noqa: E402
-from pipeline.packaged import locate  # noqa: E402
-from tools import release  # noqa: E402
+from pipeline.finetune import causal_lm, encoder, fine_tuned, lora, training
+from pipeline.finetune.class_lm import ClassLm, ClassLmFamily
+from pipeline.finetune.params import ClassLmParams, LoraParams
+from pipeline.fit.bayes_rule import BayesRule
+from pipeline.fit.subsets import first_rows, split_by_group
+from pipeline.packaged import locate
+from tools import release
 
 OBJECTIVES = ["generative", "discriminative"]
 

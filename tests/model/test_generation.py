@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, prepared_folder, set_param
 from made import Made, on_counts
 from test_vectors import SMALL, params_of, two_clouds
@@ -21,10 +22,7 @@ from pipeline.curves.generation import AugmentationParams, GenerationParams
 from pipeline.curves.sample_quality import distinct, nearest, points, right_after, spread
 from pipeline.fit.cross_fit import training_rows
 from pipeline.fit.tuning import Tuned
-
-torch = pytest.importorskip("torch")
-
-from pipeline.vectors import diffusion, gan, mixture  # noqa: E402
+from pipeline.vectors import diffusion, gan, mixture
 
 
 @pytest.fixture(scope="module")

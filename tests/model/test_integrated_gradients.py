@@ -4,24 +4,15 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+import torch
+from tiny_encoder import make_tiny
 
-torch = pytest.importorskip("torch")
-pytest.importorskip("captum")
-
-from tiny_encoder import make_tiny  # noqa: E402
-
-from pipeline.contracts import InputError, Prepared, read_params  # noqa: E402
-from pipeline.errors import integrated_gradients  # noqa: E402
-from pipeline.errors.integrated_gradients import TOLERANCE, explain, load, lora_explainer  # noqa: E402
-from pipeline.finetune import adapters, encoder  # noqa: E402
-from pipeline.finetune.lora import Lora  # noqa: E402
-from pipeline.finetune.params import LoraParams  # noqa: E402
-
-
-@pytest.fixture
-def default() -> LoraParams:
-    return read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
+from pipeline.contracts import InputError, Prepared
+from pipeline.errors import integrated_gradients
+from pipeline.errors.integrated_gradients import TOLERANCE, explain, load, lora_explainer
+from pipeline.finetune import adapters, encoder
+from pipeline.finetune.lora import Lora
+from pipeline.finetune.params import LoraParams
 
 
 def tiny_model(params: LoraParams) -> tuple[torch.nn.Module, object]:
@@ -41,16 +32,12 @@ def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, twee
 
 @pytest.mark.parametrize(
     ("family", "inputs"),
-    [
-        ("roberta", ["text"]),
-        ("mpnet", ["keyword", "location", "text"]),
-        ("llama", ["text"]),
-    ],
+    [("roberta", ["text"]), ("mpnet", ["keyword", "location", "text"]), ("llama", ["text"])],
 )
 def test_words_and_the_base_sum_to_the_log_odds(
-    family: str, inputs: list[str], tmp_path: Path, default: LoraParams, sample: Prepared
+    family: str, inputs: list[str], tmp_path: Path, sample: Prepared
 ) -> None:
-    params = make_tiny(family, tmp_path, default).model_copy(update={"inputs": inputs})
+    params = make_tiny(family, tmp_path).model_copy(update={"inputs": inputs})
     model, tokenizer = tiny_model(params)
     tweet = sample.train[sample.train["keyword"].notna()].iloc[[3]]
     found = explain(model, tokenizer, params, tweet, 16)
@@ -61,9 +48,9 @@ def test_words_and_the_base_sum_to_the_log_odds(
 
 
 def test_a_tokenizer_without_places_is_shown_by_its_tokens_and_a_sum_that_is_wrong_is_refused(
-    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    params = make_tiny("bertweet", tmp_path, default)
+    params = make_tiny("bertweet", tmp_path)
     model, tokenizer = tiny_model(params)
     tweet = sample.train.iloc[[0]].assign(text="fire now")
     found = explain(model, tokenizer, params, tweet, 16)
@@ -76,11 +63,10 @@ def test_a_tokenizer_without_places_is_shown_by_its_tokens_and_a_sum_that_is_wro
 
 
 def test_the_models_of_the_tweet_s_own_fold_explain_it(
-    tmp_path: Path, default: LoraParams, sample: Prepared, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sample: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With several seeds: the mean of their models, each as it was saved for the fold that the tweet was held out in."""
-    (tmp_path / "base").mkdir()
-    params = make_tiny("bert", tmp_path / "base", default)
+    params = make_tiny("bert", tmp_path / "base")
     monkeypatch.chdir(tmp_path)
     for fold in (1, 2):
         for seed in (0, 1):

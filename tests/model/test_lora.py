@@ -6,22 +6,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
+from peft import PeftModel
+from safetensors.torch import load_file, save_file
+from tiny_encoder import FAMILIES, killed_at, make_tiny, some
 
 from pipeline.contracts import InputError, Prepared, read_params
-
-torch = pytest.importorskip("torch")
-
-from peft import PeftModel  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
-from tiny_encoder import FAMILIES, killed_at, make_tiny, some  # noqa: E402
-
-from pipeline.finetune import adapters, encoder, fast_on_cpu, frozen_layers  # noqa: E402
-from pipeline.finetune.lora import Lora, LoraModel  # noqa: E402
-from pipeline.finetune.params import LoraParams  # noqa: E402
-from pipeline.fit.cross_fit import training_rows  # noqa: E402
-from pipeline.fit.model_store import opened, timed_saved  # noqa: E402
-from pipeline.fit.subsets import split_by_group  # noqa: E402
+from pipeline.finetune import adapters, encoder, fast_on_cpu, frozen_layers
+from pipeline.finetune.lora import Lora, LoraModel
+from pipeline.finetune.params import LoraParams
+from pipeline.fit.cross_fit import training_rows
+from pipeline.fit.model_store import opened, timed_saved
+from pipeline.fit.subsets import split_by_group
 
 
 @pytest.fixture(scope="module")

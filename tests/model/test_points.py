@@ -9,13 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
+from huggingface_hub import constants
 from made import Made
+from tiny_encoder import make_tiny
 
 from pipeline import code
 from pipeline.code import LIBRARIES, computing
-from pipeline.contracts import InputError, Prepared, read_params, read_yaml
+from pipeline.contracts import InputError, Prepared, read_yaml
 from pipeline.curves import points
 from pipeline.curves.points import made_by, stored_point
+from pipeline.finetune.encoder import files_digest
+from pipeline.finetune.lora import Lora
 from pipeline.fit.cross_fit import training_rows
 
 
@@ -166,15 +170,7 @@ def test_the_version_of_every_library_that_computes_is_known() -> None:
 
 def test_other_weights_under_the_same_name_throw_points_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model in a folder is known by its files, one of the hub by its commit."""
-    pytest.importorskip("torch")
-    from huggingface_hub import constants
-    from tiny_encoder import make_tiny
-
-    from pipeline.finetune.encoder import files_digest
-    from pipeline.finetune.lora import Lora
-    from pipeline.finetune.params import LoraParams
-
-    params = make_tiny("bert", tmp_path, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
+    params = make_tiny("bert", tmp_path)
     before = made_by(Lora(params))
     (tmp_path / ".DS_Store").write_text("nothing of a model")
     assert made_by(Lora(params)) == before

@@ -6,21 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT, prepared_folder, run_stages
+from safetensors.torch import load, save_file
 from test_saved import in_a_fresh_process, on_test, refused
 from test_vectors import FAMILIES, SMALL, params_of
+from tiny_encoder import make_tiny
 
 from pipeline.contracts import Prepared, read_costs, read_params, read_prepared
+from pipeline.data import embed
+from pipeline.finetune import adapters
+from pipeline.finetune.params import ClassLmParams
 from pipeline.fit.model_store import read_classifier
-
-torch = pytest.importorskip("torch")
-
-from safetensors.torch import load, save_file  # noqa: E402
-from tiny_encoder import make_tiny  # noqa: E402
-
-from pipeline.data import embed  # noqa: E402
-from pipeline.finetune import adapters  # noqa: E402
-from pipeline.finetune.params import ClassLmParams  # noqa: E402
 
 NETWORKS = {"lora_minilm": 10, "class_lm_generative": 1}
 """And how many models score a new tweet: one a fold and a seed, or the refit one."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT
 from scipy import stats
 from sklearn.cluster import KMeans
@@ -15,13 +16,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from pipeline.contracts import InputError, Params, Prepared, read_params, read_yaml
 from pipeline.data.embeddings import Embeddings
-
-torch = pytest.importorskip("torch")
-
-from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds  # noqa: E402
-from pipeline.fit.subsets import split_by_group  # noqa: E402
-from pipeline.vectors import diffusion, flow_matching, gan, gaussian, mixture, space, vae  # noqa: E402
-from pipeline.vectors.descent import spread_evenly  # noqa: E402
+from pipeline.fit.bayes_rule import BayesRule, fit_bayes_rule, prior_log_odds
+from pipeline.fit.subsets import split_by_group
+from pipeline.vectors import diffusion, flow_matching, gan, gaussian, mixture, space, vae
+from pipeline.vectors.descent import spread_evenly
 
 FAMILIES = list(read_yaml(ROOT / "params.yaml")["vectors"])
 

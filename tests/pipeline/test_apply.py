@@ -162,7 +162,6 @@ def test_arguments_go_together_and_the_last_one_wins(
 
 def test_a_name_that_is_not_there_has_a_default_and_can_be_given(apply: Any) -> None:
     """It is put before the last one, so that what is between two sections stays there."""
-    pytest.importorskip("torch")
     before = text_of()
     said = apply(
         "lora.mpnet.rank=4", "logistic.C=[0.5]", "prompt.limits.tokens=1000", "study.learning_curve.sizes=[16, null]"
@@ -280,5 +279,4 @@ def test_what_the_files_show_are_the_defaults_and_a_preset_names_what_differs(na
 
 def test_every_section_has_a_class() -> None:
     """A name that it does not know is refused where it is given, not when its stage runs."""
-    pytest.importorskip("torch")
     assert {names[names[0] == "study"] for names in sections()} == {*PARAMS, *STUDY}

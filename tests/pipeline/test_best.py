@@ -7,18 +7,16 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from conftest import ROOT, Command
+from tiny_encoder import make_tiny
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig
 
-torch = pytest.importorskip("torch")
-
-from tiny_encoder import make_tiny  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-from transformers import BertConfig  # noqa: E402
-
-from pipeline.contracts import read_params  # noqa: E402
-from pipeline.finetune import encoder  # noqa: E402
-from pipeline.finetune.params import LoraParams  # noqa: E402
-from pipeline.kaggle.best import flop, outlook  # noqa: E402
+from pipeline.contracts import read_params
+from pipeline.finetune import encoder
+from pipeline.finetune.params import LoraParams
+from pipeline.kaggle.best import flop, outlook
 
 
 def test_arithmetic_is_counted_as_torch_counts_it() -> None:

@@ -9,8 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, clean_environment, repository
+from peft import LoraConfig, get_peft_model
+from tiny_encoder import make_tiny
 
 from benchmarks.cold_twice import scores_apart
+from pipeline.finetune import encoder
+from pipeline.finetune.adapters import in_order
 
 SCORES = pd.DataFrame({"id": [1, 2, 3, 4], "split": "train", "score": [0.1, 0.49, 0.9, None]})
 
@@ -55,19 +59,7 @@ def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
 
 def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:
     """PEFT keeps the names of modules as sets: what is in them must not come out as the process's hashes have it."""
-    pytest.importorskip("peft")
-    import tiny_encoder
-    from peft import LoraConfig, get_peft_model
-
-    from pipeline.contracts import read_params
-    from pipeline.finetune import encoder
-    from pipeline.finetune.adapters import in_order
-    from pipeline.finetune.params import LoraParams
-
-    params = tiny_encoder.make_tiny(
-        "bert", tmp_path / "base", read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
-    )
-    model, _, whole = encoder.load(params.base_model)
+    model, _, whole = encoder.load(make_tiny("bert", tmp_path / "base").base_model)
     names = ["query", "key", "value", "dense"]
     network = get_peft_model(
         model, LoraConfig(target_modules=names, exclude_modules=["pooler.dense"], modules_to_save=whole)

@@ -288,7 +288,6 @@ run(main)
 )
 def test_too_little_memory_is_one_line(project: Path, what: str, limit: int) -> None:
     """In the second not even the libraries fit."""
-    pytest.importorskip("peft")
     (project / "greedy.py").write_text(GREEDY)
     assert ended(project, what, (resource.RLIMIT_AS, limit)) == f"error: {BY_NUMBER[errno.ENOMEM]}"
 

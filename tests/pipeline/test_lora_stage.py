@@ -12,18 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import Command, as_module
-from ruamel.yaml import YAML
-
-from pipeline.contracts import InputError, Prepared
-from pipeline.data.source import DataParams
-
-pytest.importorskip("torch")
-
 from huggingface_hub import ModelCard
 from peft import PeftModel
+from ruamel.yaml import YAML
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
+from pipeline.contracts import InputError, Prepared
+from pipeline.data.source import DataParams
 from pipeline.finetune import lora
 from pipeline.finetune.params import LoraParams
 from tools import release

@@ -8,12 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, Command, git, set_param
-
-pytest.importorskip("altair")
-pytest.importorskip("latex2mathml")
-pytest.importorskip("nbclient")
-pytest.importorskip("safetensors")
-
 from nbformat import NotebookNode
 from report_results import HOSTILE, write_results
 from safetensors.numpy import save_file

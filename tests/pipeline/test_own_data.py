@@ -238,8 +238,6 @@ def knows_links(body: dict[str, Any], _: int) -> tuple[int, Any]:
 @pytest.mark.timeout(600)
 def test_from_messages_to_a_submission(project: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """All stages on the shipped messages, changed by params alone; in one process, so that libraries are loaded once."""
-    pytest.importorskip("sentence_transformers")
-    pytest.importorskip("openai")
     for name in ("data/spam", "examples"):
         shutil.copytree(ROOT / name, project / name)
     done = command("pipeline.apply", "examples/spam.yaml")

@@ -16,9 +16,6 @@ from pipeline.errors.disagreements import by_pair
 from pipeline.report.results import read_csv
 from tools import docs
 
-pytest.importorskip("torch")
-pytest.importorskip("xllamacpp")
-
 PROMPTS = ["prompt_few_shot", "prompt_zero_shot"]
 CLASSIFIERS = sorted(
     ["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "knn_minilm", "lora_minilm", *PROMPTS]

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT, SAMPLE, prepared_folder
 from fake_endpoint import KEY, completion, serving
+from safetensors.numpy import save_file
 from scipy.special import expit
 
 from benchmarks.million import measure
@@ -33,11 +34,13 @@ from pipeline.contracts import (
 )
 from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
+from pipeline.new_texts import prompted
 from pipeline.new_texts.in_words import words_that_spoke
 from pipeline.new_texts.reading import Format, batches
 from pipeline.new_texts.scorers import check_labels, choose, open_scorer
 from pipeline.new_texts.writing import decisions
 from pipeline.predict import TextClassifier, last_opened, predict
+from pipeline.prompting import prompt
 from pipeline.stage import main_of
 from pipeline.stats.threshold import reaching
 
@@ -421,7 +424,6 @@ def test_many_need_no_more_memory_than_few(folder: Path, tmp_path: Path, kind: s
 @pytest.fixture
 def prompting(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A folder with prompts; call it to change the section prompt, and to go there with a store of its own."""
-    pytest.importorskip("openai")
     shutil.copytree(ROOT / "prompts", tmp_path / "prompts")
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(tmp_path / "store"))
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
@@ -436,10 +438,6 @@ def prompting(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
     """Random embeddings of the prepared tweets, which the encoder gives again for their texts."""
-    from safetensors.numpy import save_file
-
-    from pipeline.new_texts import prompted
-
     prepared, rng = read_prepared(), np.random.default_rng(0)
     vectors = {}
     for split in ("train", "test"):
@@ -454,8 +452,6 @@ def embedded(monkeypatch: pytest.MonkeyPatch, encoder: str = "minilm") -> None:
 
 
 def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
-    from pipeline.prompting import prompt
-
     monkeypatch.setattr(sys, "argv", ["prompt", which])
     with monkeypatch.context() as patch:
         patch.setenv("OPENAI_API_KEY", KEY)

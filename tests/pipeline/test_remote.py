@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import boto3
 import numpy as np
 import pytest
 from conftest import ROOT, Command, git, set_param
 from fake_endpoint import KEY, serving
+from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
 from pipeline.contracts import InputError
 from pipeline.prompting.answers import AnswerStore
+from pipeline.prompting.server import AbsentError, weights
 
 STAGES = ["prepare", "counts@naive_bayes", "embed@minilm", "prompt@zero_shot", "evaluate"]
 PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.jsonl"]
@@ -26,13 +29,10 @@ PROMPT = ["predictions/prompt_zero_shot.parquet", "transcripts/prompt_zero_shot.
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of a server with an empty bucket, results."""
-    moto = pytest.importorskip("moto.server")
-    boto3 = pytest.importorskip("boto3")
-    pytest.importorskip("dvc_s3")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="results")
@@ -109,8 +109,6 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
 
 
 def test_the_identity_last_noted_stands_for_a_file_that_is_not_here(tmp_path: Path) -> None:
-    from pipeline.prompting.server import AbsentError, weights
-
     with closing(AnswerStore(tmp_path / "answers.sqlite")) as store:
         with pytest.raises(AbsentError, match=r"small\.gguf: no such GGUF file"):
             weights("nowhere/small.gguf", "transformers", "float32", store)

@@ -16,19 +16,28 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_gguf
+import torch
 from conftest import ROOT, Command, one_line_error, set_param
 from fake_endpoint import KEY, serving
+from nbformat import v4
 from safetensors.numpy import load_file
 from sklearn.linear_model import LogisticRegression
+from tiny_encoder import make_tiny
 
 from pipeline.apply import class_of
 from pipeline.contracts import InputError, Prepared, plain_name, read_params, read_yaml, redacted, stays
+from pipeline.data.embed import EmbedParams, embed
 from pipeline.data.embeddings import embeddings_path, read_embeddings
 from pipeline.data.source import DataParams, read_source
+from pipeline.finetune.encoder import load as load_encoder
 from pipeline.fit.model_files import read_estimator, read_tensors, write_estimator
 from pipeline.new_texts.writing import decisions, lines_to, open_writer
+from pipeline.notebooks.pages import page
 from pipeline.packaged import locate
+from pipeline.prompting.channel import load as load_decoder
 from pipeline.prompting.params import EmbeddedParams, PromptParams
+from pipeline.prompting.server import embedded
 
 SOURCES = [*sorted((ROOT / "pipeline").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("*.py"))]
 
@@ -149,14 +158,9 @@ def with_code(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
-    pytest.importorskip("torch")
-    pytest.importorskip("sentence_transformers")
-    from pipeline.data.embed import EmbedParams, embed
-    from pipeline.finetune import encoder
-
     folder, mark = with_code
     with pytest.raises(InputError, match="brings code of its own, which is never run"):
-        encoder.load(str(folder))
+        load_encoder(str(folder))
     with pytest.raises(InputError, match="brings code of its own, which is never run"):
         embed(["a"], EmbedParams(base_model=str(folder), batch_size=1, device="cpu"))
     assert not mark.exists()
@@ -168,13 +172,8 @@ def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small encoder as transformers keeps it."""
-    pytest.importorskip("torch")
-    import tiny_encoder
-
-    from pipeline.finetune.params import LoraParams
-
     folder = tmp_path_factory.mktemp("encoder") / "model"
-    tiny_encoder.make_tiny("bert", folder, read_params("lora.minilm", LoraParams, ROOT / "params.yaml"))
+    make_tiny("bert", folder)
     return folder
 
 
@@ -185,19 +184,14 @@ def encoder(made: Path, tmp_path: Path) -> Path:
 
 def refused(folder: Path, why: str, *, to_train: bool = True) -> None:
     """By all that load an encoder."""
-    from pipeline.data.embed import EmbedParams, embed
-    from pipeline.finetune.encoder import load
-
     with pytest.raises(InputError, match=why):
         embed(["a"], EmbedParams(base_model=str(folder), device="cpu"))
     if to_train:
         with pytest.raises(InputError, match=why):
-            load(str(folder))
+            load_encoder(str(folder))
 
 
 def test_pickled_weights_are_not_read(encoder: Path) -> None:
-    import torch
-
     torch.save({}, encoder / "pytorch_model.bin")
     (encoder / "model.safetensors").unlink()
     refused(encoder, "no weights as safetensors")
@@ -242,7 +236,6 @@ HEADERS = {
 
 @pytest.mark.parametrize("case", HEADERS)
 def test_a_made_up_header_of_tensors_is_refused(tmp_path: Path, case: str) -> None:
-    torch = pytest.importorskip("torch")
     (tmp_path / "x.safetensors").write_bytes(HEADERS[case])
     with pytest.raises(InputError, match="not a model's file: Error while deserializing"):
         read_tensors(tmp_path / "x.safetensors", {"a": torch.zeros(4), "b": torch.zeros(4)})
@@ -283,8 +276,6 @@ def text(value: str) -> bytes:
 
 
 def opens(path: Path) -> None:
-    from pipeline.prompting.server import embedded
-
     with embedded(str(path), EmbeddedParams(context=256)).connect():
         pass
 
@@ -292,9 +283,6 @@ def opens(path: Path) -> None:
 @pytest.fixture(scope="module")
 def gguf(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A small language model."""
-    pytest.importorskip("xllamacpp")
-    import tiny_gguf
-
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     tiny_gguf.write(path, Path(locate(PromptParams.model_fields["model"].default)))
     return path.read_bytes()
@@ -311,15 +299,13 @@ COUNTS = {
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_a_made_up_count_in_a_gguf_file_is_one_line(gguf: bytes, tmp_path: Path, count: str) -> None:
-    from pipeline.prompting.channel import load
-
     mark, after, form, value = COUNTS[count]
     place, path = gguf.index(mark) + len(mark) + after, tmp_path / "x.gguf"
     path.write_bytes(gguf[:place] + struct.pack(form, value) + gguf[place + struct.calcsize(form) :])
     with pytest.raises(InputError, match=r"llama\.cpp cannot load it"):
         opens(path)
     with pytest.raises(InputError, match="transformers cannot load"):
-        load(path)
+        load_decoder(path)
 
 
 TEMPLATES = [
@@ -363,8 +349,6 @@ def test_relative_paths_stay_in_the_project() -> None:
 def test_a_path_of_params_that_leads_out_is_refused(project: Path, param: str) -> None:
     section, _, _ = param.rpartition(".")
     model = class_of(tuple(section.split(".")))
-    if model is None:
-        pytest.skip("torch is not installed")
     set_param(project, param, "../elsewhere")
     with pytest.raises(InputError, match=rf"{param}: Value error, leads out of the project; give an abs.*elsewhere"):
         read_params(section, model, project / "params.yaml")
@@ -401,12 +385,6 @@ def test_what_goes_to_a_terminal_of_another_encoding_is_data_all_the_same() -> N
 
 
 def test_a_page_of_a_notebook_runs_nothing() -> None:
-    for library in ("nbconvert", "latex2mathml"):
-        pytest.importorskip(library)
-    from nbformat import v4
-
-    from pipeline.notebooks.pages import page
-
     planted = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>"
     frame = pd.DataFrame({planted: [planted]}, index=pd.Index([planted], name=planted))
     shown = v4.new_output("display_data", {"text/html": frame.to_html(), "text/plain": planted})

@@ -26,6 +26,7 @@ from pipeline.counts.counts import write_words
 from pipeline.data.csv_file import LARGEST, LONGEST
 from pipeline.fit.model_files import TRUSTED, read_estimator, write_estimator
 from pipeline.kaggle.validate import MAX_STANDARD_ERRORS
+from pipeline.prompting.server import remote
 from pipeline.spreadsheet import inert
 
 SPAM: Path = ROOT / "data/spam"
@@ -322,7 +323,6 @@ def test_what_is_where_names_what_is_there() -> None:
 
 
 def test_a_key_is_kept_out_whatever_its_variable_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    remote = pytest.importorskip("pipeline.prompting.server").remote
     monkeypatch.setattr("pipeline.contracts.errors.SECRET_NAMES", SECRET_NAMES)
     monkeypatch.setenv("LLM_CRED", "a planted one")
     assert without_secrets("I was sent a planted one") == "I was sent a planted one"
