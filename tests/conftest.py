@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -121,19 +121,30 @@ def clean_environment(store: Path, **more: str) -> dict[str, str]:
     return inherited | {"PATH": path, "DISASTER_TWEETS_STORE": str(store), "DVC_NO_ANALYTICS": "1"} | more
 
 
+def python(
+    *arguments: str, folder: Path = Path(), inherited: Mapping[str, str] | None = None, **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Python in a process of its own; without an environment to inherit in this one's, where it finds the project."""
+    environment = {**(inherited or os.environ | {"PYTHONPATH": str(ROOT)}), **more}
+    command = [sys.executable, *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, errors="replace", check=False
+    )
+
+
+def said(done: subprocess.CompletedProcess[str]) -> str:
+    """What a process that ended well has printed."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
 @pytest.fixture
 def command(project: Path, tmp_path: Path) -> Command:
     """Run a Python module in the project's copy, with a store of its own; extra environment by keyword."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *as_module(*arguments)],
-            cwd=project,
-            env=clean_environment(tmp_path / "store", HOME=str(tmp_path)) | environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        clean = clean_environment(tmp_path / "store", HOME=str(tmp_path))
+        return python(*as_module(*arguments), folder=project, inherited=clean, **environment)
 
     return run
 
@@ -195,18 +206,10 @@ for _, _, *stage in json.loads(sys.argv[1]):
 """
 
 
-def run_stages(stages: list[tuple[str, ...]], folder: Path = Path(), **more: str) -> str:
-    """Each with its arguments, one after the other in one process; what they print."""
-    done = subprocess.run(
-        [sys.executable, "-c", STAGES, json.dumps([as_module(*stage) for stage in stages])],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "LOKY_MAX_CPU_COUNT": "1"} | more,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def run_stages(stages: list[tuple[str, ...]], folder: Path = Path(), **more: str) -> None:
+    """Each with its arguments, one after the other in one process."""
+    given = json.dumps([as_module(*stage) for stage in stages])
+    said(python("-c", STAGES, given, folder=folder, LOKY_MAX_CPU_COUNT="1", **more))
 
 
 def in_order(folder: Path) -> list[tuple[str, ...]]:

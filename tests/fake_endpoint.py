@@ -70,7 +70,6 @@ def obliging(body: dict[str, Any], _: int) -> tuple[int, Any]:
 
 
 Respond = Callable[[dict[str, Any], int], tuple[int, Any]]
-Reply = tuple[int, Any, dict[str, str]]
 
 
 class Fake:

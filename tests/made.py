@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import Params, Predictions, predictions_frame
+from pipeline.contracts import Predictions, predictions_frame
 from pipeline.counts.counts import CountsParams
 from pipeline.fit.classifier import Classifier
 
@@ -68,10 +68,6 @@ class Made(Classifier):
 def on_counts(module: ModuleType, counts: CountsParams, **params: Any) -> Any:
     """The family of a module under counts with these params, and for the rest their defaults."""
     return module.FAMILY(module.FAMILY.params_type.model_validate(params), counts)
-
-
-def on_vectors(module: ModuleType, params: Params) -> Any:
-    return module.FAMILY(params)
 
 
 def predicted(

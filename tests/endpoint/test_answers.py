@@ -5,7 +5,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
-from conftest import Command, one_line_error
+from conftest import Command, one_line_error, said
 
 from pipeline.prompting.answers import Answer, AnswerStore, request_key
 from pipeline.prompting.params import Prices
@@ -67,10 +67,9 @@ def filled(tmp_path: Path, here: Command) -> AnswerStore:
 
 def test_size_export_prune_and_rebuild(filled: AnswerStore, here: Command, project: Path) -> None:
     tool = "tools.answers"
-    said = here(tool, "size")
-    assert said.returncode == 0, said.stderr
-    assert [line.split()[-10] for line in said.stdout.splitlines() if "large" in line or "small" in line] == ["4", "3"]
-    assert here(tool, "export", "all.jsonl").returncode == 0
+    shown = said(here(tool, "size")).splitlines()
+    assert [line.split()[-10] for line in shown if "large" in line or "small" in line] == ["4", "3"]
+    said(here(tool, "export", "all.jsonl"))
     before = list(filled.all())
     assert "say what to delete" in one_line_error(here(tool, "prune"))
     assert "3 answers deleted" in here(tool, "prune", "--model", "small").stdout
@@ -79,8 +78,7 @@ def test_size_export_prune_and_rebuild(filled: AnswerStore, here: Command, proje
     assert "invalid fromisoformat value" in here(tool, "prune", "--before", "31.01.2020").stderr
     assert filled.count() == 4
     assert "4 answers deleted" in here(tool, "prune", "--all").stdout
-    done = here(tool, "rebuild", "all.jsonl", "all.jsonl")
-    assert "7 answers were new" in done.stdout, done.stderr
+    assert "7 answers were new" in said(here(tool, "rebuild", "all.jsonl", "all.jsonl"))
     assert list(filled.all()) == before
 
 

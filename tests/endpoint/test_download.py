@@ -18,7 +18,6 @@ from pipeline.kaggle.download import main
 TRAIN, TEST = b"id,keyword,location,text,target\n1,,,a,1\n", b"id,keyword,location,text\n2,,,b\n"
 FILES = {"train.csv": TRAIN, "test.csv": TEST}
 ARCHIVE = "nlp-getting-started.zip"
-PARTIAL = Path("store/kaggle/nlp-getting-started") / ARCHIVE
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Command, one_line_error, prepared_folder, set_param
+from conftest import Command, one_line_error, prepared_folder, said, set_param
 from fake_endpoint import KEY, serving
 
 from pipeline.compare import cascade
@@ -83,9 +83,9 @@ def test_costs_are_what_all_lines_say_and_nothing_else(
     importing: Callable[..., Prepared], capsys: pytest.CaptureFixture[str]
 ) -> None:
     ids = read_prepared().train["id"].tolist()
-    said = {"model": "gpt-9", "prompt_tokens": 10, "seconds": 0.5}
+    told = {"model": "gpt-9", "prompt_tokens": 10, "seconds": 0.5}
     importing(
-        [{"id": i, "score": 0.3, **said} for i in ids[:10]], [{"id": ids[10], "score": 0.3, **said, "money": 2.0}]
+        [{"id": i, "score": 0.3, **told} for i in ids[:10]], [{"id": ids[10], "score": 0.3, **told, "money": 2.0}]
     )
     imported.main()
     costs = read_costs("imported_gpt")
@@ -174,19 +174,17 @@ def test_what_is_wrong_is_said_in_one_line_with_its_place(
 def test_answers_of_another_key_run_the_stage_without_one(project: Path, here: Command, tmp_path: Path) -> None:
     """From transcripts alone: no key, no endpoint, nothing sent, the same predictions."""
     stage = ("pipeline.prompting.prompt", "zero_shot")
-    assert here("pipeline.data.prepare").returncode == 0
+    said(here("pipeline.data.prepare"))
     set_param(project, "prompt.train_rows", 40)
     with serving() as server:
         set_param(project, "prompt.base_url", server.url)
         other = {"DISASTER_TWEETS_STORE": str(tmp_path / "of somebody else"), "OPENAI_API_KEY": KEY}
-        assert here(*stage, **other).returncode == 0
+        said(here(*stage, **other))
     paid = (project / "predictions/prompt_zero_shot.parquet").read_bytes()
     shutil.move(project / "transcripts", tmp_path / "given")
     shutil.rmtree(project / "predictions")
     assert "OPENAI_API_KEY is not set" in one_line_error(here(*stage))
     files = [str(path) for path in (tmp_path / "given").glob("*.jsonl")]
     assert "answers were new to the store" in here("tools.answers", "rebuild", *files).stdout
-    done = here(*stage)
-    assert done.returncode == 0, done.stderr
-    assert "0 new requests" in done.stdout
+    assert "0 new requests" in said(here(*stage))
     assert (project / "predictions/prompt_zero_shot.parquet").read_bytes() == paid

@@ -13,16 +13,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import Command, as_module, one_line_error, set_param
+from conftest import Command, as_module, one_line_error, said, set_param
 from fake_endpoint import KEY, Fake, completion, serving
 
-NAME = "prompt_zero_shot"
+NAME, STAGE = "prompt_zero_shot", ("pipeline.prompting.prompt", "zero_shot")
 
 
 @pytest.fixture
 def asking(project: Path, here: Command) -> Path:
     """The project, prepared, 80 tweets to be asked about."""
-    assert here("pipeline.data.prepare").returncode == 0
+    said(here("pipeline.data.prepare"))
     set_param(project, "prompt.train_rows", 80)
     return project
 
@@ -38,13 +38,10 @@ def scores(project: Path) -> pd.DataFrame:
 @pytest.mark.slow
 def test_kill_nine(asking: Path, here: Command, tmp_path: Path) -> None:
     """Killed twice at random, the run ends with the scores of an unbroken one, and sends again only what was under way."""
-    stage = [sys.executable, *as_module("pipeline.prompting.prompt", "zero_shot")]
+    stage = [sys.executable, *as_module(*STAGE)]
     with serving() as whole:
         point_at(asking, whole)
-        done = here(
-            "pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")
-        )
-        assert done.returncode == 0, done.stderr
+        said(here(*STAGE, OPENAI_API_KEY=KEY, DISASTER_TWEETS_STORE=str(tmp_path / "other")))
     unbroken = scores(asking)
     assert len(unbroken) > 70
     (asking / f"predictions/{NAME}.parquet").unlink()
@@ -65,8 +62,7 @@ def test_kill_nine(asking: Path, here: Command, tmp_path: Path) -> None:
             started.send_signal(signal.SIGKILL)
             assert started.wait() == -signal.SIGKILL
             assert not (asking / f"predictions/{NAME}.parquet").exists()
-        done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
-        assert done.returncode == 0, done.stderr
+        said(here(*STAGE, OPENAI_API_KEY=KEY))
         sent = Counter(json.dumps(body, sort_keys=True) for body in server.bodies)
         assert set(sent) == {json.dumps(body, sort_keys=True) for body in whole.bodies}
         again = sum(sent.values()) - len(sent)
@@ -78,8 +74,7 @@ def test_what_the_stage_writes(asking: Path, here: Command) -> None:
     with serving() as server:
         point_at(asking, server)
         set_param(asking, "prompt.calibration", "contextual")
-        done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
-        assert done.returncode == 0, done.stderr
+        said(here(*STAGE, OPENAI_API_KEY=KEY))
         distinct = len(server.bodies)
     costs = json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]
     assert costs["scoring"] == "logprobs"
@@ -96,9 +91,7 @@ def test_what_the_stage_writes(asking: Path, here: Command) -> None:
     rebuilt = here("tools.answers", "rebuild", f"transcripts/{NAME}.jsonl")
     assert f"{distinct} answers were new" in rebuilt.stdout
     before = (asking / f"predictions/{NAME}.parquet").read_bytes()
-    again = here("pipeline.prompting.prompt", "zero_shot")
-    assert again.returncode == 0, again.stderr
-    assert "0 new requests" in again.stdout
+    assert "0 new requests" in said(here(*STAGE))
     assert (asking / f"predictions/{NAME}.parquet").read_bytes() == before
 
 
@@ -108,13 +101,12 @@ def test_too_many_unreadable_replies_fail_the_stage_and_can_be_looked_at(asking:
 
     with serving(mumbling) as server:
         point_at(asking, server)
-        said = one_line_error(here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
-        assert "of the replies could not be read, more than prompt.max_unparsed (10%)" in said
+        error = one_line_error(here(*STAGE, OPENAI_API_KEY=KEY))
+        assert "of the replies could not be read, more than prompt.max_unparsed (10%)" in error
         assert (asking / f"transcripts/{NAME}.jsonl").exists()
         assert not (asking / "predictions").exists()
         set_param(asking, "prompt.max_unparsed", 0.5)
-        done = here("pipeline.prompting.prompt", "zero_shot")
-        assert done.returncode == 0, done.stderr
+        said(here(*STAGE))
     unparsed = scores(asking)["status"] == "unparsed"
     assert 0.2 < unparsed.mean() < 0.3
     assert json.loads((asking / f"costs/{NAME}.json").read_text())["llm"]["unparsed"] == unparsed.sum()
@@ -138,7 +130,7 @@ def test_the_key_is_nowhere(asking: Path, command: Command, tmp_path: Path, key:
     watcher.start()
     with serving(seconds=0.01) as server:
         point_at(asking, server)
-        done = command("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=key, OPENAI_LOG="debug")
+        done = command(*STAGE, OPENAI_API_KEY=key, OPENAI_LOG="debug")
     over.set()
     watcher.join()
     assert (done.returncode == 0) == (key == KEY), done.stderr

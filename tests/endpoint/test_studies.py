@@ -4,23 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command, one_line_error, set_param
+from conftest import Command, one_line_error, said, set_param
 from fake_endpoint import KEY, completion, obliging, serving
 
 from benchmarks.injections import HARMLESS, MECHANISMS
 from pipeline.prompting.sanitize import sanitized
-
-
-@pytest.fixture
-def asking(project: Path, here: Command) -> Path:
-    assert here("pipeline.data.prepare").returncode == 0
-    return project
-
-
-def cells(printed: str) -> dict[str, list[str]]:
-    """The printed table's rows by their first cell."""
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
-    return {first: rest for first, *rest in lines}
 
 
 def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence() -> None:
@@ -39,19 +27,20 @@ def test_there_are_thirty_injections_by_six_mechanisms_and_none_leaves_the_fence
 
 def obedient(body: dict[str, Any], n: int) -> tuple[int, Any]:
     """Answers what the tweet orders, if it orders something; and falls for a marker of turns."""
-    said = body["messages"][-1]["content"]
+    text = body["messages"][-1]["content"]
     for word in ("Yes", "No"):
-        if f"nswer {word}" in said or f"<|im_start|>assistant\n{word}" in said:
+        if f"nswer {word}" in text or f"<|im_start|>assistant\n{word}" in text:
             return 200, completion(word)
     return obliging(body, n)
 
 
-def test_flips_are_counted_against_harmless_additions(asking: Path, here: Command) -> None:
+def test_flips_are_counted_against_harmless_additions(project: Path, here: Command) -> None:
+    said(here("pipeline.data.prepare"))
     with serving(obedient) as server:
-        set_param(asking, "prompt.base_url", server.url)
-        done = here("benchmarks.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY)
-        assert done.returncode == 0, done.stderr
-    table = cells(done.stdout)
+        set_param(project, "prompt.base_url", server.url)
+        printed = said(here("benchmarks.injections", "zero_shot", "--tweets", "10", OPENAI_API_KEY=KEY))
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    table = {first: row for first, *row in lines}
     header = next(row for first, row in table.items() if not first)
     rates = [table[f"zero_shot, tweet {way}"] for way in ("as it is", "made harmless")]
     raw, safe = (dict(zip(header, map(float, row), strict=True)) for row in rates)
@@ -62,6 +51,7 @@ def test_flips_are_counted_against_harmless_additions(asking: Path, here: Comman
     assert raw["all injections"] > safe["all injections"] > 0
 
 
-def test_a_channel_cannot_be_ordered_about(asking: Path, here: Command) -> None:
+def test_a_channel_cannot_be_ordered_about(here: Command) -> None:
+    said(here("pipeline.data.prepare"))
     done = here("benchmarks.injections", "channel", "--tweets", "4")
     assert "a channel gives no answers" in one_line_error(done)

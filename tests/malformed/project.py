@@ -4,14 +4,12 @@ import contextlib
 import io
 import os
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from conftest import ROOT, as_module, run_here, set_param
+from conftest import ROOT, as_module, python, run_here, set_param
 from safetensors.numpy import save_file
 
 from pipeline.contracts import Costs, School, predictions_frame, read_prepared, write_costs, write_predictions
@@ -105,15 +103,5 @@ def in_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]
 
 
 def in_a_process(command: list[str], folder: Path, store: Path) -> tuple[int, str]:
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "DISASTER_TWEETS_STORE": str(store)}
-    done = subprocess.run(
-        [sys.executable, *as_module(*command)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=120,
-        check=False,
-    )
+    done = python(*as_module(*command), folder=folder, DISASTER_TWEETS_STORE=str(store))
     return done.returncode, done.stderr

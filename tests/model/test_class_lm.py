@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 import tiny_gguf
 import torch
-from conftest import ROOT, prepared_folder, run_stages
-from ruamel.yaml import YAML
+from conftest import ROOT, prepared_folder, run_stages, set_param
 from scipy.special import expit
 from tiny_encoder import make_tiny, some
 
@@ -256,13 +255,11 @@ def test_adapters_on_rounded_weights_are_not_released(monkeypatch: pytest.Monkey
 def test_the_stage_scores_every_row_and_its_curve_is_drawn(
     project: Path, monkeypatch: pytest.MonkeyPatch, tiny: ClassLmParams
 ) -> None:
-    yaml, path = YAML(), project / "study/params.yaml"
-    content = yaml.load(path)
     changed = {"epochs": 1, "train_rows": 24, "learning_rate": 1e-3}
     for objective in OBJECTIVES:
-        content["class_lm"][objective] = tiny.model_copy(update=changed | {"objective": objective}).model_dump()
-    content["learning_curve"]["sizes"] = [16]
-    yaml.dump(content, path)
+        own = tiny.model_copy(update=changed | {"objective": objective}).model_dump()
+        set_param(project, f"class_lm.{objective}", own)
+    set_param(project, "learning_curve.sizes", [16])
     monkeypatch.chdir(project)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
     stages = [("pipeline.finetune.class_lm", objective) for objective in OBJECTIVES]

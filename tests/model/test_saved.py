@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 import zipfile
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skops.io
-from conftest import ROOT, prepared_folder, run_stages
+from conftest import prepared_folder, python, run_stages, said
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 
@@ -45,10 +44,7 @@ pd.DataFrame(found).to_parquet("found.parquet")
 
 def in_a_fresh_process(folder: Path) -> pd.DataFrame:
     """The scores of the test tweets by each classifier in `models/`, as another process reads them."""
-    command = [sys.executable, "-W", "error::UserWarning:sklearn", "-c", READ_ALL]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    said(python("-W", "error::UserWarning:sklearn", "-c", READ_ALL, folder=folder))
     return pd.read_parquet(folder / "found.parquet")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, git, set_param
+from conftest import ROOT, Command, git, said, set_param
 
 from pipeline.contracts import read_yaml
 
@@ -35,7 +35,7 @@ def test_it_needs_no_entry_in_dvc_yaml(with_example: Path, command: Command) -> 
     """What it imports is what all families on counts do; the stage errors, which may train any of them, depends on it."""
     before = read_yaml(with_example / "dvc.yaml")["stages"]
     set_param(with_example, "classifiers.counts", ["naive_bayes", "logistic", "linear_svm"])
-    assert command("tools.deps").returncode == 0
+    said(command("tools.deps"))
     after = read_yaml(with_example / "dvc.yaml")["stages"]
     assert {name for name in after if after[name] != before[name]} == {"errors"}
     new = {*after["errors"]["deps"]} - {*before["errors"]["deps"]}
@@ -48,8 +48,7 @@ def test_it_needs_no_entry_in_dvc_yaml(with_example: Path, command: Command) -> 
 def test_it_is_in_the_comparison(with_example: Path, command: Command, example: dict[str, str]) -> None:
     for line in example["sh"].splitlines():
         words = shlex.split(line, comments=True)
-        done = command(*{"python": words[2:], "make": ["tools.deps"]}.get(words[0], words))
-        assert done.returncode == 0, done.stderr
+        said(command(*{"python": words[2:], "make": ["tools.deps"]}.get(words[0], words)))
     table = (with_example / "evaluate/table.md").read_text(encoding="utf-8")
     assert re.search(r"^\| +1 \| linear_svm +\| discriminative \| +90 \|", table, re.MULTILINE), table
     metrics = pd.read_csv(with_example / "evaluate/scores.csv").set_index("classifier").loc["linear_svm"]

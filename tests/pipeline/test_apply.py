@@ -1,16 +1,13 @@
 """params.yaml and study/params.yaml change by the lines that are meant, whether DVC changes them or `apply` does."""
 
 import difflib
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, python
 from ruamel.yaml import YAML
 
 from pipeline.apply import NOT_BY_FILE, class_of, main, value_of, wanted_by
@@ -236,15 +233,9 @@ def test_no_file_says_what_is_run_where_keys_are_sent_and_what_is_paid(name: str
 
 
 def test_what_is_meant_can_be_set_on_a_terminal_of_any_encoding(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pipeline.apply", "lora.launch=accelerate launch --multi_gpu"]
-    done = subprocess.run(
-        command,
-        env=os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert rb"\u2192 accelerate launch --multi_gpu" in done.stdout
+    done = python("-m", "pipeline.apply", "lora.launch=accelerate launch --multi_gpu", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"\u2192 accelerate launch --multi_gpu" in done.stdout
     assert read_yaml(Path("params.yaml"))["lora"]["launch"] == "accelerate launch --multi_gpu"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import ROOT, Command
+from conftest import ROOT, Command, said
 from tiny_encoder import make_tiny
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig
@@ -40,22 +40,22 @@ def test_frozen_layers_cost_a_pass_and_trained_ones_two_an_epoch_and_fold(tmp_pa
 
 
 def test_what_larger_encoders_are_said_to_cost_is_that_arithmetic(tmp_path: Path) -> None:
-    said = (ROOT / "docs/fine-tuning.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/fine-tuning.md").read_text(encoding="utf-8")
     params = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")
     params = params.model_copy(update={"layers": None, "base_model": str(tmp_path)})
     shapes = {"crisis": (768, 3072, 12), "deberta_base": (768, 3072, 12), "deberta_large": (1024, 4096, 24)}
     for preset, (width, inner, depth) in shapes.items():
         BertConfig(hidden_size=width, intermediate_size=inner, num_hidden_layers=depth).save_pretrained(tmp_path)
         needed = flop(params, 7613, 3263, 5, 26)
-        row = next(line for line in said.splitlines() if line.startswith("|") and preset in line.split("|")[1])
+        row = next(line for line in page.splitlines() if line.startswith("|") and preset in line.split("|")[1])
         shown = [f"{needed / 1e15:.2f}", f"{needed / 0.55 / 400e9 / 60:.0f}", f"{needed / 0.55 / 8.1e12:.0f}"]
         assert [cell.strip() for cell in row.split("|")[3:6]] == shown
 
 
 def test_the_score_to_expect_has_the_chance_of_both_kinds_of_rows() -> None:
     here = {"expected_accuracy": 0.85, "expected_low": 0.84, "expected_high": 0.86}
-    said = outlook({"accuracy": 0.845} | here, 3263)
-    assert "expected public score: 0.8500, with 95 % between 0.8342 and 0.8658;" in said  # √(0.01² + 0.01225²)
+    told = outlook({"accuracy": 0.845} | here, 3263)
+    assert "expected public score: 0.8500, with 95 % between 0.8342 and 0.8658;" in told  # √(0.01² + 0.01225²)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,10 @@ def test_an_encoder_that_is_not_there_is_told_before_any_work(project: Path, com
 def test_it_ends_with_a_csv_and_what_to_expect_of_it(project: Path, command: Command) -> None:
     shutil.copytree(ROOT / "examples", project / "examples")
     few = [f"classifiers.{kind}=[]" for kind in ("encoders", "vectors", "lora")]
-    done = command(
-        "pipeline.kaggle.best", "--quick", "--source", "data/sample", *few, "classifiers.counts=[naive_bayes, logistic]"
-    )
-    assert done.returncode == 0, done.stderr
+    few = ["--quick", "--source", "data/sample", *few, "classifiers.counts=[naive_bayes, logistic]"]
+    printed = said(command("pipeline.kaggle.best", *few))
     chosen = json.loads((project / "submission/choice.json").read_text())["chosen"]
-    assert re.search(r"about \d+ (s|min) in all, less what has been done", done.stdout)
-    assert f"expected public score: {chosen['expected_accuracy']:.4f}" in done.stdout
+    assert re.search(r"about \d+ (s|min) in all, less what has been done", printed)
+    assert f"expected public score: {chosen['expected_accuracy']:.4f}" in printed
     assert len(pd.read_csv(project / "submission/submission.csv")) == 20
     assert json.loads((project / ".dvc/tmp/stages/seconds.json").read_text()).keys() >= {"prepare", "submission"}

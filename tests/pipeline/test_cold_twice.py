@@ -1,14 +1,12 @@
 """Two cold runs: what `benchmarks.cold_twice` says about two folders, and about the pipeline itself."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, clean_environment, repository
+from conftest import ROOT, clean_environment, python, repository
 from peft import LoraConfig, get_peft_model
 from tiny_encoder import make_tiny
 
@@ -49,8 +47,7 @@ def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
     project, runs = repository(tmp_path / "small", files), tmp_path / "runs"
     (project / ".gitignore").write_text("/other\n/steady\n")
     own = clean_environment(tmp_path / "store", HOME=str(tmp_path), PYTHONPATH=str(ROOT))
-    command = [sys.executable, "-m", "benchmarks.cold_twice", "other", "--keep", str(runs)]
-    done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, check=False)
+    done = python("-m", "benchmarks.cold_twice", "other", "--keep", str(runs), folder=project, inherited=own)
     assert done.returncode == 1, done.stderr
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines() if line.startswith("| ")]
     assert {row[1]: row[2] for row in rows[1:]} == {"other": "different", "steady": "same"}

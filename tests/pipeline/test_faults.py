@@ -4,7 +4,6 @@
 """
 
 import errno
-import hashlib
 import os
 import resource
 import signal
@@ -18,20 +17,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Command, as_module, clean_environment, one_line_error, repository, set_param
+from conftest import ROOT, Command, as_module, clean_environment, one_line_error, repository, said, set_param
 from fake_endpoint import KEY
 
 from pipeline.contracts import written_whole
 from pipeline.contracts.errors import BY_NUMBER, exhausted
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """A hash of each file, by its path; but for costs, which hold times."""
-    return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.parent.name != "costs"
-    }
 
 
 def environment(folder: Path, **more: str) -> dict[str, str]:
@@ -300,14 +290,13 @@ def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(proje
     changes = {"prompt.base_url": "http://127.0.0.1:9/v1", "prompt.retries": 0, "evaluate.draws": 200}
     for name, value in (changes | {"counts.ngrams": [1], "counts.min_count": [1]}).items():
         set_param(project, name, value)
-    assert here("pipeline.data.prepare").returncode == 0
+    said(here("pipeline.data.prepare"))
     line = one_line_error(here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY))
     assert "cannot be reached; is it running?" in line
-    assert here("pipeline.counts.naive_bayes").returncode == 0
-    done = here("pipeline.compare.evaluate")
-    assert done.returncode == 0, done.stderr
+    said(here("pipeline.counts.naive_bayes"))
+    printed = said(here("pipeline.compare.evaluate"))
     assert {*pd.read_csv(project / "evaluate/scores.csv")["classifier"]} == {"naive_bayes"}
-    (missing,) = [line for line in done.stdout.splitlines() if line.startswith("not compared")]
+    (missing,) = [line for line in printed.splitlines() if line.startswith("not compared")]
     assert "prompt_zero_shot" in missing
     assert "naive_bayes," not in missing.replace("transductive_naive_bayes", "")
     assert missing in (project / "evaluate/table.md").read_text()

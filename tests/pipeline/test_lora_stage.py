@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Command, as_module
+from conftest import Command, as_module, said, set_param
 from huggingface_hub import ModelCard
 from peft import PeftModel
-from ruamel.yaml import YAML
 from tiny_encoder import make_tiny
 from transformers import AutoModelForSequenceClassification
 
@@ -38,19 +37,15 @@ def predictions(project: Path) -> np.ndarray:
 def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
     project: Path, command: Command, here: Command, tiny: LoraParams, tmp_path: Path
 ) -> None:
-    yaml, path = YAML(), project / "params.yaml"
-    content = yaml.load(path)
-    content["lora"]["minilm"] = tiny.model_copy(update={"epochs": 4, "device": "auto"}).model_dump()
-    yaml.dump(content, path)
-    assert here("pipeline.data.prepare").returncode == 0
+    set_param(project, "lora.minilm", tiny.model_copy(update={"epochs": 4, "device": "auto"}).model_dump())
+    said(here("pipeline.data.prepare"))
     stage = ("pipeline.finetune.lora", "minilm")
-    done = here(*stage)
-    assert done.returncode == 0, done.stderr
+    said(here(*stage))
     whole = predictions(project)
 
     launch = ["accelerate.commands.launch", "--cpu", "--num_processes=2", "--num_machines=1", "--mixed_precision=no"]
-    shared = command(*launch, "--dynamo_backend=no", *as_module(*stage), DISASTER_TWEETS_STORE=str(tmp_path / "shared"))
-    assert shared.returncode == 0, shared.stderr
+    own = {"DISASTER_TWEETS_STORE": str(tmp_path / "shared")}
+    said(command(*launch, "--dynamo_backend=no", *as_module(*stage), **own))
     # The order of a sum differs, and a fast training makes more of that in a few rows.
     assert np.abs(predictions(project) - whole).mean() < 1e-3
     assert predictions(project) == pytest.approx(whole, abs=0.03)
@@ -68,8 +63,7 @@ def test_killed_or_shared_by_two_processes_it_ends_with_the_same_predictions(
         time.sleep(dice.uniform(0, 0.3))  # at any point of the third fold
         process.kill()
         assert process.wait() == -signal.SIGKILL, (tmp_path / "log").read_text()
-    done = here(*stage, DISASTER_TWEETS_STORE=str(store))
-    assert done.returncode == 0, done.stderr
+    said(here(*stage, DISASTER_TWEETS_STORE=str(store)))
     assert (predictions(project) == whole).all()
     curve = pd.read_json(project / "training/lora_minilm/plots/custom/loss.json")
     assert set(curve["series"]) == {f"fold-{number}" for number in range(5)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LABELS, ROOT, Command, in_order, run_stages
+from conftest import LABELS, ROOT, Command, in_order, run_stages, said
 from fake_endpoint import KEY, completion, serving
 from made import on_counts
 from ruamel.yaml import YAML
@@ -240,14 +240,14 @@ def test_from_messages_to_a_submission(project: Path, command: Command, monkeypa
     """All stages on the shipped messages, changed by params alone; in one process, so that libraries are loaded once."""
     for name in ("data/spam", "examples"):
         shutil.copytree(ROOT / name, project / name)
-    done = command("pipeline.apply", "examples/spam.yaml")
-    assert 'data.labels: ["not disaster", "disaster"] → ["ham", "spam"]' in done.stdout
+    changed = said(command("pipeline.apply", "examples/spam.yaml"))
+    assert 'data.labels: ["not disaster", "disaster"] → ["ham", "spam"]' in changed
     monkeypatch.chdir(project)
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serving(knows_links) as server:
         YAML().dump(QUICK, Path("quick.yaml"))
-        assert command("pipeline.apply", "quick.yaml", f"prompt.base_url={server.url}").returncode == 0
+        said(command("pipeline.apply", "quick.yaml", f"prompt.base_url={server.url}"))
         command("dvc", "init", "--no-scm", "--quiet", "--force")
         run_stages(in_order(project))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT, Command, one_line_error, ran, set_param
+from conftest import ROOT, Command, one_line_error, ran, said, set_param
 from scipy.special import expit
 
 from pipeline.contracts import read_json
@@ -108,10 +108,8 @@ def test_dvc_runs_what_changed_and_what_lies_downstream_and_nothing_else(after_r
     assert ran(done) == {"counts@naive_bayes", "blend", "submission"}, done.stderr
 
     # What a run leaves is for DVC and the reader, not for git.
-    shown = command("dvc", "metrics", "show")
-    assert shown.returncode == 0, shown.stderr
-    assert max(map(len, shown.stdout.splitlines())) <= 80
-    assert command("dvc", "plots", "show").returncode == 0
+    assert max(map(len, said(command("dvc", "metrics", "show")).splitlines())) <= 80
+    said(command("dvc", "plots", "show"))
     status = ["git", "status", "--porcelain"]
     left = subprocess.run(status, cwd=after_run, capture_output=True, text=True, check=True).stdout.splitlines()
     written = {"dvc.lock", "study/dvc.lock", "blend/", "evaluate/", "submission/"}
@@ -122,8 +120,7 @@ def test_dvc_runs_what_changed_and_what_lies_downstream_and_nothing_else(after_r
 def test_only_what_this_commit_made_is_published(after_run: Path, here: Command) -> None:
     shutil.copytree(ROOT / "docs", after_run / "docs", ignore=shutil.ignore_patterns("results"))
     (after_run / "README.md").write_text(f"before\n{docs.BEGIN}\nold\n{docs.END}\nafter\n")
-    done = here("tools.docs")
-    assert done.returncode == 0, done.stderr
+    said(here("tools.docs"))
     kept = after_run / "docs/results/seed-0"
     head = (after_run / ".git/refs/heads").rglob("*")
     commit = read_json(kept / "run.json")["commit"]
@@ -139,7 +136,7 @@ def test_only_what_this_commit_made_is_published(after_run: Path, here: Command)
     shutil.copytree(kept, after_run / "docs/results/seed-7")
     scores = pd.read_csv(kept / "evaluate/scores.csv")
     scores.assign(accuracy=0.123).to_csv(kept / "evaluate/scores.csv", index=False)
-    assert here("tools.docs", "pages").returncode == 0
+    said(here("tools.docs", "pages"))
     table = (after_run / "README.md").read_text()
     assert "seed 0 |" in table
     assert table.count(" 12.3 [") == len(docs.best_of_each(scores))

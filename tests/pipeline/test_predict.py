@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, SAMPLE, prepared_folder
+from conftest import ROOT, SAMPLE, prepared_folder, python, said
 from fake_endpoint import KEY, completion, serving
 from safetensors.numpy import save_file
 from scipy.special import expit
@@ -44,7 +44,6 @@ from pipeline.prompting import prompt
 from pipeline.stage import main_of
 from pipeline.stats.threshold import reaching
 
-Predict = Callable[..., pd.DataFrame]
 FIRES = ["Forest fire near La Ronge, evacuated", "I love this song", "Earthquake kills two in Nepal"]
 
 
@@ -375,24 +374,19 @@ def test_other_columns_and_kinds_of_cells(tmp_path: Path, data_params: DataParam
 # --- as a process -----------------------------------------------------------------------------------------------------
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
-
-
 def test_the_command_needs_no_torch(folder: Path) -> None:
     code = "import sys, pipeline.predict; sys.exit(bool({'torch', 'openai', 'transformers'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], env=environment(), check=False).returncode == 0
+    said(python("-c", code))
 
 
 def test_whoever_has_read_enough_ends_it_quietly(folder: Path) -> None:
     pd.concat([pd.read_csv("new.csv")] * 20).to_csv("long.csv", index=False)
-    command = "-m pipeline.predict --classifier naive_bayes --input long.csv --batch 1"
-    started = subprocess.Popen(
-        [sys.executable, *command.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment(),
-    )
+    command = [
+        sys.executable,
+        *["-m", "pipeline.predict", "--classifier", "naive_bayes", "--input", "long.csv", "--batch", "1"],
+    ]
+    own = os.environ | {"PYTHONPATH": str(ROOT)}
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=own)
     assert started.stdout.readline() == b"id,score,target,label\n"
     started.stdout.close()
     said = started.stderr.read().decode()

@@ -12,7 +12,7 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
-from conftest import ROOT, Command, git, set_param
+from conftest import ROOT, Command, git, said, set_param
 from fake_endpoint import KEY, serving
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
@@ -44,11 +44,6 @@ def outputs(project: Path) -> dict[str, str]:
     """All that the stages that ran have made, by path, with DVC's hashes."""
     locked = YAML(typ="safe").load(project / "dvc.lock")["stages"]
     return {out["path"]: out["md5"] for stage in locked.values() for out in stage["outs"]}
-
-
-def said(done: subprocess.CompletedProcess[str]) -> str:
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def embed_without_an_encoder(project: Path) -> None:

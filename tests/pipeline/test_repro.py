@@ -4,11 +4,10 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, clean_environment, git, one_line_error, repository
+from conftest import ROOT, Command, clean_environment, git, one_line_error, python, repository, said
 
 from pipeline.data.csv_file import SAMPLE
 from pipeline.repro import UNREADABLE, Progress, mend_locks, mend_rwlock, seconds_left, spoken
@@ -192,16 +191,14 @@ def small(template: Path, tmp_path: Path) -> Path:
 
 def ran(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     store = folder.parent / "store"
-    environment = clean_environment(store, HOME=str(folder.parent), PYTHONPATH=str(ROOT)) | more
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    own = clean_environment(store, HOME=str(folder.parent), PYTHONPATH=str(ROOT))
+    return python("-m", *arguments, folder=folder, inherited=own, **more)
 
 
 @pytest.mark.slow
 def test_a_run_without_a_terminal_is_quiet_and_the_next_has_nothing_to_do(small: Path) -> None:
     done = ran(small, "pipeline.repro")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     lines = [re.sub(r"\d+ (s|min)\b", "N s", line) for line in done.stdout.splitlines()]
     assert lines == [
         "stage 1 of 3: prepare, about N s left",
@@ -262,16 +259,14 @@ SPOILT = {
 
 @pytest.mark.slow
 def test_a_lock_file_that_dvc_cannot_read_is_the_committed_one_again(small: Path) -> None:
-    assert ran(small, "pipeline.repro", "prepare").returncode == 0
+    said(ran(small, "pipeline.repro", "prepare"))
     path = small / "dvc.lock"
     whole = path.read_bytes()
     git(small, "add", "-A")
     git(small, "commit", "-q", "-m", "run")
     for spoil in SPOILT.values():
         path.write_bytes(spoilt := spoil(whole))
-        done = ran(small, "pipeline.repro", "prepare")
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.splitlines() == [
+        assert said(ran(small, "pipeline.repro", "prepare")).splitlines() == [
             "dvc.lock could not be read: the committed one is back, the other is .dvc/tmp/dvc.lock-torn",
             "nothing to do: 1 stages are up to date",
         ]
@@ -336,9 +331,7 @@ def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(projec
     assert "not in this copy of the project, which lacks what git ignores" in error
     files = re.findall(r"`(.+?)`", error)[0].split()
     assert files == ["-C", "data/kaggle/train.csv", "-C", "data/kaggle/test.csv"]
-    done = command(*run, *files, "prepare")
-    assert done.returncode == 0, done.stderr
-    assert "prepare: 90 train and 20 test tweets" in done.stdout
+    assert "prepare: 90 train and 20 test tweets" in said(command(*run, *files, "prepare"))
     git(project, "add", "-A")
     shown = subprocess.run(["git", "ls-files", "data/kaggle"], cwd=project, capture_output=True, text=True, check=True)
     assert shown.stdout.split() == ["data/kaggle/README.md"]

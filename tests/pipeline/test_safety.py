@@ -3,7 +3,6 @@
 import ast
 import io
 import json
-import os
 import re
 import shutil
 import struct
@@ -18,7 +17,7 @@ import pandas as pd
 import pytest
 import tiny_gguf
 import torch
-from conftest import ROOT, Command, one_line_error, set_param
+from conftest import ROOT, Command, one_line_error, python, said, set_param
 from fake_endpoint import KEY, serving
 from nbformat import v4
 from safetensors.numpy import load_file
@@ -437,10 +436,7 @@ def test_secrets_are_taken_out_of_what_is_said(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_traceback_shows_no_secret() -> None:
     code = "import os; from pipeline.process import run; run(lambda: {}[os.environ['MY_TOKEN']])"
-    environment = os.environ | {"MY_TOKEN": CANARY}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = python("-c", code, MY_TOKEN=CANARY)
     assert done.returncode == 1
     assert "KeyError: '***'" in done.stderr
     assert CANARY not in done.stderr
@@ -465,17 +461,17 @@ def spoken(body: dict[str, object], number: int) -> tuple[int, object]:
 
 def test_a_key_is_nowhere_after_a_run_whatever_goes_wrong(project: Path, here: Command, tmp_path: Path) -> None:
     """Not in logs, transcripts, the answer store, costs; with one that works see test_the_key_is_nowhere."""
-    assert here("pipeline.data.prepare").returncode == 0
+    said(here("pipeline.data.prepare"))
     set_param(project, "prompt.train_rows", 10)
     set_param(project, "prompt.retries", 0)
-    said = ""
+    printed = ""
     with serving(spoken) as server:
         set_param(project, "prompt.base_url", server.url)
         for _ in range(3):  # the endpoint counts on, and fails in other ways
             done = here("pipeline.prompting.prompt", "zero_shot", OPENAI_API_KEY=KEY)
             one_line_error(done)
-            said += done.stdout + done.stderr
-    assert KEY not in said
+            printed += done.stdout + done.stderr
+    assert KEY not in printed
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert "answers.sqlite" in {path.name for path in written}
     assert not [path for path in written if KEY.encode() in path.read_bytes()]

@@ -1,13 +1,13 @@
 """Rows that share a value of the source's group column are never split, and count as near-duplicates nowhere."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
-from ruamel.yaml import YAML
+from conftest import ROOT, set_param
 
 from pipeline.contracts import near_duplicates, read_prepared
 from pipeline.data.near_duplicates import merge_groups
@@ -79,11 +79,9 @@ def test_no_example_is_by_the_author_of_the_question(by_author: DataParams) -> N
 
 
 def test_the_data_report_counts_them(by_author: DataParams, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    yaml = YAML()
-    params = yaml.load(ROOT / "params.yaml")
-    params["data"] = by_author.model_dump()
-    params["prepare"]["folds"] = 2
-    yaml.dump(params, tmp_path / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    set_param(tmp_path, "data", by_author.model_dump())
+    set_param(tmp_path, "prepare.folds", 2)
     monkeypatch.chdir(tmp_path)
     main()
     report = json.loads(Path("data/prepared/report.json").read_text())

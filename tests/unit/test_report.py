@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, Command
+from conftest import ROOT, Command, said
 from report_results import ACCURACY, HOSTILE, SCHOOLS, paired, scores, write_results
 
 from pipeline.contracts import InputError, Prepared
@@ -131,8 +131,8 @@ def test_words_are_marked_by_sign_and_part_of_the_largest() -> None:
 
 
 def test_what_a_classifier_saw_adds_up_to_its_score() -> None:
-    said = summed([("fire", 2.0), ("song", -0.5)], 0.73)
-    assert said == "log-odds: −0.51 without a word, words +1.50, together +0.99, so 0.73"
+    shown = summed([("fire", 2.0), ("song", -0.5)], 0.73)
+    assert shown == "log-odds: −0.51 without a word, words +1.50, together +0.99, so 0.73"
     assert summed([], 0.5) == summed([("fire", 2.0)], None) == ""
 
 
@@ -230,8 +230,7 @@ def test_the_stage_writes_page_and_summary(project: Path, command: Command, samp
     for name in ("train", "test"):
         getattr(sample, name).to_parquet(project / f"data/prepared/{name}.parquet")
     (project / "data/prepared/report.json").write_text(json.dumps(DATA))
-    done = command("pipeline.report.report")
-    assert done.returncode == 0, done.stderr
+    said(command("pipeline.report.report"))
     assert INVENTED in (project / "report/summary.md").read_text(encoding="utf-8"), "it is the sample"
     assert best_sentence(scores()) in (project / "report/summary.md").read_text(encoding="utf-8")
     text = (project / "report/index.html").read_text(encoding="utf-8")
