@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 from conftest import ROOT
-from fake_endpoint import KEY, ChatBody, Fake, check, completion, echo_scored, serving
+from fake_endpoint import KEY, Fake, completion, serving
 from openai.types import Completion
-from pydantic import ValidationError
 
 from pipeline.contracts import InputError, read_params
-from pipeline.prompting.answers import Answer, AnswerStore, request_key
+from pipeline.prompting.answers import AnswerStore, request_key
 from pipeline.prompting.ask import Asker
 from pipeline.prompting.batch import jobs
 from pipeline.prompting.params import PromptParams
@@ -47,21 +46,16 @@ def question(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": text}], "max_tokens": 1, "temperature": 0.0}
 
 
-def answered(url: str, folder: Path, requests: list[dict[str, Any]], **changes: Any) -> tuple[list[Answer], int]:
-    """The answers to requests, and how many were sent for them."""
-
-    async def run() -> tuple[list[Answer], int]:
-        store, at = AnswerStore(folder / "answers.sqlite"), endpoint_at(url, changes.pop("concurrency", 4))
-        async with Asker(at, store, params_with(**changes), "test") as asker:
-            return await asker.ask(requests), asker.sent
-
-    return asyncio.run(run())
-
-
 def ask(url: str, folder: Path, texts: Iterable[str], **changes: Any) -> tuple[list[str], int]:
     """The replies to questions, "" for none, and how many requests were sent for them."""
-    answers, sent = answered(url, folder, [question(text) for text in texts], **changes)
-    return ["".join(answer.replies) for answer in answers], sent
+
+    async def run() -> tuple[list[str], int]:
+        store, at = AnswerStore(folder / "answers.sqlite"), endpoint_at(url, changes.pop("concurrency", 4))
+        async with Asker(at, store, params_with(**changes), "test") as asker:
+            answers = await asker.ask([question(text) for text in texts])
+            return ["".join(answer.replies) for answer in answers], asker.sent
+
+    return asyncio.run(run())
 
 
 def loud(body: dict[str, Any], _: int) -> tuple[int, Any]:
@@ -233,14 +227,12 @@ def test_what_failed_in_a_batch_is_asked_again(tmp_path: Path) -> None:
         assert [batch["done"] for batch in server.batches.values()] == [8, 2]
 
 
-@pytest.mark.parametrize("batch", [False, True])
-def test_one_reply_that_cannot_be_read_does_not_end_the_run(tmp_path: Path, batch: bool) -> None:
-    """In a batch it was paid for, and is not bought again."""
-    changes = BATCH if batch else {}
+def test_one_reply_of_a_batch_that_cannot_be_read_does_not_end_the_run_and_is_not_bought_again(tmp_path: Path) -> None:
+    """Of single requests: test_transport."""
     with serving(lambda body, n: (200, {"choices": []}) if "b" in str(body["messages"]) else loud(body, n)) as server:
-        assert ask(server.url, tmp_path, "abd", **changes)[0] == ["A", "", "D"]
-        assert ask(server.url, tmp_path, "abd", **changes)[0] == ["A", "", "D"]
-        assert len(server.batches) == batch
+        for _ in range(2):
+            assert ask(server.url, tmp_path, "abd", **BATCH)[0] == ["A", "", "D"]
+        assert len(server.batches) == 1
 
 
 def test_what_the_types_of_the_sdk_do_not_know_is_no_reason_to_lose_an_answer(tmp_path: Path) -> None:
@@ -301,13 +293,6 @@ def test_a_batch_must_fit_under_the_caps_as_a_whole(tmp_path: Path) -> None:
 # --- scored prompts ---------------------------------------------------------------------------------------------------
 
 
-def test_an_echoing_endpoint_scores_the_text_and_nothing_else(tmp_path: Path) -> None:
-    request = {"prompt": "A tweet: the house burns", "context": len("A tweet:"), "max_tokens": 1}
-    with serving(lambda body, n: (200, echo_scored(body))) as server:
-        answers, _ = answered(server.url, tmp_path, [request | {"echo": True, "logprobs": 1}])
-    assert answers[0].text_logprob == -3.0
-
-
 @pytest.mark.parametrize(
     ("tokens", "logprobs", "expected"),
     [
@@ -325,12 +310,6 @@ def test_the_text_is_found_among_the_echoed_tokens_or_not_scored(
     reply = {"choices": [{"text": "", "logprobs": {"tokens": tokens, "token_logprobs": logprobs, "text_offset": [-1]}}]}
     request = {"prompt": "The sky is above.", "context": len("The sky is")}
     assert read_scored(Completion.construct(**reply), request, 0.0).text_logprob == expected
-
-
-def test_the_fake_is_no_kinder_than_the_sdks_types() -> None:
-    for wrong in ({"no_such_field": 1}, {"max_tokens": "many"}, {"messages": [{"role": "nobody", "content": "a"}]}):
-        with pytest.raises(ValidationError):
-            check(ChatBody, question("a") | {"model": "m"} | wrong)
 
 
 # --- what the embedded server reads before a question -----------------------------------------------------------------

@@ -96,7 +96,6 @@ def test_a_cap_on_money_holds_whatever_a_server_bills_for(tmp_path: Path, fault:
         _, asker = asking(server.url, tmp_path, texts, fails=r"prompt\.limits\.money", **changes)
         time.sleep(0.5)
     said = asker.sender.budget.money
-    print(f"BILL {fault} {attempts}: server billed {sum(bill):.1f}, budget said {said:.1f}, cap 12")
     assert sum(bill) <= said + 1e-9 <= 12.0 + 1e-9
 
 

@@ -350,15 +350,6 @@ def test_an_epoch_visits_every_row_once(tiny: LoraParams, sample: Prepared) -> N
     assert padding < 0.2, "random batches of these tweets are a third padding"
 
 
-def test_a_model_that_is_not_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for missing in ("./no/such/folder", "package:no_such_package/model", "package:peft/model"):
-        with pytest.raises(InputError) as error:
-            encoder.load(missing)
-        assert missing in str(error.value)
-        assert "\n" not in str(error.value)
-
-
 @pytest.mark.slow
 def test_it_beats_a_dummy_by_far(sample: Prepared) -> None:
     default = read_params("lora.minilm", LoraParams, ROOT / "params.yaml")

@@ -145,18 +145,8 @@ def test_a_library_s_other_version_throws_points_away(monkeypatch: pytest.Monkey
     assert made() != of_counts
 
 
-NO_NUMBERS = {
-    "accelerate",
-    "datasets",
-    "dvclive",
-    "ftfy",
-    "joblib",
-    "pipeline",
-    "pydantic",
-    "safetensors",
-    "threadpoolctl",
-    "tqdm",
-}
+NO_NUMBERS = {"accelerate", "datasets", "dvclive", "ftfy", "joblib", "pipeline", "pydantic", "safetensors"}
+NO_NUMBERS |= {"threadpoolctl", "tqdm"}
 """Libraries that carry, check or show numbers, or clean the texts that a point is stored under."""
 
 

@@ -44,11 +44,6 @@ def twin(request: pytest.FixtureRequest) -> Twin:
 on_counts_alone = pytest.mark.parametrize("twin", [name for name in ALL if name != "ngram_lm"], indirect=True)
 
 
-@pytest.fixture(scope="module")
-def fitted(twin: Twin, sample: Prepared) -> Any:
-    return twin.fit(*training_rows(sample.train, held_out=0))
-
-
 @pytest.mark.parametrize("ngrams", [1, 2])
 @pytest.mark.parametrize("min_count", [1, 3])
 def test_counts_read_once_are_those_of_a_vectorizer_fitted_anew(ngrams: int, min_count: int, sample: Prepared) -> None:
@@ -103,23 +98,9 @@ def test_it_overfits_ten_rows(twin: Twin) -> None:
     assert ((twin.predict(model, texts) > 0.5) == labels[:10]).all()
 
 
-def test_case_and_links_do_not_matter(twin: Twin, fitted: Any) -> None:
-    a, b = twin.predict(fitted, ["Huge EARTHQUAKE in the city http", "huge earthquake in the city http"])
-    assert a == b
-
-
-def test_disaster_words_raise_the_score(twin: Twin, fitted: Any) -> None:
-    plain, hurt = twin.predict(fitted, ["people in the street", "people evacuated after an explosion in the street"])
-    assert hurt > plain
-
-
-def test_unknown_words_leave_a_probability(twin: Twin, fitted: Any) -> None:
-    scores = twin.predict(fitted, ["qwertyuiop", "…"], keyword="zxcvb")
+def test_unknown_words_leave_a_probability(twin: Twin, sample: Prepared) -> None:
+    scores = twin.predict(twin.fit(*training_rows(sample.train, held_out=0)), ["qwertyuiop", "…"], keyword="zxcvb")
     assert ((scores > 0.05) & (scores < 0.95)).all()
-
-
-def test_the_keyword_counts(twin: Twin, fitted: Any) -> None:
-    assert any(term.startswith("keyword__") for term in twin.family.weights(fitted).index)
 
 
 def test_held_out_labels_have_no_influence(twin: Twin, sample: Prepared) -> None:

@@ -86,6 +86,8 @@ def test_few_labels_are_of_many_senders_and_can_be_split(spam: Prepared) -> None
         learnt, held_out = split_by_group(few, of_few, 0.1, seed)
         assert set(of_few[learnt]) == set(of_few[held_out]) == {0, 1}
         assert not set(few["group"].iloc[learnt]) & set(few["group"].iloc[held_out])
+    with pytest.raises(InputError, match="10 training rows cannot be split"):
+        split_by_group(spam.train.head(10), np.ones(10, dtype=int), 0.4, 0)
 
 
 def test_texts_in_which_no_word_occurs_twice_are_scored_as_nothing_is_known(spam: Prepared) -> None:

@@ -62,18 +62,19 @@ IMPORTS = sorted(
 )
 
 
-def between(rooms: set[str], others: set[str]) -> list[tuple[str, str]]:
-    return [(module, name) for module, name in IMPORTS if room(module) in rooms and room(name) in others]
+ROOMS = {room(module) for module, _ in IMPORTS}
+APART = {
+    "families": (FAMILIES, FAMILIES),
+    "contracts and statistics": ({"contracts", "stats"}, ROOMS - {"places"}),  # where results lie
+    "what fits and what compares": (FAMILIES | {"fit", "data"}, {"compare", "errors", "curves", "report", "kaggle"}),
+    "the pipeline and what is beside it": (ROOMS, {"tools", "benchmarks"}),
+}
 
 
-def test_families_never_import_each_other() -> None:
-    assert not between(FAMILIES, FAMILIES)
-
-
-def test_contracts_and_statistics_import_nothing_of_ours() -> None:
-    assert {name for module, name in IMPORTS if room(module) in {"contracts", "stats"}} <= {"places"}, (
-        "where results lie"
-    )
+@pytest.mark.parametrize("case", APART)
+def test_rooms_know_nothing_of_others(case: str) -> None:
+    rooms, others = APART[case]
+    assert not [(module, name) for module, name in IMPORTS if room(module) in rooms and room(name) in others]
 
 
 def test_the_report_reads_files_and_imports_no_stage() -> None:
@@ -82,15 +83,7 @@ def test_the_report_reads_files_and_imports_no_stage() -> None:
     assert not [path.name for path in paths if path.is_file() and "\ndef main()" in path.read_text()]
 
 
-def test_nothing_in_the_pipeline_imports_tools_or_benchmarks() -> None:
-    assert not [module for module, name in IMPORTS if room(name) in {"tools", "benchmarks"}]
-
-
 @pytest.mark.parametrize("folders", BUDGET)
 def test_no_part_has_more_lines_than_it_may(folders: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert lines(folders) <= BUDGET[folders]
-
-
-def test_what_fits_knows_nothing_of_what_compares() -> None:
-    assert not between(FAMILIES | {"fit", "data"}, {"compare", "errors", "curves", "report", "kaggle"})

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import prepared_folder
+from sklearn.model_selection import StratifiedGroupKFold
 
 from pipeline.contracts import Prepared
 from pipeline.data.prepare import PrepareParams, assign_folds, prepare, training_targets
@@ -19,17 +20,14 @@ def test_no_group_is_in_two_folds(sample: Prepared) -> None:
     assert (sample.train.groupby("group")["fold"].nunique() == 1).all()
 
 
-def test_folds_are_stratified_and_even(sample: Prepared) -> None:
-    folds = sample.train.groupby("fold")["target"].agg(["size", "mean"])
-    assert len(folds) == 5
-    assert folds["size"].max() - folds["size"].min() <= 5
-    assert folds["mean"].max() - folds["mean"].min() < 0.03
-
-
-def test_folds_depend_on_the_seed_alone() -> None:
-    targets, groups = np.tile([0, 1], 50), np.arange(100) // 2 % 40
-    assert (assign_folds(targets, groups, 5, 0) == assign_folds(targets, groups, 5, 0)).all()
-    assert (assign_folds(targets, groups, 5, 0) != assign_folds(targets, groups, 5, 1)).any()
+def test_folds_of_many_groups_are_scikit_learns() -> None:
+    """With thousands of groups the folds' shares differ by less than it tells apart, and sizes decide; few: test_properties."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(2000), np.minimum(20, rng.zipf(2.5, 2000)))
+    labels = (rng.random(len(groups)) < 0.43).astype(int)
+    found = assign_folds(labels, groups, 5, 0)
+    splits = StratifiedGroupKFold(5, shuffle=True, random_state=0).split(labels, labels, groups)
+    assert all((found[held_out] == fold).all() for fold, (_, held_out) in enumerate(splits))
 
 
 @pytest.mark.parametrize(
