@@ -17,17 +17,16 @@ def write(path: Path, tokenizer: Path) -> None:
     kept = {"tokenizer.ggml.tokens": tokens, "tokenizer.ggml.merges": merges}
     kept["tokenizer.ggml.token_type"] = fields["tokenizer.ggml.token_type"].contents()[:TOKENS]
     writer = gguf.GGUFWriter(path, "gemma3")
-    writer.add_context_length(4096)
-    writer.add_embedding_length(WIDTH)
-    writer.add_block_count(LAYERS)
-    writer.add_feed_forward_length(HIDDEN)
-    writer.add_head_count(HEADS)
-    writer.add_head_count_kv(1)
-    writer.add_key_length(HEAD)
-    writer.add_value_length(HEAD)
-    writer.add_layer_norm_rms_eps(1e-6)
-    writer.add_sliding_window(WINDOW)
-    writer.add_rope_freq_base(10_000.0)
+    shape = {"context_length": 4096, "embedding_length": WIDTH, "block_count": LAYERS, "feed_forward_length": HIDDEN}
+    shape |= {
+        "head_count": HEADS,
+        "head_count_kv": 1,
+        "key_length": HEAD,
+        "value_length": HEAD,
+        "sliding_window": WINDOW,
+    }
+    for name, value in (shape | {"layer_norm_rms_eps": 1e-6, "rope_freq_base": 10_000.0}).items():
+        getattr(writer, f"add_{name}")(value)
     for name, field in fields.items():
         if name.startswith("tokenizer."):
             array = field.types[0] == gguf.GGUFValueType.ARRAY
@@ -41,17 +40,15 @@ def write(path: Path, tokenizer: Path) -> None:
 
     add("token_embd", len(tokens), WIDTH)
     add("output_norm", WIDTH)
+    tall = {"attn_q": HEADS * HEAD, "attn_k": HEAD, "attn_v": HEAD, "ffn_gate": HIDDEN, "ffn_up": HIDDEN}
     for n in range(LAYERS):
         for norm in ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm"):
             add(f"blk.{n}.{norm}", WIDTH)
         for norm in ("attn_q_norm", "attn_k_norm"):
             add(f"blk.{n}.{norm}", HEAD)
-        add(f"blk.{n}.attn_q", HEADS * HEAD, WIDTH)
-        add(f"blk.{n}.attn_k", HEAD, WIDTH)
-        add(f"blk.{n}.attn_v", HEAD, WIDTH)
+        for name, rows in tall.items():
+            add(f"blk.{n}.{name}", rows, WIDTH)
         add(f"blk.{n}.attn_output", WIDTH, HEADS * HEAD)
-        add(f"blk.{n}.ffn_gate", HIDDEN, WIDTH)
-        add(f"blk.{n}.ffn_up", HIDDEN, WIDTH)
         add(f"blk.{n}.ffn_down", WIDTH, HIDDEN)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

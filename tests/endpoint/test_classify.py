@@ -16,11 +16,12 @@ from pipeline.prompting.ask import Asker
 from pipeline.prompting.classify import Classified, classify, rows_to_ask
 from pipeline.prompting.prompt_file import read_prompt
 
+ROWS = 24
 ZERO_SHOT, CHANNEL = ((ROOT / f"prompts/{name}.yaml").read_text() for name in ("zero_shot", "channel"))
 
 
 def run(
-    server: Fake, folder: Path, sample: Prepared, text: str = ZERO_SHOT, rows: int = 24, **changes: Any
+    server: Fake, folder: Path, sample: Prepared, text: str = ZERO_SHOT, rows: int = ROWS, **changes: Any
 ) -> tuple[Classified, Asker]:
     path = folder / "some.yaml"
     path.write_text(text)
@@ -33,6 +34,11 @@ def run(
             return await classify(prompt, asked, sample, asker, calibration=params.calibration), asker
 
     return asyncio.run(go())
+
+
+def fires(sample: Prepared) -> np.ndarray:
+    """The tweets that the fake endpoint says Yes to."""
+    return rows_to_ask(sample, ROWS, test=False)["text"].str.contains("fire", case=False).to_numpy()
 
 
 def refusing(*names: str, status: int = 400, answer: Any = None) -> Any:
@@ -53,10 +59,6 @@ def thinking(body: dict[str, Any], n: int) -> tuple[int, Any]:
     return refusing("max_tokens", "temperature", "logprobs")(body, n)
 
 
-ELSE: list[tuple[int, Any]] = [(403, None), (404, None), (200, {"choices": []})]
-"""What servers say in place of 400."""
-
-
 def ignoring(*names: str) -> Any:
     """An endpoint that answers as if the request did not hold these fields."""
     return lambda body, n: obliging({name: value for name, value in body.items() if name not in names}, n)
@@ -74,9 +76,9 @@ def ignoring(*names: str) -> Any:
         (thinking, "logprobs", "text"),
         (refusing("logprobs", "temperature", "max_tokens", "response_format"), "logprobs", "text"),
         (refusing("temperature"), "logprobs", "logprobs"),
-        *((refusing("n", "seed", status=status, answer=answer), "sample", "sample") for status, answer in ELSE),
-        *((refusing("temperature", status=status, answer=answer), "sample", "text") for status, answer in ELSE),
-        *((refusing("response_format", status=status, answer=answer), "text", "text") for status, answer in ELSE),
+        (refusing("n", "seed", status=403), "sample", "sample"),
+        (refusing("temperature", status=404), "sample", "text"),
+        (refusing("response_format", status=200, answer={"choices": []}), "text", "text"),
     ],
 )
 def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
@@ -89,9 +91,7 @@ def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
         said = capsys.readouterr().out
         assert found.mode == mode
         assert said.count("the whole run is scored by") == (mode != scoring)
-        fires = rows_to_ask(sample, 24, test=False)["text"].str.contains("fire", case=False).to_numpy()
-        assert 0 < fires.sum() < 24
-        assert ((found.uncalibrated > 0.5) == fires).all()
+        np.testing.assert_array_equal(found.uncalibrated > 0.5, fires(sample))
         sent = len(server.bodies)
         again, asker = run(server, tmp_path, sample, text, **room)
         assert len(server.bodies) == sent, "what an endpoint can do is asked once"
@@ -102,13 +102,9 @@ def test_a_run_has_one_mode_and_it_is_the_best_that_the_endpoint_can_do(
 @pytest.mark.parametrize(
     ("text", "status", "message"),
     [
-        (ZERO_SHOT, 400, r"refused a plain question \(400: no\); check prompt\.model"),
         (ZERO_SHOT, 403, r"refused a plain question \(403: no\); check prompt\.model"),
-        (ZERO_SHOT, 500, r"refused a plain question \(500: no\); check prompt\.model"),
         (ZERO_SHOT, 401, "the key was refused"),
         (CHANNEL, 401, "the key was refused"),
-        (CHANNEL, 403, r"no log-probabilities of prompts \(403: no\)"),
-        (CHANNEL, 404, r"no log-probabilities of prompts \(404: no\)"),
         (CHANNEL, 500, r"no log-probabilities of prompts \(500: no\)"),
     ],
 )
@@ -133,7 +129,7 @@ def test_a_passing_fault_does_not_take_the_system_message_away(tmp_path: Path, s
 def test_a_tweet_that_is_refused_is_unparsed_and_asked_about_again(
     tmp_path: Path, sample: Prepared, batch: bool
 ) -> None:
-    rows = rows_to_ask(sample, 24, test=False)
+    rows = rows_to_ask(sample, ROWS, test=False)
     violent = rows["text"].iloc[5]
 
     def filtering(body: dict[str, Any], n: int) -> tuple[int, Any]:
@@ -178,7 +174,7 @@ def test_a_channel_needs_log_probabilities_of_prompts(tmp_path: Path, sample: Pr
             "all tweets are as probable either way: the prior decides"
         )
         assert found.example_labels > 100
-        assert asker.sent == 1 + 2 * rows_to_ask(sample, 24, test=False)["text"].nunique()
+        assert asker.sent == 1 + 2 * rows_to_ask(sample, ROWS, test=False)["text"].nunique()
     silent = {**echo_scored({"prompt": "a"}), "choices": [{"index": 0, "text": "a"}]}
     with (
         serving(lambda body, n: (200, silent)) as server,

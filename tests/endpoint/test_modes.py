@@ -10,25 +10,18 @@ import numpy as np
 import pytest
 from conftest import ROOT
 from fake_endpoint import KEY, answer_of, completion, obliging, serving
-from test_classify import ZERO_SHOT, refusing, run
+from test_classify import ZERO_SHOT, fires, refusing, run
 
 from pipeline.contracts import InputError, Prepared
-from pipeline.prompting.classify import rows_to_ask
 from pipeline.prompting.prompt import costs_of
 from pipeline.prompting.prompt_file import read_prompt
 
-ROWS = 24
 TRIED = ("Good morning", "Fire in the harbour")
 
 
 def tried(body: dict[str, Any]) -> bool:
     """Whether it is about the endpoint."""
     return any(text in body["messages"][-1]["content"] for text in TRIED)
-
-
-def fires(sample: Prepared) -> np.ndarray:
-    """The tweets that the fake endpoint says Yes to."""
-    return rows_to_ask(sample, ROWS, test=False)["text"].str.contains("fire", case=False).to_numpy()
 
 
 def says(text: str) -> dict[str, Any]:

@@ -35,23 +35,12 @@ def decide(*, wrong: int) -> Path:
     path = Path("submission/submission.csv")
     path.parent.mkdir(exist_ok=True)
     path.write_text("id,target\n" + "".join(f"{one},{target}\n" for one, target in zip(IDS, targets, strict=True)))
-    chosen = {
-        "classifier": "logistic",
-        "threshold": 0.5,
-        "rows": 800,
-        "accuracy": 0.8,
-        "accuracy_low": 0.77,
-        "accuracy_high": 0.83,
-        "nested_accuracy": 0.79,
-        "expected_accuracy": 0.8,
-        "expected_low": 0.77,
-        "expected_high": 0.83,
-        "share_of_positives": float(targets.mean()),
-        "share_of_positives_out_of_fold": 0.4,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "why": "it is the best",
-    }
-    Path("submission/choice.json").write_text(json.dumps({"chosen": chosen}))
+    ends = {"accuracy": 0.8, "accuracy_low": 0.77, "accuracy_high": 0.83, "nested_accuracy": 0.79}
+    expected = {"expected_accuracy": 0.8, "expected_low": 0.77, "expected_high": 0.83}
+    chosen = {"classifier": "logistic", "threshold": 0.5, "rows": 800, "why": "it is the best"} | ends | expected
+    shares = {"share_of_positives": float(targets.mean()), "share_of_positives_out_of_fold": 0.4}
+    Path("submission/choice.json").write_text(json.dumps({"chosen": chosen | shares}))
+    rechosen()
     return path
 
 
@@ -282,20 +271,9 @@ def test_a_share_is_judged_by_what_chance_allows() -> None:
 
 
 def row(sha256: str, *, status: str = "pending", score: float | None = None, ref: int | None = None) -> Submission:
-    return Submission(
-        date="2026-11-23T08:00:00+00:00",
-        sha256=sha256,
-        message='a, "b"\nc',
-        classifier="blend",
-        threshold=0.5,
-        estimate=0.84,
-        estimate_low=0.83,
-        estimate_high=0.85,
-        share_of_positives=0.37,
-        status=status,
-        public_score=score,
-        ref=ref,
-    )
+    estimates = {"estimate": 0.84, "estimate_low": 0.83, "estimate_high": 0.85, "share_of_positives": 0.37}
+    told = {"date": "2026-11-23T08:00:00+00:00", "message": 'a, "b"\nc', "classifier": "blend", "threshold": 0.5}
+    return Submission(sha256=sha256, status=status, public_score=score, ref=ref, **estimates, **told)
 
 
 def test_a_table_is_read_as_it_was_written_and_a_wrong_cell_is_named(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import tiny_gguf
 import torch
-from conftest import ROOT, prepared_folder, run_stages, set_param
+from conftest import ROOT, prepared_folder
 from scipy.special import expit
 from tiny_encoder import make_tiny, some
 
-from pipeline.contracts import InputError, Prepared, read_params, read_predictions, read_prepared, validated
+from pipeline.contracts import InputError, Prepared, read_params, validated
 from pipeline.finetune import causal_lm, encoder, fine_tuned, lora, training
 from pipeline.finetune.class_lm import ClassLm, ClassLmFamily
 from pipeline.finetune.params import ClassLmParams, LoraParams
@@ -248,24 +248,3 @@ def test_adapters_on_rounded_weights_are_not_released(monkeypatch: pytest.Monkey
     monkeypatch.setattr("sys.argv", ["release", "smollm2", "--base", "owner/base"])
     with pytest.raises(InputError, match=r"lora\.smollm2: base_model: a GGUF file"):
         release.main()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("tiny", ["gpt2"], indirect=True)
-def test_the_stage_scores_every_row_and_its_curve_is_drawn(
-    project: Path, monkeypatch: pytest.MonkeyPatch, tiny: ClassLmParams
-) -> None:
-    changed = {"epochs": 1, "train_rows": 24, "learning_rate": 1e-3}
-    for objective in OBJECTIVES:
-        own = tiny.model_copy(update=changed | {"objective": objective}).model_dump()
-        set_param(project, f"class_lm.{objective}", own)
-    set_param(project, "learning_curve.sizes", [16])
-    monkeypatch.chdir(project)
-    monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
-    stages = [("pipeline.finetune.class_lm", objective) for objective in OBJECTIVES]
-    run_stages([("pipeline.data.prepare",), *stages, ("pipeline.curves.learning_curve", "class_lm_generative")])
-    for objective in OBJECTIVES:
-        found = read_predictions(project / f"predictions/class_lm_{objective}.parquet", read_prepared())
-        assert (found.school, found.test_rows) == (objective, "refit")
-        assert (project / f"costs/class_lm_{objective}.json").is_file()
-    assert set(pd.read_parquet(project / "study/learning_curve/class_lm_generative.parquet")["size"]) == {16}

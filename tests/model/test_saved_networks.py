@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import ROOT, prepared_folder, run_stages
@@ -13,14 +14,15 @@ from test_saved import in_a_fresh_process, on_test, refused
 from test_vectors import FAMILIES, SMALL, params_of
 from tiny_encoder import make_tiny
 
-from pipeline.contracts import Prepared, read_costs, read_params, read_prepared
+from pipeline.contracts import Prepared, read_costs, read_params, read_predictions, read_prepared
 from pipeline.data import embed
 from pipeline.finetune import adapters
 from pipeline.finetune.params import ClassLmParams
 from pipeline.fit.model_store import read_classifier
 
-NETWORKS = {"lora_minilm": 10, "class_lm_generative": 1}
+NETWORKS = {"lora_minilm": 10, "class_lm_generative": 1, "class_lm_discriminative": 1}
 """And how many models score a new tweet: one a fold and a seed, or the refit one."""
+OBJECTIVES, SHARED = ("generative", "discriminative"), {"objective": "discriminative", "adapters": "shared"}
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +43,19 @@ def trained(tmp_path_factory: pytest.TempPathFactory, sample: Prepared) -> Itera
             sample.train.head(120),
             sample.test.head(30),
             lora={"minilm": lora.model_dump()},
-            class_lm={"generative": class_lm},
+            class_lm={"generative": class_lm, "discriminative": class_lm | SHARED},
+            learning_curve={"sizes": [16]},
             vectors=own,
             embed={"minilm": {"base_model": tiny["bert"].base_model, "batch_size": 16, "device": "cpu"}},
         )
         patch.setenv("DISASTER_TWEETS_STORE", str(folder / "store"))
         of_vectors = [(f"pipeline.vectors.{family}", "minilm") for family in FAMILIES]
-        networks = [("pipeline.finetune.lora", "minilm"), ("pipeline.finetune.class_lm", "generative")]
-        run_stages([*networks, ("pipeline.data.embed", "minilm"), *of_vectors])
+        networks = [
+            ("pipeline.finetune.lora", "minilm"),
+            *(("pipeline.finetune.class_lm", name) for name in OBJECTIVES),
+        ]
+        curve = ("pipeline.curves.learning_curve", "class_lm_generative")
+        run_stages([*networks, ("pipeline.data.embed", "minilm"), *of_vectors, curve])
         yield folder
 
 
@@ -66,6 +73,10 @@ def test_every_network_scores_the_test_tweets_as_its_stage_did(trained: Path) ->
         # of other batches a tweet's embedding differs in its last digit, of which a density makes more
         within = 1e-6 if name in NETWORKS else 1e-5
         np.testing.assert_allclose(found[name], on_test(name), atol=within, rtol=0, err_msg=name)
+    for name in OBJECTIVES:
+        predictions = read_predictions(Path(f"predictions/class_lm_{name}.parquet"), read_prepared())
+        assert (predictions.school, predictions.test_rows) == (name, "refit")
+    assert set(pd.read_parquet("study/learning_curve/class_lm_generative.parquet")["size"]) == {16}
     for name in [*found, "embed_minilm"]:
         costs = read_costs(name)
         assert 0 < costs.latency_ms_p50 <= costs.latency_ms_p95

@@ -1,7 +1,6 @@
 """Families on words learn, and learn from the right rows only; the twins see the same counts."""
 
 import contextlib
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,24 +20,13 @@ from pipeline.fit.tuning import log_odds
 WORDS = CountsParams(ngrams=[1], min_count=[1], inner_folds=2)
 
 
-@dataclass
-class Twin:
-    family: Classifier
-
-    def fit(self, tweets: pd.DataFrame, labels: np.ndarray) -> Any:
-        return self.family.fit(tweets, labels)
-
-    def predict(self, model: Any, texts: list[str], keyword: str | None = None) -> np.ndarray:
-        return self.family.predict(model, pd.DataFrame({"text": texts, "keyword": keyword}))
-
-
 ALL = {module.FAMILY.name(): module for module in (naive_bayes, logistic, nb_svm, ngram_lm)}
 
 
 @pytest.fixture(scope="module", params=ALL)
-def twin(request: pytest.FixtureRequest) -> Twin:
+def twin(request: pytest.FixtureRequest) -> Classifier:
     with contextlib.chdir(ROOT):
-        return Twin(ALL[request.param].FAMILY.read())
+        return ALL[request.param].FAMILY.read()
 
 
 on_counts_alone = pytest.mark.parametrize("twin", [name for name in ALL if name != "ngram_lm"], indirect=True)
@@ -71,46 +59,47 @@ def test_twins_see_the_same_counts(labels: int | None, sample: Prepared) -> None
 
 
 @on_counts_alone
-def test_what_is_deployed_is_what_was_chosen_by(twin: Twin, sample: Prepared) -> None:
+def test_what_is_deployed_is_what_was_chosen_by(twin: Classifier, sample: Prepared) -> None:
     """Probabilities are decided as Bayes' rule decides, at few labels, too: the temperature moves no decision."""
     for fold, labels in ((0, 32), (1, 64), (2, None)):
         model = twin.fit(*first_rows(*training_rows(sample.train, fold), labels))
         held_out = sample.train[sample.train["fold"] == fold]
         bare = log_odds(model.pipeline, features(held_out))
-        assert ((twin.family.predict(model, held_out) > 0.5) == (bare > 0))[np.abs(bare) > 1e-9].all()
+        assert ((twin.predict(model, held_out) > 0.5) == (bare > 0))[np.abs(bare) > 1e-9].all()
 
 
-def test_it_beats_a_dummy_and_scores_rows_left_out_of_training(twin: Twin, sample: Prepared) -> None:
+def test_it_beats_a_dummy_and_scores_rows_left_out_of_training(twin: Classifier, sample: Prepared) -> None:
     train = sample.train.copy()
     train.loc[train.index[::7], "train_target"] = pd.NA
     prepared = Prepared(train, sample.test, sample.digest)
-    scores = cross_fit("test", prepared, twin.family.fit_fold, twin.family.predict, type).train
+    scores = cross_fit("test", prepared, twin.fit_fold, twin.predict, type).train
     assert ((scores > 0) & (scores < 1)).all()
     assert ((scores > 0.5) == train["target"]).mean() > 1 - train["target"].mean() + 0.1
 
 
-def test_it_overfits_ten_rows(twin: Twin) -> None:
+def test_it_overfits_ten_rows(twin: Classifier) -> None:
     words = ["quake", "flood", "blast", "crash", "blaze", "cake", "song", "game", "shoes", "beach"]
     texts = [f"{word} {word}s today" for word in words]
     tweets = pd.DataFrame({"text": texts * 6, "keyword": None, "group": np.arange(60)})
     labels = np.tile([1] * 5 + [0] * 5, 6)
     model = twin.fit(tweets, labels)
-    assert ((twin.predict(model, texts) > 0.5) == labels[:10]).all()
+    assert ((twin.predict(model, tweets.head(10)) > 0.5) == labels[:10]).all()
 
 
-def test_unknown_words_leave_a_probability(twin: Twin, sample: Prepared) -> None:
-    scores = twin.predict(twin.fit(*training_rows(sample.train, held_out=0)), ["qwertyuiop", "…"], keyword="zxcvb")
+def test_unknown_words_leave_a_probability(twin: Classifier, sample: Prepared) -> None:
+    unknown = pd.DataFrame({"text": ["qwertyuiop", "…"], "keyword": "zxcvb"})
+    scores = twin.predict(twin.fit(*training_rows(sample.train, held_out=0)), unknown)
     assert ((scores > 0.05) & (scores < 0.95)).all()
 
 
-def test_held_out_labels_have_no_influence(twin: Twin, sample: Prepared) -> None:
+def test_held_out_labels_have_no_influence(twin: Classifier, sample: Prepared) -> None:
     """Not through training, nor through the choice of hyperparameters: flip a fold's labels, and its scores stay."""
     train = sample.train.copy()
     fold = train["fold"] == 2
     train.loc[fold, ["target", "train_target"]] = 1 - train.loc[fold, ["target", "train_target"]]
     for held_out, same in ((2, True), (3, False)):
-        models = [twin.family.fit_fold(held_out, *training_rows(rows, held_out)) for rows in (sample.train, train)]
-        one, other = (twin.family.predict(model, sample.train[sample.train["fold"] == held_out]) for model in models)
+        models = [twin.fit_fold(held_out, *training_rows(rows, held_out)) for rows in (sample.train, train)]
+        one, other = (twin.predict(model, sample.train[sample.train["fold"] == held_out]) for model in models)
         assert (one == other).all() == same
 
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import LABELS, ROOT, Command, in_order, run_stages, said
+from conftest import LABELS, QUICK, ROOT, Command, in_order, run_stages, said, set_param
 from fake_endpoint import KEY, completion, serving
 from made import on_counts
-from ruamel.yaml import YAML
 
 from pipeline.compare.submission import written
 from pipeline.contracts import InputError, Prepared, read_params, read_yaml
@@ -193,40 +192,14 @@ def test_decisions_are_written_as_the_source_writes_them(spam_params: DataParams
 
 # --- from messages to a submission --------------------------------------------------------------------------------------------
 
-QUICK: dict[str, Any] = {
-    "classifiers": {"vectors": ["gaussian"], "lora": [], "prompts": ["any_zero_shot"]},
-    "prepare": {"folds": 3},
-    "counts": {"ngrams": [1], "min_count": [1], "inner_folds": 2},
-    "naive_bayes": {"event_model": ["multinomial"], "alpha": [1.0]},
-    "logistic": {"C": [0.5]},
-    "nb_svm": {"C": [0.3]},
-    "transductive_naive_bayes": {"weights": [0.1], "rounds": 3},
-    "ngram_lm": {"order": [1], "discount": [0.75]},
-    "vectors": {"gaussian": {"covariance": ["shared"], "shrinkage": [0.3]}},
-    "prompt": {"train_rows": 40, "submit": ["any_zero_shot"]},
-    "evaluate": {"draws": 200},
-    "calibration": {"draws": 100},
-    "blend": {"few": [10.0], "equal": [100.0], "greedy": [10], "inner_folds": 2, "draws": 200},
-    "errors": {"min_rows": 10, "relabel": ["naive_bayes"], "draws": 100},
-    "explanations": {"tweets": 6},
-    "study": {
-        "classifiers": {"vectors": [], "prompts": []},
-        "learning_curve": {
-            "sizes": [32, None],
-            "classifiers": ["naive_bayes", "logistic"],
-            "curves": {"naive_bayes": {"seeds": 2}, "logistic": {"seeds": 2}},
-        },
-        "prompt_curve": {"seeds": 2},
-        "robustness": {"classifiers": ["naive_bayes"], "rates": [0.2], "draws": 100},
-        "crossover": {"draws": 100},
-        "generation": {
-            "families": ["counts.naive_bayes", "vectors.gaussian"],
-            "per_class": 50,
-            "augmentation": {"sizes": [32], "seeds": 2},
-            "draws": 100,
-        },
-        "cascade": {"draws": 100},
-    },
+OWN: dict[str, Any] = {
+    "classifiers.vectors": ["gaussian"],
+    "classifiers.lora": [],
+    "classifiers.prompts": ["any_zero_shot"],
+    "prompt.submit": ["any_zero_shot"],
+    "prompt.train_rows": 40,
+    "study/classifiers.vectors": [],
+    "generation.families": ["counts.naive_bayes", "vectors.gaussian"],
 }
 
 
@@ -248,8 +221,8 @@ def test_from_messages_to_a_submission(project: Path, command: Command, monkeypa
     monkeypatch.setenv("DISASTER_TWEETS_STORE", str(project / "store"))
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with serving(knows_links) as server:
-        YAML().dump(QUICK, Path("quick.yaml"))
-        said(command("pipeline.apply", "quick.yaml", f"prompt.base_url={server.url}"))
+        for name, value in (QUICK | OWN | {"prompt.base_url": server.url}).items():
+            set_param(project, name, value)
         command("dvc", "init", "--no-scm", "--quiet", "--force")
         run_stages(in_order(project))
 

@@ -151,3 +151,4 @@ def test_only_what_this_commit_made_is_published(after_run: Path, here: Command)
 
 def test_a_stage_before_its_input_says_so(here: Command) -> None:
     assert "run `dvc repro prepare` first" in one_line_error(here("pipeline.counts.naive_bayes"))
+    assert "evaluate/table.md: no such file; run `make repro` first" in one_line_error(here("tools.docs"))

@@ -28,6 +28,7 @@ from pipeline.fit.model_files import TRUSTED, read_estimator, write_estimator
 from pipeline.kaggle.validate import MAX_STANDARD_ERRORS
 from pipeline.prompting.server import remote
 from pipeline.spreadsheet import inert
+from tools import docs
 
 SPAM: Path = ROOT / "data/spam"
 BLOCK = re.compile(r"<!-- comparison: begin.*?comparison: end -->", re.DOTALL)
@@ -243,6 +244,13 @@ def test_every_row_of_the_table_of_security_has_a_test() -> None:
     assert [row[0] for row in told if not any(said in " ".join(row) for said, _ in SECURITY)] == ["| Remotes"], (
         "DVC's own"
     )
+
+
+def test_the_pages_are_made_of_the_results_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No number of README's comparison, of docs/comparison.md or docs/study.md is typed, or of another run."""
+    monkeypatch.chdir(ROOT)
+    for path, text in docs.pages().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path}: `python -m tools.docs pages` writes it"
 
 
 # --- names, commands and paths ------------------------------------------------------------------------------------------
