@@ -86,10 +86,22 @@ def test_it_overfits_ten_rows(twin: Classifier) -> None:
     assert ((twin.predict(model, tweets.head(10)) > 0.5) == labels[:10]).all()
 
 
-def test_unknown_words_leave_a_probability(twin: Classifier, sample: Prepared) -> None:
-    unknown = pd.DataFrame({"text": ["qwertyuiop", "…"], "keyword": "zxcvb"})
-    scores = twin.predict(twin.fit(*training_rows(sample.train, held_out=0)), unknown)
+def test_case_does_not_matter_disaster_words_do_and_unknown_ones_leave_a_probability(
+    twin: Classifier, sample: Prepared
+) -> None:
+    model = twin.fit(*training_rows(sample.train, held_out=0))
+    texts = [
+        "Huge EARTHQUAKE in the city http",
+        "huge earthquake in the city http",
+        "in the street",
+        "evacuated in the street",
+    ]
+    shouted, said, plain, hurt = twin.predict(model, pd.DataFrame({"text": texts, "keyword": None}))
+    assert shouted == said
+    assert plain < hurt
+    scores = twin.predict(model, pd.DataFrame({"text": ["qwertyuiop", "…"], "keyword": "zxcvb"}))
     assert ((scores > 0.05) & (scores < 0.95)).all()
+    assert any(term.startswith("keyword__") for term in twin.weights(model).index)  # type: ignore[attr-defined]
 
 
 def test_held_out_labels_have_no_influence(twin: Classifier, sample: Prepared) -> None:
