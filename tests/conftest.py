@@ -74,7 +74,7 @@ def sample(data_params: DataParams) -> Prepared:
 
 def copy_project(folder: Path) -> Path:
     """A copy of the project without what runs have left in it, its tweets cut to 90 for training and 20 for testing."""
-    folders = ("pipeline", "tools", "benchmarks", "prompts", ".dvc/plots")
+    folders = ("pipeline", "tools", "benchmarks", "prompts", "examples", ".dvc/plots")
     files = (".dvc/config", ".dvc/.gitignore", ".dvcignore", ".gitignore")
     for name in (*folders, *files, "dvc.yaml", "params.yaml", "study/dvc.yaml", "study/params.yaml"):
         source, target = ROOT / name, folder / name

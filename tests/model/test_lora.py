@@ -1,5 +1,6 @@
 """LoRA learns, on any transformer; is saved whole; scores a tweet the same whatever stands beside it; goes on where it was."""
 
+import json
 import warnings
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import ROOT
-from peft import PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from tiny_encoder import FAMILIES, killed_at, make_tiny, some
 
@@ -80,6 +81,19 @@ def test_peft_warns_nobody_and_asks_no_hub(tiny: LoraParams, ten: Ten, tmp_path:
         warnings.simplefilter("error", UserWarning)
         with pytest.raises(InputError, match=r"calls all of \d+ tweets [01]: training collapsed"):  # it was not trained
             Lora(tiny).save_and_reload(LoraModel([network], tokenizer, tiny), tmp_path, ten[0])
+
+
+def test_adapters_are_saved_in_the_same_order_every_time(tiny: LoraParams, tmp_path: Path) -> None:
+    """PEFT keeps the names of modules as sets: what is in them must not come out as the process's hashes have it."""
+    model, _, whole = encoder.load(tiny.base_model)
+    names = ["query", "key", "value", "dense"]
+    network = get_peft_model(
+        model, LoraConfig(target_modules=names, exclude_modules=["pooler.dense"], modules_to_save=whole)
+    )
+    adapters.in_order(network).save_pretrained(tmp_path / "adapter")
+    saved = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
+    assert saved["target_modules"] == sorted(names)
+    assert not [value for value in vars(network.peft_config["default"]).values() if isinstance(value, set)]
 
 
 def test_a_head_that_was_not_saved_is_noticed(

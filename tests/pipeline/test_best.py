@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -62,7 +61,6 @@ def test_the_score_to_expect_has_the_chance_of_both_kinds_of_rows() -> None:
     "missing", ["lora.mpnet.base_model=nowhere/at/all", "lora.mpnet.base_model=package:no_such/model"]
 )
 def test_an_encoder_that_is_not_there_is_told_before_any_work(project: Path, command: Command, missing: str) -> None:
-    shutil.copytree(ROOT / "examples", project / "examples")
     done = command("pipeline.kaggle.best", "--source", "data/sample", missing, HF_HUB_OFFLINE="1")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
@@ -71,7 +69,6 @@ def test_an_encoder_that_is_not_there_is_told_before_any_work(project: Path, com
 
 
 def test_it_ends_with_a_csv_and_what_to_expect_of_it(project: Path, command: Command) -> None:
-    shutil.copytree(ROOT / "examples", project / "examples")
     few = [f"classifiers.{kind}=[]" for kind in ("encoders", "vectors", "lora")]
     few = ["--quick", "--source", "data/sample", *few, "classifiers.counts=[naive_bayes, logistic]"]
     printed = said(command("pipeline.kaggle.best", *few))

@@ -1,18 +1,13 @@
 """Two cold runs: what `benchmarks.cold_twice` says about two folders, and about the pipeline itself."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, clean_environment, python, repository
-from peft import LoraConfig, get_peft_model
-from tiny_encoder import make_tiny
 
 from benchmarks.cold_twice import scores_apart
-from pipeline.finetune import encoder
-from pipeline.finetune.adapters import in_order
 
 SCORES = pd.DataFrame({"id": [1, 2, 3, 4], "split": "train", "score": [0.1, 0.49, 0.9, None]})
 
@@ -52,16 +47,3 @@ def test_two_runs_begin_with_nothing_and_are_compared(tmp_path: Path) -> None:
     rows = [[cell.strip() for cell in line.split("|")] for line in done.stdout.splitlines() if line.startswith("| ")]
     assert {row[1]: row[2] for row in rows[1:]} == {"other": "different", "steady": "same"}
     assert (runs / "second/other").read_text() == f"{runs / 'second'}\n"
-
-
-def test_adapters_are_saved_in_the_same_order_every_time(tmp_path: Path) -> None:
-    """PEFT keeps the names of modules as sets: what is in them must not come out as the process's hashes have it."""
-    model, _, whole = encoder.load(make_tiny("bert", tmp_path / "base").base_model)
-    names = ["query", "key", "value", "dense"]
-    network = get_peft_model(
-        model, LoraConfig(target_modules=names, exclude_modules=["pooler.dense"], modules_to_save=whole)
-    )
-    in_order(network).save_pretrained(tmp_path / "adapter")
-    saved = json.loads((tmp_path / "adapter/adapter_config.json").read_text())
-    assert saved["target_modules"] == sorted(names)
-    assert not [value for value in vars(network.peft_config["default"]).values() if isinstance(value, set)]

@@ -13,12 +13,8 @@ from pipeline.data.clean import clean, words
 from pipeline.data.near_duplicates import group_near_duplicates
 
 
-@pytest.fixture(scope="module")
-def tweets() -> pd.DataFrame:
-    return pd.read_csv(SAMPLE / "train.csv")
-
-
-def test_rows_are_new_texts_in_groups_of_at_most_twenty(tweets: pd.DataFrame) -> None:
+def test_rows_are_new_texts_in_groups_of_at_most_twenty() -> None:
+    tweets = pd.read_csv(SAMPLE / "train.csv")
     made = million.make(tweets, 3000, seed=0)
     assert made["id"].tolist() == list(range(3000))
     assert not set(made["text"]) & set(tweets["text"])

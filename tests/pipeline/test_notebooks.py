@@ -138,18 +138,20 @@ def test_agreement_by_hand(sample: Prepared) -> None:
 # --- as they run --------------------------------------------------------------------------------------------------------
 
 
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in cells(notebook, "code") for output in cell.outputs]
+
+
 def printed(notebook: NotebookNode) -> str:
-    outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
-    return "".join(output.get("text", "") for output in outputs if output.output_type == "stream")
+    return "".join(output.get("text", "") for output in outputs(notebook) if output.output_type == "stream")
 
 
 def charts(notebook: NotebookNode) -> int:
-    outputs = [output for cell in cells(notebook, "code") for output in cell.outputs]
-    return sum("image/svg+xml" in output.get("data", {}) for output in outputs)
+    return sum("image/svg+xml" in output.get("data", {}) for output in outputs(notebook))
 
 
-def add_embeddings(project: Path) -> None:
-    """Two clouds in the place of an encoder's vectors."""
+def complete(project: Path) -> None:
+    """Add what the notebooks read besides: two clouds for an encoder's vectors, and the tables of errors and of the study."""
     prepared = read_prepared(project / "data/prepared")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(len(prepared.train), 8)) + prepared.train["target"].to_numpy()[:, None]
@@ -159,11 +161,6 @@ def add_embeddings(project: Path) -> None:
         project / "data/embed/minilm.safetensors",
         metadata={"prepared": prepared.digest},
     )
-
-
-def complete(project: Path) -> None:
-    """Add what the notebooks read besides: embeddings, and the tables of errors and of the study."""
-    add_embeddings(project)
     write_results(project, only=("errors",))
     write_results(project / "study", only=("crossover", "generation"))
     set_param(project, "twins.pairs", [["naive_bayes", "logistic"]])

@@ -173,20 +173,12 @@ stages:
 """
 
 
-@pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def small(tmp_path: Path) -> Path:
     """A git repository with a main job of three stages, and a study of one more."""
     params = "data: { source: given }\nnames: [a, b]\n"
     stages = {"stage.py": STAGE, "dvc.yaml": STAGES, "study/dvc.yaml": OF_THE_STUDY}
-    return repository(
-        tmp_path_factory.mktemp("template") / "small", stages | {"params.yaml": params, "given": "tweets"}
-    )
-
-
-@pytest.fixture
-def small(template: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
-    return shutil.copytree(template, tmp_path / "small")
+    return repository(tmp_path / "small", stages | {"params.yaml": params, "given": "tweets"})
 
 
 def ran(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

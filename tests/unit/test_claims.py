@@ -151,7 +151,7 @@ SECURITY: list[tuple[str, Check]] = [
     ("writes no csv with such an id or label", "safety.a_label_that_is_a_formula_is_not_written"),
     ("Pages of notebooks escape what cells show", "safety.a_page_of_a_notebook_runs_nothing"),
     ("become look-alikes", "prompting.a_tweet_cannot_pass_for_a_part_of_the_conversation"),
-    ("what instructions in tweets still do is measured", "studies.flips_are_counted_against_harmless_additions"),
+    ("what instructions in tweets still do is measured", "prompt_stage.flips_are_counted_against_harmless_additions"),
     ("Read by label words or a schema, as text", "properties.any_reply_is_a_label_or_none"),
     ("Two members are read by name into memory", "safety.a_zip_cannot_write_anywhere"),
     ("(from Kaggle 50 MB)", "download.no_more_is_unpacked_than_a_csv_of_tweets_can_be"),

@@ -1,11 +1,12 @@
 """Near-duplicates share a group, whatever their order; others do not; and few pairs are looked at to find them."""
 
-from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import SAMPLE
+from scipy.sparse.csgraph import connected_components
 
 from benchmarks.million import make
 from pipeline.data import near_duplicates
@@ -21,15 +22,10 @@ def made_texts(n: int) -> list[list[str]]:
 
 
 def groups_by_all_pairs(texts: list[list[str]], threshold: float) -> list[int]:
-    """Every text joins the groups of all earlier ones that it is near to, which become one: numbers by first appearance."""
+    """What the pairs that are near connect, numbered by first appearance."""
     sets = [shingles(words) for words in texts]
-    groups: list[set[int]] = []
-    for i, items in enumerate(sets):
-        near = [group for group in groups if items and any(jaccard(items, sets[j]) >= threshold for j in group)]
-        groups = [group for group in groups if group not in near] + [set().union({i}, *near)]
-    first = {i: min(group) for group in groups for i in group}
-    order = {start: number for number, start in enumerate(sorted(set(first.values())))}
-    return [order[first[i]] for i in range(len(texts))]
+    near = [[bool(one) and jaccard(one, other) >= threshold for other in sets] for one in sets]
+    return connected_components(np.array(near))[1].tolist()
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.3, 0.5, 2 / 3, 0.8, 1.0])
@@ -51,34 +47,19 @@ def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (group_near_duplicates(texts, 0.3) == expected).all()
 
 
-@pytest.fixture
-def pairs_looked_at(monkeypatch: pytest.MonkeyPatch) -> Callable[[list[list[str]]], tuple[int, int]]:
+def pairs_looked_at(texts: list[list[str]]) -> tuple[int, int]:
     """How many pairs grouping some texts makes: those that share a shingle, and those whose overlap is counted."""
-    shared, counted = [0], [0]
-    possible, near = near_duplicates.possible, near_duplicates.near
-
-    def counting_possible(a: near_duplicates.Entries, b: near_duplicates.Entries, threshold: float) -> np.ndarray:
-        shared[0] += len(a.text)
-        return possible(a, b, threshold)
-
-    def counting_near(sets: object, size: np.ndarray, pairs: np.ndarray, threshold: float) -> np.ndarray:
-        counted[0] += pairs.shape[1]
-        return near(sets, size, pairs, threshold)
-
-    monkeypatch.setattr(near_duplicates, "possible", counting_possible)
-    monkeypatch.setattr(near_duplicates, "near", counting_near)
-
-    def looked_at(texts: list[list[str]]) -> tuple[int, int]:
-        shared[0] = counted[0] = 0
+    ours = near_duplicates
+    with (
+        patch.object(ours, "possible", wraps=ours.possible) as possible,
+        patch.object(ours, "near", wraps=ours.near) as near,
+    ):
         group_near_duplicates(texts, 0.5)
-        return shared[0], counted[0]
+    shared = sum(len(call.args[0].text) for call in possible.call_args_list)
+    return shared, sum(call.args[2].shape[1] for call in near.call_args_list)
 
-    return looked_at
 
-
-def test_pairs_grow_with_the_texts_and_not_with_their_square(
-    pairs_looked_at: Callable[[list[list[str]]], tuple[int, int]],
-) -> None:
+def test_pairs_grow_with_the_texts_and_not_with_their_square() -> None:
     """Eight times the texts make 64 times the pairs; what is looked at may grow twice as much as n log n does, 21 times."""
     few, many = made_texts(1_000), made_texts(8_000)
     growth = 2 * 8 * np.log(len(many)) / np.log(len(few))
@@ -86,7 +67,7 @@ def test_pairs_grow_with_the_texts_and_not_with_their_square(
         assert 0 < of_few < of_many < growth * of_few
 
 
-def test_a_storm_of_one_story_is_linear_too(pairs_looked_at: Callable[[list[list[str]]], tuple[int, int]]) -> None:
+def test_a_storm_of_one_story_is_linear_too() -> None:
     """Thousands of versions of one text share its shingles, and 4.5 million pairs are near: a few links for each will do."""
     rng = np.random.default_rng(0)
     storm = [list(STORY) for _ in range(3000)]
