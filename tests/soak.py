@@ -71,9 +71,6 @@ def answers(folder: Path) -> int:
         return store.count()
 
 
-# --- runs -------------------------------------------------------------------------------------------------------------
-
-
 class Run:
     """What `make repro` runs, as a process group of its own, and the stages that it begins, as it begins them."""
 

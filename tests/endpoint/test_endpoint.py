@@ -290,9 +290,6 @@ def test_a_batch_must_fit_under_the_caps_as_a_whole(tmp_path: Path) -> None:
         assert not server.files
 
 
-# --- scored prompts ---------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("tokens", "logprobs", "expected"),
     [
@@ -310,9 +307,6 @@ def test_the_text_is_found_among_the_echoed_tokens_or_not_scored(
     reply = {"choices": [{"text": "", "logprobs": {"tokens": tokens, "token_logprobs": logprobs, "text_offset": [-1]}}]}
     request = {"prompt": "The sky is above.", "context": len("The sky is")}
     assert read_scored(Completion.construct(**reply), request, 0.0).text_logprob == expected
-
-
-# --- what the embedded server reads before a question -----------------------------------------------------------------
 
 
 def test_what_is_read_before_a_question_depends_on_it_alone() -> None:

@@ -84,8 +84,7 @@ def billing(fault: str, attempts: int) -> tuple[Any, list[float]]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "attempts"),
-    [("times out", 2), ("times out", 4), ("hangs up", 3), ("trickles", 2), ("no reply", 9)],
+    ("fault", "attempts"), [("times out", 2), ("times out", 4), ("hangs up", 3), ("trickles", 2), ("no reply", 9)]
 )
 def test_a_cap_on_money_holds_whatever_a_server_bills_for(tmp_path: Path, fault: str, attempts: int) -> None:
     respond, bill = billing(fault, attempts)

@@ -170,9 +170,6 @@ def test_reused_layers_say_what_they_said(tiny: ClassLmParams, sample: Prepared)
     assert reusing.predict(sample.test) == pytest.approx(plain.predict(sample.test), abs=1e-3)
 
 
-# --- the twins ----------------------------------------------------------------------------------------------------------
-
-
 def test_the_twins_learn_from_the_same_nested_rows(
     tiny: ClassLmParams, sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,9 +33,6 @@ def params() -> GenerationParams:
     return found.model_copy(update={"per_class": 60, "augmentation": few, "draws": 100})
 
 
-# --- samples of words ---------------------------------------------------------------------------------------------------
-
-
 def naive(sample: Prepared, event_model: str, ngrams: int = 1) -> tuple[Any, Tuned]:
     """The family, and a model of it."""
     counts = CountsParams(ngrams=[ngrams], min_count=[1], inner_folds=2)
@@ -180,9 +177,6 @@ def test_the_gain_is_paired_and_has_students_interval() -> None:
     assert (found.generated, found.real, found.rows) == pytest.approx((0.8, 0.6, 32))
     half = 4.302653 * 0.1 / math.sqrt(3)
     assert (found.low, found.high) == pytest.approx((0.2 - half, 0.2 + half), abs=1e-5)
-
-
-# --- the stage ----------------------------------------------------------------------------------------------------------
 
 
 def copier(sample: Callable[[Any, int, int, int], list[str]]) -> Made:

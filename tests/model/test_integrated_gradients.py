@@ -31,8 +31,7 @@ def log_odds(model: torch.nn.Module, tokenizer: object, params: LoraParams, twee
 
 
 @pytest.mark.parametrize(
-    ("family", "inputs"),
-    [("roberta", ["text"]), ("mpnet", ["keyword", "location", "text"]), ("llama", ["text"])],
+    ("family", "inputs"), [("roberta", ["text"]), ("mpnet", ["keyword", "location", "text"]), ("llama", ["text"])]
 )
 def test_words_and_the_base_sum_to_the_log_odds(
     family: str, inputs: list[str], tmp_path: Path, sample: Prepared

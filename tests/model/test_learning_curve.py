@@ -51,9 +51,6 @@ def test_every_curve_and_pair_of_the_params_is_one() -> None:
         validated(TwinsParams, {"pairs": [["alone"]]}, "twins")
 
 
-# --- where curves cross -------------------------------------------------------------------------------------------------
-
-
 def test_a_crossing_is_where_the_lead_is_lost_for_good() -> None:
     sizes = np.array([16.0, 64.0, 256.0])
     assert crossover.crossing(sizes, np.array([0.1, 0.1, -0.1])) == pytest.approx(128)

@@ -62,9 +62,6 @@ def test_probabilities_sum_to_one_after_any_history(sample: Prepared, order: int
             assert (p > 0).all()
 
 
-# --- telling ------------------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("history", [(START,), (START, "fire"), ("cake",)])
 def test_words_are_told_as_often_as_they_are_probable(small: NgramLm, history: tuple[str, ...]) -> None:
     next_word = ngram_lm.teller(small, 1, np.random.default_rng(0))
@@ -89,9 +86,6 @@ def test_samples_are_new_texts_of_their_class(sample: Prepared, family: NgramLmO
     lengths = [np.mean([len(text.split()) for text in texts]) for texts in samples.values()]
     real = [np.mean([len(tweet) - 2 for tweet in ngram_lm.tokens(tweets[labels == label])]) for label in (0, 1)]
     assert lengths == pytest.approx(real, rel=0.4), "smoothing ends a text early: what often ends one can come anywhere"
-
-
-# --- the classifier -----------------------------------------------------------------------------------------------------
 
 
 def test_it_hears_the_order_of_words(family: NgramLmOnWords) -> None:

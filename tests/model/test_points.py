@@ -59,9 +59,6 @@ def test_one_that_learns_without_labels_gets_the_other_tweets_too(sample: Prepar
     assert calls == [(len(training_rows(sample.train, 2)[0]), 32)]
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
-
-
 def with_checksum(path: Path, scores: list[float]) -> bytes:
     numbers = np.array(scores).tobytes()
     return points.checksum(path, numbers) + numbers
@@ -100,9 +97,6 @@ def test_scores_that_are_no_probabilities_are_refused_and_not_kept(sample: Prepa
     with pytest.raises(InputError, match="are no probabilities"):
         stored_point(diverged, sample, "made", 0, 32, 0)
     assert not store.exists()
-
-
-# --- what determines them ---------------------------------------------------------------------------------------------
 
 
 def made(family: str = "counts.naive_bayes") -> str:

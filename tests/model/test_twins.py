@@ -146,9 +146,6 @@ def test_nb_svm_with_equal_weights_is_naive_bayes(sample: Prepared) -> None:
     assert between.weights(bridge).to_numpy() == pytest.approx(twin.weights(naive).to_numpy())
 
 
-# --- learning from tweets without labels --------------------------------------------------------------------------------
-
-
 def transductive(tweets: pd.DataFrame, labels: np.ndarray, unlabelled: pd.DataFrame, weight: float) -> Any:
     params = transductive_naive_bayes.TransductiveNaiveBayesParams(alpha=1.0, weights=[weight], rounds=50)
     return transductive_naive_bayes.fit(tweets, labels, unlabelled, params, WORDS)

@@ -239,9 +239,6 @@ def test_what_is_meant_can_be_set_on_a_terminal_of_any_encoding(tmp_path: Path) 
     assert read_yaml(Path("params.yaml"))["lora"]["launch"] == "accelerate launch --multi_gpu"
 
 
-# --- defaults -------------------------------------------------------------------------------------------------------------
-
-
 def sections() -> dict[tuple[str, ...], tuple[type[Params], dict[str, Any]]]:
     """By its names, the class and the values of each section of both files that is read by itself."""
     found = {}

@@ -72,8 +72,6 @@ def eventually(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-# --- what a kill leaves -----------------------------------------------------------------------------------------------
-
 HALF = """
 import os
 from pathlib import Path
@@ -280,9 +278,6 @@ def test_too_little_memory_is_one_line(project: Path, what: str, limit: int) -> 
     """In the second not even the libraries fit."""
     (project / "greedy.py").write_text(GREEDY)
     assert ended(project, what, (resource.RLIMIT_AS, limit)) == f"error: {BY_NUMBER[errno.ENOMEM]}"
-
-
-# --- an endpoint is down ----------------------------------------------------------------------------------------------
 
 
 def test_when_the_endpoint_is_down_the_others_are_compared_and_it_is_named(project: Path, here: Command) -> None:

@@ -25,9 +25,6 @@ def cells(notebook: NotebookNode, kind: str) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
-# --- as they are committed ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_is_committed_without_outputs_and_in_short_cells(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)

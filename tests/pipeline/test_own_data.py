@@ -51,9 +51,6 @@ def spam(spam_params: DataParams) -> Prepared:
     return Prepared(*prepared, "digest of the messages")
 
 
-# --- the messages -----------------------------------------------------------------------------------------------------
-
-
 def test_the_messages_are_as_their_readme_says() -> None:
     readme = " ".join((SPAM / "README.md").read_text(encoding="utf-8").split())
     train, test = (pd.read_csv(SPAM / f"{name}.csv") for name in ("train", "test"))
@@ -120,9 +117,6 @@ def test_too_few_groups_for_inner_folds_are_one_line() -> None:
         inner_splits(np.tile([0, 1], 10), np.repeat([0, 1], 10), 3)
 
 
-# --- prompts for any labels ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("name", PROMPTS)
 def test_a_prompt_for_any_labels_asks_for_their_names(name: str) -> None:
     prompt = read_prompt(ROOT / f"prompts/{name}.yaml", ["not {urgent}", "urgent"])
@@ -149,9 +143,6 @@ def test_a_question_about_disasters_is_not_asked_about_spam(path: Path) -> None:
         read_prompt(path, LABELS[::-1])
 
 
-# --- no keyword, no location ----------------------------------------------------------------------------------------------
-
-
 def test_what_no_text_has_is_no_feature(spam: Prepared, sample: Prepared) -> None:
     family = multinomial(COUNTS)
     model = family.fit(spam.train, spam.train["target"].to_numpy())
@@ -174,9 +165,6 @@ def test_shift_is_measured_where_keywords_can_be_left_out(spam: Prepared, sample
     assert not robustness.can_be_dealt(one_says_all, 0), "the rest would be of one label"
 
 
-# --- what is handed in ------------------------------------------------------------------------------------------------------
-
-
 def test_decisions_are_written_as_the_source_writes_them(spam_params: DataParams, data_params: DataParams) -> None:
     ids, targets = pd.Series([7, 9]), pd.Series([1, 0])
     assert written(ids, targets, data_params, "numbers") == "id,target\n7,1\n9,0\n"
@@ -185,8 +173,6 @@ def test_decisions_are_written_as_the_source_writes_them(spam_params: DataParams
     odd = spam_params.model_copy(update={"labels": ["ham", 'spam, "sort of"']})
     assert written(ids, targets, odd, "names") == 'message_id,kind\n7,"spam, ""sort of"""\n9,ham\n'
 
-
-# --- from messages to a submission --------------------------------------------------------------------------------------------
 
 OWN: dict[str, Any] = {
     "classifiers.vectors": ["gaussian"],

@@ -23,15 +23,7 @@ from scipy.special import expit
 from benchmarks.million import measure
 from pipeline import predict as module
 from pipeline.compare import blend
-from pipeline.contracts import (
-    Costs,
-    InputError,
-    Prepared,
-    read_costs,
-    read_predictions,
-    read_prepared,
-    write_costs,
-)
+from pipeline.contracts import Costs, InputError, Prepared, read_costs, read_predictions, read_prepared, write_costs
 from pipeline.counts import logistic, naive_bayes
 from pipeline.data.source import DataParams
 from pipeline.new_texts import prompted
@@ -86,8 +78,7 @@ def read(path: Path) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "batch"),
-    [("csv", "parquet", 7), ("parquet", "jsonl", 59), ("jsonl", "csv", 60)],
+    ("source", "target", "batch"), [("csv", "parquet", 7), ("parquet", "jsonl", 59), ("jsonl", "csv", 60)]
 )
 def test_test_tweets_as_new_ones_get_the_same_scores(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, target: str, batch: int
@@ -454,12 +445,7 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
 
 @pytest.mark.parametrize(
     ("which", "calibration"),
-    [
-        ("zero_shot", "contextual"),
-        ("zero_shot", "platt"),
-        ("few_shot", "batch"),
-        ("few_shot_retrieved", "batch"),
-    ],
+    [("zero_shot", "contextual"), ("zero_shot", "platt"), ("few_shot", "batch"), ("few_shot_retrieved", "batch")],
 )
 def test_a_prompt_scores_test_tweets_as_its_stage_did_and_asks_nothing(
     prompting: Callable[..., None], monkeypatch: pytest.MonkeyPatch, which: str, calibration: str

@@ -306,9 +306,6 @@ def test_a_name_that_a_shell_would_run_is_refused_before_dvc_starts(small: Path)
     assert not (small / "pwned").exists()
 
 
-# --- Kaggle's tweets before they are there ----------------------------------------------------------------------------
-
-
 @pytest.mark.slow
 def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(project: Path, command: Command) -> None:
     """It has what git knows, which is nothing of data/kaggle but its README."""

@@ -307,12 +307,7 @@ def test_a_made_up_count_in_a_gguf_file_is_one_line(gguf: bytes, tmp_path: Path,
         load_decoder(path)
 
 
-TEMPLATES = [
-    "{% include '/etc/passwd' %}",
-    "{% import 'os' as os %}",
-    "{{ x.__globals__.os.getcwd() }}",
-    "{% for %}",
-]
+TEMPLATES = ["{% include '/etc/passwd' %}", "{% import 'os' as os %}", "{{ x.__globals__.os.getcwd() }}", "{% for %}"]
 
 
 @pytest.mark.parametrize("template", TEMPLATES)

@@ -95,9 +95,6 @@ def test_a_blend_is_used_if_it_helps(strengths: list[float], used: bool) -> None
     assert difference == pytest.approx(found["gain"])
 
 
-# --- submission -------------------------------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def results(sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepared:
     """A folder with the sample, two classifiers that err apart, and one that was asked about a part of the rows; no costs."""
@@ -217,9 +214,6 @@ def test_a_blend_needs_all_rows_of_a_classifier(results: Prepared) -> None:
     assert not whole(predicted("one", "prompted", results.train, scores, results.test), results)
     with pytest.raises(InputError, match="no classifier scored every test row"):
         chosen_of({}, used=False)
-
-
-# --- what people said of near-duplicates ------------------------------------------------------------------------------
 
 
 def told(groups: list[int], targets: list[int], test: list[int]) -> Prepared:

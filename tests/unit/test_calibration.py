@@ -169,9 +169,6 @@ def test_the_debiased_errors_interval_holds_the_truth(sureness: float) -> None:
     assert found["reliability"].mean() == pytest.approx(exact, abs=0.0015)
 
 
-# --- the stage --------------------------------------------------------------------------------------------------------
-
-
 def test_the_stage_writes_its_tables_and_says_what_it_left_out(
     sample: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -88,9 +88,6 @@ def test_slices_are_what_their_names_say() -> None:
     assert "keyword: fire" not in slices_of(tweets.assign(group=[0, 1, 0, 3, 4, 0]), 2), "three copies are one tweet"
 
 
-# --- single tweets ----------------------------------------------------------------------------------------------------
-
-
 def train_of(targets: list[int], folds: int = 3) -> pd.DataFrame:
     n = len(targets)
     frame = pd.DataFrame({"id": np.arange(10, 10 + n), "target": np.array(targets, dtype="int8"), "group": range(n)})
@@ -223,9 +220,6 @@ def test_a_row_is_judged_by_models_that_saw_neither_it_nor_the_held_out_fold() -
     assert seen == [{2}, {1}, {0}]
     for held_out, scores in inner.items():
         np.testing.assert_array_equal(scores, (train["id"] / 100).where(train["fold"] != held_out))
-
-
-# --- the stage --------------------------------------------------------------------------------------------------------
 
 
 def test_relabelling_needs_known_classifiers_and_three_folds(

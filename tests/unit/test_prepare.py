@@ -32,11 +32,7 @@ def test_folds_of_many_groups_are_scikit_learns() -> None:
 
 @pytest.mark.parametrize(
     ("conflicts", "learned"),
-    [
-        ("keep", [0, 1, 1, 0, 1, 1]),
-        ("majority", [1, 1, 1, None, None, 1]),
-        ("drop", [None, None, None, None, None, 1]),
-    ],
+    [("keep", [0, 1, 1, 0, 1, 1]), ("majority", [1, 1, 1, None, None, 1]), ("drop", [None, None, None, None, None, 1])],
 )
 def test_training_targets(conflicts: str, learned: list[int | None]) -> None:
     targets, groups = pd.Series([0, 1, 1, 0, 1, 1]), pd.Series([0, 0, 0, 1, 1, 2])

@@ -18,14 +18,7 @@ from openai._models import construct_type
 from openai.types.chat import ChatCompletion
 from sklearn.model_selection import StratifiedGroupKFold
 
-from pipeline.contracts import (
-    InputError,
-    Prepared,
-    check_predictions,
-    predictions_frame,
-    printable,
-    read_yaml,
-)
+from pipeline.contracts import InputError, Prepared, check_predictions, predictions_frame, printable, read_yaml
 from pipeline.data.clean import MENTION, URL, clean, words
 from pipeline.data.folds import stratified_group_folds
 from pipeline.data.near_duplicates import group_near_duplicates
@@ -66,9 +59,6 @@ def said_of(call: Callable[..., object], *arguments: object) -> str:
     return ""
 
 
-# --- cleaning ---------------------------------------------------------------------------------------------------------
-
-
 @given(ANY | TWEET)
 def test_a_clean_tweet_is_one_line_that_says_something(text: str) -> None:
     cleaned = clean(text)
@@ -91,8 +81,6 @@ def test_words_do_not_depend_on_links_and_mentions(text: str, added: str) -> Non
     assert words(f"{clean(text)} {clean(added)}") == found
 
 
-# --- near-duplicates --------------------------------------------------------------------------------------------------
-
 TEXTS = st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=7), min_size=1, max_size=10)
 
 
@@ -103,9 +91,6 @@ def test_groups_do_not_depend_on_the_order_of_the_rows(texts: list[list[str]], r
     found = group_near_duplicates(texts, 0.5)
     shuffled = group_near_duplicates([texts[i] for i in order], 0.5)
     assert ((shuffled[:, None] == shuffled) == (found[order][:, None] == found[order])).all()
-
-
-# --- folds ------------------------------------------------------------------------------------------------------------
 
 
 @given(
@@ -133,8 +118,6 @@ def test_no_fold_is_empty_and_folds_are_scikit_learns_where_none_of_its_own_is(
     if all(map(len, theirs)):
         assert all((found[held_out] == fold).all() for fold, held_out in enumerate(theirs))
 
-
-# --- contracts --------------------------------------------------------------------------------------------------------
 
 ROWS = 12
 
@@ -198,8 +181,6 @@ def test_what_is_printed_is_one_line(text: str) -> None:
     shown.encode()
 
 
-# --- csv files --------------------------------------------------------------------------------------------------------
-
 CELL = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=20)
 COLUMNS = {name: name for name in ("id", "keyword", "location", "text")}
 
@@ -240,8 +221,6 @@ def test_a_cell_for_a_spreadsheet_is_read_as_it_was(text: str) -> None:
     assert as_it_was(inert(text)) == text
     assert inert(text)[:1] not in [*"=+-@"]
 
-
-# --- replies ----------------------------------------------------------------------------------------------------------
 
 LABELS = ["No", "Yes"]
 REPLY = st.lists(
