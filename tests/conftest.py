@@ -322,22 +322,15 @@ QUICK: dict[str, object] = {
 """Params under which the whole pipeline is quick."""
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that one worker makes for all of them, to be read, or copied."""
-    shared = factory.getbasetemp().parent if "PYTEST_XDIST_WORKER" in os.environ else factory.getbasetemp()
-    done = shared / f"{name}.made"
-    with FileLock(shared / f"{name}.lock"):
-        if not done.exists():
-            make(shared / name)
-            done.touch()
-    return shared / name
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The repository of a run of all stages, in one process, so that libraries load once; beside it, in `store`, its store."""
-
-    def make(folder: Path) -> None:
+    """The repository of a run of all stages, that one worker makes for all of them; beside it, in `store`, its store."""
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
+    folder, done = shared / "finished", shared / "finished.made"
+    with FileLock(shared / "finished.lock"):
+        if done.exists():
+            return folder / "project"
         project = copy_project(folder / "project")
         for prompt in (project / "prompts").glob("few_shot*.yaml"):
             fewer_examples(prompt, prompt)
@@ -347,10 +340,10 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, value in QUICK.items():
             set_param(project, name, value)
         run_stages(in_order(project), project, DISASTER_TWEETS_STORE=str(folder / "store"))
-        dvc = [sys.executable, "-m", "dvc", "commit", "--force", "--quiet"]
-        subprocess.run(dvc, cwd=project, env=clean_environment(folder / "store"), check=True)
-
-    return made_once(tmp_path_factory, "finished", make) / "project"
+        own = clean_environment(folder / "store")
+        said(python("-m", "dvc", "commit", "--force", "--quiet", folder=project, inherited=own))
+        done.touch()
+    return project
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ class Kaggle(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.competition = "nlp-getting-started"
-        self.token, self.key = TOKEN, KEY
         self.files: dict[str, bytes] = {}  # nlp-getting-started.zip
         self.refusals: dict[str, tuple[int, bytes, str]] = {}  # by method: status, body, content type
         self.cut_at: list[int] = []  # after so many bytes the connection breaks, once for each
@@ -55,9 +54,9 @@ class Kaggle(ThreadingHTTPServer):
     def environment(self) -> dict[str, str]:
         proxy = f"http://127.0.0.1:{self.server_port}"
         proxies = {"HTTP_PROXY": proxy, "http_proxy": proxy, "NO_PROXY": "", "no_proxy": ""}
-        return {"KAGGLE_API_TOKEN": self.token, "KAGGLE_API_ENVIRONMENT": "LOCALHOST"} | proxies
+        return {"KAGGLE_API_TOKEN": TOKEN, "KAGGLE_API_ENVIRONMENT": "LOCALHOST"} | proxies
 
-    def submit(self, content: bytes, description: str, file_name: str = "submission.csv") -> dict[str, Any]:
+    def submit(self, content: bytes, description: str) -> dict[str, Any]:
         rows = [line.split(",") for line in content.decode().splitlines()[1:]]
         right = [self.truth.get(int(one)) == int(target) for one, target in rows]
         fitting = len(rows) == len(self.truth)
@@ -66,7 +65,7 @@ class Kaggle(ThreadingHTTPServer):
                 "ref": 1000 + len(self.submissions),
                 "date": "2026-11-23T08:00:00Z",
                 "description": description,
-                "fileName": file_name,
+                "fileName": "submission.csv",
                 "listings": self.listings_pending,
                 "score": f"{sum(right) / len(right):.5f}" if fitting else None,
             }
@@ -102,15 +101,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send(status, json.dumps({"code": status, "message": message}).encode(), Content_Type="application/json")
 
     def known(self) -> bool:
-        basic = base64.b64encode(f"someone:{self.server.key}".encode()).decode()
-        return self.headers.get("Authorization") in (f"Bearer {self.server.token}", f"Basic {basic}")
+        basic = base64.b64encode(f"someone:{KEY}".encode()).decode()
+        return self.headers.get("Authorization") in (f"Bearer {TOKEN}", f"Basic {basic}")
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         method = urlparse(self.path).path.rsplit("/", 1)[-1]
         self.server.requests.append(method)
         if method == "IntrospectToken":
-            active = asked["token"] == self.server.token
+            active = asked["token"] == TOKEN
             self.answer({"active": active, "username": "someone"} if active else {"active": False})
         elif not self.known():
             self.send(401, b"", Content_Type="text/html")
@@ -186,18 +185,13 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
-def forget_client(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It looks for tokens when it is imported."""
-    for name in [name for name in sys.modules if name.split(".")[0] in ("kaggle", "kagglesdk")]:
-        monkeypatch.delitem(sys.modules, name)
-
-
 def at_home(monkeypatch: pytest.MonkeyPatch, folder: Path, environment: dict[str, str]) -> None:
     """Go to the folder, which is home as well and has the store; with no token but that of the environment."""
     for name in list(os.environ):
         if name.startswith(("KAGGLE", "VERBOSE", "XDG")):
             monkeypatch.delenv(name)
-    forget_client(monkeypatch)
+    for name in [name for name in sys.modules if name.split(".")[0] in ("kaggle", "kagglesdk")]:
+        monkeypatch.delitem(sys.modules, name)  # it looks for tokens when it is imported
     own = {"HOME": str(folder), "DISASTER_TWEETS_STORE": str(folder / "store")}
     for name, value in (own | environment).items():
         monkeypatch.setenv(name, value)

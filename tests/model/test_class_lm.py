@@ -187,14 +187,9 @@ def test_the_twins_learn_from_the_same_nested_rows(
         if len(read) % 2 == 0:
             raise KeyboardInterrupt
 
-    prepared_folder(
-        tmp_path,
-        monkeypatch,
-        tweets,
-        sample.test,
-        lora={"tiny": head.model_copy(update=changes).model_dump()},
-        class_lm={"tiny": tiny.model_copy(update=changes).model_dump()},
-    )
+    twins = {"lora": head, "class_lm": tiny}
+    presets = {name: {"tiny": params.model_copy(update=changes).model_dump()} for name, params in twins.items()}
+    prepared_folder(tmp_path, monkeypatch, tweets, sample.test, **presets)
     monkeypatch.setattr("sys.argv", ["", "tiny"])
     monkeypatch.setattr(fine_tuned.FineTuned, "train", note)
     monkeypatch.setattr(lora.Lora, "save_and_reload", lambda *_: None)

@@ -69,22 +69,21 @@ def flipped(path: Path, content: bytes) -> bytes:
     return content[:-3] + bytes([content[-3] ^ 1]) + content[-2:]
 
 
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda path, content: content[: len(content) // 2],
-        flipped,
-        lambda path, content: with_checksum(Path("of another point.scores"), [0.5] * 98),
-    ],
-    ids=["cut", "a bit flipped", "another's"],
-)
-def test_a_spoilt_entry_is_computed_anew(spoil: Callable[[Path, bytes], bytes], sample: Prepared, store: Path) -> None:
+SPOILT: dict[str, Callable[[Path, bytes], bytes]] = {
+    "cut": lambda path, content: content[: len(content) // 2],
+    "a bit flipped": flipped,
+    "another's": lambda path, content: with_checksum(Path("of another point.scores"), [0.5] * 98),
+}
+
+
+@pytest.mark.parametrize("how", SPOILT)
+def test_a_spoilt_entry_is_computed_anew(how: str, sample: Prepared, store: Path) -> None:
     calls: list[tuple[int, int]] = []
     first = stored_point(counting(calls), sample, "made", 0, 32, 0)
     assert len(first) == 98
     (path,) = store.iterdir()
     whole = path.read_bytes()
-    path.write_bytes(spoil(path, whole))
+    path.write_bytes(SPOILT[how](path, whole))
     for _ in range(2):
         assert (stored_point(counting(calls), sample, "made", 0, 32, 0) == first).all()
     assert len(calls) == 2, "once more, and then from the store again"

@@ -29,9 +29,6 @@ def twin(request: pytest.FixtureRequest) -> Classifier:
         return ALL[request.param].FAMILY.read()
 
 
-on_counts_alone = pytest.mark.parametrize("twin", [name for name in ALL if name != "ngram_lm"], indirect=True)
-
-
 @pytest.mark.parametrize("ngrams", [1, 2])
 @pytest.mark.parametrize("min_count", [1, 3])
 def test_counts_read_once_are_those_of_a_vectorizer_fitted_anew(ngrams: int, min_count: int, sample: Prepared) -> None:
@@ -58,7 +55,7 @@ def test_twins_see_the_same_counts(labels: int | None, sample: Prepared) -> None
         assert seen[0] == seen[1] == seen[2]
 
 
-@on_counts_alone
+@pytest.mark.parametrize("twin", [name for name in ALL if name != "ngram_lm"], indirect=True)
 def test_what_is_deployed_is_what_was_chosen_by(twin: Classifier, sample: Prepared) -> None:
     """Probabilities are decided as Bayes' rule decides, at few labels, too: the temperature moves no decision."""
     for fold, labels in ((0, 32), (1, 64), (2, None)):

@@ -17,9 +17,8 @@ from pipeline.report.results import read_csv
 from tools import docs
 
 PROMPTS = ["prompt_few_shot", "prompt_zero_shot"]
-CLASSIFIERS = sorted(
-    ["logistic", "naive_bayes", "gaussian_minilm", "logistic_minilm", "knn_minilm", "lora_minilm", *PROMPTS]
-)
+ON_VECTORS = ["gaussian_minilm", "knn_minilm", "logistic_minilm"]
+CLASSIFIERS = sorted(["logistic", "naive_bayes", *ON_VECTORS, "lora_minilm", *PROMPTS])
 IN_STUDY = sorted([*CLASSIFIERS, "nb_svm", "flow_matching_minilm", "student"])
 
 

@@ -140,9 +140,7 @@ class Classifier(BertForSequenceClassification):
 """
 
 
-@pytest.fixture
-def with_code(tmp_path: Path) -> tuple[Path, Path]:
-    """A folder with a model that brings its own code, and the file that this would write."""
+def test_a_models_own_code_is_not_run(tmp_path: Path) -> None:
     folder, mark = tmp_path / "model", tmp_path / "was run"
     folder.mkdir()
     (folder / "own.py").write_text(BAD_CODE.format(mark=str(mark)))
@@ -153,15 +151,7 @@ def with_code(tmp_path: Path) -> tuple[Path, Path]:
     }
     (folder / "config.json").write_text(json.dumps({"model_type": "own", "auto_map": classes}))
     (folder / "modules.json").write_text(json.dumps([{"idx": 0, "name": "0", "path": "", "type": "own.Encoder"}]))
-    return folder, mark
-
-
-def test_a_models_own_code_is_not_run(with_code: tuple[Path, Path]) -> None:
-    folder, mark = with_code
-    with pytest.raises(InputError, match="brings code of its own, which is never run"):
-        load_encoder(str(folder))
-    with pytest.raises(InputError, match="brings code of its own, which is never run"):
-        embed(["a"], EmbedParams(base_model=str(folder), batch_size=1, device="cpu"))
+    refused(folder, "brings code of its own, which is never run")
     assert not mark.exists()
 
 

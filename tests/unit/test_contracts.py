@@ -31,15 +31,9 @@ class Example(Params):
     by_name: dict[str, Inner] | None = None
 
 
-@pytest.fixture
-def params_file(tmp_path: Path) -> Path:
-    path = tmp_path / "params.yaml"
-    path.write_text("stage:\n  rate: 1e-4\n  names: [no, yes]\n")
-    return path
-
-
-def test_yaml_numbers_and_words_mean_what_they_look_like(params_file: Path) -> None:
-    params = read_params("stage", Example, params_file)
+def test_yaml_numbers_and_words_mean_what_they_look_like(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("stage:\n  rate: 1e-4\n  names: [no, yes]\n")
+    params = read_params("stage", Example, tmp_path / "params.yaml")
     assert params.rate == 1e-4
     assert params.names == ["no", "yes"]
 
@@ -60,10 +54,10 @@ def test_yaml_numbers_and_words_mean_what_they_look_like(params_file: Path) -> N
         ("stage: {rate: 1, rate: 2}", "not YAML"),
     ],
 )
-def test_bad_params_are_one_clear_line(params_file: Path, content: str, message: str) -> None:
-    params_file.write_text(content)
+def test_bad_params_are_one_clear_line(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(InputError, match=message) as error:
-        read_params("stage", Example, params_file)
+        read_params("stage", Example, tmp_path / "params.yaml")
     assert "\n" not in str(error.value)
 
 

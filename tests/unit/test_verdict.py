@@ -133,18 +133,15 @@ def test_a_threshold_that_does_not_pay_is_one_half() -> None:
     assert one_group.threshold == 0.5, "one group says nothing of chance"
 
 
-def best_rule(rows: dict[str, pd.DataFrame], folds: pd.Series) -> Rule:
-    rules = [fit_rule(name, one, folds[one.index].to_numpy(), 100, 0) for name, one in rows.items()]
-    return max(rules, key=lambda rule: float(rule.right.mean()))
-
-
 def test_a_fold_has_no_say_in_what_decides_it() -> None:
     """Each of two is right on one fold alone: the other fold chooses the other, and all is wrong."""
     folds, targets = pd.Series(np.arange(40) % 2), np.random.default_rng(0).integers(0, 2, 40)
     named = {str(fold): rows_of(targets, np.where(folds == fold, targets, 1 - targets) * 1.0) for fold in (0, 1)}
 
     def best(some: dict[str, pd.DataFrame]) -> Rule:
-        return best_rule(some, pd.Series(np.arange(40) // 2 % 2))
+        own = pd.Series(np.arange(40) // 2 % 2)
+        rules = [fit_rule(name, one, own[one.index].to_numpy(), 100, 0) for name, one in some.items()]
+        return max(rules, key=lambda rule: float(rule.right.mean()))
 
     assert not right_when_nested(named, folds, best).any()
     half = named | {"0": named["0"][folds == 0]}
