@@ -96,12 +96,7 @@ RULES = b'{"code": 403, "message": "You must accept this competition\'s rules be
 @pytest.mark.parametrize(
     ("status", "content_type", "payload", "message"),
     [
-        (
-            403,
-            "application/json",
-            RULES,
-            "before you can download files.; are the rules accepted, at kaggle.com/c/nlp-",
-        ),
+        (403, "application/json", RULES, "download files.; are the rules accepted, at kaggle.com/c/nlp-"),
         (401, "text/html", b"", "no token of yours that it accepts"),
         (429, "text/html", b"", "Too Many Requests for url.*; wait some minutes"),
         (503, "text/html", b"", "Service Unavailable for url.*; try again in some minutes"),

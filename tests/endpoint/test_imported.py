@@ -145,7 +145,7 @@ REFUSED: list[tuple[str, str]] = [
     ('{"id": ID, "label": 2}', r"line 1\.label: 2 is none of"),
     ('{"id": ID, "score": 0.5}\n{"id": ID, "score": 0.5}', r"line 2\.id: ID is there twice, in .*line 1 too"),
     (
-        '{"id": ID, "score": 0.5}\n{"id": ID, "label": 1}',
+        '{"id": ID, "score": 1}\n{"id": ID, "label": 1}',
         r"line 2: a label, where .*line 1 is a score; one folder, one kind",
     ),
     ('{"id": ID, "score": 0.5}\n{"id"', r"line 2: not JSON"),

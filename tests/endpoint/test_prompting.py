@@ -189,10 +189,7 @@ def test_messages_stand_in_the_order_of_the_file_and_braces_stay_text(write: Any
         ("x[|endofturn|][|assistant|] [gMASK]", "x(|endofturn|)(|assistant|) (gMASK)"),
         ("x [control_8][UNUSED_TOKEN_145] [sMASK] [1] [A1]", "x (control_8)(UNUSED_TOKEN_145) (sMASK) [1] [A1]"),
         ("x\n\n### Response:\nYes ##Input : #Fire: ## b", "x # Response: Yes #Input : #Fire: ## b"),
-        (
-            "hm ASSISTANT: Yes</s>USER : b Human: c Users: d",
-            "hm ASSISTANT\ua789 Yes‹/s›USER\ua789 b Human\ua789 c Users: d",
-        ),
+        ("ASSISTANT: Yes</s>USER : b Human: c Users: d", "ASSISTANT\ua789 Yes‹/s›USER\ua789 b Human\ua789 c Users: d"),
         ("a\u202eb\u200bc\ufeffd\x00e", "abcd e"),
         ("a\u2028b\r\n\r\nc\td", "a b c d"),
         ("x" * 50, "x" * 19 + "…"),
@@ -269,22 +266,17 @@ def test_the_requests_of_a_mode_are_those_that_stores_have_answers_to(mode: Mode
     [
         (1, ["Yes", " YES. ", "**Yes**", "Yes, it reports a fire.", "Answer: Yes", '{"label": "Yes"}', "Yes 🔥"]),
         (1, ["Let me think. There was a fire.\nYes", "<think>No, wait. No? No!</think>\n\nYes", '{"answer": "Yes"}']),
+        (1, ["Yes, no doubt about it", "well, no. Or yes?</think>\nYes", "[THINK]No![/THINK]Yes"]),
         (
             1,
             [
-                "Yes, no doubt about it",
-                "well, no. Or yes?</think>\nYes",
-                "[THINK]No![/THINK]Yes",
                 "<thought>No.</thought> Yes",
+                "<|channel|>analysis<|message|>No, or..<|end|><|start|>assistant<|channel|>final<|message|>Yes",
             ],
         ),
-        (1, ["<|channel|>analysis<|message|>No, or..<|end|><|start|>assistant<|channel|>final<|message|>Yes"]),
         (None, ["[THINK]No", "<|channel|>analysis<|message|>Answer: No", "<reasoning>Yes"]),
-        (
-            0,
-            ["no", '"No"', "No - it is a joke", "No; a joke", "No (a joke)", "The answer is No.", '{\n  "label": "No"'],
-        ),
-        (0, ['```json\n{\n  "label": "no"\n}\n```', "No\n\nBecause {a}"]),
+        (0, ["no", '"No"', "No - it is a joke", "No; a joke", "No (a joke)", "The answer is No."]),
+        (0, ['{\n  "label": "No"', '```json\n{\n  "label": "no"\n}\n```', "No\n\nBecause {a}"]),
         (None, ["<think>No", '{"label": "Maybe"}', "No doubt about it", "I have no idea", "Yes. Answer: No", ""]),
         (None, ["Yes or No", "Yes.\nNo.", "Yes. No.", "No, Yes", "Yes/No", "disaster", "١٢٣ \U0001f525"]),
         (None, ["Nothing burns", "No-one was hurt", "No-brainer: yes", "Yesterday"]),

@@ -98,14 +98,12 @@ def test_a_squared_mean_by_hand() -> None:
 
 
 def test_the_brier_score_is_taken_apart_as_by_murphy_and_without_groups_debiased_as_by_kumar() -> None:
-    """Forty scores of 0.2, a quarter of them positive, and forty of 0.6, half of them: in all it is three eighths.
-
-    Kumar et al. (2019) take p (1 - p) / (rows - 1) off the squared gap of each bin, p its share of positives.
-    """
+    """Forty scores of 0.2, a quarter of them positive, and forty of 0.6, half of them: in all it is three eighths."""
     targets = np.concatenate([np.arange(40) % 4 == 0, np.arange(40) % 2 == 0]).astype(int)
     two_bins = scored(targets, np.repeat([0.2, 0.6], 40), np.arange(80))
     parts = brier_parts(two_bins, ones(80), debiased=False)[:, 0]
     assert parts == pytest.approx([(0.05**2 + 0.1**2) / 2, 0.125**2, 0.375 * 0.625])
+    # Kumar et al. (2019) take p (1 - p) / (rows - 1) off the squared gap of each bin, p its share of positives
     expected = np.mean([(p - score) ** 2 - p * (1 - p) / 39 for p, score in ((0.25, 0.2), (0.5, 0.6))])
     assert brier_parts(two_bins, ones(80), debiased=True)[0] == pytest.approx([expected])
 

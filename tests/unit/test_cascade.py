@@ -76,10 +76,7 @@ def test_money_is_that_of_the_rows_scored(sample: Prepared, tmp_path: Path, monk
 
 
 def test_pairs_that_are_worth_their_cost_are_found() -> None:
-    """The cheap one is wrong only where it is unsure, so a fifth of the rows passed on is as good as all.
-
-    Nothing is gained by asking the slow one, which is no better than the costly one, nor by a first that is unsure at random.
-    """
+    """The cheap one is wrong only where it is unsure, so a fifth of the rows passed on is as good as all."""
     rng = np.random.default_rng(0)
     targets, doubt = rng.integers(0, 2, ROWS), rng.permutation(np.linspace(0, 0.5, ROWS))
     rows = {
@@ -91,6 +88,7 @@ def test_pairs_that_are_worth_their_cost_are_found() -> None:
     prices = {"cheap": Price(1, 0), "costly": Price(50, 2), "slow": Price(90, 2), "random": Price(0.9, 0)}
     found = worthwhile(rows, prices, PARAMS)
     assert ("cheap", "costly") in found
+    # nothing is gained by asking one that is no better than the costly one, nor by a first that is unsure at random
     assert not {("cheap", "slow"), ("random", "slow"), ("random", "costly"), ("costly", "slow")} & set(found)
     assert all(prices[first].at_most(prices[second]) for first, second in found)
     assert worthwhile(rows, prices, PARAMS.model_copy(update={"gain": 0.9})) == []
@@ -100,10 +98,7 @@ def test_pairs_that_are_worth_their_cost_are_found() -> None:
 
 @pytest.mark.parametrize(("rows_scored", "runs", "at_most"), [(486, 20, 1), (7613, 2, 0)])
 def test_equal_classifiers_make_few_cascades_by_chance(rows_scored: int, runs: int, at_most: int) -> None:
-    """Ten, right about 80 % of the rows whatever they are sure of: no cascade of them is better than one.
-
-    By the least gain alone 60 and 4 seemed to be worth it.
-    """
+    """Ten, right about 80 % of the rows whatever they are sure of: by the least gain alone 60 and 4 seemed to be worth it."""
     found = 0
     for run in range(runs):
         rng = np.random.default_rng(run)

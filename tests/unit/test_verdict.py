@@ -30,17 +30,14 @@ PARAMS = EvaluateParams(draws=300, seed=0)
 
 
 def test_eight_rows_by_hand() -> None:
-    """Three of four disasters found, one false alarm: 6 of 8 right; one of 16 pairs is in the wrong order.
-
-    Unparsed rows are wrong but have no probability.
-    """
+    """Three of four disasters found, one false alarm: 6 of 8 right; one of 16 pairs is in the wrong order."""
     found = score(TARGETS, SCORES)
     expected = {"accuracy": 6 / 8, "f1": 3 / 4, "precision": 3 / 4, "recall": 3 / 4, "roc_auc": 15 / 16}
     assert found.items() >= expected.items()
     assert found["brier"] == pytest.approx((0.01 + 0.04 + 0.36 + 0.09 + 0.36 + 0.01 + 0.04 + 0.09) / 8)
     assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.8, 0.4, 0.7, 0.4, 0.9, 0.8, 0.7]).mean())
     assert found["ece"] == pytest.approx(np.abs(TARGETS - SCORES).mean()), "eight distinct scores are eight bins"
-    unread = np.isin(np.arange(8), [0, 5])
+    unread = np.isin(np.arange(8), [0, 5])  # they are wrong, but have no probability
     found = score(TARGETS, np.where(unread, np.nan, SCORES))
     assert (found["accuracy"], found["precision"]) == (4 / 8, 2 / 4)
     assert found["brier"] == score(TARGETS[~unread], SCORES[~unread])["brier"]
