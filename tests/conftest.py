@@ -260,6 +260,12 @@ def git(project: Path, *arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], cwd=project, check=True, capture_output=True)
 
 
+def commit(project: Path) -> None:
+    """All that is there, in a new repository if there is none."""
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "all"]):
+        git(project, *arguments)
+
+
 def repository(folder: Path, files: dict[str, str]) -> Path:
     """A new repository of git and DVC with these files, nothing committed."""
     from dvc.repo import Repo
@@ -334,9 +340,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         project = copy_project(folder / "project")
         for prompt in (project / "prompts").glob("few_shot*.yaml"):
             fewer_examples(prompt, prompt)
-        git(project, "init", "-q")
-        git(project, "add", "-A")
-        git(project, "commit", "-q", "-m", "start")
+        commit(project)
         for name, value in QUICK.items():
             set_param(project, name, value)
         run_stages(in_order(project), project, DISASTER_TWEETS_STORE=str(folder / "store"))

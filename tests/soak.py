@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from conftest import QUICK, clean_environment, copy_project, git, set_param
+from conftest import QUICK, clean_environment, commit, copy_project, set_param
 from tabulate import tabulate
 
 from pipeline.prompting.answers import AnswerStore
@@ -45,9 +45,7 @@ def new_project(folder: Path) -> Path:
     copy_project(folder)
     for name, value in (QUICK | {"lora.minilm.epochs": 8}).items():  # long enough to be killed in the midst of it
         set_param(folder, name, value)
-    git(folder, "init", "-q")
-    git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "start")
+    commit(folder)
     return folder
 
 

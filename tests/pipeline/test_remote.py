@@ -12,7 +12,7 @@ from pathlib import Path
 import boto3
 import numpy as np
 import pytest
-from conftest import ROOT, Command, git, said, set_param
+from conftest import ROOT, Command, commit, git, said, set_param
 from fake_endpoint import KEY, serving
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
@@ -76,8 +76,7 @@ def test_a_second_clone_gets_every_result_without_a_model_or_a_key(
     said(command("dvc", "commit", "--force", *STAGES))
     with (project / ".dvc/config").open("a") as config:
         config.write(f"    remote = storage\n['remote \"storage\"']\n    url = s3://results\n    endpointurl = {s3}\n")
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", "results")
+    commit(project)
     said(command("dvc", "push"))
     found = outputs(project)
     assert set(PROMPT) < set(found)

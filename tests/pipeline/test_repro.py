@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Command, clean_environment, git, one_line_error, python, repository, said
+from conftest import ROOT, Command, clean_environment, commit, git, one_line_error, python, repository, said
 
 from pipeline.data.csv_file import SAMPLE
 from pipeline.repro import UNREADABLE, Progress, mend_locks, mend_rwlock, seconds_left, spoken
@@ -254,8 +254,7 @@ def test_a_lock_file_that_dvc_cannot_read_is_the_committed_one_again(small: Path
     said(ran(small, "pipeline.repro", "prepare"))
     path = small / "dvc.lock"
     whole = path.read_bytes()
-    git(small, "add", "-A")
-    git(small, "commit", "-q", "-m", "run")
+    commit(small)
     for spoil in SPOILT.values():
         path.write_bytes(spoilt := spoil(whole))
         assert said(ran(small, "pipeline.repro", "prepare")).splitlines() == [
@@ -310,9 +309,7 @@ def test_a_name_that_a_shell_would_run_is_refused_before_dvc_starts(small: Path)
 def test_a_copy_of_the_project_says_how_it_gets_the_tweets_and_so_it_does(project: Path, command: Command) -> None:
     """It has what git knows, which is nothing of data/kaggle but its README."""
     shutil.copytree(ROOT / "data/kaggle", project / "data/kaggle", ignore=shutil.ignore_patterns("*.csv", "*.json"))
-    git(project, "init", "-q")
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", "start")
+    commit(project)
     for name in ("train.csv", "test.csv"):
         shutil.copy(project / "data/sample" / name, project / "data/kaggle" / name)
     run = ("dvc", "exp", "run", "--temp", "-S", "data.source=data/kaggle")
