@@ -37,7 +37,9 @@ def others(texts: list[str], labels: np.ndarray) -> Iterator[tuple[str, Callable
     params = read_params("lora.minilm", LoraParams)
     network, tokenizer = adapters.read(Path("models/lora_minilm") / part(FOLD), params)
     model = network.merge_and_unload().eval()
-    classify = transformers.pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    classify = transformers.pipeline(
+        "text-classification", model=model, tokenizer=tokenizer, device="cpu", trust_remote_code=False
+    )
     yield (
         "lora_minilm in transformers' pipeline",
         lambda asked: np.array([one["label"] == "LABEL_1" for one in classify(asked, batch_size=32)]),
@@ -49,7 +51,7 @@ def others(texts: list[str], labels: np.ndarray) -> Iterator[tuple[str, Callable
     yield "Model2Vec and logistic regression", lambda asked: head.predict(static.encode(asked)) == 1
     from setfit import SetFitModel, Trainer, TrainingArguments  # noqa: PLC0415 - as above
 
-    tuned = SetFitModel.from_pretrained(locate(ENCODER))
+    tuned = SetFitModel.from_pretrained(locate(ENCODER), trust_remote_code=False)
     with TemporaryDirectory() as folder:
         how = TrainingArguments(output_dir=folder, num_iterations=1, num_epochs=1, batch_size=32, report_to="none")
         rows = Dataset.from_dict({"text": texts, "label": labels.tolist()})

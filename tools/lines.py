@@ -8,7 +8,7 @@ run: python -m tools.lines   (make check does; it ends with 1 where there are mo
 import sys
 from pathlib import Path
 
-BUDGET = {"pipeline": 18_450, "tools benchmarks": 1_904, "tests": 14_810}
+BUDGET = {"pipeline": 18_450, "tools benchmarks": 1_906, "tests": 14_530}
 
 
 def lines(folders: str) -> int:
