@@ -98,4 +98,4 @@ def write_reads(folder: Path, reads: Reads) -> None:
 def with_rule(folder: Path, factor: float, threshold: float) -> None:
     """Write into a folder what is known when all folds have scored: the factor on its log-odds, and its best threshold."""
     found = read_json(folder / READS, Reads)
-    write_reads(folder, found.model_copy(update={"temperature": 1 / factor, "threshold": threshold}))
+    write_reads(folder, found.model_copy(update={"temperature": 1 / max(factor, 1e-6), "threshold": threshold}))

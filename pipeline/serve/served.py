@@ -1,13 +1,12 @@
 """A trained classifier as the service asks it: any texts, also bad ones, and an answer to each."""
 
-import json
 from contextlib import ExitStack
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 
-from pipeline.contracts import InputError, prepared_digest, read_params
+from pipeline.contracts import InputError, prepared_digest, read_json, read_params
 from pipeline.data.source import Columns, DataParams
 from pipeline.environment import commit
 from pipeline.fit.cross_fit import MODELS
@@ -45,15 +44,15 @@ class Served:
         self.longest = longest
         self.labels = read_params("data", DataParams).labels
         path = anywhere(MODELS / self.name / FILE)
-        learnt = json.loads(path.read_bytes()).get("prepared") if path.is_file() else prepared_digest()
+        learnt = read_json(path).get("prepared") if path.is_file() else prepared_digest()
         self.version = f"{commit() or 'no commit'}, data {str(learnt)[:12]}"
         self.opened = ExitStack()
         self.score: Scorer
 
-    def open(self, *, warm: bool = True) -> Self:
+    def open(self) -> Self:
         """Load it, and let it score once, so that the first text need not wait."""
         self.score = self.opened.enter_context(open_scorer(self.name))
-        if warm and not self.name.startswith("prompt_"):  # an LLM may be paid for
+        if not self.name.startswith("prompt_"):  # an LLM may be paid for
             self.answer(WARM)
         return self
 
