@@ -95,7 +95,10 @@ def write_reads(folder: Path, reads: Reads) -> None:
     write_json(folder / READS, reads)
 
 
-def with_rule(folder: Path, factor: float, threshold: float) -> None:
+def with_rule(folder: Path, factor: float, threshold: float) -> Reads:
     """Write into a folder what is known when all folds have scored: the factor on its log-odds, and its best threshold."""
-    found = read_json(folder / READS, Reads)
-    write_reads(folder, found.model_copy(update={"temperature": 1 / max(factor, 1e-6), "threshold": threshold}))
+    found = read_json(folder / READS, Reads).model_copy(
+        update={"temperature": 1 / max(factor, 1e-6), "threshold": threshold}
+    )
+    write_reads(folder, found)
+    return found

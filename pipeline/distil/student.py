@@ -24,8 +24,9 @@ from scipy.special import expit
 
 from pipeline.compare.taking_part import family_of
 from pipeline.contracts import InputError, Name, Params, Prepared, read_costs, read_params, read_prepared, write_text
+from pipeline.counts.transductive_naive_bayes import unlabelled
 from pipeline.data.source import DataParams
-from pipeline.distil.onnx_encoder import NETWORK, OnnxEncoder, with_rule
+from pipeline.distil.onnx_encoder import NETWORK, OnnxEncoder, Reads, with_rule
 from pipeline.fit.classifier import Classifier, read_classifier_of
 from pipeline.fit.cross_fit import MODELS, REFIT, cross_fit, inner_splits, part
 from pipeline.fit.model_store import write_cross_fit
@@ -143,8 +144,8 @@ class Student(Classifier):
         train, of_weights = prepared.train, []
         print(own.forecast(train["fold"].nunique()))
 
-        def fit_fold(_: int, tweets: pd.DataFrame, labels: np.ndarray) -> Pupil:
-            more = prepared.test if own.params.unlabelled else prepared.test.head(0)
+        def fit_fold(fold: int, tweets: pd.DataFrame, labels: np.ndarray) -> Pupil:
+            more = unlabelled(prepared, fold) if own.params.unlabelled else prepared.test.head(0)
             return own.fit(pd.concat([tweets, more]), np.append(labels, np.full(len(more), -1)))
 
         def predict(pupil: Pupil, tweets: pd.DataFrame) -> np.ndarray:
@@ -171,8 +172,8 @@ class Student(Classifier):
         both = pd.concat(of_weights[: len(seconds) - 1]).reindex(train.index)
         for kind in get_args(Weights):
             folder = results(MODELS) / cls.name() / part(REFIT) / kind
-            with_rule(folder, factor, threshold)
-            write_text(folder / "README.md", card(own.params, kind, both, train, threshold, folder))
+            reads = with_rule(folder, factor, threshold)
+            write_text(folder / "README.md", card(own.params, kind, both, train, reads, folder / NETWORK))
         write_cross_fit(cls.name(), own, prepared, fitted, trainable=sizes[0][0], total=sizes[0][1])
 
 
@@ -191,17 +192,16 @@ Tells {labels[1]} from {labels[0]} in short texts: the lowest {depth} layers of 
 
 
 def card(
-    params: StudentParams, kind: Weights, scores: pd.DataFrame, train: pd.DataFrame, threshold: float, folder: Path
+    params: StudentParams, kind: Weights, scores: pd.DataFrame, train: pd.DataFrame, reads: Reads, network: Path
 ) -> str:
     """What is in a folder, for those who get it alone; `scores` are out-of-fold ones, a column for each precision."""
     decided = scores > 0.5
     right = (decided[kind].to_numpy() == train["target"]).to_numpy(dtype=float)
     low, high = bootstrap_means(right, train["group"].to_numpy(), 1000, 0)
-    encoder = OnnxEncoder.open(folder)
     return CARD.format(
-        name="student", kind=kind, labels=encoder.reads.labels, reads=encoder.reads, base=f"the base model of lora.{params.like}",
-        depth=params.depth, teacher=" and ".join(params.teacher), megabytes=(folder / NETWORK).stat().st_size / 1e6,
-        rows=len(train), accuracy=right.mean(), low=low[0], high=high[0], threshold=threshold,
+        name="student", kind=kind, labels=reads.labels, reads=reads, base=f"the base model of lora.{params.like}",
+        depth=params.depth, teacher=" and ".join(params.teacher), megabytes=network.stat().st_size / 1e6,
+        rows=len(train), accuracy=right.mean(), low=low[0], high=high[0], threshold=reads.threshold,
         same=(decided["fp32"] == decided["int8"]).mean(),
     )  # fmt: skip
 
